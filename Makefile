@@ -1,0 +1,88 @@
+# Ostrich: needs Python 3.11 or newer and make, nothing else.
+#
+#   make demo         crash-test the bundled network        make test     the test suite
+#   make check        format, lint, types, tests            make format   put the code in shape
+#   make bench        measure against other libraries       make clean    remove everything made here
+#   make peers        the environment with other libraries  make test-peers  agreement with them
+#   make pins         resolve both requirements files anew
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+    $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+UV_VERSION := 0.13.9
+WORKERS ?= auto
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types check format bench peers test-peers pins clean
+
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
+
+demo: .venv/.ready
+	$(BIN)/ostrich demo
+
+# One torch thread in each worker (tests/conftest.py); a file stays in one worker, for its fixtures.
+test: .venv/.ready
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile $(ARGS)
+
+lint: .venv/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/.ready
+	$(BIN)/mypy
+
+check: lint types test
+
+format: .venv/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+peers: .venv-peers/.ready
+
+test-peers: .venv-peers/.ready
+	.venv-peers/bin/python -m pytest -m peers tests/test_peers.py $(ARGS)
+
+# For example: make bench ARGS="--rows pgd --rounds 3"
+bench: .venv-peers/.ready
+	.venv-peers/bin/python -m benchmarks.bench $(ARGS)
+
+# An environment is made again where its Python is gone, and brought up to date where the pins or
+# the project's metadata are newer than it is. uv installs: plain pip can pair a torchvision with
+# a torch build that it does not load.
+define environment
+	@test -n "$(PYTHON)" || { echo "Ostrich needs Python 3.11 or newer. Name one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	@$(1)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(1)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(1)/bin/uv pip install --quiet --python $(1)/bin/python -r $(2)
+	$(1)/bin/uv pip install --quiet --python $(1)/bin/python --no-deps -e .
+	@touch $@
+endef
+
+# $(call runs,FOLDER): nothing where its Python starts, else a prerequisite that is never there.
+runs = $(shell test -x $(1)/bin/python || echo again)
+.PHONY: again
+
+.venv/.ready: requirements.txt pyproject.toml $(call runs,.venv)
+	$(call environment,.venv,requirements.txt)
+
+.venv-peers/.ready: requirements-peers.txt pyproject.toml $(call runs,.venv-peers)
+	$(call environment,.venv-peers,requirements-peers.txt)
+
+# Plain versions for every platform, no addresses. torch brings its own CUDA packages at the exact
+# versions it was built with, so they are left out: a CPU build of torch then comes without them.
+resolve = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-emit-index-url \
+    --no-emit-find-links --custom-compile-command "make pins" pyproject.toml $(1) -o $(2) >/dev/null \
+    && grep -v -E '^(nvidia-|cuda-|triton=)' $(2) > $(2).new && mv $(2).new $(2)
+
+# Existing pins are kept where they still fit; delete a line, or the file, for newer versions.
+# The peers take torch and torchvision from requirements.txt.
+pins:
+	@test -x $(BIN)/uv || { echo "make pins needs uv in .venv: make test first." >&2; exit 2; }
+	$(call resolve,--extra toybox --extra zoo --extra dev,requirements.txt)
+	grep -E '^(torch|torchvision)==' requirements.txt > requirements-torch.tmp
+	$(call resolve,--extra peers --extra dev -c requirements-torch.tmp,requirements-peers.txt)
+	rm requirements-torch.tmp
+
+clean:
+	rm -rf .venv .venv-peers .pytest_cache .ruff_cache .mypy_cache .hypothesis dist
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Ours against other libraries, measured side by side: `python -m benchmarks.bench`."""

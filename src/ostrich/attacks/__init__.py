@@ -1,0 +1,29 @@
+"""Attacks: an algorithm for a goal under a threat model, run by one engine.
+
+A new attack is one file and its line in `ATTACKS`.
+"""
+
+from ostrich.attacks.engine import Result, attack
+from ostrich.attacks.goals import Confident, Goal, Targeted, Untargeted
+from ostrich.attacks.gradient.fgsm import FGSM
+from ostrich.attacks.gradient.pgd import PGD
+from ostrich.attacks.threats import L1, L2, Linf, Threat, Unbounded
+
+ATTACKS = {method.name: method for method in (FGSM, PGD)}
+
+__all__ = [
+    "ATTACKS",
+    "FGSM",
+    "L1",
+    "L2",
+    "PGD",
+    "Confident",
+    "Goal",
+    "Linf",
+    "Result",
+    "Targeted",
+    "Threat",
+    "Unbounded",
+    "Untargeted",
+    "attack",
+]

@@ -1,0 +1,42 @@
+"""From a data set's labels and the word after --target to a goal."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ostrich.attacks.goals import Goal, Targeted, Untargeted
+from ostrich.errors import InputError
+from ostrich.images import fingerprints
+from ostrich.models.classifier import Classifier, untouched
+
+BATCH = 64  # images per forward
+
+
+@torch.no_grad()
+def predict(classifier: Classifier, images: Tensor) -> Tensor:
+    """Logits (N, K) of images (N, C, H, W), in batches, of the network in evaluation mode."""
+    with untouched(classifier):
+        return torch.cat([classifier(part) for part in images.split(BATCH)])
+
+
+def labels(classifier: Classifier, images: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The labels (N,), which are the clean predictions where none are given, and the predictions."""
+    predictions = predict(classifier, images).argmax(1)
+    return (predictions if given is None else given.to(predictions.device)), predictions
+
+
+def goal(classifier: Classifier, images: Tensor, labels: Tensor, target: str | None, seed: int) -> Goal:
+    """Untargeted without a target; else a class by name, a random one, or the least likely one."""
+    if target is None:
+        return Untargeted(labels)
+    classes = classifier.num_classes
+    if classes < 2:
+        raise InputError(f"{classifier.name} has {classes} class: there is nothing to target.")
+    if target == "least-likely":
+        return Targeted(predict(classifier, images).argmin(1))
+    if target == "random":
+        # A step of 1 to K - 1 from the label, keyed by the image: never the label itself.
+        steps = [(key ^ (seed * 0x9E3779B97F4A7C15)) % (classes - 1) + 1 for key in fingerprints(images)]
+        return Targeted((labels + torch.tensor(steps, device=labels.device)) % classes)
+    return Targeted(torch.full_like(labels, classifier.class_index(target)))

@@ -1,0 +1,104 @@
+"""What an attack leaves on disk: a PNG per image, images.csv, and the figures of run.json."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ostrich.attacks.engine import Result
+from ostrich.attacks.goals import Goal
+from ostrich.data.dataset import Samples
+from ostrich.images import write_png
+from ostrich.runs import write_text
+
+COLUMNS = (
+    "index",
+    "file",
+    "label",
+    "clean_prediction",
+    "goal",
+    "target",
+    "adversarial_prediction",
+    "confidence",
+    "success",
+    "distance",
+    "distance_float",
+    "forwards",
+    "backwards",
+    "clean_file",
+    "adversarial_file",
+)
+
+
+def write_images(folder: Path, samples: Samples, labels: Tensor, goal: Goal, result: Result) -> None:
+    """Write clean and adversarial PNGs and images.csv. `labels` (N,): the clean prediction where none."""
+    targets = goal.classes.tolist() if goal.kind != "untargeted" else None
+    rows = []
+    for i in range(len(samples)):
+        clean = f"images/{samples.index[i]:05d}-clean.png"
+        write_png(folder / clean, result.originals[i])
+        row: dict[str, Any] = {
+            "index": samples.index[i],
+            "file": samples.files[i],
+            "label": int(labels[i]),
+            "clean_prediction": int(result.clean_predictions[i]),
+            "goal": goal.kind,
+            "target": targets[i] if targets else "",
+            "success": "true" if result.success[i] else "false",
+            "forwards": int(result.forwards[i]),
+            "backwards": int(result.backwards[i]),
+            "clean_file": clean,
+        }
+        if result.attacked[i]:
+            adversarial = f"images/{samples.index[i]:05d}-adversarial.png"
+            write_png(folder / adversarial, result.images[i])
+            row |= {
+                "adversarial_prediction": int(result.predictions[i]),
+                "confidence": f"{result.confidence[i]:.6f}",
+                "distance": f"{result.distance[i]:.6g}",
+                "distance_float": f"{result.distance_float[i]:.6g}",
+                "adversarial_file": adversarial,
+            }
+        rows.append(row)
+    write_table(folder / "images.csv", COLUMNS, rows)
+
+
+def write_table(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    """A CSV file with these columns, whole or absent; what a row lacks is empty."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def figures(result: Result, norm: str, correct: Tensor, labelled: bool, seconds: float) -> dict[str, Any]:
+    """The `results` of an attack. `correct` (N,) bool: right before; all, where there are no labels."""
+    count, right = len(correct), int(correct.sum())
+    broken = int(result.success.sum())
+    attacked = int(result.attacked.sum())
+    distances = result.distance[result.success].double()
+    return {
+        "n": count,
+        "clean_accuracy": right / count if labelled else None,
+        "success_rate": broken / attacked if attacked else None,
+        "robust_accuracy": (right - broken) / count,
+        "distance": {
+            "norm": norm,
+            "median": _or_none(torch.quantile(distances, 0.5) if broken else None),
+            "mean": _or_none(distances.mean() if broken else None),
+            "max": _or_none(distances.max() if broken else None),
+        },
+        "forwards_per_image": result.forwards.double().mean().item(),
+        "backwards_per_image": result.backwards.double().mean().item(),
+        "seconds": seconds,
+    }
+
+
+def _or_none(value: Tensor | None) -> float | None:
+    return None if value is None else value.item()

@@ -1,0 +1,136 @@
+"""What counts as success.
+
+A goal belongs to a batch: its tensors have the image as first axis, so a part of the batch has a
+part of the goal (`rows`). `loss` is what an attack minimises; it is computed in float64, since in
+float32 the gradient of a confident network's cross-entropy is exactly zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ostrich.errors import InputError
+
+SLACK = 64  # rounding errors of the largest logit by which a verified success must be clear
+
+
+class Goal(Protocol):
+    """What every goal offers; `logits` are (N, K)."""
+
+    @property
+    def kind(self) -> str:
+        """untargeted, targeted or confident."""
+
+    @property
+    def classes(self) -> Tensor:
+        """The class concerned, (N,): the label to leave, or the class to reach."""
+
+    def reached(self, logits: Tensor, slack: float = 0) -> Tensor:
+        """Whether each image has got there (N,) bool; never on logits that are not finite."""
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """What to minimise, (N,) float64."""
+
+    def rows(self, keep: Tensor) -> Self:
+        """The goal of some of the images."""
+
+
+@dataclass(frozen=True)
+class Untargeted:
+    """Any class but the label. `labels` int64 (N,)."""
+
+    labels: Tensor
+    kind = "untargeted"
+
+    def __post_init__(self) -> None:
+        _check_classes("labels", self.labels)
+
+    @property
+    def classes(self) -> Tensor:
+        return self.labels
+
+    def reached(self, logits: Tensor, slack: float = 0) -> Tensor:
+        return _clear(-margin(logits, self.labels), logits, slack)
+
+    def loss(self, logits: Tensor) -> Tensor:
+        return -F.cross_entropy(logits.double(), self.labels, reduction="none")
+
+    def rows(self, keep: Tensor) -> Self:
+        return replace(self, labels=self.labels[keep])
+
+
+@dataclass(frozen=True)
+class Targeted:
+    """One given class. `targets` int64 (N,)."""
+
+    targets: Tensor
+    kind = "targeted"
+
+    def __post_init__(self) -> None:
+        _check_classes("targets", self.targets)
+
+    @property
+    def classes(self) -> Tensor:
+        return self.targets
+
+    def reached(self, logits: Tensor, slack: float = 0) -> Tensor:
+        return _clear(margin(logits, self.targets), logits, slack)
+
+    def loss(self, logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits.double(), self.targets, reduction="none")
+
+    def rows(self, keep: Tensor) -> Self:
+        return replace(self, targets=self.targets[keep])
+
+
+@dataclass(frozen=True)
+class Confident:
+    """One given class with at least this softmax probability. `targets` int64 (N,)."""
+
+    targets: Tensor
+    confidence: float = 0.99
+    kind = "confident"
+
+    def __post_init__(self) -> None:
+        _check_classes("targets", self.targets)
+        if not 0 < self.confidence < 1:
+            raise InputError(f"A confidence lies between 0 and 1; got {self.confidence}.")
+
+    @property
+    def classes(self) -> Tensor:
+        return self.targets
+
+    def reached(self, logits: Tensor, slack: float = 0) -> Tensor:
+        probability = logits.double().softmax(1).gather(1, self.targets[:, None])[:, 0]
+        finite = torch.isfinite(logits).all(1)
+        return finite & (probability - slack * torch.finfo(logits.dtype).eps >= self.confidence)
+
+    def loss(self, logits: Tensor) -> Tensor:
+        return F.cross_entropy(logits.double(), self.targets, reduction="none")
+
+    def rows(self, keep: Tensor) -> Self:
+        return replace(self, targets=self.targets[keep])
+
+
+def margin(logits: Tensor, classes: Tensor) -> Tensor:
+    """A class's logit minus the largest other one, (N,): positive where it is the prediction."""
+    own = logits.gather(1, classes[:, None])[:, 0]
+    others = logits.scatter(1, classes[:, None], -torch.inf)
+    return own - others.max(1).values
+
+
+def _clear(advantage: Tensor, logits: Tensor, slack: float) -> Tensor:
+    """Advantage above zero by `slack` rounding errors of the largest logit."""
+    scale = logits.abs().max(1).values
+    return torch.isfinite(logits).all(1) & (advantage > slack * torch.finfo(logits.dtype).eps * scale)
+
+
+def _check_classes(what: str, classes: Tensor) -> None:
+    if not isinstance(classes, Tensor) or classes.ndim != 1 or classes.dtype != torch.int64:
+        got = f"{classes.dtype} {tuple(classes.shape)}" if isinstance(classes, Tensor) else repr(classes)
+        raise InputError(f"A goal's {what} are class indices, int64 of shape (N,); got {got}.")

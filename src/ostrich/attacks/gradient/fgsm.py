@@ -1,0 +1,44 @@
+"""FGSM: one step of the size of the budget along the sign of the gradient.
+
+Goodfellow, Shlens, Szegedy 2015, "Explaining and harnessing adversarial examples", section 4:
+x + eps * sign(grad_x J(x, y)). Under L2 the step is eps times the gradient of unit length.
+Targeted: down the loss of the target class (Kurakin 2017, section 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ostrich.attacks.problem import Problem
+from ostrich.attacks.threats import Linf, Threat
+
+
+@dataclass(frozen=True)
+class State:
+    """Where each image stands."""
+
+    images: Tensor  # (n, C, H, W)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGSM:
+    """One forward and one backward per image."""
+
+    name: ClassVar[str] = "fgsm"
+    needs: ClassVar[str] = "gradient"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+    steps: ClassVar[int] = 1
+    stop: ClassVar[str] = "budget"
+
+    threat: Threat = Linf(8 / 255)
+
+    def init(self, problem: Problem) -> State:
+        return State(problem.originals)
+
+    def step(self, problem: Problem, state: State) -> State:
+        downhill = -self.threat.direction(problem.gradient(state.images))
+        moved = state.images + self.threat.eps * downhill
+        return State(self.threat.project(moved, problem.originals))

@@ -1,0 +1,57 @@
+"""An attack from its name and text settings, as the command line gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from fractions import Fraction
+from typing import Any, get_type_hints
+
+from ostrich.attacks.engine import Attack
+from ostrich.attacks.threats import NORMS
+from ostrich.errors import InputError, UnknownName
+
+EPS = {"linf": 8 / 255, "l2": 0.5, "l1": 12.0}  # budgets where none is given: the field's usual ones
+
+
+def configure(method: type[Any], settings: Mapping[str, str]) -> Attack:
+    """The attack with `settings`, NAME=VALUE; `norm` and `eps` make its threat model.
+
+    Raises UnknownName for a setting the attack does not have, InputError for a value it refuses.
+    """
+    hints = get_type_hints(method)
+    known = [f.name for f in fields(method) if f.name != "threat"]
+    budget = any(f.name == "threat" for f in fields(method))
+    allowed = [*known, "norm", "eps"] if budget else known
+    values: dict[str, Any] = {}
+    for name, text in settings.items():
+        if name not in allowed:
+            raise UnknownName(f"setting of {method.name}", name, allowed)
+        if name in known:
+            values[name] = read_value(name, text, hints[name])
+    if budget and ("norm" in settings or "eps" in settings):
+        norm = settings.get("norm", method.norms[0])
+        if norm not in method.norms:
+            raise UnknownName(f"norm of {method.name}", norm, method.norms)
+        values["threat"] = NORMS[norm](read_value("eps", settings.get("eps", str(EPS[norm])), float))
+    return method(**values)
+
+
+def read_value(name: str, text: str, kind: Any) -> Any:
+    """Text as int, float (fractions such as 8/255 too), bool or str. Raises InputError."""
+    kinds = getattr(kind, "__args__", (kind,))
+    if text.lower() in ("none", "") and type(None) in kinds:
+        return None
+    try:
+        if bool in kinds:
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
+                text.lower()
+            ]
+        if int in kinds:
+            return int(text)
+        if float in kinds:
+            return float(Fraction(text)) if "/" in text else float(text)
+    except (ValueError, KeyError, ZeroDivisionError):
+        expected = "true or false" if bool in kinds else "a whole number" if int in kinds else "a number"
+        raise InputError(f"{name}={text}: {expected} is expected.") from None
+    return text

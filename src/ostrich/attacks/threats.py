@@ -1,0 +1,221 @@
+"""Threat models: what may change, and by how much.
+
+Distances are between images with values in [0, 1], over all channels and pixels. A threat model
+projects into its budget, draws random starts, gives the direction of steepest descent, and
+settles images on the 8-bit grid without leaving the budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from ostrich.errors import InputError
+from ostrich.images import LEVELS
+
+TOLERANCE = 1e-6  # relative, for floating-point distances at the edge of a budget
+
+Draw = Callable[[str], Tensor]  # "uniform" in [0, 1) or "normal", shaped like the images
+
+
+class Threat(Protocol):
+    """What every threat model offers; images and originals are (N, C, H, W)."""
+
+    norm: ClassVar[str]
+
+    @property
+    def eps(self) -> float:
+        """The budget, in the norm's unit."""
+
+    def project(self, images: Tensor, originals: Tensor) -> Tensor:
+        """The images, moved into the budget and into [0, 1]."""
+
+    def random_start(self, originals: Tensor, draw: Draw) -> Tensor:
+        """A random image within the budget for each original."""
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The change of unit size that most increases a function with this gradient."""
+
+    def distance(self, images: Tensor, originals: Tensor) -> Tensor:
+        """The size of the change, (N,)."""
+
+    def settle(self, images: Tensor, originals: Tensor) -> Tensor:
+        """Images on the 8-bit grid near `images`, within the budget where the grid allows it."""
+
+
+def within(threat: Threat, images: Tensor, originals: Tensor) -> Tensor:
+    """Whether each image keeps the budget, (N,) bool."""
+    distance = threat.distance(images.double(), originals.double())
+    return distance <= threat.eps * (1 + TOLERANCE) + 1e-9
+
+
+@dataclass(frozen=True)
+class Linf:
+    """Every value may change by at most eps, for example 8/255."""
+
+    eps: float
+    norm: ClassVar[str] = "linf"
+
+    def __post_init__(self) -> None:
+        _check_budget(self.eps)
+
+    def project(self, images: Tensor, originals: Tensor) -> Tensor:
+        return torch.clamp(images, originals - self.eps, originals + self.eps).clamp_(0, 1)
+
+    def random_start(self, originals: Tensor, draw: Draw) -> Tensor:
+        return (originals + self.eps * (2 * draw("uniform") - 1)).clamp_(0, 1)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        return gradient.sign()
+
+    def distance(self, images: Tensor, originals: Tensor) -> Tensor:
+        return _flat(images - originals).abs().amax(1)
+
+    def settle(self, images: Tensor, originals: Tensor) -> Tensor:
+        levels = images.double().mul(LEVELS).round()
+        spare = TOLERANCE * LEVELS
+        low = ((originals.double() - self.eps) * LEVELS - spare).ceil().clamp_min(0)
+        high = ((originals.double() + self.eps) * LEVELS + spare).floor().clamp_max(LEVELS)
+        return levels.clamp(low, high).clamp(0, LEVELS).div(LEVELS).to(images.dtype)
+
+
+@dataclass(frozen=True)
+class L2:
+    """The root of the summed squares of all changes is at most eps."""
+
+    eps: float
+    norm: ClassVar[str] = "l2"
+
+    def __post_init__(self) -> None:
+        _check_budget(self.eps)
+
+    def project(self, images: Tensor, originals: Tensor) -> Tensor:
+        change = images - originals
+        size = _lift(self.distance(images, originals), images)
+        # The clamp to [0, 1] comes last: the originals lie inside, so it only brings images nearer.
+        return (originals + change * (self.eps / size.clamp_min(self.eps))).clamp_(0, 1)
+
+    def random_start(self, originals: Tensor, draw: Draw) -> Tensor:
+        direction = self.direction(draw("normal"))
+        dimensions = originals[0].numel() if len(originals) else 1
+        # A radius u^(1/d) with uniform u makes the points uniform in the ball.
+        radius = _flat(draw("uniform"))[:, 0] ** (1 / dimensions)
+        return (originals + self.eps * _lift(radius, originals) * direction).clamp_(0, 1)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        size = _lift(_flat(gradient).norm(dim=1), gradient)
+        return torch.where(size > 0, gradient / size, torch.zeros_like(gradient))
+
+    def distance(self, images: Tensor, originals: Tensor) -> Tensor:
+        return _flat(images - originals).norm(dim=1)
+
+    def settle(self, images: Tensor, originals: Tensor) -> Tensor:
+        return _settle_sum(images, originals, self.eps, power=2)
+
+
+@dataclass(frozen=True)
+class L1:
+    """The sum of all changes is at most eps."""
+
+    eps: float
+    norm: ClassVar[str] = "l1"
+
+    def __post_init__(self) -> None:
+        _check_budget(self.eps)
+
+    def project(self, images: Tensor, originals: Tensor) -> Tensor:
+        """Onto the ball by soft thresholding (Duchi 2008, section 3), then into [0, 1]."""
+        change = _flat(images - originals)
+        ordered = change.abs().sort(dim=1, descending=True).values
+        excess = ordered.cumsum(1) - self.eps
+        count = torch.arange(1, change.shape[1] + 1, device=change.device)
+        active = (ordered * count > excess).sum(1, keepdim=True).clamp_min(1)
+        threshold = (excess.gather(1, active - 1) / active).clamp_min(0)
+        threshold = torch.where(change.abs().sum(1, keepdim=True) <= self.eps, 0, threshold)
+        shrunk = change.sign() * (change.abs() - threshold).clamp_min(0)
+        return (originals + shrunk.view_as(originals)).clamp_(0, 1)
+
+    def random_start(self, originals: Tensor, draw: Draw) -> Tensor:
+        weights = -draw("uniform").clamp_min(1e-12).log()  # exponential: uniform on the simplex
+        signs = draw("normal").sign()
+        total = _lift(_flat(weights).sum(1), weights)
+        return (originals + self.eps * signs * weights / total).clamp_(0, 1)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        flat = _flat(gradient)
+        largest = flat.abs().argmax(1, keepdim=True)
+        one = torch.zeros_like(flat).scatter(1, largest, flat.gather(1, largest).sign())
+        return one.view_as(gradient)
+
+    def distance(self, images: Tensor, originals: Tensor) -> Tensor:
+        return _flat(images - originals).abs().sum(1)
+
+    def settle(self, images: Tensor, originals: Tensor) -> Tensor:
+        return _settle_sum(images, originals, self.eps, power=1)
+
+
+@dataclass(frozen=True)
+class Unbounded:
+    """Any image with values in [0, 1]; distances are reported in L2."""
+
+    norm: ClassVar[str] = "none"
+    eps: ClassVar[float] = torch.inf
+
+    def project(self, images: Tensor, originals: Tensor) -> Tensor:
+        return images.clamp(0, 1)
+
+    def random_start(self, originals: Tensor, draw: Draw) -> Tensor:
+        return draw("uniform")
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        return L2(1.0).direction(gradient)
+
+    def distance(self, images: Tensor, originals: Tensor) -> Tensor:
+        return L2(1.0).distance(images, originals)
+
+    def settle(self, images: Tensor, originals: Tensor) -> Tensor:
+        return images.clamp(0, 1).mul(LEVELS).round().div(LEVELS)
+
+
+NORMS: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2, "l1": L1}
+
+
+def _settle_sum(images: Tensor, originals: Tensor, eps: float, power: int) -> Tensor:
+    """Round to 8 bits; where the summed change is then too large, round the cheapest values back.
+
+    A value between two levels has a nearer one and another. Where the nearer one is also the one
+    farther from the original, taking the other lowers the sum; the values whose rounding was
+    closest to a tie go first, as many as are needed.
+    """
+    target = _flat(images.double().clamp(0, 1)) * LEVELS
+    origin = _flat(originals.double()) * LEVELS
+    near = target.round()
+    other = torch.where(target > near, near + 1, near - 1).clamp(0, LEVELS)
+    size, size_other = (near - origin).abs() ** power, (other - origin).abs() ** power
+    saved = torch.where((target - origin) * (near - other) > 0, size - size_other, 0).clamp_min(0)
+    excess = size.sum(1, keepdim=True) - (eps * LEVELS * (1 + TOLERANCE / 2)) ** power
+    cost = torch.where(saved > 0, (target - other).abs() - (target - near).abs(), torch.inf)
+    order = cost.argsort(dim=1, stable=True)
+    gained = saved.gather(1, order).cumsum(1)
+    back = (gained - saved.gather(1, order) < excess) & (saved.gather(1, order) > 0)
+    chosen = torch.zeros_like(back).scatter(1, order, back)
+    levels = torch.where(chosen, other, near)
+    return levels.div(LEVELS).view_as(images).to(images.dtype)
+
+
+def _flat(images: Tensor) -> Tensor:
+    return images.flatten(1)
+
+
+def _lift(values: Tensor, images: Tensor) -> Tensor:
+    """(N,) as (N, 1, 1, 1), to multiply images with."""
+    return values.view(-1, *[1] * (images.ndim - 1))
+
+
+def _check_budget(eps: float) -> None:
+    if not 0 <= eps < float("inf"):
+        raise InputError(f"A budget eps is a number from 0 up, in units of [0, 1] images; got {eps}.")

@@ -1,0 +1,85 @@
+"""`ostrich attack NAME MODEL DATA`: one attack, its images on disk, its figures in run.json."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Annotated
+
+import typer
+
+from ostrich.cli import options as o
+
+NAME = "attack"
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="see `ostrich list attacks`")],
+    model: o.ModelArgument,
+    data: o.DataArgument,
+    settings: o.Settings = None,
+    target: Annotated[str | None, typer.Option(metavar="CLASS|random|least-likely")] = None,
+    limit: o.Limit = 256,
+    seed: o.Seed = 0,
+    precision: o.Precision = "fast",
+    weights: o.Weights = None,
+    rename: o.Rename = None,
+    mean: o.Mean = None,
+    std: o.Std = None,
+    size: o.Size = None,
+    classes: o.Classes = None,
+    device: o.Device = "auto",
+    out: o.Out = None,
+    skip_bad: o.SkipBad = False,
+    force: o.Force = False,
+    as_json: o.Json = False,
+) -> None:
+    """Attack the images a network gets right, and keep each success as a file that proves it."""
+    from ostrich.attacks import ATTACKS, aims, evidence
+    from ostrich.attacks import attack as run_attack
+    from ostrich.attacks.settings import configure
+    from ostrich.cli.session import opened, progress, report
+    from ostrich.errors import UnknownName
+
+    if name not in ATTACKS:
+        raise UnknownName("attack", name, ATTACKS)
+    method = configure(ATTACKS[name], dict(o.pair(text) for text in settings or ()))
+    chosen = o.ModelOptions(
+        model=model,
+        weights=weights,
+        rename=rename,
+        mean=mean,
+        std=std,
+        size=size,
+        classes=classes,
+        device=device,
+    )
+    asked = {"attack": repr(method), "target": target, "precision": precision}
+    with opened("attack-" + name, chosen, data, asked, limit, seed, skip_bad, out, force) as session:
+        classifier, samples, run = session.classifier, session.samples, session.run
+        images = samples.images().to(classifier.device)
+        labels, predictions = aims.labels(classifier, images, samples.labels)
+        goal = aims.goal(classifier, images, labels, target, seed)
+        started = time.monotonic()
+        with progress(f"{name} on {len(samples)} images", len(samples)) as advance:
+            result = run_attack(
+                method,
+                classifier,
+                images,
+                goal,
+                labels=labels,
+                seed=seed,
+                precision=precision,
+                shards=run.folder / "shards",
+                progress=advance,
+            )
+        evidence.write_images(run.folder, samples, labels, goal, result)
+        correct = predictions == labels
+        results = evidence.figures(
+            result, method.threat.norm, correct, samples.labels is not None, time.monotonic() - started
+        )
+        run.finish(results)
+        if as_json:
+            typer.echo(json.dumps(results))
+        else:
+            report(name, results, run.folder)

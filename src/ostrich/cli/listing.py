@@ -1,0 +1,97 @@
+"""`ostrich list ...`: what there is, by name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import typer
+
+from ostrich.cli import options as o
+
+app = typer.Typer(help="What there is: models, units, data, attacks, recipes.", no_args_is_help=True)
+
+
+@app.command("models")
+def models(as_json: o.Json = False) -> None:
+    """Networks of ours: trained (zoo:) and to be trained (arch:)."""
+    from ostrich.models import loading
+
+    _show(loading.known_models(), as_json)
+
+
+@app.command("units")
+def units(
+    model: o.ModelArgument,
+    weights: o.Weights = None,
+    rename: o.Rename = None,
+    size: o.Size = None,
+    as_json: o.Json = False,
+) -> None:
+    """The layers of a network: name, type, output shape, parameters."""
+    from ostrich import units as layers
+
+    classifier = o.ModelOptions(model=model, weights=weights, rename=rename, size=size).load((224, 224))
+    rows = [
+        {"name": row.name, "type": row.type, "shape": list(row.shape), "parameters": row.parameters}
+        for row in layers.layers(classifier)
+    ]
+    _show(rows, as_json)
+
+
+@app.command("data")
+def data(as_json: o.Json = False) -> None:
+    """Data that has a name."""
+    from ostrich.data.spec import NAMED
+
+    _show([{"name": name, "what": what} for name, what in NAMED.items()], as_json)
+
+
+@app.command("attacks")
+def attacks(as_json: o.Json = False) -> None:
+    """Attacks, what they need of a network, and their threat models."""
+    from ostrich.attacks import ATTACKS
+
+    rows = [
+        {"name": m.name, "needs": m.needs, "kind": "input-specific", "threat_models": list(m.norms)}
+        for m in ATTACKS.values()
+    ]
+    _show(rows, as_json)
+
+
+@app.command("recipes")
+def recipes(as_json: o.Json = False) -> None:
+    """Recipes for training."""
+    from ostrich.training.recipe import RECIPES
+
+    rows = [
+        {"name": r.name, "architecture": r.architecture, "data": r.data, "epochs": r.epochs}
+        for r in RECIPES.values()
+    ]
+    _show(rows, as_json)
+
+
+def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Rows as a table, or as JSON."""
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in rows[0] if rows else ():
+        table.add_column(column, justify="right" if column in ("parameters", "epochs") else "left")
+    for row in rows:
+        table.add_row(*(_text(value) for value in row.values()))
+    Console(width=None if rows else 80).print(table)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return (
+            "x".join(map(str, value))
+            if all(isinstance(v, int) for v in value)
+            else ", ".join(map(str, value))
+        )
+    return f"{value:,}" if isinstance(value, int) else str(value)

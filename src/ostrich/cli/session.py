@@ -1,0 +1,113 @@
+"""What the computing commands have in common: model, data and run directory, opened in that order.
+
+Nothing is written before the model is loaded and the data is read, so bad input leaves no folder.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ostrich import data as datasets
+from ostrich.cli.options import ModelOptions, typed
+from ostrich.data.dataset import Samples
+from ostrich.models import Classifier
+from ostrich.runs import Run
+
+console = Console(stderr=False, highlight=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """A command's classifier, images and run directory."""
+
+    classifier: Classifier
+    samples: Samples
+    run: Run
+
+
+@contextmanager
+def opened(
+    name: str,
+    options: ModelOptions,
+    data: Sequence[str],
+    asked: Mapping[str, Any],
+    limit: int,
+    seed: int,
+    skip_bad: bool,
+    out: Path | None,
+    force: bool,
+) -> Iterator[Session]:
+    """Open model, data and run directory. An unexpected exception is told where its run lies."""
+    dataset = datasets.open_data(data)
+    classifier = options.load(dataset.size)
+    samples = datasets.load(
+        dataset,
+        size=classifier.size,
+        resize=classifier.resize,
+        channels=classifier.channels,
+        class_names=classifier.class_names,
+        num_classes=classifier.num_classes,
+        limit=limit,
+        seed=seed,
+        skip_bad=skip_bad,
+    )
+    if (
+        classifier.class_names is None
+        and dataset.class_names
+        and len(dataset.class_names) == classifier.num_classes
+    ):
+        classifier.class_names = dataset.class_names
+    whole = {"model": options.words(), "data": list(data), "sha256": samples.sha256, "limit": limit}
+    whole |= {"seed": seed, "device": str(classifier.device), "network": classifier.digest(), **asked}
+    run = Run.begin(f"{name}-{_plain(options.model)}", typed(), whole, out=out, force=force)
+    run.describe(seed=seed, device=classifier.device, data=samples.describe())
+    try:
+        yield Session(classifier=classifier, samples=samples, run=run)
+    except Exception as error:
+        error.run_folder = run.folder  # type: ignore[attr-defined]
+        raise
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def report(title: str, results: Mapping[str, Any], folder: Path) -> None:
+    """Figures as one table, and where the rest is."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    for name, value in results.items():
+        if isinstance(value, Mapping):
+            for part, number in value.items():
+                table.add_row(f"{name} {part}", _shown(number))
+        else:
+            table.add_row(name.replace("_", " "), _shown(value))
+    console.print(table)
+    console.print(f"run: {folder}")
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _plain(model: str) -> str:
+    """A model's name as part of a folder's name."""
+    return "".join(c if c.isalnum() else "-" for c in Path(model).name if c not in "'\"")[:40].strip("-")

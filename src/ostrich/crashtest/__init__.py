@@ -1,0 +1,1 @@
+"""The crash test: probes, gates and the report."""

@@ -1,0 +1,174 @@
+"""What a probe is given, and what it answers with."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ostrich.attacks import Goal, Result
+from ostrich.attacks import attack as run_attack
+from ostrich.attacks.aims import predict
+from ostrich.attacks.engine import Attack
+from ostrich.data.dataset import Samples
+from ostrich.errors import OstrichError
+from ostrich.images import write_png
+from ostrich.models import Classifier
+
+
+class CannotRun(OstrichError):
+    """A probe has nothing to say about this network or these images; the reason goes into the report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A probe's answer: one sentence, its figures, and blocks of the report."""
+
+    sentence: str
+    how_to_read: str
+    figures: dict[str, Any]
+    blocks: list[dict[str, Any]]
+
+
+@dataclass(kw_only=True)
+class Context:
+    """The network, the images and where to write; what several probes need is computed once."""
+
+    classifier: Classifier
+    samples: Samples
+    folder: Path
+    model_words: list[str]
+    data_words: list[str]
+    seed: int = 0
+    precision: str = "fast"
+    budgets: dict[str, list[float]] = field(default_factory=dict)  # by norm: asked for by gates
+    images_of: dict[str, int] = field(default_factory=dict)  # by probe: how many images it may use
+    progress: Callable[[int, int], None] = lambda done, total: None
+    _logits: Tensor | None = None
+
+    @property
+    def images(self) -> Tensor:
+        """All images (N, C, H, W)."""
+        return self.samples.images().to(self.classifier.device)
+
+    @property
+    def logits(self) -> Tensor:
+        """The network's clean logits (N, K)."""
+        if self._logits is None:
+            self._logits = predict(self.classifier, self.images)
+        return self._logits
+
+    @property
+    def labels(self) -> Tensor:
+        """The labels (N,); the clean predictions where the data has none."""
+        given = self.samples.labels
+        return self.logits.argmax(1) if given is None else given.to(self.logits.device)
+
+    @property
+    def correct(self) -> Tensor:
+        """Which images the network gets right, (N,) bool."""
+        return self.logits.argmax(1) == self.labels
+
+    def rows(self, probe: str) -> list[int]:
+        """The images a probe may use: evenly spread, so that classes stay balanced."""
+        count = min(self.images_of.get(probe, len(self.samples)), len(self.samples))
+        return [i * len(self.samples) // count for i in range(count)]
+
+    def attack(self, method: Attack, rows: Tensor, goal: Goal) -> Result:
+        """Attack some of the images, by their places."""
+        return self.attack_images(method, self.images[rows], goal)
+
+    def attack_images(self, method: Attack, images: Tensor, goal: Goal) -> Result:
+        """Attack any images (N, C, H, W); finished batches are found again after an interruption."""
+        return run_attack(
+            method,
+            self.classifier,
+            images,
+            goal,
+            seed=self.seed,
+            precision=self.precision,
+            shards=self.folder / "shards",
+            progress=self.progress,
+        )
+
+    def confidences(self, image: Tensor, count: int = 3) -> list[list[Any]]:
+        """The most probable classes of one image (C, H, W): [[name, probability], ...]."""
+        top = (
+            predict(self.classifier, image[None]).softmax(1)[0].topk(min(count, self.classifier.num_classes))
+        )
+        pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
+        return [[self.classifier.class_name(k), p] for k, p in pairs]
+
+    def save(self, name: str, image: Tensor) -> str:
+        """Write one image (C, H, W) under pictures/ and return the path as the report names it."""
+        write_png(self.folder / "pictures" / f"{name}.png", image)
+        return f"pictures/{name}.png"
+
+    def comparison(
+        self, name: str, original: Tensor, result: Tensor, budget: str, value: float
+    ) -> dict[str, Any]:
+        """A before-and-after item of the report, for one image (C, H, W)."""
+        change = result - original
+        largest = change.abs().max().item()
+        factor = max(1.0, float(int(0.5 / largest))) if largest > 0 else 1.0
+        before, after = self.confidences(original), self.confidences(result)
+        return {
+            "budget": budget,
+            "value": value,
+            "original": self.save(f"{name}-original", original),
+            "adversarial": self.save(f"{name}-adversarial", result),
+            "difference": self.save(f"{name}-difference", (0.5 + factor * change).clamp(0, 1)),
+            "factor": factor,
+            "before": before,
+            "after": after,
+            "caption": f"{before[0][0]} becomes {after[0][0]}",
+        }
+
+    def earlier(self, probe: str) -> dict[str, Any] | None:
+        """What an earlier probe of this check wrote, if it is done."""
+        path = self.folder / "probes" / f"{probe}.json"
+        written = json.loads(path.read_text()) if path.exists() else None
+        return written if written and written["status"] == "done" else None
+
+    def command(self, probe: str) -> str:
+        """The command that runs one probe alone."""
+        words = ["ostrich", "check", *self.model_words, *self.data_words, "--only", probe]
+        if len(self.samples) != 256:
+            words += ["--limit", str(len(self.samples))]
+        if self.seed:
+            words += ["--seed", str(self.seed)]
+        return shlex.join(words)
+
+
+def sweep(context: Context, norm: str) -> list[float]:
+    """The budgets of a curve, smallest first, with those that gates ask for.
+
+    Linf: 1 to 16 levels of 255. L2: as if every value changed by half a level to four levels,
+    eps = levels / 255 * sqrt(values), so that photographs and thumbnails are treated alike.
+    """
+    values = context.images[0].numel()
+    if norm == "linf":
+        usual = [level / 255 for level in (1, 2, 4, 8, 16)]
+    else:
+        usual = [float(f"{level / 255 * values**0.5:.2g}") for level in (0.5, 1, 2, 4)]
+    asked = context.budgets.get(norm, [])
+    return sorted({*usual, *asked})
+
+
+def budget_text(norm: str, eps: float) -> str:
+    """A budget as people write it: 8/255, or 0.5."""
+    levels = eps * 255
+    if norm == "linf" and abs(levels - round(levels)) < 1e-6:
+        return f"{round(levels)}/255"
+    return f"{eps:.4g}"
+
+
+def indices(mask: Tensor) -> Tensor:
+    """The places where a mask (N,) is true."""
+    return torch.nonzero(mask)[:, 0]

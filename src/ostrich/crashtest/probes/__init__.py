@@ -1,0 +1,1 @@
+"""The probes of the crash test: each file asks one question of a network."""

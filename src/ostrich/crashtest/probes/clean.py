@@ -1,0 +1,77 @@
+"""How often is the network right, and what does it confuse?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from ostrich.crashtest.context import Answer, Context
+from ostrich.crashtest.statistics import wilson
+
+TITLE = "Clean accuracy"
+FORWARDS, GRADIENTS = 1.0, 0.0  # per image
+SHOWN = 8  # confusions
+
+
+def probe(context: Context) -> Answer:
+    """The question of this file."""
+    count, right = len(context.samples), int(context.correct.sum())
+    if context.samples.labels is None:
+        return Answer(
+            sentence=f"The {count} images have no labels: what the network says of them counts as right.",
+            how_to_read="Without labels, accuracy is not known; attacks try to change the prediction.",
+            figures={"n": count, "accuracy": None, "interval": None},
+            blocks=[
+                {"kind": "number", "label": "clean accuracy", "value": None, "interval": None, "n": count}
+            ],
+        )
+    interval = wilson(right, count)
+    confusions = _confusions(context)
+    name = context.classifier.class_name
+    sentence = f"It is right on {right} of {count} images ({right / count:.0%})."
+    if confusions:
+        worst = confusions[0]
+        times = "once" if worst["count"] == 1 else f"{worst['count']} times"
+        sentence += f" Its most frequent confusion: {worst['true']} taken for {worst['predicted']}, {times}."
+    per_class: Counter[str] = Counter(name(int(k)) for k in context.labels)
+    return Answer(
+        sentence=sentence,
+        how_to_read="The bar is the 95 % interval (Wilson): another draw of as many images would likely "
+        "fall inside it.",
+        figures={
+            "n": count,
+            "accuracy": right / count,
+            "interval": interval,
+            "classes": len(per_class),
+            "confusions": [[c["true"], c["predicted"], c["count"]] for c in confusions],
+        },
+        blocks=[
+            {
+                "kind": "number",
+                "label": "clean accuracy",
+                "value": right / count,
+                "interval": interval,
+                "n": count,
+            },
+            {"kind": "confusions", "rows": confusions},
+        ],
+    )
+
+
+def _confusions(context: Context) -> list[dict[str, Any]]:
+    predictions, labels = context.logits.argmax(1).tolist(), context.labels.tolist()
+    wrong = [(y, p) for y, p in zip(labels, predictions, strict=True) if y != p]
+    rows = []
+    for (label, predicted), times in Counter(wrong).most_common(SHOWN):
+        example = next(
+            i for i, pair in enumerate(zip(labels, predictions, strict=True)) if pair == (label, predicted)
+        )
+        rows.append(
+            {
+                "true": context.classifier.class_name(label),
+                "predicted": context.classifier.class_name(predicted),
+                "count": times,
+                "file": context.save(f"confusion-{label}-{predicted}", context.images[example]),
+            }
+        )
+    return rows

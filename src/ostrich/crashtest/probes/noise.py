@@ -1,0 +1,57 @@
+"""How much does random noise of the same size hurt? Without this line no attack can be judged."""
+
+from __future__ import annotations
+
+import torch
+
+from ostrich.attacks import Linf
+from ostrich.attacks.aims import predict
+from ostrich.attacks.threats import L2, Threat
+from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, sweep
+from ostrich.crashtest.statistics import wilson
+from ostrich.training.loop import keyed
+
+TITLE = "Random noise"
+FORWARDS, GRADIENTS = 9.0, 0.0  # per image: one draw at each budget
+
+
+def probe(context: Context) -> Answer:
+    """The question of this file."""
+    rows = torch.tensor(context.rows("noise"))
+    right = rows[context.correct.cpu()[rows]]
+    if not len(right):
+        raise CannotRun("The network gets none of these images right, so noise cannot make it wrong.")
+    figures, series = {}, []
+    for norm in ("linf", "l2"):
+        points = []
+        for eps in sweep(context, norm):
+            kept = int((_noisy_predictions(context, right, norm, eps) == context.labels[right]).sum())
+            low, high = wilson(kept, len(rows))
+            text = budget_text(norm, eps)
+            points.append({"x": eps, "y": kept / len(rows), "low": low, "high": high, "label": text})
+        figures[norm] = [[p["x"], p["y"]] for p in points]
+        series.append({"name": f"noise, {norm}", "style": "noise", "points": points})
+    last = series[0]["points"][-1]
+    return Answer(
+        sentence=f"Random noise of {last['label']} on every value leaves {last['y']:.0%} of the images right.",
+        how_to_read="Each value moves by exactly the budget up or down (linf), or in a random direction of "
+        "that length (l2); one draw per image.",
+        figures={"n": len(rows), **figures},
+        blocks=[_curve(series[0], "linf"), _curve(series[1], "l2")],
+    )
+
+
+def _noisy_predictions(context: Context, rows: torch.Tensor, norm: str, eps: float) -> torch.Tensor:
+    """Predictions (n,) under noise of full size, on the 8-bit grid and inside the budget."""
+    images = context.images[rows]
+    draw = torch.stack(
+        [torch.randn(images.shape[1:], generator=keyed(context.seed, 3, int(i))) for i in rows]
+    )
+    threat: Threat = Linf(eps) if norm == "linf" else L2(eps)
+    moved = images + eps * threat.direction(draw.to(images))
+    return predict(context.classifier, threat.settle(threat.project(moved, images), images)).argmax(1)
+
+
+def _curve(series: dict, norm: str) -> dict:  # type: ignore[type-arg]
+    label = "largest change of a value" if norm == "linf" else "L2 length of the change"
+    return {"kind": "curve", "x_label": f"{label} ({norm})", "y_label": "accuracy", "series": [series]}

@@ -1,0 +1,95 @@
+"""The smallest change that makes one thing another: the school bus that becomes an ostrich.
+
+Szegedy 2014, "Intriguing properties of neural networks", figure 5. Here by targeted PGD over a
+sweep of budgets, on an image that the network gets right.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ostrich.attacks import PGD, Linf, Targeted
+from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, indices
+from ostrich.errors import InputError
+
+TITLE = "One thing becomes another"
+FORWARDS, GRADIENTS = 0.0, 0.0
+FIXED_GRADIENTS = 5 * 100.0  # images: five budgets, at most a hundred steps each
+LEVELS = (1, 2, 4, 8, 16)  # of 255
+STEPS = 100
+FROM, TO = "school bus", "ostrich"
+
+
+def probe(context: Context) -> Answer:
+    """The question of this file."""
+    row, target = _choose(context)
+    name = context.classifier.class_name
+    source_name, target_name = name(int(context.labels[row])), name(target)
+    rows = torch.tensor([row])
+    goal = Targeted(torch.tensor([target], device=context.images.device))
+    items, smallest = [], None
+    for level in LEVELS:
+        method = PGD(threat=Linf(level / 255), steps=STEPS, stop="budget")
+        result = context.attack(method, rows, goal)
+        text = budget_text("linf", level / 255)
+        item = context.comparison(f"pair-{level}", result.originals[0], result.images[0], text, level / 255)
+        items.append(item)
+        if smallest is None and bool(result.success[0]):
+            smallest = item
+    if smallest is None:
+        sentence = (
+            f"Up to {budget_text('linf', LEVELS[-1] / 255)} per value, this {source_name} could not be made a "
+            f"{target_name} in {STEPS} steps of PGD; that is no proof that it cannot."
+        )
+    else:
+        confidence = smallest["after"][0][1]
+        sentence = (
+            f"A change of at most {smallest['budget']} per value makes the {source_name} a "
+            f"{target_name}, with {confidence:.0%} confidence."
+        )
+    blocks = [{"kind": "pairs", "items": [smallest]}] if smallest else []
+    blocks.append({"kind": "slider", "label": "budget per value", "items": items})
+    return Answer(
+        sentence=sentence,
+        how_to_read="Left the image, right what the network takes for something else; between them the "
+        "change, enlarged by the factor written on it, grey where there is none.",
+        figures={
+            "file": context.samples.files[row],
+            "from": source_name,
+            "to": target_name,
+            "smallest": smallest["value"] if smallest else None,
+            "confidence": smallest["after"][0][1] if smallest else None,
+        },
+        blocks=blocks,
+    )
+
+
+def _choose(context: Context) -> tuple[int, int]:
+    """An image that the network gets right, and the class it is to become."""
+    right = indices(context.correct).tolist()
+    if not right:
+        raise CannotRun("The network gets none of these images right, so there is nothing to break.")
+    if context.classifier.num_classes < 2:
+        raise CannotRun("The network has one class only.")
+    labels = context.labels.tolist()
+    target = _class(context, TO)
+    source = _class(context, FROM)
+    if target is not None:
+        candidates = [i for i in right if labels[i] == source] or [i for i in right if labels[i] != target]
+        if candidates:
+            return _surest(context, candidates), target
+    row = _surest(context, right)
+    return row, int(context.logits[row].argsort(descending=True)[1])
+
+
+def _surest(context: Context, rows: list[int]) -> int:
+    """The image of which the network is most certain."""
+    confidence = context.logits[rows].softmax(1).max(1).values
+    return rows[int(confidence.argmax())]
+
+
+def _class(context: Context, name: str) -> int | None:
+    try:
+        return context.classifier.class_index(name) if context.classifier.class_names else None
+    except InputError:
+        return None

@@ -1,0 +1,196 @@
+"""What a data set is, which part of it a command takes, and how it meets a classifier.
+
+A `Dataset` knows its pictures by index and reads them one at a time; `subset` chooses indices;
+`load` brings the chosen ones to the classifier's size in 8 bits, with labels in the classifier's
+own numbering, as `Samples`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ostrich.errors import InputError, UnreadableImage
+from ostrich.images import fit, from_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Pictures with or without labels.
+
+    `read(i)` is the RGB picture i (UnreadableImage if it is damaged), `content(i)` the bytes that
+    its checksum is taken of; `labels` index `class_names`; `size` is the pictures' common (H, W)
+    where they have one.
+    """
+
+    name: str
+    files: Sequence[str]
+    read: Callable[[int], Image.Image]
+    content: Callable[[int], bytes]
+    labels: Sequence[int] | None = None
+    class_names: tuple[str, ...] | None = None
+    size: tuple[int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """The chosen pictures as a network sees them.
+
+    `pixels` uint8 (N, H, W, C); `labels` int64 (N,) in the classifier's numbering, or None;
+    `index` the position of each in its data set; `skipped` the files that could not be read.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    index: tuple[int, ...]
+    pixels: np.ndarray
+    labels: Tensor | None
+    sha256: str
+    skipped: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def images(self, start: int = 0, stop: int | None = None) -> Tensor:
+        """Images (n, C, H, W) in [0, 1], float32."""
+        return from_bytes(self.pixels[start:stop])
+
+    def take(self, rows: Sequence[int]) -> Samples:
+        """The same, restricted to some rows."""
+        rows = list(rows)
+        return Samples(
+            name=self.name,
+            files=tuple(self.files[i] for i in rows),
+            index=tuple(self.index[i] for i in rows),
+            pixels=self.pixels[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            sha256=self.sha256,
+            skipped=self.skipped,
+        )
+
+    def describe(self) -> dict[str, object]:
+        """The `data` field of run.json."""
+        facts: dict[str, object] = {"name": self.name, "n": len(self), "sha256": self.sha256}
+        if self.skipped:
+            facts["skipped"] = list(self.skipped)
+        return facts
+
+
+def subset(labels: Sequence[int] | None, count: int, limit: int | None, seed: int) -> list[int]:
+    """A seeded choice of `limit` of `count` indices, in increasing order.
+
+    With labels it is class-balanced: classes take turns until the limit is reached, so their
+    numbers differ by one at most while they last. A smaller limit's choice lies inside a larger
+    one's.
+    """
+    if limit is not None and limit < 1:
+        raise InputError(f"--limit is at least 1; got {limit}.")
+    if limit is None or limit >= count:
+        return list(range(count))
+    groups: dict[int, list[int]] = defaultdict(list)
+    for i in range(count):
+        groups[labels[i] if labels is not None else 0].append(i)
+    draw = random.Random(seed)
+    queues = [groups[label] for label in sorted(groups)]
+    for queue in queues:
+        draw.shuffle(queue)
+    chosen = [queue[turn] for turn in range(max(map(len, queues))) for queue in queues if turn < len(queue)]
+    return sorted(chosen[:limit])
+
+
+def load(
+    dataset: Dataset,
+    *,
+    size: tuple[int, int],
+    resize: int | None = None,
+    channels: int = 3,
+    class_names: Sequence[str] | None = None,
+    num_classes: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_bad: bool = False,
+) -> Samples:
+    """Read the chosen pictures at (H, W) = `size`, in 8 bits.
+
+    `class_names` and `num_classes` are the classifier's, to which the labels are matched.
+    Raises UnreadableImage unless `skip_bad`, InputError where nothing is left.
+    """
+    translate = match_classes(dataset.class_names, class_names, num_classes)
+    chosen = subset(dataset.labels, len(dataset), limit, seed)
+    checksum = hashlib.sha256()
+    kept, skipped, pixels = [], [], []
+    for i in chosen:
+        try:
+            picture = fit(dataset.read(i), size, resize)
+        except UnreadableImage:
+            if not skip_bad:
+                raise
+            skipped.append(dataset.files[i])
+            continue
+        array = np.asarray(picture.convert("L"))[..., None] if channels == 1 else np.asarray(picture)
+        pixels.append(array)
+        checksum.update(dataset.content(i))
+        kept.append(i)
+    if not kept:
+        raise InputError(f"{dataset.name} holds no readable image.")
+    labels = None
+    if dataset.labels is not None:
+        labels = torch.tensor([translate[dataset.labels[i]] for i in kept])
+    return Samples(
+        name=dataset.name,
+        files=tuple(dataset.files[i] for i in kept),
+        index=tuple(kept),
+        pixels=np.stack(pixels),
+        labels=labels,
+        sha256=checksum.hexdigest(),
+        skipped=tuple(skipped),
+    )
+
+
+def match_classes(
+    theirs: Sequence[str] | None, ours: Sequence[str] | None, num_classes: int | None
+) -> list[int]:
+    """For each class of the data, its index in the classifier.
+
+    By name where every class name is one of the classifier's; else by index where every name is
+    `INDEX_name`; else in order where their numbers agree. Raises InputError otherwise.
+    """
+    if theirs is None:
+        return []
+    if ours is not None:
+        places: dict[str, list[int]] = defaultdict(list)
+        for index, name in enumerate(ours):
+            places[_plain(name)].append(index)
+        if all(len(places.get(_plain(name), ())) == 1 for name in theirs):
+            return [places[_plain(name)][0] for name in theirs]
+    count = num_classes if num_classes is not None else (len(ours) if ours is not None else None)
+    numbered = [re.match(r"(\d+)_", name) for name in theirs]
+    if all(numbered):
+        indices = [int(found[1]) for found in numbered if found]
+        if count is not None and max(indices) >= count:
+            raise InputError(
+                f"The folders name class {max(indices)}, but the classifier has the classes 0 to {count - 1}."
+            )
+        return indices
+    if count is None or count == len(theirs):
+        return list(range(len(theirs)))
+    raise InputError(
+        f"The data has {len(theirs)} classes ({', '.join(list(theirs)[:5])}, ...), the classifier {count}: "
+        "name the folders as its classes, or INDEX_name, or give its class names with --classes FILE."
+    )
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", " ")

@@ -1,0 +1,57 @@
+"""The DATA spec of the command line, as a data set.
+
+PATH [PATH ...]      image files
+images:PATH          a folder of images without labels
+folder:PATH          class folders
+toybox               the embedded scenes                 [:train|:test]
+cifar10[:PATH]       CIFAR-10, downloaded or in folders   [:train|:test]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ostrich.data import toys
+from ostrich.data.cifar import cifar10
+from ostrich.data.dataset import Dataset
+from ostrich.data.files import class_folders, image_files, image_folder
+from ostrich.errors import InputError, UnknownName
+
+SPLITS = ("train", "test")
+NAMED = {"toybox": "rendered scenes of ten objects, 64x64", "cifar10": "CIFAR-10, or cifar10:PATH"}
+FORMS = "image files, images:PATH, folder:PATH, toybox, cifar10 or cifar10:PATH"
+
+
+def open_data(data: str | Sequence[str]) -> Dataset:
+    """The data set that one or more words name. Raises InputError."""
+    words = [data] if isinstance(data, str) else list(data)
+    if not words:
+        raise InputError(f"No data is given. It is {FORMS}.")
+    if len(words) > 1:
+        return image_files(words)
+    word, split = _split(words[0])
+    kind, _, path = word.partition(":")
+    if kind == "folder" and path:
+        return class_folders(path)
+    if kind == "images" and path:
+        return image_folder(path)
+    if kind == "cifar10":
+        return cifar10(split or "test", path or None)
+    if word == "toybox":
+        return toys.dataset(split or "test")
+    if Path(words[0]).is_file():
+        return image_files(words)
+    if Path(words[0]).is_dir():
+        raise InputError(
+            f"{words[0]!r} is a folder: write folder:{words[0]} if it holds class folders, "
+            f"images:{words[0]} if it holds images."
+        )
+    if Path(words[0]).suffix or "/" in words[0]:
+        raise InputError(f"There is no image file {words[0]!r}. Data is {FORMS}.")
+    raise UnknownName("data", words[0], NAMED, f"Data is {FORMS}.")
+
+
+def _split(word: str) -> tuple[str, str | None]:
+    head, _, tail = word.rpartition(":")
+    return (head, tail) if head and tail in SPLITS else (word, None)

@@ -1,0 +1,30 @@
+"""The toybox: ten small 3D objects in cluttered scenes, rendered by rays.
+
+    parts -> vehicles, animals, things, palettes -> meshes      the ten objects
+    scenes -> sampling                                          which scene is image i
+    structure -> raycast, shade                                 its picture
+    store (the committed test images, the cache), testfile (writes them), difficulty, speed
+
+Only rendering needs embreex, and only `mesh` needs trimesh.
+"""
+
+from .meshes import CLASS_NAMES, mesh
+from .raycast import Render, render
+from .sampling import SPLITS, label, scene
+from .scenes import Scene, clip
+from .store import Stored, render_split, test_images
+
+__all__ = [
+    "CLASS_NAMES",
+    "SPLITS",
+    "Render",
+    "Scene",
+    "Stored",
+    "clip",
+    "label",
+    "mesh",
+    "render",
+    "render_split",
+    "scene",
+    "test_images",
+]

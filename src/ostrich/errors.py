@@ -1,0 +1,68 @@
+"""The exceptions of Ostrich, one tree.
+
+    OstrichError                 everything a caller may want to catch
+    ├── InputError               the caller gave something that cannot be used (command line: exit 2)
+    │   ├── UnknownName          a name that does not exist; the message lists the nearest ones
+    │   ├── CheckpointMismatch   weights that do not fit the network
+    │   └── UnreadableImage      an image file that cannot be decoded
+    ├── MissingExtra             an optional dependency is not installed (exit 2)
+    └── RunExists                a finished run directory would be overwritten (exit 2)
+
+A message says what was given, what is allowed, and what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class OstrichError(Exception):
+    """Base of every error Ostrich raises on purpose."""
+
+
+class InputError(OstrichError, ValueError):
+    """Something given by the caller cannot be used."""
+
+
+class UnknownName(InputError):
+    """A name that does not exist.
+
+    `kind` is what was looked up ("attack"), `name` what was given, `known` what exists.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        known = list(known)
+        near = get_close_matches(name, known, n=3, cutoff=0.5) or _sharing(name, known)
+        if near:
+            way_out = f"Did you mean {' or '.join(near)}?"
+        elif known:
+            listed = ", ".join(known[:24]) + (", ..." if len(known) > 24 else "")
+            way_out = f"Known: {listed}."
+        else:
+            way_out = "There is none to choose from."
+        super().__init__(f"Unknown {kind} {name!r}. {way_out}{' ' + hint if hint else ''}")
+        self.name = name
+        self.near = near
+
+
+class CheckpointMismatch(InputError):
+    """Weights that do not fit the network they were given for."""
+
+
+class UnreadableImage(InputError):
+    """An image file that is missing, damaged or not an image."""
+
+
+class MissingExtra(OstrichError):
+    """An optional dependency is not installed."""
+
+
+class RunExists(OstrichError):
+    """The run directory is finished and would be overwritten."""
+
+
+def _sharing(name: str, known: list[str]) -> list[str]:
+    """Names that contain `name` or are contained in it: "bus" finds "school bus"."""
+    low = name.lower()
+    return [k for k in known if low and (low in k.lower() or k.lower() in low)][:3]

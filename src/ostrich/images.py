@@ -1,0 +1,162 @@
+"""Images: float tensors (N, C, H, W) in [0, 1], and their 8-bit files.
+
+Everything public takes and returns images in this form; a classifier does its own normalisation.
+Saving an image means rounding it to 8 bits, so anything claimed about a file is decided on the
+rounded image: `rounded` gives exactly the tensor that `read_png(write_png(...))` would.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from ostrich.errors import InputError, UnreadableImage
+
+LEVELS = 255  # an 8-bit channel has the values 0/255 ... 255/255
+
+
+def rounded(images: Tensor) -> Tensor:
+    """The nearest images on the 8-bit grid, same shape and dtype: what a PNG file can hold."""
+    return images.clamp(0, 1).mul(LEVELS).round().div(LEVELS)
+
+
+def to_bytes(images: Tensor) -> np.ndarray:
+    """Images (N, C, H, W) or one (C, H, W) as uint8 (N, H, W, C) or (H, W, C)."""
+    levels = images.detach().clamp(0, 1).mul(LEVELS).round().to("cpu", torch.uint8)
+    return levels.movedim(-3, -1).contiguous().numpy()
+
+
+def from_bytes(pixels: np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 (N, H, W, C) or (H, W, C) as images (N, C, H, W) or (C, H, W) in [0, 1]."""
+    return torch.from_numpy(np.array(pixels)).movedim(-1, -3).contiguous().to(dtype).div(LEVELS)
+
+
+def check(images: Tensor) -> None:
+    """Refuse what is not a batch of images.
+
+    Raises InputError for a wrong shape, an integer type, NaN, or values outside [0, 1].
+    """
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        shape = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise InputError(f"Images are tensors (N, C, H, W); got {shape}.")
+    if not images.dtype.is_floating_point:
+        raise InputError(f"Images are float tensors in [0, 1]; got {images.dtype}. Divide by 255 first.")
+    if images.numel() == 0:
+        return
+    low, high = images.aminmax()
+    if not (low >= 0 and high <= 1):  # also false for NaN
+        raise InputError(
+            f"Images lie in [0, 1]; these reach from {low.item():.4g} to {high.item():.4g}. "
+            "Divide 0..255 images by 255; leave normalisation to the classifier (mean, std)."
+        )
+
+
+def fingerprints(images: Tensor) -> list[int]:
+    """One 63-bit number per image, from its 8-bit content: the same wherever the image stands."""
+    return [
+        int.from_bytes(hashlib.blake2b(one.tobytes(), digest_size=8).digest(), "little") >> 1
+        for one in to_bytes(images)
+    ]
+
+
+# Reading ---------------------------------------------------------------------------------------
+
+
+def open_image(path: Path | str) -> Image.Image:
+    """The file as an upright 8-bit RGB picture.
+
+    CMYK, palette, grey and 16-bit files are converted; transparent ones are laid on white.
+    Raises UnreadableImage if the file is missing, truncated, or no image.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            return as_rgb(ImageOps.exif_transpose(picture))
+    except FileNotFoundError:
+        raise UnreadableImage(f"There is no image file {str(path)!r}.") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableImage(
+            f"{str(path)!r} cannot be read as an image ({error}). Remove or repair it, or pass --skip-bad."
+        ) from None
+
+
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """Any Pillow mode as 8-bit RGB; transparency on white, 16 bits by their upper eight."""
+    if picture.mode.startswith(("I", "F")):
+        values = np.asarray(picture, dtype=np.float64)
+        top = 1.0 if picture.mode.startswith("F") and values.max(initial=0) <= 1 else 65535.0
+        grey = np.clip(values / top * LEVELS, 0, LEVELS).round().astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return picture.convert("RGB")
+
+
+def fit(picture: Image.Image, size: tuple[int, int], resize: int | None = None) -> Image.Image:
+    """Resize the shorter side, crop the centre: `size` (H, W) pixels, bilinear, antialiased, 8 bits.
+
+    `resize` is the length of the shorter side before the crop (256 for the usual 224-pixel
+    ImageNet network); without it the picture is scaled just enough to cover `size`.
+    """
+    height, width = size
+    if resize is None:
+        scale = max(height / picture.height, width / picture.width)
+        target = (max(width, round(picture.width * scale)), max(height, round(picture.height * scale)))
+    else:
+        short = min(picture.size)
+        target = (int(resize * picture.width / short), int(resize * picture.height / short))
+    if picture.size != target:
+        picture = picture.resize(target, Image.Resampling.BILINEAR)
+    left, top = round((target[0] - width) / 2), round((target[1] - height) / 2)
+    return picture.crop((left, top, left + width, top + height))
+
+
+def read_png(path: Path | str) -> Tensor:
+    """An image (C, H, W) as written by `write_png`."""
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture)
+    return from_bytes(pixels[..., None] if pixels.ndim == 2 else pixels)
+
+
+# Writing ---------------------------------------------------------------------------------------
+
+
+def picture(image: Tensor) -> Image.Image:
+    """One image (C, H, W), C of 1 or 3, as a Pillow picture."""
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise InputError(f"A picture has shape (1 or 3, H, W); got {tuple(image.shape)}.")
+    pixels = to_bytes(image)
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def write_png(path: Path | str, image: Tensor) -> None:
+    """Write one image (C, H, W) as a PNG, atomically: the file is whole or absent."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    picture(image).save(partial, format="PNG")
+    partial.replace(path)
+
+
+def grid(images: Tensor, columns: int | None = None, gap: int = 2, background: float = 1.0) -> Tensor:
+    """Images (N, C, H, W) laid out row by row in one image (C, H', W')."""
+    count, channels, height, width = images.shape
+    columns = columns or max(1, math.ceil(math.sqrt(count)))
+    rows = max(1, math.ceil(count / columns))
+    sheet = images.new_full(
+        (channels, rows * (height + gap) - gap, columns * (width + gap) - gap), background
+    )
+    for i, image in enumerate(images):
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        sheet[:, top : top + height, left : left + width] = image
+    return sheet

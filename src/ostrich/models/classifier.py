@@ -1,0 +1,217 @@
+"""A classifier: a network with its preprocessing, class names and input size.
+
+Called on images (N, C, H, W) in [0, 1] it returns logits (N, K). It normalises and nothing else;
+resizing happens when files are loaded, in 8 bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ostrich.errors import InputError, UnknownName
+
+HOW_TO_WRAP = (
+    "Wrap it: write a file with a function that returns a torch.nn.Module whose forward returns the "
+    "tensor of scores alone, for example `return self.inner(x)['logits']`, and name it PATH.py:FUNCTION."
+)
+
+
+class Classifier:
+    """A network, or only a prediction function, that classifies images.
+
+    `size` is the input (H, W), None where any will do; `resize` the shorter side before the centre
+    crop; `mean` and `std` per channel, None for no normalisation. `access` says what the network
+    offers: "gradient", or only "scores" or "labels".
+    """
+
+    def __init__(
+        self,
+        network: nn.Module | Callable[[Tensor], Tensor],
+        *,
+        name: str = "network",
+        size: tuple[int, int] | None = None,
+        resize: int | None = None,
+        channels: int | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        class_names: Sequence[str] | None = None,
+        source: str = "",
+    ) -> None:
+        self.network = network
+        self.name = name
+        self.source = source or name
+        self.size = size
+        self.resize = resize
+        self.channels = channels or input_channels(network)
+        self.mean = _per_channel("mean", mean, self.channels)
+        self.std = _per_channel("std", std, self.channels)
+        if self.std is not None and min(self.std) <= 0:
+            raise InputError(f"A standard deviation is above 0; got {self.std}.")
+        self.class_names = tuple(class_names) if class_names is not None else None
+        self.access = "gradient" if isinstance(network, nn.Module) else "scores"
+        self._num_classes = len(self.class_names) if self.class_names else None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of images (N, C, H, W) in [0, 1]."""
+        return self.scores(self.network(self.normalised(images)))
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """(images - mean) / std, per channel."""
+        if self.mean is None and self.std is None:
+            return images
+        mean = images.new_tensor(self.mean or (0.0,)).view(1, -1, 1, 1)
+        std = images.new_tensor(self.std or (1.0,)).view(1, -1, 1, 1)
+        return (images - mean) / std
+
+    def scores(self, output: object) -> Tensor:
+        """The network's output, refused unless it is a tensor (N, K) of floats."""
+        if not isinstance(output, Tensor):
+            kind = type(output).__name__
+            raise InputError(f"{self.name} returns a {kind}, not a tensor of scores (N, K). {HOW_TO_WRAP}")
+        if output.ndim != 2 or not output.dtype.is_floating_point:
+            shape = tuple(output.shape)
+            raise InputError(f"{self.name} returns {output.dtype} {shape}, not scores (N, K). {HOW_TO_WRAP}")
+        return output
+
+    @property
+    def num_classes(self) -> int:
+        """K, from the class names or from one forward of a grey image."""
+        if self._num_classes is None:
+            self._num_classes = self.probe().shape[1]
+        return self._num_classes
+
+    def probe(self) -> Tensor:
+        """Logits (1, K) of one grey image: whether the network runs at all on its input size.
+
+        Raises InputError with the network's own complaint where it does not.
+        """
+        height, width = self.size or (224, 224)
+        grey = torch.full((1, self.channels, height, width), 0.5, device=self.device, dtype=self.dtype)
+        try:
+            with untouched(self), torch.no_grad():
+                logits = self(grey)
+        except InputError:
+            raise
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(
+                f"{self.name} fails on an image of {self.channels}x{height}x{width}: {reason} "
+                "Give its input size with --size N or HxW."
+            ) from error
+        if self.class_names is not None and logits.shape[1] != len(self.class_names):
+            raise InputError(
+                f"{self.name} returns {logits.shape[1]} scores, but {len(self.class_names)} class names "
+                "are given."
+            )
+        return logits
+
+    def digest(self) -> str:
+        """A checksum of the network's tensors; of its name where it has none."""
+        checksum = hashlib.sha256(self.name.encode())
+        if isinstance(self.network, nn.Module):
+            for name, value in sorted(self.network.state_dict().items()):
+                checksum.update(name.encode())
+                checksum.update(
+                    value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
+                )
+        return checksum.hexdigest()[:16]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's parameters are."""
+        parameter = next(self._parameters(), None)
+        return parameter.device if parameter is not None else torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating type of the network's parameters."""
+        parameter = next(self._parameters(), None)
+        return parameter.dtype if parameter is not None else torch.float32
+
+    def _parameters(self) -> Iterator[nn.Parameter]:
+        return self.network.parameters() if isinstance(self.network, nn.Module) else iter(())
+
+    def class_name(self, index: int) -> str:
+        """The name of a class, or its number where names are not known."""
+        return self.class_names[index] if self.class_names else str(index)
+
+    def class_index(self, name: str) -> int:
+        """The class of that name or number. Raises UnknownName."""
+        if self.class_names is not None:
+            found = [i for i, known in enumerate(self.class_names) if _same(known, name)]
+            if len(found) == 1:
+                return found[0]
+            if len(found) > 1:
+                raise InputError(f"Several classes are named {name!r}: {found}. Give the number instead.")
+        if name.isdigit() and int(name) < self.num_classes:
+            return int(name)
+        raise UnknownName(
+            "class", name, self.class_names or (), f"Numbers 0 to {self.num_classes - 1} do too."
+        )
+
+
+@contextmanager
+def untouched(classifier: Classifier) -> Iterator[None]:
+    """The network in evaluation mode with frozen parameters; as it was again afterwards.
+
+    Training flags and `requires_grad` are restored also after an exception. Gradients are taken
+    with respect to images only, so `.grad` is never written.
+    """
+    network = classifier.network
+    if not isinstance(network, nn.Module):
+        yield
+        return
+    modes = [(module, module.training) for module in network.modules()]
+    frozen = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    try:
+        network.eval()
+        for parameter, _ in frozen:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for parameter, required in frozen:
+            parameter.requires_grad_(required)
+
+
+def input_channels(network: object) -> int:
+    """The channels that the first convolution takes; 3 where there is none."""
+    if isinstance(network, nn.Module):
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                return module.in_channels
+    return 3
+
+
+def _per_channel(what: str, values: Sequence[float] | None, channels: int) -> tuple[float, ...] | None:
+    if values is None:
+        return None
+    values = tuple(float(v) for v in values)
+    if len(values) == 1:
+        values *= channels
+    if len(values) != channels:
+        raise InputError(f"{what} has {len(values)} values for {channels} channels; give one or {channels}.")
+    return values
+
+
+def _same(known: str, name: str) -> bool:
+    return known.lower().replace("_", " ") == name.lower().replace("_", " ").strip()
+
+
+def read_class_names(path: str) -> tuple[str, ...]:
+    """Class names, one a line, in the order of the network's outputs."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The class names {path!r} cannot be read ({error}).") from None
+    names = tuple(line.strip() for line in lines if line.strip())
+    if not names:
+        raise InputError(f"{path!r} holds no class names; one a line is expected.")
+    return names

@@ -1,0 +1,66 @@
+"""A faster network with the same function, for gradients only.
+
+Batch norm in evaluation mode is linear, so it is folded into the convolution before it; layouts
+are channels-last; parameters are frozen; with precision "fast", convolutions run in bf16 where the
+processor computes in it. Success is never decided here: see `attacks/engine.py`.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+AGREEMENT = 1e-3  # largest difference of outputs, relative to their scale, after folding in fp32
+
+
+def faster(network: nn.Module, example: Tensor) -> tuple[nn.Module, int]:
+    """A frozen copy of `network` (evaluation mode), batch norm folded, and the forwards it cost.
+
+    `example` is a batch of inputs on which the copy is compared with the original: where the
+    graph cannot be traced or the outputs differ, the copy is not folded; where the network cannot
+    be copied, it is returned itself.
+    """
+    try:
+        plain = copy.deepcopy(network)
+    except Exception:  # a network may hold anything: locks, open files, non-leaf tensors
+        return network, 0
+    with torch.no_grad():
+        expected = network(example)
+    forwards = len(example)
+    for candidate in (_folded, lambda net: net):
+        try:
+            quick = candidate(plain).requires_grad_(False).eval().to(memory_format=torch.channels_last)
+            with torch.no_grad():
+                forwards += len(example)
+                got = quick(example)
+            scale = expected.abs().max().clamp_min(1.0)
+            if torch.isfinite(got).all() and (expected - got).abs().max() <= AGREEMENT * scale:
+                return quick, forwards
+        except Exception:  # tracing and layout changes fail in as many ways as networks are written
+            continue
+    return network, forwards
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer's remarks concern the copy only
+        return fuse(network)
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
+    """bf16 arithmetic for precision "fast" where the hardware has it, else nothing."""
+    if precision == "fast" and has_bf16(device):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether bf16 convolutions are computed by the hardware (emulated ones are 20 times slower)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())

@@ -1,0 +1,209 @@
+"""`load`: a classifier from a MODEL spec.
+
+zoo:NAME                  ours, trained: weights and card in `models/zoo/`
+arch:NAME[,option=value]  ours, untrained unless weights are given
+torchvision:NAME          torchvision's, with its published preprocessing
+PATH.py:FUNCTION          anyone's: the function returns a Module, or a callable from images to scores
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ostrich.errors import InputError, OstrichError, UnknownName
+from ostrich.models import architectures
+from ostrich.models.checkpoints import load_weights
+from ostrich.models.classifier import Classifier, input_channels, read_class_names
+
+ZOO = Path(__file__).parent / "zoo"
+KINDS = ("zoo:NAME", "arch:NAME", "torchvision:NAME", "PATH.py:FUNCTION")
+Numbers = Sequence[float] | float | None
+
+
+def load(
+    model: str,
+    *,
+    weights: str | Path | None = None,
+    rename: Sequence[tuple[str, str]] = (),
+    mean: Numbers = None,
+    std: Numbers = None,
+    size: int | str | tuple[int, int] | None = None,
+    classes: str | Path | Sequence[str] | None = None,
+    device: str = "auto",
+) -> Classifier:
+    """The classifier that `model` names, in evaluation mode.
+
+    `weights` is a safetensors or torch file, `rename` pairs (old, new) of text in its names; `mean`
+    and `std` per channel, `size` N or HxW, `classes` names or a file of them: each replaces what
+    the model brings. Raises InputError (wrong names, weights that do not fit, a network that does
+    not return a tensor of scores).
+    """
+    kind, _, rest = model.partition(":")
+    loaders = {"zoo": _zoo, "arch": _arch, "torchvision": _torchvision}
+    if kind in loaders and rest:
+        facts = loaders[kind](rest, weights is not None)
+    elif ".py:" in model:
+        facts = _python_file(model)
+    else:
+        raise InputError(f"{model!r} is no model. A model is one of: {', '.join(KINDS)}.")
+    network = facts["network"]
+    if weights is not None:
+        if not isinstance(network, nn.Module):
+            raise InputError(f"{model} is a function: it takes no weights.")
+        load_weights(network, weights, rename)
+    elif rename:
+        raise InputError("--rename changes names in a weights file; give it with --weights FILE.")
+    if mean is not None:
+        facts["mean"] = _numbers(mean)
+    if std is not None:
+        facts["std"] = _numbers(std)
+    if size is not None:
+        facts |= {"size": architectures.parse_size(size), "resize": None}  # type: ignore[arg-type]
+    if classes is not None:
+        is_file = isinstance(classes, str | Path)
+        facts["class_names"] = read_class_names(str(classes)) if is_file else tuple(classes)
+    if isinstance(network, nn.Module):
+        network.eval().to(pick_device(device))
+    classifier = Classifier(name=model, **facts)
+    if classifier.size is not None:
+        classifier.probe()
+    return classifier
+
+
+def pick_device(device: str) -> torch.device:
+    """auto, cpu or cuda as a device that exists."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device not in ("cpu", "cuda"):
+        raise InputError(f"A device is auto, cpu or cuda; got {device!r}.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("There is no CUDA device here; use --device cpu.")
+    return torch.device(device)
+
+
+def zoo_cards() -> dict[str, dict[str, Any]]:
+    """The cards of the bundled networks by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(ZOO.glob("*.json"))}
+
+
+def known_models() -> list[dict[str, Any]]:
+    """What `ostrich list models` shows: name, kind, parameters at the published size, input, source."""
+    rows = []
+    for name, card in zoo_cards().items():
+        network, _, size = architectures.build(card["architecture"])
+        source = (
+            f"trained on {card['data']}, {card['test_accuracy']:.1%} of {card['test_images']} test images"
+        )
+        rows.append(_row(f"zoo:{name}", "trained", network, size, source))
+    for name, entry in architectures.ARCHITECTURES.items():
+        network, _, size = architectures.build(name)
+        rows.append(_row(f"arch:{name}", "architecture", network, size, entry.source))
+    return rows
+
+
+def _row(name: str, kind: str, network: nn.Module, size: tuple[int, int], source: str) -> dict[str, Any]:
+    count = sum(p.numel() for p in network.parameters())
+    shape = [input_channels(network), *size]
+    return {"name": name, "kind": kind, "parameters": count, "input": shape, "source": source}
+
+
+def _zoo(name: str, own_weights: bool) -> dict[str, Any]:
+    cards = zoo_cards()
+    if name not in cards:
+        raise UnknownName("model", f"zoo:{name}", [f"zoo:{n}" for n in cards])
+    card = cards[name]
+    network, _, size = architectures.build(card["architecture"])
+    if not own_weights:
+        load_weights(network, ZOO / f"{name}.safetensors")
+    return {
+        "network": network,
+        "size": size,
+        "mean": card["mean"],
+        "std": card["std"],
+        "class_names": card["class_names"],
+        "source": f"trained here on {card['data']}",
+    }
+
+
+def _arch(spec: str, own_weights: bool) -> dict[str, Any]:
+    network, entry, size = architectures.build(spec)
+    return {"network": network, "size": size, "source": entry.source}
+
+
+def _torchvision(name: str, own_weights: bool) -> dict[str, Any]:
+    from torchvision import models as tv
+
+    known = tv.list_models(module=tv)
+    if name not in known:
+        raise UnknownName("model", f"torchvision:{name}", [f"torchvision:{n}" for n in known])
+    published = tv.get_model_weights(name).DEFAULT
+    preset = published.transforms()
+    if own_weights:
+        network = tv.get_model(name, weights=None)
+    else:
+        try:
+            network = tv.get_model(name, weights=published)
+        except OSError as error:
+            raise InputError(
+                f"The weights of torchvision:{name} cannot be downloaded ({error}). "
+                "Give a file with --weights FILE."
+            ) from None
+    return {
+        "network": network,
+        "size": (preset.crop_size[0], preset.crop_size[0]),
+        "resize": preset.resize_size[0],
+        "mean": preset.mean,
+        "std": preset.std,
+        "class_names": published.meta["categories"],
+        "source": f"torchvision {published.meta.get('recipe', '')}".strip(),
+    }
+
+
+def _python_file(model: str) -> dict[str, Any]:
+    path, _, function = model.rpartition(":")
+    build = _function(Path(path), function)
+    try:
+        network = build()
+    except OstrichError:
+        raise
+    except Exception as error:
+        raise InputError(f"{model} fails when called without arguments: {error!r}.") from error
+    if not isinstance(network, nn.Module) and not callable(network):
+        raise InputError(
+            f"{model} returns a {type(network).__name__}; a torch.nn.Module or a callable from images "
+            "(N, C, H, W) to scores (N, K) is expected."
+        )
+    return {"network": network, "source": path}
+
+
+def _function(path: Path, name: str) -> Callable[[], object]:
+    if not path.is_file():
+        raise InputError(f"There is no file {str(path)!r}.")
+    spec = importlib.util.spec_from_file_location(f"_ostrich_user_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{str(path)!r} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))  # so that it may import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise InputError(f"{str(path)!r} cannot be imported: {error!r}.") from error
+    finally:
+        sys.path.pop(0)
+    found = getattr(module, name, None)
+    if not callable(found):
+        functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
+        raise UnknownName(f"function in {path.name}", name, functions)
+    return found
+
+
+def _numbers(values: Sequence[float] | float) -> tuple[float, ...]:
+    return (float(values),) if isinstance(values, int | float) else tuple(float(v) for v in values)

@@ -1,0 +1,82 @@
+"""A recipe: everything a training run needs, as one frozen dataclass, and the recipes of the zoo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ostrich.errors import InputError, UnknownName
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train one network by SGD with momentum; images per step, fractions of the whole run."""
+
+    name: str
+    architecture: str  # an `arch:` spec, for example "resnet20,classes=10"
+    data: str  # the DATA spec it is meant for; --data overrides where the files lie
+    train_images: int | None = None  # how many of the training split, None for all of it
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)  # per channel, of images in [0, 1]
+    std: tuple[float, ...] = (0.25, 0.25, 0.25)
+
+    epochs: float = 10.0
+    batch_size: int = 128
+    learning_rate: float = 0.1  # the peak; rises and falls linearly around it
+    warmup: float = 0.2  # fraction of the run until the peak
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 5e-4  # on all parameters, as in He 2016
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None  # largest norm of the whole gradient
+
+    flip: bool = True  # mirror half of the images
+    shift: int = 2  # random translation by up to this many pixels, edges repeated
+    crops: tuple[tuple[float, int], ...] = ()  # ((0.4, 24),): until 40 % of the run train on 24-pixel crops
+
+    seed: int = 0
+    precision: str = "fast"  # "fast": bf16 where the processor computes in it; "exact": fp32
+
+    def __post_init__(self) -> None:
+        positive = {"epochs": self.epochs, "batch_size": self.batch_size, "learning_rate": self.learning_rate}
+        for field, value in positive.items():
+            if not value > 0:
+                raise InputError(f"A recipe's {field} is above 0; got {value}.")
+        if not 0 <= self.warmup < 1 or not 0 <= self.momentum < 1:
+            raise InputError("Warmup and momentum lie in [0, 1).")
+        if self.precision not in ("fast", "exact"):
+            raise InputError(f"Precision is fast or exact; got {self.precision!r}.")
+        if len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise InputError("Mean and std have one value per channel, std above 0.")
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            name="cifar10-resnet20",
+            architecture="resnet20,classes=10",
+            data="cifar10",
+            mean=(0.4914, 0.4822, 0.4465),  # of the CIFAR-10 training images
+            std=(0.2470, 0.2435, 0.2616),
+            epochs=16,
+            learning_rate=0.15,
+            crops=((0.4, 24),),
+        ),
+        Recipe(
+            name="toybox-resnet20",
+            architecture="resnet20,classes=10,stem_stride=2,size=64",
+            data="toybox",
+            train_images=30_000,
+            epochs=12,
+            learning_rate=0.15,
+            shift=4,
+            crops=((0.4, 48),),
+        ),
+    )
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name. Raises UnknownName."""
+    if name not in RECIPES:
+        raise UnknownName("recipe", name, RECIPES)
+    return RECIPES[name]

@@ -1,0 +1,107 @@
+"""A training run: data, network, loop, and the weights with their card."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ostrich.data import dataset as datasets
+from ostrich.data import open_data, toyscenes
+from ostrich.errors import InputError
+from ostrich.models import architectures
+from ostrich.runs import Run, write_json
+from ostrich.training.loop import accuracy, train
+from ostrich.training.recipe import Recipe
+
+HELD_OUT = 1000  # test images for the accuracy after each epoch
+
+
+def train_run(
+    recipe: Recipe, data: str, run: Run, device: torch.device, progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Train by a recipe into a run directory: checkpoint.pt, network.safetensors, card.json."""
+    torch.manual_seed(recipe.seed)  # the initial weights
+    network, _, size = architectures.build(recipe.architecture)
+    network.to(device)
+    train_set = split(data, "train", size, recipe.train_images, recipe.seed)
+    test_set = split(data, "test", size, None, recipe.seed)
+    run.describe(
+        seed=recipe.seed, device=device, data={"name": data, "n": len(train_set[0]), "sha256": train_set[2]}
+    )
+    some = torch.randperm(len(test_set[0]), generator=torch.Generator().manual_seed(0))[:HELD_OUT]
+
+    def log(row: dict[str, float]) -> None:
+        run.append(row)
+        progress(int(100 * row["step"] / row["steps"]), 100)
+
+    train(
+        network,
+        recipe,
+        *train_set[:2],
+        held_out=(test_set[0][some], test_set[1][some]),
+        checkpoint=run.folder / "checkpoint.pt",
+        log=log,
+    )
+    # The card tells the accuracy of the weights as they are stored, in half precision.
+    network.load_state_dict({k: v.half().to(v.dtype) for k, v in network.state_dict().items()})
+    reached = accuracy(network, recipe, *test_set[:2])
+    save(network, run.folder / "network.safetensors")
+    results = {"test_accuracy": reached, "test_images": len(test_set[0]), "train_images": len(train_set[0])}
+    write_json(run.folder / "card.json", card(recipe, data, train_set[2], test_set[3], results))
+    return results
+
+
+def split(
+    data: str, name: str, size: tuple[int, int], limit: int | None, seed: int
+) -> tuple[Tensor, Tensor, str, tuple[str, ...]]:
+    """Images uint8 (N, C, H, W), labels int64 (N,), their sha256, and the class names."""
+    if data == "toybox" and name == "train":
+        if limit is None:
+            raise InputError("The toybox has unlimited training images: set train_images.")
+        pixels, labels = toyscenes.render_split("train", limit, workers=2)
+        checksum = hashlib.sha256(pixels.tobytes()).hexdigest()
+        chosen, names = torch.from_numpy(pixels), toyscenes.CLASS_NAMES
+        return chosen.permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels), checksum, names
+    found = open_data(f"{data}:{name}")
+    if found.labels is None or found.class_names is None:
+        raise InputError(f"{data!r} has no labels to train on.")
+    samples = datasets.load(found, size=size, limit=limit, seed=seed)
+    assert samples.labels is not None
+    pixels = torch.from_numpy(samples.pixels).permute(0, 3, 1, 2).contiguous()
+    return pixels, samples.labels, samples.sha256, found.class_names
+
+
+def save(network: torch.nn.Module, path: Path) -> None:
+    """The parameters and statistics in half precision, as safetensors."""
+    state = {
+        name: (value.half() if value.dtype == torch.float32 else value).contiguous().cpu()
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    save_file(state, path)
+
+
+def card(
+    recipe: Recipe, data: str, checksum: str, class_names: tuple[str, ...], results: dict[str, Any]
+) -> dict[str, Any]:
+    """What anyone should know of the network before they use it."""
+    return {
+        "architecture": recipe.architecture,
+        "mean": recipe.mean,
+        "std": recipe.std,
+        "class_names": class_names,
+        "recipe": f"ostrich train {recipe.name} --data {recipe.data} --seed {recipe.seed}",
+        "data": recipe.data,
+        "data_sha256": checksum,
+        "test_accuracy": results["test_accuracy"],
+        "test_images": results["test_images"],
+        "train_images": results["train_images"],
+        "date": datetime.date.today().isoformat(),
+    }

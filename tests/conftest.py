@@ -1,0 +1,73 @@
+"""What every test runs under: one torch thread per worker, and no network."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# Workers side by side: a thread each is faster than two that wait for one another. Set before torch
+# is imported, and inherited by the commands that tests start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+class NetworkUsed(RuntimeError):
+    """A test tried to leave this machine."""
+
+
+def _is_local(host: object) -> bool:
+    if isinstance(host, bytes):
+        host = host.decode("ascii", "replace")
+    if not isinstance(host, str) or host in ("", "localhost", socket.gethostname()):
+        return True  # None and "": this machine
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False  # a name would have to be looked up
+    return address.is_loopback or address.is_unspecified
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network() -> Iterator[None]:
+    """Connections and name look-ups beyond this machine raise NetworkUsed."""
+    patch = pytest.MonkeyPatch()
+
+    def guarded(name: str) -> Any:
+        original = getattr(socket.socket, name)
+
+        def connect(self: socket.socket, address: Any) -> Any:
+            internet = self.family in (socket.AF_INET, socket.AF_INET6)
+            if internet and not _is_local(address[0]):
+                raise NetworkUsed(f"Tests run without network; this one connects to {address!r}.")
+            return original(self, address)
+
+        return connect
+
+    look_up = socket.getaddrinfo
+
+    def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _is_local(host):
+            raise NetworkUsed(f"Tests run without network; this one looks up {host!r}.")
+        return look_up(host, *args, **kwargs)
+
+    for name in ("connect", "connect_ex"):
+        patch.setattr(socket.socket, name, guarded(name))
+    patch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and checkpoints; without it the test is skipped."""
+    folder = os.environ.get("OSTRICH_SHARED")
+    if not folder:
+        pytest.skip("needs real data and checkpoints: set OSTRICH_SHARED to their folder")
+    return Path(folder)
