@@ -8,10 +8,15 @@ result = ostrich.attack(pgd, model, images, goal=ostrich.Untargeted(labels))
 result.success, result.images, result.distance, result.forwards
 """
 
-from ostrich import attacks, data, errors, images, units
-from ostrich.attacks import L1, L2, Confident, Linf, Result, Targeted, Unbounded, Untargeted, attack
+from typing import TYPE_CHECKING
+
+from ostrich._lazy import lazily
 from ostrich.errors import InputError, OstrichError
-from ostrich.models import Classifier, load
+
+if TYPE_CHECKING:
+    from ostrich import attacks, attribution, data, images, units
+    from ostrich.attacks import L1, L2, Confident, Linf, Result, Targeted, Unbounded, Untargeted, attack
+    from ostrich.models import Classifier, load
 
 __version__ = "0.1.0"
 
@@ -29,9 +34,19 @@ __all__ = [
     "Untargeted",
     "attack",
     "attacks",
+    "attribution",
     "data",
-    "errors",
     "images",
     "load",
     "units",
 ]
+
+_ATTACKS = ("L1", "L2", "Confident", "Linf", "Result", "Targeted", "Unbounded", "Untargeted", "attack")
+__getattr__ = lazily(
+    __name__,
+    {
+        **dict.fromkeys(("attacks", "attribution", "data", "images", "units"), ""),
+        **dict.fromkeys(_ATTACKS, "ostrich.attacks"),
+        **dict.fromkeys(("Classifier", "load"), "ostrich.models"),
+    },
+)

@@ -20,6 +20,12 @@ from torch import Tensor
 from ostrich.errors import InputError, UnreadableImage
 
 LEVELS = 255  # an 8-bit channel has the values 0/255 ... 255/255
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 
 def rounded(images: Tensor) -> Tensor:
@@ -102,21 +108,29 @@ def as_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def fit(picture: Image.Image, size: tuple[int, int], resize: int | None = None) -> Image.Image:
-    """Resize the shorter side, crop the centre: `size` (H, W) pixels, bilinear, antialiased, 8 bits.
+def fit(
+    picture: Image.Image,
+    size: tuple[int, int],
+    resize: int | tuple[int, int] | None = None,
+    interpolation: str = "bilinear",
+) -> Image.Image:
+    """Resize the shorter side, crop the centre: `size` (H, W) pixels, antialiased, 8 bits.
 
     `resize` is the length of the shorter side before the crop (256 for the usual 224-pixel
-    ImageNet network); without it the picture is scaled just enough to cover `size`.
+    ImageNet network), or (H, W) whatever the picture's shape; without it the picture is scaled just
+    enough to cover `size`. `interpolation` is one of INTERPOLATIONS.
     """
     height, width = size
-    if resize is None:
+    if isinstance(resize, tuple):
+        target = (resize[1], resize[0])
+    elif resize is None:
         scale = max(height / picture.height, width / picture.width)
         target = (max(width, round(picture.width * scale)), max(height, round(picture.height * scale)))
     else:
         short = min(picture.size)
         target = (int(resize * picture.width / short), int(resize * picture.height / short))
     if picture.size != target:
-        picture = picture.resize(target, Image.Resampling.BILINEAR)
+        picture = picture.resize(target, INTERPOLATIONS[interpolation])
     left, top = round((target[0] - width) / 2), round((target[1] - height) / 2)
     return picture.crop((left, top, left + width, top + height))
 

@@ -20,6 +20,8 @@ class Published:
     read: bool
 
 
+_ALEX = "Krizhevsky et al. 2012, ImageNet classification with deep convolutional neural networks"
+_ZEILER = "Zeiler & Fergus 2014, Visualizing and understanding convolutional networks"
 _HE = "He et al. 2016, Deep residual learning for image recognition"
 PUBLISHED = {
     **{
@@ -33,6 +35,48 @@ PUBLISHED = {
             value=count, unit="million", source=f"{_HE}, table 6", read=False
         )
         for depth, count in ((20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7))
+    },
+    **{
+        f"imagenet-{name}/top1-error": Published(
+            value=error, unit="% of ImageNet validation, 10 crops", source=f"{_HE}, table 2", read=True
+        )
+        for name, error in (("plain18", 27.94), ("plain34", 28.54), ("resnet18", 27.88), ("resnet34", 25.03))
+    },
+    "alexnet/parameters": Published(value=60, unit="million", source=f"{_ALEX}, abstract", read=True),
+    "alexnet/units": Published(value=650_000, unit="neurons", source=f"{_ALEX}, abstract", read=True),
+    "alexnet/units-layer1": Published(value=253_440, unit="neurons", source=f"{_ALEX}, figure 2", read=True),
+    "alexnet/2010-top1-error": Published(
+        value=37.5, unit="% of ILSVRC-2010 test", source=f"{_ALEX}, table 1", read=True
+    ),
+    "alexnet/2010-top5-error": Published(
+        value=17.0, unit="% of ILSVRC-2010 test", source=f"{_ALEX}, table 1", read=True
+    ),
+    "alexnet/top1-error": Published(
+        value=40.7, unit="% of ILSVRC-2012 validation", source=f"{_ALEX}, table 2", read=False
+    ),
+    "alexnet/top5-error": Published(
+        value=18.2, unit="% of ILSVRC-2012 validation", source=f"{_ALEX}, table 2", read=False
+    ),
+    # The cut versions, trained from scratch: the paper's table, and the rise of top-5 error as told in
+    # Fergus's tutorial slides, which stands in no version of the paper.
+    **{
+        f"alexnet{cut}/{what}": Published(
+            value=error, unit="% of ImageNet", source=f"{_ZEILER}, table 3", read=True
+        )
+        for cut, errors in (
+            ("-replica", (35.1, 40.5, 18.1)),
+            ("-without-7", (27.4, 40.0, 18.4)),
+            ("-without-67", (27.4, 44.8, 22.4)),
+            ("-without-34", (41.8, 45.4, 22.1)),
+            ("-without-3467", (71.1, 71.3, 50.1)),
+        )
+        for what, error in zip(("train-top1-error", "top1-error", "top5-error"), errors)
+    },
+    **{
+        f"alexnet-without-{cut}/top5-rise-on-slides": Published(
+            value=rise, unit="points", source="Fergus, tutorial slides on convolutional networks", read=False
+        )
+        for cut, rise in (("7", 1.1), ("67", 5.7), ("34", 3.0), ("3467", 33.5))
     },
 }
 

@@ -15,12 +15,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ostrich.errors import InputError, UnknownName
-from ostrich.models.classifier import Classifier, untouched
+from ostrich.networks import untouched
+
+if TYPE_CHECKING:  # a room above: units only take classifiers
+    from ostrich.models.classifier import Classifier
 
 FORMS = "class:NAME, probability:NAME, LAYER:CHANNEL or LAYER:CHANNEL@ROW,COLUMN"
 
@@ -90,7 +94,7 @@ def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRo
         if images is None:
             classifier.probe()
         else:
-            with untouched(classifier), torch.no_grad():
+            with untouched(classifier.network), torch.no_grad():
                 classifier(images)
     finally:
         for handle in handles:
@@ -109,7 +113,7 @@ def resolve(classifier: Classifier, unit: Unit | str) -> Unit:
         raise UnknownName("layer", unit.layer, names, f"`ostrich list units {classifier.name}` lists all.")
     height, width = classifier.size or (224, 224)
     grey = torch.full((1, classifier.channels, height, width), 0.5, device=classifier.device)
-    with untouched(classifier), torch.no_grad():
+    with untouched(classifier.network), torch.no_grad():
         output = activations(classifier, grey.to(classifier.dtype), unit.layer)
     shape = tuple(output.shape[1:])
     if int(unit.index) >= shape[0]:

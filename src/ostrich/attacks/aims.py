@@ -8,7 +8,8 @@ from torch import Tensor
 from ostrich.attacks.goals import Goal, Targeted, Untargeted
 from ostrich.errors import InputError
 from ostrich.images import fingerprints
-from ostrich.models.classifier import Classifier, untouched
+from ostrich.models.classifier import Classifier
+from ostrich.networks import untouched
 
 BATCH = 64  # images per forward
 
@@ -16,7 +17,7 @@ BATCH = 64  # images per forward
 @torch.no_grad()
 def predict(classifier: Classifier, images: Tensor) -> Tensor:
     """Logits (N, K) of images (N, C, H, W), in batches, of the network in evaluation mode."""
-    with untouched(classifier):
+    with untouched(classifier.network):
         return torch.cat([classifier(part) for part in images.split(BATCH)])
 
 
@@ -26,13 +27,22 @@ def labels(classifier: Classifier, images: Tensor, given: Tensor | None) -> tupl
     return (predictions if given is None else given.to(predictions.device)), predictions
 
 
+def check_target(classifier: Classifier, target: str | None) -> None:
+    """Refuse a target that the classifier does not have."""
+    if target is None:
+        return
+    if classifier.num_classes < 2:
+        raise InputError(f"{classifier.name} has {classifier.num_classes} class: there is nothing to target.")
+    if target not in ("random", "least-likely"):
+        classifier.class_index(target)
+
+
 def goal(classifier: Classifier, images: Tensor, labels: Tensor, target: str | None, seed: int) -> Goal:
     """Untargeted without a target; else a class by name, a random one, or the least likely one."""
     if target is None:
         return Untargeted(labels)
+    check_target(classifier, target)
     classes = classifier.num_classes
-    if classes < 2:
-        raise InputError(f"{classifier.name} has {classes} class: there is nothing to target.")
     if target == "least-likely":
         return Targeted(predict(classifier, images).argmin(1))
     if target == "random":

@@ -9,9 +9,8 @@ rounded to 8 bits, in the plain network, inside the budget; forwards and backwar
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -19,11 +18,14 @@ import torch
 from torch import Tensor
 
 from ostrich import images as pictures
-from ostrich.attacks.goals import SLACK, Confident, Goal
+from ostrich.attacks.goals import SLACK, Goal
+from ostrich.attacks.lattice import on_grid
 from ostrich.attacks.problem import Access, Problem
-from ostrich.attacks.threats import Threat, within
+from ostrich.attacks.result import Result, joined, save, shard_file
+from ostrich.attacks.threats import Threat, exact_distance, within
 from ostrich.errors import InputError
-from ostrich.models.classifier import Classifier, untouched
+from ostrich.models.classifier import Classifier
+from ostrich.networks import untouched
 
 State = TypeVar("State")
 VALUES_PER_BATCH = 256 * 3 * 64 * 64  # pixels times channels in one batch, about 1 GB of activations
@@ -35,8 +37,17 @@ class Attack(Protocol):
     name: ClassVar[str]
     needs: ClassVar[str]  # gradient, scores or labels
     norms: ClassVar[tuple[str, ...]]  # the threat models it knows
-    threat: Threat
-    stop: str  # first: an image is done once it is broken; budget: all steps are spent
+
+    @property
+    def threat(self) -> Threat: ...
+
+    @property
+    def stop(self) -> str:
+        """When an image is done.
+
+        first: once it is broken; budget: when all steps are spent; minimum: when the state's
+        `done` (n,) says so, and of all successes the nearest counts.
+        """
 
     @property
     def steps(self) -> int: ...
@@ -44,32 +55,6 @@ class Attack(Protocol):
     def init(self, problem: Problem) -> Any: ...
 
     def step(self, problem: Problem, state: Any) -> Any: ...
-
-
-@dataclass
-class Result:
-    """What an attack did to N images.
-
-    `images` are on the 8-bit grid: the adversarial image, the best attempt where there is none,
-    the original where nothing was to be done. `float_images` are as the attack left them.
-    `attacked` (N,) is false for images that had reached the goal, or were wrong, from the start.
-    `distance` and `distance_float` (N,) are in the threat model's norm, `predictions` of `images`,
-    `confidence` the softmax probability of that prediction.
-    """
-
-    originals: Tensor
-    images: Tensor
-    float_images: Tensor
-    success: Tensor
-    attacked: Tensor
-    clean_predictions: Tensor
-    predictions: Tensor
-    confidence: Tensor
-    distance: Tensor
-    distance_float: Tensor
-    forwards: Tensor
-    backwards: Tensor
-    checks: int = 0  # forwards of single images that belong to no image: proofs of the fast path
 
 
 def attack(
@@ -98,19 +83,19 @@ def attack(
     _check(method, classifier, images, goal, precision)
     size = batch_size or max(1, min(256, VALUES_PER_BATCH // max(1, images[:1].numel())))
     done: list[Result] = []
-    with untouched(classifier):
+    with untouched(classifier.network):
         for start in range(0, len(images), size) or (0,):
             part = images[start : start + size]
             rows = torch.arange(len(images))[start : start + size].to(goal.classes.device)
             batch = (part, goal.rows(rows), None if labels is None else labels[rows])
-            shard = _shard(shards, method, classifier, *batch[:2], seed, precision)
+            shard = shard_file(shards, method.name, repr(method), classifier, *batch[:2], seed, precision)
             if shard is not None and shard.exists():
                 done.append(Result(**torch.load(shard, weights_only=True), originals=part))
             else:
                 done.append(_run(method, classifier, *batch, seed, precision, active_set))
-                _save(shard, done[-1])
+                save(shard, done[-1])
             progress(min(start + size, len(images)), len(images))
-    return _joined(done)
+    return joined(done)
 
 
 def _run(
@@ -142,26 +127,54 @@ def _run(
 
 def _steps(method: Attack, problem: Problem, result: Result, active_set: bool) -> None:
     """Step until the attack's steps are spent or every image is done."""
-    state = method.init(problem)
+    whole, state = problem, method.init(problem)
+    open_ = torch.ones_like(problem.rows, dtype=torch.bool)
     for _ in range(method.steps):
         state = method.step(problem, state)
         if method.stop == "first":
             for proposed, reached in problem.seen:
                 _verify(problem, result, proposed, reached & ~result.success[problem.rows])
+            open_ = ~result.success[problem.rows]
+        elif method.stop == "minimum":
+            _approach(problem, result, state.images, open_)
+            open_ = ~state.done
         else:
             _remember(problem, result)
         problem.seen.clear()
-        open_ = ~result.success[problem.rows] if method.stop == "first" else None
-        if open_ is not None and not open_.all() and active_set:
-            problem, state = problem.keep(open_), select(state, open_)
-        if len(problem.rows) == 0 or (open_ is not None and not open_.any()):
-            return
-    last = torch.ones_like(problem.rows, dtype=torch.bool)
+        if not open_.all() and active_set:
+            problem, state, open_ = problem.keep(open_), select(state, open_), open_[open_]
+        if not open_.any():
+            break
+    if method.stop == "minimum":
+        nearest = result.float_images[whole.rows]
+        _verify(
+            whole, result, on_grid(whole, nearest), torch.ones_like(whole.rows, dtype=torch.bool), nearest
+        )
+        return
+    last = ~result.success[problem.rows]
     kept = result.float_images[problem.rows].clone()
     had = _differs(kept, problem.originals)
-    _verify(problem, result, state.images, last & ~result.success[problem.rows])
+    _verify(problem, result, state.images, last)
     # What was adversarial on the way counts where the last image is not.
     _verify(problem, result, kept, had & ~result.success[problem.rows], overwrite=False)
+
+
+def _approach(problem: Problem, result: Result, proposed: Tensor, open_: Tensor) -> None:
+    """Keep, before rounding, the nearest image of each that reaches the goal in the plain network.
+
+    Where there is none yet, keep what the attack proposes. Only what is `open_` (n,) is looked at.
+    """
+    for seen, reached in problem.seen:
+        distance = problem.threat.distance(seen, problem.originals)
+        nearer = open_ & reached & ~(distance >= result.distance_float[problem.rows])  # NaN: none yet
+        nearer &= distance <= problem.threat.eps
+        if nearer.any():
+            part, found = problem.keep(nearer), seen[nearer]
+            reached = part.goal.reached(part.access.exact(found, part.rows), SLACK)
+            result.float_images[part.rows[reached]] = found[reached]
+            result.distance_float[part.rows[reached]] = distance[nearer][reached]
+    none = open_ & result.distance_float[problem.rows].isnan()
+    result.float_images[problem.rows[none]] = proposed[none]
 
 
 def _remember(problem: Problem, result: Result) -> None:
@@ -172,15 +185,23 @@ def _remember(problem: Problem, result: Result) -> None:
 
 
 def _verify(
-    problem: Problem, result: Result, proposed: Tensor, mask: Tensor, *, overwrite: bool = True
+    problem: Problem,
+    result: Result,
+    proposed: Tensor,
+    mask: Tensor,
+    source: Tensor | None = None,
+    *,
+    overwrite: bool = True,
 ) -> None:
     """Decide success where `mask` (n,) is true and record it, with the image, in the result.
 
-    With `overwrite`, the image is recorded as the best attempt even where it fails.
+    With `overwrite`, the image is recorded as the best attempt even where it fails. `source` is
+    what `proposed` was before it was brought to the grid, where that has been done already.
     """
     if not mask.any():
         return
     part = problem.keep(mask)
+    before = (proposed if source is None else source)[mask]
     settled = part.threat.settle(proposed[mask], part.originals)
     logits = part.access.exact(settled, part.rows)
     success = part.goal.reached(logits, SLACK) & within(part.threat, settled, part.originals)
@@ -189,11 +210,11 @@ def _verify(
     probability, prediction = logits.softmax(1).max(1)
     result.success[rows] = success[written]
     result.images[rows] = settled[written]
-    result.float_images[rows] = proposed[mask][written]
+    result.float_images[rows] = before[written]
     result.predictions[rows] = prediction[written]
     result.confidence[rows] = probability[written]
-    for field, what in (("distance", settled), ("distance_float", proposed[mask])):
-        getattr(result, field)[rows] = part.threat.distance(what, part.originals)[written]
+    result.distance[rows] = exact_distance(part.threat, settled, part.originals)[written].to(settled.dtype)
+    result.distance_float[rows] = part.threat.distance(before, part.originals)[written]
 
 
 def _untried(access: Access, images: Tensor, goal: Goal, rows: Tensor) -> Result:
@@ -234,18 +255,11 @@ def select(state: State, keep: Tensor) -> State:
         for f in fields(state)
         if isinstance(getattr(state, f.name), Tensor)
     }
-    return replace(state, **tensors)  # type: ignore[return-value]
+    return replace(state, **tensors)
 
 
 def _differs(images: Tensor, originals: Tensor) -> Tensor:
     return (images != originals).flatten(1).any(1)
-
-
-def _joined(results: list[Result]) -> Result:
-    parts = {
-        f.name: torch.cat([getattr(r, f.name) for r in results]) for f in fields(Result) if f.name != "checks"
-    }
-    return Result(**parts, checks=sum(r.checks for r in results))
 
 
 def _check(method: Attack, classifier: Classifier, images: Tensor, goal: Goal, precision: str) -> None:
@@ -271,31 +285,3 @@ def _check_range(goal: Goal, num_classes: int) -> None:
             f"The classifier has the classes 0 to {num_classes - 1}; the goal names "
             f"{int(classes.min())} to {int(classes.max())}."
         )
-
-
-def _shard(
-    folder: Path | None,
-    method: Attack,
-    classifier: Classifier,
-    images: Tensor,
-    goal: Goal,
-    seed: int,
-    precision: str,
-) -> Path | None:
-    """The file of one batch, named by everything that determines it except the weights."""
-    if folder is None:
-        return None
-    confidence = goal.confidence if isinstance(goal, Confident) else ""
-    asked = (repr(method), classifier.name, goal.kind, confidence, goal.classes.tolist(), seed, precision)
-    digest = hashlib.sha256(repr((asked, pictures.fingerprints(images))).encode()).hexdigest()
-    return folder / f"{method.name}-{digest[:16]}.pt"
-
-
-def _save(shard: Path | None, result: Result) -> None:
-    if shard is None:
-        return
-    shard.parent.mkdir(parents=True, exist_ok=True)
-    partial = shard.with_suffix(".partial")
-    content = {f.name: getattr(result, f.name) for f in fields(Result) if f.name != "originals"}
-    torch.save(content, partial)
-    partial.replace(shard)

@@ -12,6 +12,7 @@ from ostrich.attacks.goals import Goal
 from ostrich.attacks.threats import Threat
 from ostrich.models.classifier import Classifier
 from ostrich.models.fastpath import autocast, faster
+from ostrich.randomness import keyed
 
 
 @dataclass
@@ -47,20 +48,21 @@ class Access:
     def logits(self, images: Tensor, rows: Tensor) -> Tensor:
         """Logits (n, K) of the quick network."""
         self.forwards[rows] += 1
-        return self._forward(images)
+        return self._forward(images, self.precision)
 
     def gradient(
-        self, images: Tensor, rows: Tensor, loss: Callable[[Tensor], Tensor]
+        self, images: Tensor, rows: Tensor, loss: Callable[[Tensor], Tensor], precision: str | None = None
     ) -> tuple[Tensor, Tensor]:
         """The gradient (n, C, H, W) of the summed loss, and the logits (n, K); quick network.
 
         Values that are not finite become zero: such an image stands still and disturbs no other.
+        `precision` overrides the run's own.
         """
         self.forwards[rows] += 1
         self.backwards[rows] += 1
         with torch.enable_grad():
             inputs = images.detach().clone().requires_grad_(True)
-            logits = self._forward(inputs)
+            logits = self._forward(inputs, precision or self.precision)
             total = loss(logits).sum()
             if not total.requires_grad:  # the network cut the graph: its gradient is zero
                 return torch.zeros_like(images), logits.detach()
@@ -69,10 +71,10 @@ class Access:
             return torch.zeros_like(images), logits.detach()
         return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0), logits.detach()
 
-    def _forward(self, images: Tensor) -> Tensor:
+    def _forward(self, images: Tensor, precision: str) -> Tensor:
         assert self.quick is not None, "prepare() comes first"
         inputs = self.classifier.normalised(images).contiguous(memory_format=torch.channels_last)
-        precision = self.precision if images.dtype == torch.float32 else "exact"
+        precision = precision if images.dtype == torch.float32 else "exact"
         with autocast(precision, images.device):
             output = self.classifier.scores(self.quick(inputs))
         return output if output.dtype == images.dtype else output.to(images.dtype)
@@ -101,6 +103,16 @@ class Problem:
         self.seen.append((images, self.goal.reached(logits)))
         return gradient
 
+    def evaluate(self, images: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """A loss (n,) of the logits, its gradient (n, C, H, W), and whether the goal is reached (n,).
+
+        Never in bf16, whose rounding is larger than the differences that a line search compares.
+        """
+        gradient, logits = self.access.gradient(images, self.rows, loss, "exact")
+        reached = self.goal.reached(logits)
+        self.seen.append((images, reached))
+        return loss(logits), gradient, reached
+
     def logits(self, images: Tensor) -> Tensor:
         """The logits (n, K) of `images`."""
         logits = self.access.logits(images, self.rows)
@@ -112,9 +124,8 @@ class Problem:
         like = self.originals
         numbers = []
         for key in self.keys:
-            mixed = (key ^ (self.seed * 0x9E3779B97F4A7C15)) + step * 0xBF58476D1CE4E5B9
-            generator = torch.Generator().manual_seed(mixed % 2**63)
             make = torch.rand if kind == "uniform" else torch.randn
+            generator = keyed(self.seed, key, step)
             numbers.append(make(like.shape[1:], generator=generator, dtype=torch.float64))
         return torch.stack(numbers).to(like) if numbers else torch.empty_like(like)
 

@@ -17,6 +17,8 @@ EPS = {"linf": 8 / 255, "l2": 0.5, "l1": 12.0}  # budgets where none is given: t
 def configure(method: type[Any], settings: Mapping[str, str]) -> Attack:
     """The attack with `settings`, NAME=VALUE; `norm` and `eps` make its threat model.
 
+    Without `eps` it is the field's usual one, and none for an attack whose default has none.
+
     Raises UnknownName for a setting the attack does not have, InputError for a value it refuses.
     """
     hints = get_type_hints(method)
@@ -33,7 +35,8 @@ def configure(method: type[Any], settings: Mapping[str, str]) -> Attack:
         norm = settings.get("norm", method.norms[0])
         if norm not in method.norms:
             raise UnknownName(f"norm of {method.name}", norm, method.norms)
-        values["threat"] = NORMS[norm](read_value("eps", settings.get("eps", str(EPS[norm])), float))
+        if "eps" in settings or method.threat.eps < float("inf"):  # a smallest change needs no budget
+            values["threat"] = NORMS[norm](read_value("eps", settings.get("eps", str(EPS[norm])), float))
     return method(**values)
 
 

@@ -18,6 +18,7 @@ from ostrich.errors import InputError
 from ostrich.images import LEVELS
 
 TOLERANCE = 1e-6  # relative, for floating-point distances at the edge of a budget
+SNAP = 1e-4  # levels; float32 errs by at most 255 * 2^-25 = 8e-6 of them
 
 Draw = Callable[[str], Tensor]  # "uniform" in [0, 1) or "normal", shaped like the images
 
@@ -49,8 +50,15 @@ class Threat(Protocol):
 
 def within(threat: Threat, images: Tensor, originals: Tensor) -> Tensor:
     """Whether each image keeps the budget, (N,) bool."""
-    distance = threat.distance(images.double(), originals.double())
-    return distance <= threat.eps * (1 + TOLERANCE) + 1e-9
+    return exact_distance(threat, images, originals) <= threat.eps * (1 + TOLERANCE)
+
+
+def exact_distance(threat: Threat, images: Tensor, originals: Tensor) -> Tensor:
+    """The distance (N,) in float64 of images that are meant to lie on the 8-bit grid.
+
+    3/255 is no float32: what lies near a level is taken for it, so a distance of files is exact.
+    """
+    return threat.distance(_levels(images) / LEVELS, _levels(originals) / LEVELS)
 
 
 @dataclass(frozen=True)
@@ -76,11 +84,9 @@ class Linf:
         return _flat(images - originals).abs().amax(1)
 
     def settle(self, images: Tensor, originals: Tensor) -> Tensor:
-        levels = images.double().mul(LEVELS).round()
-        spare = TOLERANCE * LEVELS
-        low = ((originals.double() - self.eps) * LEVELS - spare).ceil().clamp_min(0)
-        high = ((originals.double() + self.eps) * LEVELS + spare).floor().clamp_max(LEVELS)
-        return levels.clamp(low, high).clamp(0, LEVELS).div(LEVELS).to(images.dtype)
+        origin, reach = _levels(originals), self.eps * LEVELS * (1 + TOLERANCE)
+        levels = images.double().mul(LEVELS).round().clamp((origin - reach).ceil(), (origin + reach).floor())
+        return levels.clamp(0, LEVELS).div(LEVELS).to(images.dtype)
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,7 @@ class L2:
         change = images - originals
         size = _lift(self.distance(images, originals), images)
         # The clamp to [0, 1] comes last: the originals lie inside, so it only brings images nearer.
-        return (originals + change * (self.eps / size.clamp_min(self.eps))).clamp_(0, 1)
+        return (originals + change * (self.eps / size.clamp_min(max(self.eps, 1e-30)))).clamp_(0, 1)
 
     def random_start(self, originals: Tensor, draw: Draw) -> Tensor:
         direction = self.direction(draw("normal"))
@@ -192,7 +198,7 @@ def _settle_sum(images: Tensor, originals: Tensor, eps: float, power: int) -> Te
     closest to a tie go first, as many as are needed.
     """
     target = _flat(images.double().clamp(0, 1)) * LEVELS
-    origin = _flat(originals.double()) * LEVELS
+    origin = _flat(_levels(originals))
     near = target.round()
     other = torch.where(target > near, near + 1, near - 1).clamp(0, LEVELS)
     size, size_other = (near - origin).abs() ** power, (other - origin).abs() ** power
@@ -205,6 +211,13 @@ def _settle_sum(images: Tensor, originals: Tensor, eps: float, power: int) -> Te
     chosen = torch.zeros_like(back).scatter(1, order, back)
     levels = torch.where(chosen, other, near)
     return levels.div(LEVELS).view_as(images).to(images.dtype)
+
+
+def _levels(images: Tensor) -> Tensor:
+    """Images in 8-bit levels, float64; what is within rounding of a whole level is that level."""
+    levels = images.double() * LEVELS
+    whole = levels.round()
+    return torch.where((levels - whole).abs() < SNAP, whole, levels)
 
 
 def _flat(images: Tensor) -> Tensor:

@@ -16,7 +16,9 @@ NAME = "attack"
 def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="see `ostrich list attacks`")],
     model: o.ModelArgument,
-    data: o.DataArgument,
+    data: Annotated[
+        list[str] | None, typer.Argument(metavar="DATA", help="as for `check`; none for fooling-*")
+    ] = None,
     settings: o.Settings = None,
     target: Annotated[str | None, typer.Option(metavar="CLASS|random|least-likely")] = None,
     limit: o.Limit = 256,
@@ -39,7 +41,9 @@ def command(
     from ostrich.attacks import attack as run_attack
     from ostrich.attacks.settings import configure
     from ostrich.cli.session import opened, progress, report
-    from ostrich.errors import UnknownName
+    from ostrich.data.spec import FORMS
+    from ostrich.errors import InputError, UnknownName
+    from ostrich.models import Classifier
 
     if name not in ATTACKS:
         raise UnknownName("attack", name, ATTACKS)
@@ -54,8 +58,34 @@ def command(
         classes=classes,
         device=device,
     )
+    o.check_precision(precision)
+    if not getattr(method, "needs_data", True):
+        from ostrich.cli import fooling
+
+        if data or skip_bad:
+            raise InputError(f"{name} starts from noise: it takes no DATA and no --skip-bad.")
+        fooling.perform(
+            method,
+            chosen,
+            target=target,
+            limit=limit,
+            seed=seed,
+            precision=precision,
+            out=out,
+            force=force,
+            as_json=as_json,
+        )
+        return
+    if not data:
+        raise InputError(f"{name} needs DATA: {FORMS}.")
     asked = {"attack": repr(method), "target": target, "precision": precision}
-    with opened("attack-" + name, chosen, data, asked, limit, seed, skip_bad, out, force) as session:
+
+    def validate(classifier: Classifier) -> None:
+        aims.check_target(classifier, target)
+
+    with opened(
+        "attack-" + name, chosen, data, asked, limit, seed, skip_bad, out, force, validate
+    ) as session:
         classifier, samples, run = session.classifier, session.samples, session.run
         images = samples.images().to(classifier.device)
         labels, predictions = aims.labels(classifier, images, samples.labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -105,8 +105,7 @@ def perform(
             raise UnknownName("probe", name, known)
     if not minutes > 0:
         raise InputError(f"--minutes is above 0; got {minutes}.")
-    if precision not in ("fast", "exact"):
-        raise InputError(f"--precision is fast or exact; got {precision!r}.")
+    o.check_precision(precision)
     floors = [read_floor(text) for text in fail_under]
     earlier = (baseline, read_run(baseline)) if baseline else None
     asked = {
@@ -168,7 +167,7 @@ def _next_commands() -> list[dict[str, str]]:
     ]
 
 
-def _print_end(console, results, path) -> None:
+def _print_end(console: Any, results: dict[str, Any], path: o.Path) -> None:
     """The verdict, the gates, what was left out, and what to type next."""
     console.print()
     console.print(results["verdict"], style="bold", soft_wrap=True)

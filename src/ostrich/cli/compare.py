@@ -64,7 +64,7 @@ def _row(figure: str, a: float, b: float, beyond: bool | None) -> dict[str, Any]
 
 def _flat(results: dict[str, Any]) -> dict[str, float]:
     """The plain numbers of a result, nested ones by their path."""
-    found = {}
+    found: dict[str, float] = {}
     for name, value in results.items():
         if name == "distance" and isinstance(value, dict):
             found |= {f"{name} {k}": v for k, v in value.items() if isinstance(v, int | float)}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import typer
 
 from ostrich.cli import options as o
 
-app = typer.Typer(help="What there is: models, units, data, attacks, recipes.", no_args_is_help=True)
+app = typer.Typer(
+    help="What there is: models, units, data, attacks, explainers, recipes.", no_args_is_help=True
+)
 
 
 @app.command("models")
@@ -55,6 +58,22 @@ def attacks(as_json: o.Json = False) -> None:
     rows = [
         {"name": m.name, "needs": m.needs, "kind": "input-specific", "threat_models": list(m.norms)}
         for m in ATTACKS.values()
+    ]
+    _show(rows, as_json)
+
+
+@app.command("explainers")
+def explainers(as_json: o.Json = False) -> None:
+    """Attribution methods, what they need of a network, and what they show."""
+    from ostrich.attribution import EXPLAINERS
+
+    rows = [
+        {
+            "name": name,
+            "needs": "gradient",
+            "shows": (sys.modules[explain.__module__].__doc__ or "").splitlines()[0],
+        }
+        for name, explain in EXPLAINERS.items()
     ]
     _show(rows, as_json)
 

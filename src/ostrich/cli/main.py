@@ -11,10 +11,10 @@ import tempfile
 import traceback
 from pathlib import Path
 
-import click
 import typer
+from typer.exceptions import TyperException
 
-from ostrich.cli import attack, check, compare, demo, listing, train
+from ostrich.cli import attack, check, compare, demo, explain, listing, train, visualize
 from ostrich.errors import OstrichError
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, check, attack, train, compare):
+for module in (demo, check, attack, explain, visualize, train, compare):
     app.command(module.NAME)(module.command)
 app.add_typer(listing.app, name="list")
 
@@ -52,13 +52,13 @@ def run(arguments: list[str] | None = None) -> int:
     except OstrichError as error:
         typer.echo(f"ostrich: {error}", err=True)
         return 2
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo("ostrich: interrupted; the same command goes on from here.", err=True)
         return 130
-    except click.exceptions.Exit as left:
+    except typer.Exit as left:
         return left.exit_code
-    except click.ClickException as error:
-        error.show()
+    except TyperException as error:
+        typer.echo(f"ostrich: {error.format_message()} `ostrich --help` tells more.", err=True)
         return 2
     except Exception as error:
         return _fault(error)

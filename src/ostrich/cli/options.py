@@ -88,6 +88,12 @@ class ModelOptions:
         return words
 
 
+def check_precision(precision: str) -> None:
+    """Refuse what is no precision."""
+    if precision not in ("fast", "exact"):
+        raise InputError(f"--precision is fast or exact; got {precision!r}.")
+
+
 def pair(text: str) -> tuple[str, str]:
     """NAME=VALUE as (NAME, VALUE). Raises InputError."""
     name, equals, value = text.partition("=")

@@ -45,8 +45,12 @@ def opened(
     skip_bad: bool,
     out: Path | None,
     force: bool,
+    validate: Callable[[Classifier], object] = lambda classifier: None,
 ) -> Iterator[Session]:
-    """Open model, data and run directory. An unexpected exception is told where its run lies."""
+    """Open model, data and run directory.
+
+    `validate` refuses, by an InputError, what the classifier does not allow; nothing is written then.
+    """
     dataset = datasets.open_data(data)
     classifier = options.load(dataset.size)
     samples = datasets.load(
@@ -66,12 +70,35 @@ def opened(
         and len(dataset.class_names) == classifier.num_classes
     ):
         classifier.class_names = dataset.class_names
-    whole = {"model": options.words(), "data": list(data), "sha256": samples.sha256, "limit": limit}
-    whole |= {"seed": seed, "device": str(classifier.device), "network": classifier.digest(), **asked}
-    run = Run.begin(f"{name}-{_plain(options.model)}", typed(), whole, out=out, force=force)
-    run.describe(seed=seed, device=classifier.device, data=samples.describe())
-    try:
+    validate(classifier)
+    whole = {"data": list(data), "sha256": samples.sha256, "limit": limit, **asked}
+    facts = samples.describe()
+    with begun(name, options, classifier, whole, data=facts, seed=seed, out=out, force=force) as run:
         yield Session(classifier=classifier, samples=samples, run=run)
+
+
+@contextmanager
+def begun(
+    name: str,
+    options: ModelOptions,
+    classifier: Classifier,
+    asked: Mapping[str, Any],
+    *,
+    data: Mapping[str, Any] | None,
+    seed: int,
+    out: Path | None,
+    force: bool,
+) -> Iterator[Run]:
+    """Open the run directory alone, for a command that takes no data or makes its own.
+
+    `data` describes it in run.json. An unexpected exception is told where its run lies.
+    """
+    whole = {"model": options.words(), "seed": seed, "device": str(classifier.device)}
+    whole |= {"network": classifier.digest(), **asked}
+    run = Run.begin(f"{name}-{_plain(options.model)}", typed(), whole, out=out, force=force)
+    run.describe(seed=seed, device=classifier.device, data=data)
+    try:
+        yield run
     except Exception as error:
         error.run_folder = run.folder  # type: ignore[attr-defined]
         raise

@@ -29,10 +29,10 @@ def command(
     from ostrich.cli.session import progress, report
     from ostrich.models.loading import pick_device
     from ostrich.runs import Run
-    from ostrich.training import recipe as recipes
+    from ostrich.training.recipe import recipe as find
     from ostrich.training.run import train_run
 
-    chosen = _changed(recipes.recipe(recipe), settings or [], seed, precision)
+    chosen = _changed(find(recipe), settings or [], seed, precision)
     where = pick_device(device)
     started = time.monotonic()
     asked = {"recipe": asdict(chosen), "data": data, "device": str(where)}

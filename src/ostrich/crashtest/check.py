@@ -21,10 +21,20 @@ from ostrich.attacks.aims import predict
 from ostrich.attacks.problem import Access
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import Floor, judge_baseline, judge_floor
-from ostrich.crashtest.probes import clean, noise, pair, photograph, robustness, saliency
+from ostrich.crashtest.probes import (
+    clean,
+    fooling,
+    guided,
+    noise,
+    pair,
+    photograph,
+    preferred,
+    robustness,
+    saliency,
+)
 from ostrich.errors import OstrichError
 from ostrich.images import write_png
-from ostrich.models.classifier import untouched
+from ostrich.networks import untouched
 from ostrich.runs import Run, write_json
 
 PROBES: dict[str, ModuleType] = {  # in order of worth
@@ -33,6 +43,9 @@ PROBES: dict[str, ModuleType] = {  # in order of worth
     "noise": noise,
     "robustness": robustness,
     "saliency": saliency,
+    "fooling": fooling,
+    "guided": guided,
+    "preferred": preferred,
 }
 DEMO_PROBES = {**PROBES, "photograph": photograph}
 FEWEST = 16  # images; a figure of fewer says nothing
@@ -81,7 +94,7 @@ def check(
     context.images_of = {name: facts["images"] for name, facts in planned["probes"].items()}
     cost = sum(facts["seconds"] for facts in planned["probes"].values() if facts["fits"])
     say(
-        f"{planned['forwards_per_second']:.0f} forwards and {planned['gradients_per_second']:.0f} gradients "
+        f"{planned['forwards_per_second']:.3g} forwards and {planned['gradients_per_second']:.3g} gradients "
         f"a second: about {max(1, round(cost / 60))} min at most for {len(context.samples)} images."
     )
     answers: dict[str, Any] = {}
@@ -156,7 +169,7 @@ def _speed(context: Context) -> tuple[float, float]:
     images = context.images[: max(1, min(16, len(context.samples)))]
     rows = torch.arange(len(images), device=images.device)
     access = Access(context.classifier, context.precision, torch.zeros_like(rows), torch.zeros_like(rows))
-    with untouched(context.classifier):
+    with untouched(context.classifier.network):
         predict(context.classifier, images)  # the first forward also chooses kernels
         started = time.perf_counter()
         predict(context.classifier, images)

@@ -114,7 +114,8 @@ def load(
     dataset: Dataset,
     *,
     size: tuple[int, int],
-    resize: int | None = None,
+    resize: int | tuple[int, int] | None = None,
+    interpolation: str = "bilinear",
     channels: int = 3,
     class_names: Sequence[str] | None = None,
     num_classes: int | None = None,
@@ -122,7 +123,7 @@ def load(
     seed: int = 0,
     skip_bad: bool = False,
 ) -> Samples:
-    """Read the chosen pictures at (H, W) = `size`, in 8 bits.
+    """Read the chosen pictures at (H, W) = `size`, in 8 bits; `resize` and `interpolation` as in `fit`.
 
     `class_names` and `num_classes` are the classifier's, to which the labels are matched.
     Raises UnreadableImage unless `skip_bad`, InputError where nothing is left.
@@ -133,7 +134,7 @@ def load(
     kept, skipped, pixels = [], [], []
     for i in chosen:
         try:
-            picture = fit(dataset.read(i), size, resize)
+            picture = fit(dataset.read(i), size, resize, interpolation)
         except UnreadableImage:
             if not skip_bad:
                 raise

@@ -33,7 +33,9 @@ def class_folders(folder: str, name: str | None = None) -> Dataset:
     """`folder:PATH`: one folder per class, images inside."""
     root = _folder(folder)
     classes = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files, labels, names = [], [], []
+    files: list[Path] = []
+    labels: list[int] = []
+    names: list[str] = []
     for path in classes:
         inside = _images_in(path)
         if inside:

@@ -4,6 +4,7 @@ PATH [PATH ...]      image files
 images:PATH          a folder of images without labels
 folder:PATH          class folders
 toybox               the embedded scenes                 [:train|:test]
+digits               handwritten digits, 8x8, grey       [:train|:test]
 cifar10[:PATH]       CIFAR-10, downloaded or in folders   [:train|:test]
 """
 
@@ -15,12 +16,17 @@ from pathlib import Path
 from ostrich.data import toys
 from ostrich.data.cifar import cifar10
 from ostrich.data.dataset import Dataset
+from ostrich.data.digits import digits
 from ostrich.data.files import class_folders, image_files, image_folder
 from ostrich.errors import InputError, UnknownName
 
 SPLITS = ("train", "test")
-NAMED = {"toybox": "rendered scenes of ten objects, 64x64", "cifar10": "CIFAR-10, or cifar10:PATH"}
-FORMS = "image files, images:PATH, folder:PATH, toybox, cifar10 or cifar10:PATH"
+NAMED = {
+    "toybox": "rendered scenes of ten objects, 64x64",
+    "digits": "handwritten digits, 8x8, grey",
+    "cifar10": "CIFAR-10, or cifar10:PATH",
+}
+FORMS = "image files, images:PATH, folder:PATH, toybox, digits, cifar10 or cifar10:PATH"
 
 
 def open_data(data: str | Sequence[str]) -> Dataset:
@@ -40,6 +46,8 @@ def open_data(data: str | Sequence[str]) -> Dataset:
         return cifar10(split or "test", path or None)
     if word == "toybox":
         return toys.dataset(split or "test")
+    if word == "digits":
+        return digits(split or "test")
     if Path(words[0]).is_file():
         return image_files(words)
     if Path(words[0]).is_dir():

@@ -1,4 +1,8 @@
-"""The architectures of Ostrich by name, and the `arch:` spec: `resnet20,classes=10,width=0.5`."""
+"""The architectures of Ostrich by name, and the `arch:` spec: `resnet20,classes=10,width=0.5`.
+
+An option is a parameter of the builder: a number, true or false, or one of a few words (a `Literal`).
+A builder with a parameter `size` gets the image size (H, W), which the option `size` changes.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,15 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Literal, get_args, get_origin
 
 from torch import nn
 
 from ostrich.errors import InputError, UnknownName
+from ostrich.models.alexnet import alexnet, alexnet_small
+from ostrich.models.digits_cnn import digits_cnn
 from ostrich.models.residual import SmallNet
+from ostrich.models.residual_imagenet import ImageNetResidual
 
 RENAMED = {"classes": "num_classes"}  # the short names of the command line
 
@@ -24,27 +32,53 @@ class Architecture:
     size: tuple[int, int]
     source: str
 
-    def options(self) -> list[str]:
-        """The options of the spec: the builder's parameters, and the image size."""
+    def options(self) -> dict[str, Any]:
+        """The options of the spec and their types: the builder's parameters, and the image size."""
         fixed = set(self.build.keywords) if isinstance(self.build, partial) else set()
         short = {long: name for name, long in RENAMED.items()}
-        names = [short.get(p, p) for p in inspect.signature(self.build).parameters if p not in fixed]
-        return [*names, "size"]
+        parameters = inspect.signature(self.build, eval_str=True).parameters
+        found = {short.get(p, p): facts.annotation for p, facts in parameters.items() if p not in fixed}
+        return {**found, "size": tuple[int, int]}
 
 
-_HE = "He et al. 2016, Deep residual learning for image recognition, section 4.2"
+_ALEX = "Krizhevsky et al. 2012, ImageNet classification with deep convolutional neural networks"
+_HE = "He et al. 2016, Deep residual learning for image recognition"
+_HE_SMALL, _HE_LARGE = f"{_HE}, section 4.2", f"{_HE}, table 1"
 ARCHITECTURES = {
     entry.name: entry
     for entry in (
+        Architecture(name="alexnet", build=alexnet, size=(224, 224), source=_ALEX),
+        Architecture(name="alexnet-small", build=alexnet_small, size=(64, 64), source=f"after {_ALEX}"),
+        Architecture(
+            name="digits-cnn", build=digits_cnn, size=(8, 8), source="after LeCun et al. 1998, LeNet-5"
+        ),
         *(
-            Architecture(name=f"resnet{d}", build=partial(SmallNet, depth=d), size=(32, 32), source=_HE)
+            Architecture(name=f"resnet{d}", build=partial(SmallNet, depth=d), size=(32, 32), source=_HE_SMALL)
             for d in (8, 14, 20, 32, 44, 56, 110)
         ),
         *(
             Architecture(
-                name=f"plain{d}", build=partial(SmallNet, depth=d, residual=False), size=(32, 32), source=_HE
+                name=f"plain{d}",
+                build=partial(SmallNet, depth=d, residual=False),
+                size=(32, 32),
+                source=_HE_SMALL,
             )
             for d in (8, 14, 20, 32, 44, 56, 110)
+        ),
+        *(
+            Architecture(
+                name=f"resnet{d}", build=partial(ImageNetResidual, depth=d), size=(224, 224), source=_HE_LARGE
+            )
+            for d in (18, 34)
+        ),
+        *(
+            Architecture(
+                name=f"plain{d}",
+                build=partial(ImageNetResidual, depth=d, residual=False, shortcut="A"),
+                size=(224, 224),
+                source=_HE_LARGE,
+            )
+            for d in (18, 34)
         ),
     )
 }
@@ -56,16 +90,18 @@ def build(spec: str) -> tuple[nn.Module, Architecture, tuple[int, int]]:
     if name not in ARCHITECTURES:
         raise UnknownName("architecture", name, ARCHITECTURES)
     entry = ARCHITECTURES[name]
-    options: dict[str, int | float | bool] = {}
-    size = entry.size
+    options: dict[str, Any] = {}
+    known, size = entry.options(), entry.size
     for setting in settings:
         key, _, text = setting.partition("=")
-        if key not in entry.options():
-            raise UnknownName(f"option of arch:{name}", key, entry.options())
+        if key not in known:
+            raise UnknownName(f"option of arch:{name}", key, known)
         if key == "size":
             size = parse_size(text)
         else:
-            options[RENAMED.get(key, key)] = _value(f"arch:{name},{setting}", text)
+            options[RENAMED.get(key, key)] = _value(f"arch:{name},{setting}", text, known[key])
+    if "size" in inspect.signature(entry.build).parameters:
+        options["size"] = size
     return entry.build(**options), entry, size
 
 
@@ -79,7 +115,11 @@ def parse_size(text: str | int | tuple[int, int]) -> tuple[int, int]:
     raise InputError(f"A size is N or HxW in pixels, for example 224 or 240x320; got {text!r}.")
 
 
-def _value(where: str, text: str) -> int | float | bool:
+def _value(where: str, text: str, kind: Any) -> int | float | bool | str:
+    if get_origin(kind) is Literal:
+        if text in get_args(kind):
+            return text
+        raise InputError(f"{where}: {text!r} is none of {', '.join(get_args(kind))}.")
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):

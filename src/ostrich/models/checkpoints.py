@@ -39,15 +39,17 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path) -> object:
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):  # zip or pickle
+        raise InputError(_not_weights(path))
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "weights_only" in str(error).lower() or "unsupported" in str(error).lower():
-            raise InputError(
-                f"{str(path)!r} is not read: it is no plain checkpoint, and loading it could run code. "
-                "Save `network.state_dict()`, best as safetensors."
-            ) from None
-        raise InputError(_not_weights(path)) from None
+    except pickle.UnpicklingError:
+        raise InputError(
+            f"{str(path)!r} is not read: it is no plain checkpoint, and loading it could run code. "
+            "Save `network.state_dict()`, best as safetensors."
+        ) from None
     except Exception:  # torch.load meets foreign bytes with whatever its parsers raise
         raise InputError(_not_weights(path)) from None
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ostrich.errors import InputError, UnknownName
+from ostrich.images import INTERPOLATIONS
+from ostrich.networks import untouched
 
 HOW_TO_WRAP = (
     "Wrap it: write a file with a function that returns a torch.nn.Module whose forward returns the "
@@ -26,7 +27,7 @@ class Classifier:
     """A network, or only a prediction function, that classifies images.
 
     `size` is the input (H, W), None where any will do; `resize` the shorter side before the centre
-    crop; `mean` and `std` per channel, None for no normalisation. `access` says what the network
+    crop, or both (H, W), and `interpolation` how, as in `images.fit`; `mean` and `std` per channel, None for no normalisation. `access` says what the network
     offers: "gradient", or only "scores" or "labels".
     """
 
@@ -36,7 +37,8 @@ class Classifier:
         *,
         name: str = "network",
         size: tuple[int, int] | None = None,
-        resize: int | None = None,
+        resize: int | tuple[int, int] | None = None,
+        interpolation: str = "bilinear",
         channels: int | None = None,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -48,9 +50,12 @@ class Classifier:
         self.source = source or name
         self.size = size
         self.resize = resize
+        self.interpolation = interpolation
         self.channels = channels or input_channels(network)
         self.mean = _per_channel("mean", mean, self.channels)
         self.std = _per_channel("std", std, self.channels)
+        if interpolation not in INTERPOLATIONS:
+            raise UnknownName("interpolation", interpolation, INTERPOLATIONS)
         if self.std is not None and min(self.std) <= 0:
             raise InputError(f"A standard deviation is above 0; got {self.std}.")
         self.class_names = tuple(class_names) if class_names is not None else None
@@ -94,7 +99,7 @@ class Classifier:
         height, width = self.size or (224, 224)
         grey = torch.full((1, self.channels, height, width), 0.5, device=self.device, dtype=self.dtype)
         try:
-            with untouched(self), torch.no_grad():
+            with untouched(self.network), torch.no_grad():
                 logits = self(grey)
         except InputError:
             raise
@@ -156,31 +161,6 @@ class Classifier:
         )
 
 
-@contextmanager
-def untouched(classifier: Classifier) -> Iterator[None]:
-    """The network in evaluation mode with frozen parameters; as it was again afterwards.
-
-    Training flags and `requires_grad` are restored also after an exception. Gradients are taken
-    with respect to images only, so `.grad` is never written.
-    """
-    network = classifier.network
-    if not isinstance(network, nn.Module):
-        yield
-        return
-    modes = [(module, module.training) for module in network.modules()]
-    frozen = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
-    try:
-        network.eval()
-        for parameter, _ in frozen:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for parameter, required in frozen:
-            parameter.requires_grad_(required)
-
-
 def input_channels(network: object) -> int:
     """The channels that the first convolution takes; 3 where there is none."""
     if isinstance(network, nn.Module):
@@ -205,13 +185,13 @@ def _same(known: str, name: str) -> bool:
     return known.lower().replace("_", " ") == name.lower().replace("_", " ").strip()
 
 
-def read_class_names(path: str) -> tuple[str, ...]:
+def read_class_names(path: str | Path) -> tuple[str, ...]:
     """Class names, one a line, in the order of the network's outputs."""
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The class names {path!r} cannot be read ({error}).") from None
+        raise InputError(f"The class names {str(path)!r} cannot be read ({error}).") from None
     names = tuple(line.strip() for line in lines if line.strip())
     if not names:
-        raise InputError(f"{path!r} holds no class names; one a line is expected.")
+        raise InputError(f"{str(path)!r} holds no class names; one a line is expected.")
     return names

@@ -3,6 +3,7 @@
 zoo:NAME                  ours, trained: weights and card in `models/zoo/`
 arch:NAME[,option=value]  ours, untrained unless weights are given
 torchvision:NAME          torchvision's, with its published preprocessing
+timm:NAME                 timm's, likewise (extra `zoo`)
 PATH.py:FUNCTION          anyone's: the function returns a Module, or a callable from images to scores
 """
 
@@ -22,9 +23,10 @@ from ostrich.errors import InputError, OstrichError, UnknownName
 from ostrich.models import architectures
 from ostrich.models.checkpoints import load_weights
 from ostrich.models.classifier import Classifier, input_channels, read_class_names
+from ostrich.models.libraries import timm_facts, torchvision_facts
 
 ZOO = Path(__file__).parent / "zoo"
-KINDS = ("zoo:NAME", "arch:NAME", "torchvision:NAME", "PATH.py:FUNCTION")
+KINDS = ("zoo:NAME", "arch:NAME", "torchvision:NAME", "timm:NAME", "PATH.py:FUNCTION")
 Numbers = Sequence[float] | float | None
 
 
@@ -47,7 +49,7 @@ def load(
     not return a tensor of scores).
     """
     kind, _, rest = model.partition(":")
-    loaders = {"zoo": _zoo, "arch": _arch, "torchvision": _torchvision}
+    loaders = {"zoo": _zoo, "arch": _arch, "torchvision": torchvision_facts, "timm": timm_facts}
     if kind in loaders and rest:
         facts = loaders[kind](rest, weights is not None)
     elif ".py:" in model:
@@ -66,10 +68,11 @@ def load(
     if std is not None:
         facts["std"] = _numbers(std)
     if size is not None:
-        facts |= {"size": architectures.parse_size(size), "resize": None}  # type: ignore[arg-type]
-    if classes is not None:
-        is_file = isinstance(classes, str | Path)
-        facts["class_names"] = read_class_names(str(classes)) if is_file else tuple(classes)
+        facts |= {"size": architectures.parse_size(size), "resize": None}
+    if isinstance(classes, str | Path):
+        facts["class_names"] = read_class_names(classes)
+    elif classes is not None:
+        facts["class_names"] = tuple(classes)
     if isinstance(network, nn.Module):
         network.eval().to(pick_device(device))
     classifier = Classifier(name=model, **facts)
@@ -136,35 +139,6 @@ def _zoo(name: str, own_weights: bool) -> dict[str, Any]:
 def _arch(spec: str, own_weights: bool) -> dict[str, Any]:
     network, entry, size = architectures.build(spec)
     return {"network": network, "size": size, "source": entry.source}
-
-
-def _torchvision(name: str, own_weights: bool) -> dict[str, Any]:
-    from torchvision import models as tv
-
-    known = tv.list_models(module=tv)
-    if name not in known:
-        raise UnknownName("model", f"torchvision:{name}", [f"torchvision:{n}" for n in known])
-    published = tv.get_model_weights(name).DEFAULT
-    preset = published.transforms()
-    if own_weights:
-        network = tv.get_model(name, weights=None)
-    else:
-        try:
-            network = tv.get_model(name, weights=published)
-        except OSError as error:
-            raise InputError(
-                f"The weights of torchvision:{name} cannot be downloaded ({error}). "
-                "Give a file with --weights FILE."
-            ) from None
-    return {
-        "network": network,
-        "size": (preset.crop_size[0], preset.crop_size[0]),
-        "resize": preset.resize_size[0],
-        "mean": preset.mean,
-        "std": preset.std,
-        "class_names": published.meta["categories"],
-        "source": f"torchvision {published.meta.get('recipe', '')}".strip(),
-    }
 
 
 def _python_file(model: str) -> dict[str, Any]:

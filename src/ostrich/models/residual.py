@@ -25,9 +25,11 @@ from ostrich.errors import InputError
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with batch norm; residual adds the (subsampled, padded) input."""
+    """Two 3x3 convolutions with batch norm; residual adds the input, at a change of size by option A or B."""
 
-    def __init__(self, channels_in: int, channels: int, stride: int, residual: bool) -> None:
+    def __init__(
+        self, channels_in: int, channels: int, stride: int, residual: bool, projection: bool = False
+    ) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -36,6 +38,10 @@ class Block(nn.Module):
         self.residual = residual
         self.stride = stride
         self.added = channels - channels_in  # zero channels of the option-A shortcut
+        self.downsample = None
+        if projection and (stride != 1 or self.added):
+            convolution = nn.Conv2d(channels_in, channels, 1, stride, bias=False)
+            self.downsample = nn.Sequential(convolution, nn.BatchNorm2d(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         y = F.relu(self.bn1(self.conv1(x)))
@@ -45,7 +51,9 @@ class Block(nn.Module):
         return F.relu(y)
 
     def _shortcut(self, x: Tensor) -> Tensor:
-        """Option A (He 2016, section 3.3): every second pixel, zeros for the new channels."""
+        """He 2016, section 3.3. Option A: every second pixel, zeros for the new channels; B: projection."""
+        if self.downsample is not None:
+            return self.downsample(x)
         if self.stride == 1 and self.added == 0:
             return x
         before = self.added // 2
@@ -73,9 +81,9 @@ class SmallNet(nn.Module):
         w1, w2, w3 = (max(1, round(base * width)) for base in (16, 32, 64))
         self.conv1 = nn.Conv2d(channels, w1, 3, stem_stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(w1)
-        self.layer1 = _stage(w1, w1, blocks, 1, residual)
-        self.layer2 = _stage(w1, w2, blocks, 2, residual)
-        self.layer3 = _stage(w2, w3, blocks, 2, residual)
+        self.layer1 = stage(w1, w1, blocks, 1, residual)
+        self.layer2 = stage(w1, w2, blocks, 2, residual)
+        self.layer3 = stage(w2, w3, blocks, 2, residual)
         self.linear = nn.Linear(w3, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
@@ -87,6 +95,9 @@ class SmallNet(nn.Module):
         return self.linear(x.mean(dim=(2, 3)))
 
 
-def _stage(channels_in: int, channels: int, blocks: int, stride: int, residual: bool) -> nn.Sequential:
-    first = Block(channels_in, channels, stride, residual)
+def stage(
+    channels_in: int, channels: int, blocks: int, stride: int, residual: bool, projection: bool = False
+) -> nn.Sequential:
+    """Blocks of one size; the first has the stride, and with `projection` an option-B shortcut."""
+    first = Block(channels_in, channels, stride, residual, projection)
     return nn.Sequential(first, *(Block(channels, channels, 1, residual) for _ in range(blocks - 1)))

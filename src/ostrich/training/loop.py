@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostrich.models.fastpath import autocast
+from ostrich.randomness import keyed
 from ostrich.training.recipe import Recipe
 
 Log = Callable[[dict[str, float]], None]
@@ -94,14 +95,6 @@ def train(
             _save(checkpoint, network, optimiser, step)
             saved = time.monotonic()
     return network.eval()
-
-
-def keyed(*key: int) -> torch.Generator:
-    """A generator whose numbers depend on nothing but the key."""
-    seed = 0
-    for part in key:
-        seed = (seed * 6364136223846793005 + part + 1442695040888963407) % 2**63  # Knuth's LCG
-    return torch.Generator().manual_seed(seed)
 
 
 def ramp(done: float, warmup: float) -> float:

@@ -71,6 +71,39 @@ RECIPES = {
             shift=4,
             crops=((0.4, 48),),
         ),
+        Recipe(
+            name="toybox-plain14",
+            architecture="plain14,classes=10,stem_stride=2,size=64",
+            data="toybox",
+            train_images=24_000,
+            epochs=6,
+            learning_rate=0.1,
+            shift=4,
+            crops=((0.5, 48),),
+        ),
+        Recipe(
+            name="toybox-alexnet",  # no batch norm: a smaller step and a bound on the gradient
+            architecture="alexnet-small,classes=10",
+            data="toybox",
+            train_images=24_000,
+            epochs=8,
+            batch_size=64,
+            learning_rate=0.02,
+            clip_norm=1.0,
+            shift=4,
+        ),
+        Recipe(
+            name="digits-cnn",
+            architecture="digits-cnn",
+            data="digits",
+            mean=(0.305,),  # of the training images
+            std=(0.376,),
+            epochs=30,
+            batch_size=64,
+            learning_rate=0.05,
+            flip=False,  # a mirrored digit is another sign
+            shift=1,
+        ),
     )
 }
 

@@ -16,6 +16,7 @@ from ostrich.data import dataset as datasets
 from ostrich.data import open_data, toyscenes
 from ostrich.errors import InputError
 from ostrich.models import architectures
+from ostrich.models.classifier import input_channels
 from ostrich.runs import Run, write_json
 from ostrich.training.loop import accuracy, train
 from ostrich.training.recipe import Recipe
@@ -30,8 +31,11 @@ def train_run(
     torch.manual_seed(recipe.seed)  # the initial weights
     network, _, size = architectures.build(recipe.architecture)
     network.to(device)
-    train_set = split(data, "train", size, recipe.train_images, recipe.seed)
-    test_set = split(data, "test", size, None, recipe.seed)
+    channels = input_channels(network)
+    if len(recipe.mean) not in (1, channels):
+        raise InputError(f"{recipe.name} has {len(recipe.mean)} means, its network {channels} channels.")
+    train_set = split(data, "train", size, recipe.train_images, recipe.seed, channels)
+    test_set = split(data, "test", size, None, recipe.seed, channels)
     run.describe(
         seed=recipe.seed, device=device, data={"name": data, "n": len(train_set[0]), "sha256": train_set[2]}
     )
@@ -59,20 +63,22 @@ def train_run(
 
 
 def split(
-    data: str, name: str, size: tuple[int, int], limit: int | None, seed: int
+    data: str, name: str, size: tuple[int, int], limit: int | None, seed: int, channels: int = 3
 ) -> tuple[Tensor, Tensor, str, tuple[str, ...]]:
     """Images uint8 (N, C, H, W), labels int64 (N,), their sha256, and the class names."""
     if data == "toybox" and name == "train":
         if limit is None:
             raise InputError("The toybox has unlimited training images: set train_images.")
-        pixels, labels = toyscenes.render_split("train", limit, workers=2)
-        checksum = hashlib.sha256(pixels.tobytes()).hexdigest()
-        chosen, names = torch.from_numpy(pixels), toyscenes.CLASS_NAMES
-        return chosen.permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels), checksum, names
+        if channels != 3:
+            raise InputError(f"The toybox has 3 channels, the network takes {channels}.")
+        rendered, labels = toyscenes.render_split("train", limit, workers=2)
+        checksum = hashlib.sha256(rendered.tobytes()).hexdigest()
+        images = torch.from_numpy(rendered).permute(0, 3, 1, 2).contiguous()
+        return images, torch.from_numpy(labels), checksum, toyscenes.CLASS_NAMES
     found = open_data(f"{data}:{name}")
     if found.labels is None or found.class_names is None:
         raise InputError(f"{data!r} has no labels to train on.")
-    samples = datasets.load(found, size=size, limit=limit, seed=seed)
+    samples = datasets.load(found, size=size, limit=limit, seed=seed, channels=channels)
     assert samples.labels is not None
     pixels = torch.from_numpy(samples.pixels).permute(0, 3, 1, 2).contiguous()
     return pixels, samples.labels, samples.sha256, found.class_names

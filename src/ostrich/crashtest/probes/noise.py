@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from ostrich.attacks import Linf
@@ -9,7 +11,7 @@ from ostrich.attacks.aims import predict
 from ostrich.attacks.threats import L2, Threat
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, sweep
 from ostrich.crashtest.statistics import wilson
-from ostrich.training.loop import keyed
+from ostrich.randomness import keyed
 
 TITLE = "Random noise"
 FORWARDS, GRADIENTS = 9.0, 0.0  # per image: one draw at each budget
@@ -21,7 +23,8 @@ def probe(context: Context) -> Answer:
     right = rows[context.correct.cpu()[rows]]
     if not len(right):
         raise CannotRun("The network gets none of these images right, so noise cannot make it wrong.")
-    figures, series = {}, []
+    figures: dict[str, Any] = {}
+    series: list[dict[str, Any]] = []
     for norm in ("linf", "l2"):
         points = []
         for eps in sweep(context, norm):
@@ -33,7 +36,7 @@ def probe(context: Context) -> Answer:
         series.append({"name": f"noise, {norm}", "style": "noise", "points": points})
     last = series[0]["points"][-1]
     return Answer(
-        sentence=f"Random noise of {last['label']} on every value leaves {last['y']:.0%} of the images right.",
+        sentence=f"Random noise of {last['label']} per value leaves {last['y']:.0%} of images right.",
         how_to_read="Each value moves by exactly the budget up or down (linf), or in a random direction of "
         "that length (l2); one draw per image.",
         figures={"n": len(rows), **figures},
@@ -52,6 +55,6 @@ def _noisy_predictions(context: Context, rows: torch.Tensor, norm: str, eps: flo
     return predict(context.classifier, threat.settle(threat.project(moved, images), images)).argmax(1)
 
 
-def _curve(series: dict, norm: str) -> dict:  # type: ignore[type-arg]
+def _curve(series: dict[str, Any], norm: str) -> dict[str, Any]:
     label = "largest change of a value" if norm == "linf" else "L2 length of the change"
     return {"kind": "curve", "x_label": f"{label} ({norm})", "y_label": "accuracy", "series": [series]}

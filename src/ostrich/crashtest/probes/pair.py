@@ -38,13 +38,13 @@ def probe(context: Context) -> Answer:
             smallest = item
     if smallest is None:
         sentence = (
-            f"Up to {budget_text('linf', LEVELS[-1] / 255)} per value, this {source_name} could not be made a "
-            f"{target_name} in {STEPS} steps of PGD; that is no proof that it cannot."
+            f"Up to {budget_text('linf', LEVELS[-1] / 255)} per value, this {source_name} could not be turned "
+            f"into {target_name} in {STEPS} steps of PGD; that is no proof that it cannot."
         )
     else:
         confidence = smallest["after"][0][1]
         sentence = (
-            f"A change of at most {smallest['budget']} per value makes the {source_name} a "
+            f"A change of at most {smallest['budget']} per value turns the {source_name} into "
             f"{target_name}, with {confidence:.0%} confidence."
         )
     blocks = [{"kind": "pairs", "items": [smallest]}] if smallest else []

@@ -28,7 +28,8 @@ def probe(context: Context) -> Answer:
     if not len(right):
         raise CannotRun("The network gets none of these images right, so there is nothing to break.")
     figures: dict[str, Any] = {"n": len(rows), "clean": len(right) / len(rows), "steps": STEPS}
-    blocks, gallery = [], []
+    blocks: list[dict[str, Any]] = []
+    gallery: list[dict[str, Any]] = []
     for norm in ("linf", "l2"):
         points, broken = _curve(context, norm, rows, right)
         figures[norm] = [{k: p[k] for k in ("x", "y", "low", "high", "label")} for p in points]
@@ -37,7 +38,7 @@ def probe(context: Context) -> Answer:
     blocks.append({"kind": "pairs", "items": gallery[:SHOWN]})
     first = next((p for p in figures["linf"] if p["y"] <= figures["clean"] / 2), figures["linf"][-1])
     return Answer(
-        sentence=f"Against PGD with {first['label']} per value, it is right on {first['y']:.0%} of the images "
+        sentence=f"Against PGD with {first['label']} per value, it is right on {first['y']:.0%} of images "
         f"({figures['clean']:.0%} without an attack).",
         how_to_read="The lower the line, the weaker the network; the band is the 95 % interval; dashed: "
         "random noise of the same size.",
@@ -50,7 +51,8 @@ def _curve(
     context: Context, norm: str, rows: torch.Tensor, right: torch.Tensor
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The points of one norm's curve, and the first broken images as pairs."""
-    standing, points, pairs = right, [_point(0.0, "0", len(right), len(rows))], []
+    standing, points = right, [_point(0.0, "0", len(right), len(rows))]
+    pairs: list[dict[str, Any]] = []
     for eps in sweep(context, norm):
         text = budget_text(norm, eps)
         if len(standing):

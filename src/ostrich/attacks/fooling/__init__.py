@@ -1,0 +1,1 @@
+"""Fooling images: no likeness of anything, and the network is certain."""

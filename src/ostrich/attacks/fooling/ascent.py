@@ -1,0 +1,85 @@
+"""Fooling images by gradient ascent: from noise to an image of which the network is certain.
+
+Nguyen, Yosinski, Clune 2015, "Deep neural networks are easily fooled", the images found by gradient
+ascent (after Simonyan 2014, section 2: ascent on a class with L2 regularisation). Run with the goal
+`Confident(classes, 0.99)`: it ends when the network gives the class that probability on the image
+rounded to 8 bits. Nothing bounds the image; what is attacked is noise, of which `noise` draws some.
+
+Here the step goes down the goal's loss, the cross-entropy, and its length is fixed: a gradient's
+own length tells nothing from one network to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ostrich.attacks.problem import Problem
+from ostrich.attacks.threats import Threat, Unbounded
+from ostrich.errors import InputError
+from ostrich.images import rounded
+
+CONFIDENCE = 0.99  # what the commands call certain
+GREY = 0.5
+SPREAD = 0.1  # standard deviation of the noise that `noise` draws, about middle grey
+
+
+@dataclass(frozen=True)
+class State:
+    """Where each image stands."""
+
+    images: Tensor  # (n, C, H, W)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoolingAscent:
+    """At most `steps` forwards and backwards per image."""
+
+    name: ClassVar[str] = "fooling-ascent"
+    needs: ClassVar[str] = "gradient"
+    norms: ClassVar[tuple[str, ...]] = ("none",)
+    needs_data: ClassVar[bool] = False  # it attacks noise
+    threat: ClassVar[Threat] = Unbounded()
+
+    steps: int = 200
+    step_size: float = 1 / 255  # root mean square change of a value in a step
+    decay: float = 0.001  # part of the distance to middle grey that a step takes back
+    stop: str = "first"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"{self.name} takes at least one step; got {self.steps}.")
+        if not self.step_size > 0:
+            raise InputError(f"A step size is above 0; got {self.step_size}.")
+        if not 0 <= self.decay < 1:
+            raise InputError(f"decay is a part of 1, from 0 up to below 1; got {self.decay}.")
+        if self.stop not in ("first", "budget"):
+            raise InputError(f"stop is first or budget; got {self.stop!r}.")
+
+    def init(self, problem: Problem) -> State:
+        return State(problem.originals)
+
+    def step(self, problem: Problem, state: State) -> State:
+        length = self.step_size * state.images[:1].numel() ** 0.5  # of the whole step, in L2
+        downhill = -self.threat.direction(problem.gradient(state.images))
+        moved = GREY + (1 - self.decay) * (state.images - GREY) + length * downhill
+        return State(self.threat.project(moved, problem.originals))
+
+
+def noise(classes: Sequence[int], shape: tuple[int, int, int], seed: int = 0) -> Tensor:
+    """Normal noise about middle grey (N, C, H, W), on the 8-bit grid; each class has its own."""
+    drawn = []
+    for index in classes:
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + index) % 2**63)
+        drawn.append(torch.randn(shape, generator=generator))
+    return rounded(GREY + SPREAD * torch.stack(drawn))
+
+
+def spread(num_classes: int, count: int = 10) -> list[int]:
+    """At most `count` classes, evenly spread."""
+    count = min(count, num_classes)
+    return [i * num_classes // count for i in range(count)]

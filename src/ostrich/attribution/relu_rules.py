@@ -1,0 +1,177 @@
+"""Other rules for the way back through a ReLU: deconvnet and guided backpropagation.
+
+With y = max(x, 0) on the way forward and g arriving from above, what is passed down is
+
+    gradient                  g  where x > 0              Simonyan 2014
+    deconvnet                 g  where g > 0              Zeiler and Fergus 2014, section 2.1
+    guided backpropagation    g  where x > 0 and g > 0    Springenberg 2015, section 3.4, figure 1
+
+and everything else (convolutions, pooling with its switches, normalisation) passes its gradient.
+A clipped ReLU, min(max(x, 0), top), is a ReLU whose x > 0 reads 0 < x < top.
+
+The usual implementations hook `nn.ReLU` modules and so return the plain gradient, without a word,
+where a network calls F.relu or nn.ReLU6. Here one function mode sees the operation itself, in
+whatever form it is written: relu and relu_ as module, function or method, in place or not, reused;
+relu6; hardtanh from 0; threshold at 0 to 0; clamp, clip and clamp_min from 0 without upper end or
+up to 6 (other ends are taken for range checks). It cannot see max(x, 0) by `maximum`, `where` or
+multiplication with (x > 0). Activations for which these rules were never published are refused;
+sigmoids pass as gates, but not as a network's only nonlinearity.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.overrides import TorchFunctionMode
+
+from ostrich.attribution.gradient import backpropagated
+from ostrich.errors import InputError
+from ostrich.models.classifier import Classifier
+from ostrich.units import Unit, values
+
+DECONVNET, GUIDED = "deconvnet", "guided"
+ALTERNATIVE = "`gradient` applies to every network."
+SMOOTH = frozenset(("gelu", "hardswish", "log_sigmoid", "mish", "silu", "softplus", "softsign", "tanh"))
+LEAKY = frozenset(("celu", "elu", "leaky_relu", "prelu", "rrelu", "selu"))
+UNRULED = SMOOTH | LEAKY | {"hardshrink", "softshrink", "tanhshrink"}
+GATES = frozenset(("hardsigmoid", "sigmoid"))
+RECTIFIERS = frozenset(("clamp", "clamp_min", "clip", "hardtanh", "relu", "relu6", "threshold"))
+KNOWN = UNRULED | GATES | RECTIFIERS
+
+
+def backpropagated_by(
+    rule: str, classifier: Classifier, images: Tensor, units: Sequence[Unit | str]
+) -> Tensor:
+    """What comes back (N, C, H, W) from units[i] to images[i] under DECONVNET or GUIDED.
+
+    Raises InputError for a network with an activation that has no such rule, and AssertionError,
+    a fault of ours, where the network computes anything else under the rule than without it.
+    """
+    _refuse_compiled(classifier)
+
+    def compute(inputs: Tensor, distinct: list[Unit]) -> Tensor:
+        with ReluRule(rule) as seen:
+            computed = values(classifier, inputs.clone(), distinct)
+        if seen.gates and not seen.rectifiers:
+            raise _unruled(rule, min(seen.gates))
+        plain = values(classifier, inputs.clone(), distinct)
+        if not _same(plain, computed):
+            if not _same(plain, values(classifier, inputs.clone(), distinct)):
+                raise InputError(f"{classifier.name} does not answer the same image the same way twice.")
+            raise AssertionError(f"the forward pass under the rule {rule} differs from the plain one")
+        return computed
+
+    return backpropagated(classifier, images, units, compute)
+
+
+class ReluRule(TorchFunctionMode):
+    """A context in which every ReLU that a gradient will pass through has the rule's way back.
+
+    `rectifiers` counts those it has seen, `gates` names the sigmoids.
+    """
+
+    def __init__(self, rule: str) -> None:
+        super().__init__()
+        assert rule in (DECONVNET, GUIDED), rule
+        self.rule = rule
+        self.rectifiers = 0
+        self.gates: set[str] = set()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        # relu, relu_, _threshold, and relu.default of torch.ops: one name for all forms
+        name = getattr(func, "__name__", "").partition(".")[0].strip("_")
+        x = args[0] if args else kwargs.get("input")
+        if name not in KNOWN or not isinstance(x, Tensor) or not x.requires_grad:
+            return func(*args, **kwargs)
+        top = _top(name, args, kwargs)
+        if name in UNRULED or (name == "hardtanh" and top is None):
+            raise _unruled(self.rule, name)
+        if name in GATES:
+            self.gates.add(name)
+        if top is None:
+            return func(*args, **kwargs)
+        if not torch.is_grad_enabled():
+            raise InputError(
+                f"{self.rule} cannot reach a ReLU inside a torch.autograd.Function of the network's own, or "
+                f"under no_grad. {ALTERNATIVE}"
+            )
+        self.rectifiers += 1
+        rest = {key: value for key, value in kwargs.items() if key != "input"}
+        return _Rectifier.apply(x, lambda value: func(value, *args[1:], **rest), top, self.rule)
+
+
+class _Rectifier(torch.autograd.Function):
+    """The plain operation forward, in place if it is; the rule backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, plain: Callable[[Tensor], Tensor], top: float, rule: str) -> Tensor:
+        if rule == GUIDED:  # a mask: a byte for each value, where a copy of x would take four
+            ctx.save_for_backward((x > 0) & (x < top) if math.isfinite(top) else x > 0)
+        y = plain(x)
+        if y is x:
+            ctx.mark_dirty(x)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
+        passed = above > 0
+        for mask in ctx.saved_tensors:
+            passed &= mask
+        return torch.where(passed, above, 0), None, None, None
+
+
+def _top(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> float | None:
+    """Where a rectifier ends, infinity for the plain one; None for what is no rectifier."""
+
+    def given(place: int, key: str, default: Any) -> Any:
+        found = args[place] if len(args) > place else kwargs.get(key, default)
+        return default if isinstance(found, Tensor) else found
+
+    if name == "relu":
+        return math.inf
+    if name == "relu6":
+        return 6.0
+    if name == "hardtanh":
+        low, high = given(1, "min_val", -1.0), given(2, "max_val", 1.0)
+        return float(high) if low == 0 else None
+    if name == "threshold":
+        return math.inf if given(1, "threshold", None) == 0 and given(2, "value", None) == 0 else None
+    if name == "clamp_min":
+        return math.inf if given(1, "min", None) == 0 else None
+    if name in ("clamp", "clip"):
+        upper = args[2] if len(args) > 2 else kwargs.get("max")
+        if given(1, "min", None) == 0 and not isinstance(upper, Tensor) and upper in (None, 6):
+            return math.inf if upper is None else 6.0
+    return None
+
+
+def _unruled(rule: str, activation: str) -> InputError:
+    return InputError(
+        f"{rule} is a rule for ReLUs; this network uses {activation}, for which none was published. "
+        f"{ALTERNATIVE}"
+    )
+
+
+def _refuse_compiled(classifier: Classifier) -> None:
+    """TorchScript and torch.compile run operations where no rule can reach them."""
+    modules = classifier.network.modules() if isinstance(classifier.network, nn.Module) else ()
+    for module in modules:
+        if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod"):
+            raise InputError(
+                f"{classifier.name} is compiled ({type(module).__name__}): its ReLUs cannot be reached. Give "
+                f"the network as written; {ALTERNATIVE}"
+            )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    """Equal bit for bit, NaN at the same places included."""
+    return bool(((a == b) | (a.isnan() & b.isnan())).all())

@@ -1,0 +1,53 @@
+"""Which structures of the image speak for the predicted class?
+
+Guided backpropagation (Springenberg 2015) beside the gradient.
+"""
+
+from __future__ import annotations
+
+from ostrich.attribution import gradient, guided
+from ostrich.attribution.pictures import magnitude, signed
+from ostrich.crashtest.context import Answer, CannotRun, Context, indices
+from ostrich.errors import InputError
+
+TITLE = "Which structures it reads"
+FORWARDS, GRADIENTS = 0.0, 0.0
+EXAMPLES = 3
+FIXED_GRADIENTS = 3.0 * EXAMPLES  # the gradient; the rule, and a forward to prove that it changes nothing
+
+
+def probe(context: Context) -> Answer:
+    """The question of this file."""
+    if context.classifier.access != "gradient":
+        raise CannotRun("This is a prediction function: it has no gradient to look at.")
+    rows = indices(context.correct)[:EXAMPLES].cpu()
+    if not len(rows):
+        raise CannotRun("The network gets none of these images right.")
+    images = context.images[rows]
+    units = [f"class:{int(k)}" for k in context.logits[rows].argmax(1)]
+    try:
+        by_rule = guided(context.classifier, images, units)
+    except InputError as error:
+        raise CannotRun(str(error)) from error
+    plain = gradient(context.classifier, images, units)
+    items = []
+    for i, row in enumerate(rows.tolist()):
+        stem = f"guided-{context.samples.index[row]}"
+        name = context.confidences(images[i], 1)[0][0]
+        items += [
+            {"file": context.save(stem, images[i]), "title": name, "caption": "image"},
+            {
+                "file": context.save(f"{stem}-gradient", magnitude(plain[i])),
+                "title": "gradient",
+                "caption": name,
+            },
+            {"file": context.save(f"{stem}-map", signed(by_rule[i])), "title": "guided", "caption": name},
+        ]
+    return Answer(
+        sentence=f"Guided backpropagation of the predicted class, on {len(rows)} images, beside the gradient.",
+        how_to_read="The guided picture passes only what supports the class at every ReLU, so it shows "
+        "shapes. It is known to change little when the upper layers are replaced by random ones: take it "
+        "for what the layers see, not for why they decide.",
+        figures={"n": len(rows)},
+        blocks=[{"kind": "pictures", "items": items, "columns": 3}],
+    )

@@ -1,0 +1,187 @@
+"""Classifiers from specs, weights as strangers write them, and what cannot be loaded."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import ostrich
+from ostrich.errors import CheckpointMismatch, InputError, UnknownName
+from ostrich.models.checkpoints import read_weights
+from ostrich.models.loading import zoo_cards
+
+
+@pytest.fixture
+def state():
+    return {k: v.clone() for k, v in ostrich.load("arch:resnet8").network.state_dict().items()}
+
+
+def save(tmp_path, content, name="w.pt") -> str:
+    torch.save(content, tmp_path / name)
+    return str(tmp_path / name)
+
+
+def weights_of(path, **options):
+    return ostrich.load("arch:resnet8", weights=path, **options).network.state_dict()
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "model."])
+@pytest.mark.parametrize("nest", [(), ("state_dict",), ("model",), ("checkpoint", "model")])
+def test_nests_and_prefixes_are_taken_off(tmp_path, state, prefix, nest):
+    content = {prefix + k: v for k, v in state.items()}
+    for key in reversed(nest[-1:]):
+        content = {key: content, "epoch": 3, "best": 0.9}
+    loaded = weights_of(save(tmp_path, content))
+    assert all(torch.equal(loaded[k], v) for k, v in state.items())
+
+
+def test_safetensors_and_half_precision(tmp_path, state):
+    save_file(
+        {k: v.half() if v.is_floating_point() else v for k, v in state.items()}, tmp_path / "w.safetensors"
+    )
+    loaded = weights_of(tmp_path / "w.safetensors")
+    assert loaded["conv1.weight"].dtype == torch.float32
+    assert torch.equal(loaded["conv1.weight"], state["conv1.weight"].half().float())
+
+
+def test_rename(tmp_path, state):
+    path = save(tmp_path, {k.replace("linear", "fc"): v for k, v in state.items()})
+    with pytest.raises(CheckpointMismatch, match=r"missing: linear.*unexpected: fc.*--rename"):
+        weights_of(path)
+    assert torch.equal(weights_of(path, rename=[("fc", "linear")])["linear.bias"], state["linear.bias"])
+    with pytest.raises(InputError, match="no name in"):
+        weights_of(path, rename=[("nothing", "linear")])
+
+
+def test_a_mismatch_lists_what_does_not_fit(tmp_path, state):
+    state["linear.weight"] = torch.zeros(7, 64)
+    del state["bn1.weight"]
+    with pytest.raises(CheckpointMismatch, match=r"missing: bn1.weight.*\(7, 64\) for \(10, 64\)"):
+        weights_of(save(tmp_path, state))
+
+
+class Evil:
+    def __reduce__(self):
+        return exec, ("raise SystemExit('code ran')",)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    (tmp_path / "text.pt").write_text("these are no weights")
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps({"state_dict": Evil()}))
+    save(tmp_path, {"state_dict": Evil()}, "evil-zip.pt")
+    save(tmp_path, [1, 2, 3], "list.pt")
+    save(tmp_path, nn.Linear(2, 2), "module.pt")
+    for name, message in [
+        ("text.pt", "not a weights file"),
+        ("evil.pt", "could run code|not a weights file"),
+        ("evil-zip.pt", "could run code"),
+        ("list.pt", "no named tensors"),
+        ("module.pt", "could run code"),
+        ("none.pt", "no weights file"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            read_weights(tmp_path / name)
+
+
+def python_file(tmp_path, body: str) -> str:
+    path = tmp_path / "net.py"
+    path.write_text("import torch\nfrom torch import nn\n" + body)
+    return f"{path}:build"
+
+
+def test_a_network_from_a_python_file(tmp_path):
+    body = "def build():\n    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))\n"
+    model = ostrich.load(python_file(tmp_path, body), size="20x30", mean=0.5, std=0.5)
+    assert (model.channels, model.size, model.num_classes, model.access) == (1, (20, 30), 3, "gradient")
+    assert not model.network.training
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("def other():\n    pass\n", "Unknown function"),
+        ("def build(:\n", "cannot be imported"),
+        ("def build():\n    return 3\n", "returns a int"),
+        ("def build(x):\n    return x\n", "called without arguments"),
+        (
+            "class Net(nn.Module):\n    def forward(self, x):\n        return {'logits': x}\ndef build():\n    return Net()\n",
+            "returns a dict.*Wrap it",
+        ),
+        ("def build():\n    return nn.Conv2d(3, 4, 3)\n", "not scores"),
+        (
+            "def build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(5, 2))\n",
+            "fails on an image of 3x16x16",
+        ),
+    ],
+)
+def test_what_a_python_file_may_get_wrong(tmp_path, body, message):
+    with pytest.raises(InputError, match=message):
+        ostrich.load(python_file(tmp_path, body), size=16)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("zoo:toybox-resnet2", "Did you mean zoo:toybox-resnet20"),
+        ("arch:resnet21", "Did you mean"),
+        ("arch:resnet20,klasses=3", "Did you mean classes"),
+        ("arch:resnet20,width=wide", "neither a number"),
+        ("arch:resnet20,width=-1", "width above 0"),
+        ("torchvision:squeezenet1", "Did you mean torchvision:squeezenet1"),
+        ("resnet20", "A model is one of"),
+        ("nowhere.py:build", "no file"),
+    ],
+)
+def test_unknown_models_name_the_way_out(spec, message):
+    with pytest.raises(InputError, match=message):
+        ostrich.load(spec)
+
+
+def test_preprocessing_that_does_not_fit():
+    with pytest.raises(InputError, match="2 values for 3 channels"):
+        ostrich.load("arch:resnet8", mean=(0.5, 0.5))
+    with pytest.raises(InputError, match="above 0"):
+        ostrich.load("arch:resnet8", std=(0, 1, 1))
+    with pytest.raises(InputError, match="A size is"):
+        ostrich.load("arch:resnet8", size="big")
+    with pytest.raises(InputError, match="10 scores, but 2 class names"):
+        ostrich.load("arch:resnet8", classes=("a", "b"))
+
+
+def test_classes_by_name_and_number():
+    model = ostrich.load("arch:resnet8,classes=3", classes=("school bus", "ostrich", "crane"))
+    assert model.class_index("School_Bus") == 0
+    assert model.class_index("2") == 2
+    with pytest.raises(UnknownName, match="Did you mean ostrich"):
+        model.class_index("ostrch")
+
+
+def test_cards_of_the_zoo_say_what_they_are():
+    for name, card in zoo_cards().items():
+        for field in (
+            "architecture",
+            "mean",
+            "std",
+            "class_names",
+            "recipe",
+            "data_sha256",
+            "test_accuracy",
+            "date",
+        ):
+            assert card[field] or card[field] == 0, (name, field)
+        model = ostrich.load(f"zoo:{name}")
+        assert model.num_classes == len(card["class_names"])
+
+
+def test_both_shared_checkpoints_load(shared):
+    imagenet = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    cifar = ostrich.load("arch:resnet20", weights=shared / "weights/resnet20-cifar10.th", **imagenet)
+    assert cifar.num_classes == 10
+    squeeze = ostrich.load(
+        "torchvision:squeezenet1_0", weights=shared / "weights/squeezenet1_0-imagenet.safetensors"
+    )
+    assert (squeeze.size, squeeze.resize, squeeze.class_index("ostrich")) == ((224, 224), 256, 9)

@@ -1,0 +1,21 @@
+"""The README's Python runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_the_snippets_run(capsys):
+    snippets = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    assert snippets
+    for snippet in snippets:
+        exec(compile(snippet, "README.md", "exec"), {})
+    assert "tensor(" in capsys.readouterr().out
+
+
+def test_the_pictures_exist():
+    for path in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README.read_text()):
+        assert (README.parent / path).is_file(), path

@@ -1,0 +1,110 @@
+"""The training loop: exact resume, augmentation, schedule, and that it learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from ostrich.errors import InputError
+from ostrich.models.residual import SmallNet
+from ostrich.randomness import keyed
+from ostrich.training.loop import accuracy, augment, ramp, train
+from ostrich.training.recipe import RECIPES, Recipe
+
+RECIPE = Recipe(
+    name="test",
+    architecture="resnet8",
+    data="none",
+    epochs=4,
+    batch_size=16,
+    crops=((0.5, 12),),
+    precision="exact",
+)
+
+
+class WithDropout(nn.Sequential):
+    def __init__(self) -> None:
+        super().__init__(SmallNet(8, 16, width=0.5), nn.Dropout(0.3), nn.Linear(16, 4))
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return WithDropout()
+
+
+def data(count: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
+    """Four classes told apart by colour and brightness."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(count) % 4
+    images = torch.randint(0, 80, (count, 3, 16, 16), generator=generator)
+    for k in range(3):
+        images[labels == k, k] += 120
+    return images.to(torch.uint8), labels
+
+
+def test_n_plus_n_steps_are_2n_bit_for_bit(tmp_path):
+    images, labels = data()
+    whole = train(network(), RECIPE, images, labels)
+    for stops in ([7], [3, 11, 12]):
+        path = tmp_path / f"{stops}.pt"
+        for stop in [*stops, None]:
+            torch.rand(5)  # whatever happens to the global generator between the runs
+            part = train(network(), RECIPE, images, labels, checkpoint=path, stop_after=stop)
+        for a, b in zip(whole.state_dict().values(), part.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_it_learns_and_ends_in_evaluation_mode():
+    images, labels = data()
+    rows = []
+    trained = train(network(), replace(RECIPE, epochs=10), images, labels, held_out=data(32), log=rows.append)
+    assert not trained.training
+    assert accuracy(trained, RECIPE, images, labels) > 0.9
+    assert [row["epoch"] for row in rows] == list(range(1, 11))
+    assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+
+
+def test_augmentation_moves_each_image_for_itself():
+    images, _ = data(32)
+    recipe = replace(RECIPE, shift=2, crops=())
+    a, b = (augment(images, recipe, 0.0, keyed(0, 2, 5)) for _ in range(2))
+    assert torch.equal(a, b)
+    assert a.shape == images.shape
+    assert (
+        len(
+            {
+                tuple(x.flatten().tolist())
+                for x in augment(images[:1].expand(32, -1, -1, -1), recipe, 0.0, keyed(1))
+            }
+        )
+        > 5
+    )
+    assert augment(images, RECIPE, 0.1, keyed(0)).shape[-2:] == (12, 12)
+    assert augment(images, RECIPE, 0.9, keyed(0)).shape[-2:] == (16, 16)
+    still = replace(RECIPE, shift=0, flip=False, crops=())
+    assert torch.equal(augment(images, still, 0.0, keyed(0)), images)
+
+
+def test_the_schedule():
+    assert ramp(0.1, 0.2) == 0.5
+    assert ramp(0.2, 0.2) == 1
+    assert ramp(0.6, 0.2) == pytest.approx(0.5)
+    assert ramp(1.0, 0.2) == 0
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"batch_size": -1}, {"warmup": 1.0}, {"precision": "double"}, {"std": (0, 1, 1)}]
+)
+def test_nonsense_in_a_recipe_is_refused(wrong):
+    with pytest.raises(InputError):
+        replace(RECIPE, **wrong)
+
+
+def test_recipes_build_their_networks():
+    from ostrich.models.architectures import build
+
+    for recipe in RECIPES.values():
+        build(recipe.architecture)
