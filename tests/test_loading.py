@@ -94,7 +94,8 @@ def python_file(tmp_path, body: str) -> str:
 
 
 def test_a_network_from_a_python_file(tmp_path):
-    body = "def build():\n    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))\n"
+    layers = "nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)"
+    body = f"def build():\n    return nn.Sequential({layers})\n"
     model = ostrich.load(python_file(tmp_path, body), size="20x30", mean=0.5, std=0.5)
     assert (model.channels, model.size, model.num_classes, model.access) == (1, (20, 30), 3, "gradient")
     assert not model.network.training
@@ -108,7 +109,8 @@ def test_a_network_from_a_python_file(tmp_path):
         ("def build():\n    return 3\n", "returns a int"),
         ("def build(x):\n    return x\n", "called without arguments"),
         (
-            "class Net(nn.Module):\n    def forward(self, x):\n        return {'logits': x}\ndef build():\n    return Net()\n",
+            "class Net(nn.Module):\n    def forward(self, x):\n        return {'logits': x}\n"
+            "def build():\n    return Net()\n",
             "returns a dict.*Wrap it",
         ),
         ("def build():\n    return nn.Conv2d(3, 4, 3)\n", "not scores"),

@@ -163,11 +163,11 @@ def _approach(problem: Problem, result: Result, proposed: Tensor, open_: Tensor)
     """Keep, before rounding, the nearest image of each that reaches the goal in the plain network.
 
     Where there is none yet, keep what the attack proposes. Only what is `open_` (n,) is looked at.
+    A budget is not: it is the file that has to keep it.
     """
     for seen, reached in problem.seen:
         distance = problem.threat.distance(seen, problem.originals)
         nearer = open_ & reached & ~(distance >= result.distance_float[problem.rows])  # NaN: none yet
-        nearer &= distance <= problem.threat.eps
         if nearer.any():
             part, found = problem.keep(nearer), seen[nearer]
             reached = part.goal.reached(part.access.exact(found, part.rows), SLACK)

@@ -1,12 +1,11 @@
 """Attributions as pictures.
 
 An attribution has no natural scale, so each picture is scaled by itself: at the size that only one
-value in two hundred exceeds it is white, or full colour.
+value in two hundred, zeros apart, exceeds it is white, or full colour.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 COLOURED = ("guided", "deconvnet")  # shown in colour by their papers; the gradient by its size
@@ -30,5 +29,6 @@ def signed(found: Tensor) -> Tensor:
 
 
 def _scale(found: Tensor) -> Tensor:
-    ordered = found.abs().flatten().sort().values
-    return ordered[int((1 - SATURATED) * (len(ordered) - 1))].clamp_min(torch.finfo(found.dtype).tiny)
+    sizes = found.abs()
+    ordered = sizes[sizes > 0].sort().values  # a neuron sees a part of the image only: zeros do not count
+    return ordered[int((1 - SATURATED) * (len(ordered) - 1))] if len(ordered) else found.new_ones(())

@@ -7,6 +7,13 @@ With y = max(x, 0) on the way forward and g arriving from above, what is passed 
     guided backpropagation    g  where x > 0 and g > 0    Springenberg 2015, section 3.4, figure 1
 
 and everything else (convolutions, pooling with its switches, normalisation) passes its gradient.
+A unit summed over a whole map sends the same signal everywhere; the deconvnet's, which does not
+look at the image, can then be zero everywhere: ask for a neuron (LAYER:CHANNEL@ROW,COLUMN).
+
+    redirected                the gradient; where it is blocked for the whole image, g where g > 0
+
+is no attribution: it is the way uphill for a unit that is dead (lucid's redirected ReLU, Olah 2017).
+
 A clipped ReLU, min(max(x, 0), top), is a ReLU whose x > 0 reads 0 < x < top.
 
 The usual implementations hook `nn.ReLU` modules and so return the plain gradient, without a word,
@@ -34,7 +41,7 @@ from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 from ostrich.units import Unit, values
 
-DECONVNET, GUIDED = "deconvnet", "guided"
+DECONVNET, GUIDED, REDIRECTED = "deconvnet", "guided", "redirected"
 ALTERNATIVE = "`gradient` applies to every network."
 SMOOTH = frozenset(("gelu", "hardswish", "log_sigmoid", "mish", "silu", "softplus", "softsign", "tanh"))
 LEAKY = frozenset(("celu", "elu", "leaky_relu", "prelu", "rrelu", "selu"))
@@ -72,12 +79,13 @@ def backpropagated_by(
 class ReluRule(TorchFunctionMode):
     """A context in which every ReLU that a gradient will pass through has the rule's way back.
 
-    `rectifiers` counts those it has seen, `gates` names the sigmoids.
+    The rule is DECONVNET, GUIDED or REDIRECTED. `rectifiers` counts those it has seen, `gates` names
+    the sigmoids.
     """
 
     def __init__(self, rule: str) -> None:
         super().__init__()
-        assert rule in (DECONVNET, GUIDED), rule
+        assert rule in (DECONVNET, GUIDED, REDIRECTED), rule
         self.rule = rule
         self.rectifiers = 0
         self.gates: set[str] = set()
@@ -92,6 +100,8 @@ class ReluRule(TorchFunctionMode):
         if name not in KNOWN or not isinstance(x, Tensor) or not x.requires_grad:
             return func(*args, **kwargs)
         top = _top(name, args, kwargs)
+        if self.rule == REDIRECTED and (top is None or not torch.is_grad_enabled()):
+            return func(*args, **kwargs)
         if name in UNRULED or (name == "hardtanh" and top is None):
             raise _unruled(self.rule, name)
         if name in GATES:
@@ -113,7 +123,8 @@ class _Rectifier(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, plain: Callable[[Tensor], Tensor], top: float, rule: str) -> Tensor:
-        if rule == GUIDED:  # a mask: a byte for each value, where a copy of x would take four
+        ctx.redirected = rule == REDIRECTED
+        if rule != DECONVNET:  # a mask: a byte for each value, where a copy of x would take four
             ctx.save_for_backward((x > 0) & (x < top) if math.isfinite(top) else x > 0)
         y = plain(x)
         if y is x:
@@ -123,9 +134,15 @@ class _Rectifier(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
-        passed = above > 0
-        for mask in ctx.saved_tensors:
-            passed &= mask
+        if ctx.redirected:
+            (mask,) = ctx.saved_tensors
+            passed = mask & (above != 0)
+            blocked = ~passed.flatten(1).any(1) if passed.ndim > 1 else ~passed
+            passed |= blocked.view(-1, *[1] * (passed.ndim - 1)) & (above > 0)
+        else:
+            passed = above > 0
+            for mask in ctx.saved_tensors:
+                passed &= mask
         return torch.where(passed, above, 0), None, None, None
 
 

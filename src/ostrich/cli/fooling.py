@@ -67,11 +67,12 @@ def perform(
                 shards=run.folder / "shards",
                 progress=advance,
             )
-        _write_images(run.folder, classifier, classes, goal, result)
-        everything = torch.ones_like(result.success)
-        results = evidence.figures(result, "l2", everything, False, time.monotonic() - started)
-        confidence = result.confidence[result.success]
+        reached = result.success | ~result.attacked  # or certain of the noise itself, without a step
+        _write_images(run.folder, classifier, classes, goal, result, reached)
+        results = evidence.figures(result, "l2", reached, False, time.monotonic() - started)
+        confidence = result.confidence[reached]
         results |= {
+            "success_rate": reached.double().mean().item(),
             "robust_accuracy": None,  # there is no image that was right before
             "confidence": confidence.mean().item() if len(confidence) else None,
         }
@@ -83,31 +84,34 @@ def perform(
 
 
 def _write_images(
-    folder: Path, classifier: Classifier, classes: list[int], goal: Confident, result: Result
+    folder: Path,
+    classifier: Classifier,
+    classes: list[int],
+    goal: Confident,
+    result: Result,
+    reached: torch.Tensor,
 ) -> None:
-    """images.csv without labels and clean files, and the images that fool."""
+    """images.csv without labels and clean files, and the images: those that fool, else the best attempt."""
     rows = []
     for i, target in enumerate(classes):
+        file = f"images/{i:05d}-{_plain(classifier.class_name(target))}-adversarial.png"
+        write_png(folder / file, result.images[i])
+        tried = bool(result.attacked[i])
         row: dict[str, Any] = {
             "index": i,
             "file": "noise",
             "clean_prediction": int(result.clean_predictions[i]),
             "goal": goal.kind,
             "target": target,
-            "success": "true" if result.success[i] else "false",
+            "adversarial_prediction": int(result.predictions[i]),
+            "confidence": f"{result.confidence[i]:.6f}",
+            "success": "true" if reached[i] else "false",
+            "distance": f"{result.distance[i]:.6g}" if tried else "0",
+            "distance_float": f"{result.distance_float[i]:.6g}" if tried else "0",
             "forwards": int(result.forwards[i]),
             "backwards": int(result.backwards[i]),
+            "adversarial_file": file,
         }
-        if result.attacked[i]:
-            file = f"images/{i:05d}-{_plain(classifier.class_name(target))}-adversarial.png"
-            write_png(folder / file, result.images[i])
-            row |= {
-                "adversarial_prediction": int(result.predictions[i]),
-                "confidence": f"{result.confidence[i]:.6f}",
-                "distance": f"{result.distance[i]:.6g}",
-                "distance_float": f"{result.distance_float[i]:.6g}",
-                "adversarial_file": file,
-            }
         rows.append(row)
     evidence.write_table(folder / "images.csv", evidence.COLUMNS, rows)
 

@@ -14,11 +14,16 @@ import typer
 from ostrich.errors import InputError
 
 ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="zoo:NAME, arch:NAME, torchvision:NAME, PATH.py:FUNCTION")
+    str,
+    typer.Argument(
+        metavar="MODEL", help="zoo:NAME, arch:NAME, torchvision:NAME, timm:NAME, PATH.py:FUNCTION"
+    ),
 ]
 DataArgument = Annotated[
     list[str],
-    typer.Argument(metavar="DATA", help="image files, images:PATH, folder:PATH, toybox, cifar10[:PATH]"),
+    typer.Argument(
+        metavar="DATA", help="image files, images:PATH, folder:PATH, toybox, digits, cifar10[:PATH]"
+    ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="safetensors or torch file")]
 Rename = Annotated[

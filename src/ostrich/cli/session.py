@@ -57,6 +57,7 @@ def opened(
         dataset,
         size=classifier.size,
         resize=classifier.resize,
+        interpolation=classifier.interpolation,
         channels=classifier.channels,
         class_names=classifier.class_names,
         num_classes=classifier.num_classes,

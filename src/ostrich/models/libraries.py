@@ -70,7 +70,7 @@ def timm_facts(name: str, own_weights: bool) -> dict[str, Any]:
         raise InputError(
             f"The weights of timm:{name} cannot be downloaded ({reason[0]}). Give a file with --weights FILE."
         ) from None
-    return {"network": network, **timm_preprocessing(name, network.pretrained_cfg)}
+    return {"network": network, **timm_preprocessing(name, vars(network)["pretrained_cfg"])}
 
 
 def timm_preprocessing(name: str, published: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,9 @@ and clipped to the range of images. Their step is a constant for each network, i
 here the gradient is divided by its mean size (as DGN-AM does, Nguyen 2016), so that one number
 serves every network and unit. Returned is, as in theirs, the best image on the way.
 
+A unit that is dead for the noise (SqueezeNet's classes lie behind a ReLU) has no slope at all; it is
+shown the way by `REDIRECTED` ReLUs until it has one.
+
 Every unit climbs by itself: its step has its own scale, and all begin at the same noise. So a
 unit's image does not depend on which others are computed beside it.
 """
@@ -27,6 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ostrich.attribution.relu_rules import REDIRECTED, ReluRule
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
@@ -62,7 +66,7 @@ class Ascent:
 
 PRESETS = {
     "plain": Ascent(),
-    "decay-blur": Ascent(decay=0.01, blur_sigma=1.0),
+    "decay-blur": Ascent(decay=0.01, blur_sigma=0.5),  # sigma: Yosinski 2015, table 1, first row
 }
 
 
@@ -122,6 +126,11 @@ def _climb(
         tick(step + 1)
         if step + 1 == settings.steps:
             break
+        dead = ~slope.flatten(1).any(1)
+        if dead.any():
+            ones = [unit for unit, is_dead in zip(units, dead.tolist(), strict=True) if is_dead]
+            with ReluRule(REDIRECTED):
+                slope[dead] = _slope(classifier, ones, x[dead])[1]
         size = slope.abs().mean((1, 2, 3), keepdim=True)
         x = x + settings.step_size * torch.where(size > 0, slope / size, 0)
         x = mean + (1 - settings.decay) * (x - mean)

@@ -44,7 +44,7 @@ def probe(context: Context) -> Answer:
             {"file": context.save(f"{stem}-map", signed(by_rule[i])), "title": "guided", "caption": name},
         ]
     return Answer(
-        sentence=f"Guided backpropagation of the predicted class, on {len(rows)} images, beside the gradient.",
+        sentence=f"Guided backpropagation of the predicted class beside its gradient, on {len(rows)} images.",
         how_to_read="The guided picture passes only what supports the class at every ReLU, so it shows "
         "shapes. It is known to change little when the upper layers are replaced by random ones: take it "
         "for what the layers see, not for why they decide.",

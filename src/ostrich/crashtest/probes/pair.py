@@ -38,8 +38,8 @@ def probe(context: Context) -> Answer:
             smallest = item
     if smallest is None:
         sentence = (
-            f"Up to {budget_text('linf', LEVELS[-1] / 255)} per value, this {source_name} could not be turned "
-            f"into {target_name} in {STEPS} steps of PGD; that is no proof that it cannot."
+            f"Up to {budget_text('linf', LEVELS[-1] / 255)} per value, this {source_name} was not turned "
+            f"into {target_name} in {STEPS} steps of PGD; that is no proof that it cannot be."
         )
     else:
         confidence = smallest["after"][0][1]

@@ -1,0 +1,69 @@
+"""The faster copy computes what the network computes, or is not used."""
+
+from __future__ import annotations
+
+import threading
+
+import nets
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ostrich.models.fastpath import faster
+
+
+def agrees(network: nn.Module, example: torch.Tensor) -> nn.Module:
+    quick, _ = faster(network.eval(), example[:1])
+    with torch.no_grad():
+        assert torch.allclose(quick(example), network(example), atol=1e-4)
+    return quick
+
+
+def count(network: nn.Module, kind: type) -> int:
+    return sum(isinstance(m, kind) for m in network.modules())
+
+
+def test_batch_norm_is_folded_and_the_original_untouched():
+    network = nets.small().network
+    quick = agrees(network, torch.rand(4, 3, 16, 16))
+    assert count(quick, nn.BatchNorm2d) == 0
+    assert count(network, nn.BatchNorm2d) == 7
+    assert not any(p.requires_grad for p in quick.parameters())
+    assert all(p.requires_grad for p in network.parameters())
+
+
+class SharedConvolution(nn.Module):
+    """One convolution with two batch norms after it: folding both into it would be wrong."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.a, self.b = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+        for norm, scale in ((self.a, 0.5), (self.b, 3.0)):
+            norm.weight.data.fill_(scale)
+            norm.running_mean.normal_()
+
+    def forward(self, x):
+        return self.b(self.conv(self.a(self.conv(x)))).mean((2, 3))
+
+
+class DataDependent(nn.Module):
+    """What no tracer can follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+    def forward(self, x):
+        y = self.norm(self.conv(x))
+        return F.relu(y).mean((2, 3)) if y.sum() > 0 else y.mean((2, 3))
+
+
+def test_networks_that_cannot_be_folded_are_right_all_the_same():
+    for network in (SharedConvolution(), DataDependent()):
+        agrees(network, torch.rand(3, 3, 12, 12))
+
+
+def test_a_network_that_cannot_be_copied_is_used_itself():
+    network = nets.small().network
+    network.lock = threading.Lock()
+    assert faster(network, torch.rand(1, 3, 16, 16)) == (network, 0)
