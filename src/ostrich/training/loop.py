@@ -1,7 +1,7 @@
 """The training loop: SGD with momentum on images held in memory, resumed exactly where it stopped.
 
 Nothing random has a state that lives longer than a step: the order of an epoch comes from
-(seed, epoch), augmentation and dropout from (seed, step). So a checkpoint is the parameters, the
+(seed, epoch), augmentation, adversarial starts and dropout from (seed, step). So a checkpoint is the parameters, the
 optimiser and the number of the step, and n + n steps equal 2n bit for bit on one machine.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from ostrich.models.fastpath import autocast
 from ostrich.randomness import keyed
+from ostrich.training.adversarial import worst_case
 from ostrich.training.recipe import Recipe
 
 Log = Callable[[dict[str, float]], None]
@@ -63,16 +65,22 @@ def train(
             order, order_epoch = torch.randperm(len(images), generator=keyed(recipe.seed, 1, epoch)), epoch
         rows = order[position * recipe.batch_size : (position + 1) * recipe.batch_size]
         draw = keyed(recipe.seed, 2, step)
-        batch = prepare(augment(images[rows], recipe, step / total, draw), recipe, device)
         target = labels[rows].to(device)
+        batch = to_images(augment(images[rows], recipe, step / total, draw), device)
         for group in optimiser.param_groups:
             group["lr"] = recipe.learning_rate * ramp((step + 1) / (total + 1), recipe.warmup)
 
+        if recipe.adversarial_steps:
+            eps, steps, precision = recipe.adversarial_eps, recipe.adversarial_steps, recipe.precision
+            normalise = partial(normalised, recipe=recipe)
+            batch = worst_case(
+                network, normalise, batch, target, eps=eps, steps=steps, draw=draw, precision=precision
+            )
         network.train()
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
             torch.manual_seed(int(torch.randint(2**62, (), generator=draw)))
             with autocast(recipe.precision, device):
-                logits = network(batch)
+                logits = network(normalised(batch, recipe))
         loss = F.cross_entropy(logits.float(), target, label_smoothing=recipe.label_smoothing)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -125,12 +133,16 @@ def augment(pixels: Tensor, recipe: Recipe, done: float, draw: torch.Generator) 
     return pixels
 
 
-def prepare(pixels: Tensor, recipe: Recipe, device: torch.device) -> Tensor:
-    """uint8 (N, C, H, W) as normalised float32 on the device, channels last."""
-    mean = torch.tensor(recipe.mean, device=device)[:, None, None]
-    std = torch.tensor(recipe.std, device=device)[:, None, None]
-    images = pixels.to(device, torch.float32).div_(255).sub_(mean).div_(std)
-    return images.contiguous(memory_format=torch.channels_last)
+def to_images(pixels: Tensor, device: torch.device) -> Tensor:
+    """uint8 (N, C, H, W) as float32 in [0, 1] on the device."""
+    return pixels.to(device, torch.float32).div_(255)
+
+
+def normalised(images: Tensor, recipe: Recipe) -> Tensor:
+    """Images (N, C, H, W) in [0, 1] as the network takes them, channels last."""
+    mean = images.new_tensor(recipe.mean)[:, None, None]
+    std = images.new_tensor(recipe.std)[:, None, None]
+    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -141,7 +153,7 @@ def accuracy(network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor)
     right = 0
     for start in range(0, len(images), EVALUATION_BATCH):
         rows = slice(start, start + EVALUATION_BATCH)
-        right += int((network(prepare(images[rows], recipe, device)).argmax(1).cpu() == labels[rows]).sum())
+        right += int((network(normalised(to_images(images[rows], device), recipe)).argmax(1).cpu() == labels[rows]).sum())
     return right / len(images)
 
 

@@ -32,6 +32,9 @@ class Recipe:
     shift: int = 2  # random translation by up to this many pixels, edges repeated
     crops: tuple[tuple[float, int], ...] = ()  # ((0.4, 24),): until 40 % of the run train on 24-pixel crops
 
+    adversarial_eps: float = 0.0  # Linf budget of adversarial training, of images in [0, 1]
+    adversarial_steps: int = 0  # of PGD for each step of training; 0: none
+
     seed: int = 0
     precision: str = "fast"  # "fast": bf16 where the processor computes in it; "exact": fp32
 
@@ -42,6 +45,10 @@ class Recipe:
                 raise InputError(f"A recipe's {field} is above 0; got {value}.")
         if not 0 <= self.warmup < 1 or not 0 <= self.momentum < 1:
             raise InputError("Warmup and momentum lie in [0, 1).")
+        if self.adversarial_steps < 0 or not 0 <= self.adversarial_eps < 1:
+            raise InputError("Adversarial training takes steps from 0 up and a budget in [0, 1).")
+        if bool(self.adversarial_steps) != bool(self.adversarial_eps):
+            raise InputError("Adversarial training takes both, adversarial_steps and adversarial_eps.")
         if self.precision not in ("fast", "exact"):
             raise InputError(f"Precision is fast or exact; got {self.precision!r}.")
         if len(self.mean) != len(self.std) or min(self.std) <= 0:
@@ -70,6 +77,18 @@ RECIPES = {
             learning_rate=0.15,
             shift=4,
             crops=((0.4, 48),),
+        ),
+        Recipe(
+            name="toybox-robust",  # something for a robust accuracy to be measured on
+            architecture="resnet20,classes=10,stem_stride=2,size=64",
+            data="toybox",
+            train_images=24_000,
+            epochs=12,
+            learning_rate=0.1,
+            shift=4,
+            crops=((0.4, 48),),
+            adversarial_eps=4 / 255,
+            adversarial_steps=3,
         ),
         Recipe(
             name="toybox-plain14",
