@@ -18,8 +18,16 @@ from ostrich.attacks.settings import configure
 from ostrich.images import read_png, rounded, write_png
 from ostrich.networks import untouched
 
-SHORT = {"steps": "6", "iterations": "6", "constants": "3"}  # what shortens an attack that has it
-EPS = {"linf": "16/255", "l2": "1.5", "l1": "20", "none": None}
+SHORT = {  # what shortens an attack that has it
+    "steps": "6",
+    "iterations": "6",
+    "constants": "3",
+    "targets": "3",
+    "population": "6",
+    "generations": "4",
+    "queries": "60",
+}
+EPS = {"linf": "16/255", "l2": "1.5", "l1": "20", "l0": "3", "none": None}
 
 
 def made(name: str, norm: str | None = None, **settings: str):

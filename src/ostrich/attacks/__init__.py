@@ -3,28 +3,61 @@
 A new attack is one file and its line in `ATTACKS`.
 """
 
+from ostrich.attacks.decision_based.boundary import Boundary
+from ostrich.attacks.decision_based.hopskipjump import HopSkipJump
 from ostrich.attacks.engine import Result, attack
+from ostrich.attacks.ensemble import AutoAttack
 from ostrich.attacks.fooling.ascent import FoolingAscent
 from ostrich.attacks.goals import Confident, Goal, Targeted, Untargeted
+from ostrich.attacks.gradient.apgd import APGD
 from ostrich.attacks.gradient.fgsm import FGSM
+from ostrich.attacks.gradient.mim import MIM
 from ostrich.attacks.gradient.pgd import PGD
+from ostrich.attacks.minimum_norm.cw import CW
+from ostrich.attacks.minimum_norm.ddn import DDN
+from ostrich.attacks.minimum_norm.deepfool import DeepFool
+from ostrich.attacks.minimum_norm.fab import FAB
 from ostrich.attacks.minimum_norm.lbfgs import LBFGS
-from ostrich.attacks.threats import L1, L2, Linf, Threat, Unbounded
+from ostrich.attacks.score_based.one_pixel import OnePixel
+from ostrich.attacks.score_based.square import Square
+from ostrich.attacks.threats import L1, L2, Linf, Pixels, Threat, Unbounded
+from ostrich.attacks.transformations import EOT
 
-ATTACKS = {method.name: method for method in (FGSM, PGD, LBFGS, FoolingAscent)}
+_METHODS = (
+    *(FGSM, PGD, MIM, APGD),
+    *(LBFGS, DeepFool, CW, FAB, DDN),
+    *(OnePixel, Square),
+    *(Boundary, HopSkipJump),
+    AutoAttack,
+    FoolingAscent,
+)
+ATTACKS = {method.name: method for method in _METHODS}
 
 __all__ = [
+    "APGD",
     "ATTACKS",
+    "CW",
+    "DDN",
+    "EOT",
+    "FAB",
     "FGSM",
     "L1",
     "L2",
     "LBFGS",
+    "MIM",
     "PGD",
+    "AutoAttack",
+    "Boundary",
     "Confident",
+    "DeepFool",
     "FoolingAscent",
     "Goal",
+    "HopSkipJump",
     "Linf",
+    "OnePixel",
+    "Pixels",
     "Result",
+    "Square",
     "Targeted",
     "Threat",
     "Unbounded",

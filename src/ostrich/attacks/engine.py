@@ -19,20 +19,27 @@ from torch import Tensor
 
 from ostrich import images as pictures
 from ostrich.attacks.goals import SLACK, Goal
-from ostrich.attacks.lattice import on_grid
-from ostrich.attacks.problem import Access, Problem
+from ostrich.attacks.lattice import GRID_FORWARDS, on_grid
+from ostrich.attacks.problem import VALUES_PER_FORWARD, Access, Problem
 from ostrich.attacks.result import Result, joined, save, shard_file
 from ostrich.attacks.threats import Threat, exact_distance, within
+from ostrich.attacks.transformations import EOT
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
 
 State = TypeVar("State")
-VALUES_PER_BATCH = 256 * 3 * 64 * 64  # pixels times channels in one batch, about 1 GB of activations
+MOST_IMAGES = 256  # in one batch
 
 
 class Attack(Protocol):
-    """An algorithm for a goal under a threat model. A frozen dataclass; `steps` ends it."""
+    """An algorithm for a goal under a threat model. A frozen dataclass; `steps` ends it.
+
+    It may also have `lanes`, how many forwards a step costs an image; `most_forwards`, how many an
+    image may cost in all; and `members`, attacks that are run one after another on what still
+    stands, in the place of its own `init` and `step`. A state with `done` (n,) bool says which
+    images the attack has given up, or with stop "minimum" is through with.
+    """
 
     name: ClassVar[str]
     needs: ClassVar[str]  # gradient, scores or labels
@@ -66,6 +73,8 @@ def attack(
     labels: Tensor | None = None,
     seed: int = 0,
     precision: str = "fast",
+    eot: EOT | None = None,
+    starts: Tensor | None = None,
     batch_size: int | None = None,
     shards: Path | None = None,
     active_set: bool = True,
@@ -75,24 +84,28 @@ def attack(
 
     With `labels` (N,), images that the network gets wrong are left alone, whatever the goal.
     `precision` concerns gradients only: "fast" takes them in bf16 where the processor has it,
-    "exact" in the network's own type. `shards` is a folder in which finished batches are kept and
-    found again. `active_set=False` leaves finished images in the batch: the same results, slower.
+    "exact" in the network's own type. With `eot`, gradients are those of the mean over random views
+    of an image. `starts` (P, C, H, W) are images, perhaps of other classes, from which an attack that
+    sees no scores may set out. `shards` is a folder in which finished batches are kept and found again.
+    `active_set=False` leaves finished images in the batch: the same results, slower.
     Raises InputError for images outside [0, 1], labels of another length or class, and a network
     without the access the attack needs.
     """
-    _check(method, classifier, images, goal, precision)
-    size = batch_size or max(1, min(256, VALUES_PER_BATCH // max(1, images[:1].numel())))
+    _check(method, classifier, images, goal, precision, eot)
+    size = batch_size or _batch_size(method, images)
     done: list[Result] = []
     with untouched(classifier.network):
+        others = None if starts is None else (starts, _logits(classifier, starts))
         for start in range(0, len(images), size) or (0,):
             part = images[start : start + size]
             rows = torch.arange(len(images))[start : start + size].to(goal.classes.device)
             batch = (part, goal.rows(rows), None if labels is None else labels[rows])
-            shard = shard_file(shards, method.name, repr(method), classifier, *batch[:2], seed, precision)
+            asked = repr((method, eot, None if starts is None else pictures.fingerprints(starts)))
+            shard = shard_file(shards, method.name, asked, classifier, *batch[:2], seed, precision)
             if shard is not None and shard.exists():
                 done.append(Result(**torch.load(shard, weights_only=True), originals=part))
             else:
-                done.append(_run(method, classifier, *batch, seed, precision, active_set))
+                done.append(_run(method, classifier, *batch, seed, precision, eot, others, active_set))
                 save(shard, done[-1])
             progress(min(start + size, len(images)), len(images))
     return joined(done)
@@ -106,6 +119,8 @@ def _run(
     labels: Tensor | None,
     seed: int,
     precision: str,
+    eot: EOT | None,
+    starts: tuple[Tensor, Tensor] | None,
     active_set: bool,
 ) -> Result:
     """One batch."""
@@ -113,45 +128,61 @@ def _run(
     zeros = torch.zeros(count, dtype=torch.int64, device=images.device)
     access = Access(classifier, precision, zeros.clone(), zeros.clone())
     everything = torch.arange(count, device=images.device)
-    result = _untried(access, images, goal, everything)
+    result, clean = _untried(access, images, goal, everything)
     if labels is not None:
         result.attacked &= result.clean_predictions == labels
     keys = tuple(pictures.fingerprints(images))
-    problem = Problem(access, images, goal, method.threat, everything, keys, seed).keep(result.attacked)
+    problem = Problem(
+        access, images, goal, method.threat, everything, keys, seed, clean, eot=eot, starts=starts
+    )
+    problem = problem.keep(result.attacked)
     if len(problem.rows):
         access.prepare(problem.originals[:1])
-        _steps(method, problem, result, active_set)
+        for number, member in enumerate(getattr(method, "members", (method,))):
+            standing = problem.keep(~result.success[problem.rows])
+            if len(standing.rows):
+                _steps(member, standing, result, active_set)
+                result.found_by[standing.rows[result.success[standing.rows]]] = number
     result.forwards, result.backwards, result.checks = access.forwards, access.backwards, access.checks
     return result
 
 
 def _steps(method: Attack, problem: Problem, result: Result, active_set: bool) -> None:
-    """Step until the attack's steps are spent or every image is done."""
+    """Step until the attack's steps are spent, an image's queries are, or every image is done."""
+    reserve = GRID_FORWARDS if method.stop == "minimum" else 0
+    problem = replace(problem, queries=getattr(method, "most_forwards", None), reserve=reserve)
+    cost = getattr(method, "lanes", 1)
     whole, state = problem, method.init(problem)
-    open_ = torch.ones_like(problem.rows, dtype=torch.bool)
+    open_ = problem.left >= cost
     for _ in range(method.steps):
+        if not open_.any():
+            break
+        if not open_.all() and active_set:
+            problem, state, open_ = problem.keep(open_), select(state, open_), open_[open_]
         state = method.step(problem, state)
         if method.stop == "first":
             for proposed, reached in problem.seen:
-                _verify(problem, result, proposed, reached & ~result.success[problem.rows])
-            open_ = ~result.success[problem.rows]
+                inside = within(problem.threat, proposed, problem.originals)
+                _verify(problem, result, proposed, reached & inside & ~result.success[problem.rows])
+            open_ = open_ & ~result.success[problem.rows]
         elif method.stop == "minimum":
             _approach(problem, result, state.images, open_)
-            open_ = ~state.done
         else:
             _remember(problem, result)
         problem.seen.clear()
-        if not open_.all() and active_set:
-            problem, state, open_ = problem.keep(open_), select(state, open_), open_[open_]
-        if not open_.any():
-            break
+        over = open_ & (problem.left < cost)
+        if hasattr(state, "done"):
+            over |= open_ & state.done
+        if method.stop != "minimum":
+            _verify(problem, result, state.images, over)
+        open_ = open_ & ~over
     if method.stop == "minimum":
-        nearest = result.float_images[whole.rows]
-        _verify(
-            whole, result, on_grid(whole, nearest), torch.ones_like(whole.rows, dtype=torch.bool), nearest
-        )
+        whole = replace(whole, reserve=0)
+        nearest, everything = result.float_images[whole.rows], torch.ones_like(whole.rows, dtype=torch.bool)
+        files = on_grid(whole, nearest, exchange=method.needs == "gradient")
+        _verify(whole, result, files, everything, nearest)
         return
-    last = ~result.success[problem.rows]
+    last = open_ & ~result.success[problem.rows]
     kept = result.float_images[problem.rows].clone()
     had = _differs(kept, problem.originals)
     _verify(problem, result, state.images, last)
@@ -217,8 +248,8 @@ def _verify(
     result.distance_float[rows] = part.threat.distance(before, part.originals)[written]
 
 
-def _untried(access: Access, images: Tensor, goal: Goal, rows: Tensor) -> Result:
-    """The result before the attack: clean predictions, and what there is to do."""
+def _untried(access: Access, images: Tensor, goal: Goal, rows: Tensor) -> tuple[Result, Tensor]:
+    """The result before the attack, with what there is to do; and the clean logits (N, K)."""
     if len(images):
         logits = access.exact(images, rows)
         _check_range(goal, logits.shape[1])
@@ -228,7 +259,7 @@ def _untried(access: Access, images: Tensor, goal: Goal, rows: Tensor) -> Result
         if goal.kind == "untargeted":
             attacked &= finite
     else:
-        prediction = goal.classes.new_empty(0)
+        logits, prediction = images.new_empty(0, 0), goal.classes.new_empty(0)
         probability, attacked = images.new_empty(0), torch.empty(0, dtype=torch.bool, device=images.device)
     nothing = images.new_full((len(images),), torch.nan)
     return Result(
@@ -244,7 +275,13 @@ def _untried(access: Access, images: Tensor, goal: Goal, rows: Tensor) -> Result
         distance_float=nothing.clone(),
         forwards=rows,
         backwards=rows,
-    )
+        found_by=torch.full_like(rows, -1),
+    ), logits
+
+
+@torch.no_grad()
+def _logits(classifier: Classifier, images: Tensor) -> Tensor:
+    return torch.cat([classifier(part) for part in images.split(MOST_IMAGES)])
 
 
 def select(state: State, keep: Tensor) -> State:
@@ -262,7 +299,15 @@ def _differs(images: Tensor, originals: Tensor) -> Tensor:
     return (images != originals).flatten(1).any(1)
 
 
-def _check(method: Attack, classifier: Classifier, images: Tensor, goal: Goal, precision: str) -> None:
+def _batch_size(method: Attack, images: Tensor) -> int:
+    """How many images fill a forward, with as many lanes as the attack has side by side."""
+    lanes = max(getattr(member, "lanes", 1) for member in getattr(method, "members", (method,)))
+    return max(1, min(MOST_IMAGES, VALUES_PER_FORWARD // max(1, images[:1].numel() * lanes)))
+
+
+def _check(
+    method: Attack, classifier: Classifier, images: Tensor, goal: Goal, precision: str, eot: EOT | None
+) -> None:
     pictures.check(images)
     if precision not in ("fast", "exact"):
         raise InputError(f"Precision is fast or exact; got {precision!r}.")
@@ -272,10 +317,15 @@ def _check(method: Attack, classifier: Classifier, images: Tensor, goal: Goal, p
         raise InputError(f"{classifier.name} takes {classifier.channels} channels; got {images.shape[1]}.")
     offered = {"gradient": 2, "scores": 1, "labels": 0}
     if offered[method.needs] > offered[classifier.access]:
+        from ostrich.attacks import ATTACKS
+
+        able = [name for name, a in ATTACKS.items() if offered[a.needs] <= offered[classifier.access]]
         raise InputError(
             f"{method.name} needs {method.needs}s; {classifier.name} gives only {classifier.access}. "
-            "`ostrich list attacks` tells what each attack needs."
+            f"Attacks that can do without: {', '.join(able)}."
         )
+    if eot is not None and (method.needs != "gradient" or method.stop == "minimum"):
+        raise InputError(f"EOT averages gradients within a budget; {method.name} does not follow such.")
 
 
 def _check_range(goal: Goal, num_classes: int) -> None:

@@ -10,10 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostrich.attacks.engine import Result
+from ostrich.attacks.engine import Attack, Result
 from ostrich.attacks.goals import Goal
+from ostrich.attacks.transformations import EOT
 from ostrich.data.dataset import Samples
-from ostrich.images import write_png
+from ostrich.images import fingerprints, write_png
+from ostrich.models.classifier import Classifier
+from ostrich.networks import untouched
+from ostrich.randomness import keyed
 from ostrich.runs import write_text
 
 COLUMNS = (
@@ -97,6 +101,40 @@ def figures(result: Result, norm: str, correct: Tensor, labelled: bool, seconds:
         "forwards_per_image": result.forwards.double().mean().item(),
         "backwards_per_image": result.backwards.double().mean().item(),
         "seconds": seconds,
+    }
+
+
+def members(method: Attack, result: Result) -> dict[str, Any]:
+    """Of an ensemble, how many images each member broke, in the order in which they were run."""
+    titles = getattr(method, "titles", None)
+    if titles is None:
+        return {}
+    return {"broken_by": {title: int((result.found_by == i).sum()) for i, title in enumerate(titles)}}
+
+
+def curve(result: Result, correct: Tensor) -> list[list[float]]:
+    """Robust accuracy against budget, [[eps, accuracy], ...], from the smallest changes found.
+
+    `correct` (N,) bool: right before. A budget of each distance at which an image falls; none is
+    run anew.
+    """
+    found = result.distance[result.success].double().sort().values.tolist()
+    right, count = int(correct.sum()), len(correct)
+    return [[0.0, right / count], *([eps, (right - i - 1) / count] for i, eps in enumerate(found))]
+
+
+@torch.no_grad()
+def under_views(eot: EOT, classifier: Classifier, goal: Goal, result: Result, seed: int) -> dict[str, Any]:
+    """How often random views, drawn anew, of the successful files reach the goal."""
+    rows = result.success.nonzero()[:, 0]
+    reached = []
+    with untouched(classifier.network):
+        for row, key in zip(rows, fingerprints(result.images[rows]), strict=True):
+            views = eot.apply(result.images[row][None], [keyed(seed, key, 2)])
+            reached.append(goal.rows(row.expand(len(views))).reached(classifier(views)).double().mean())
+    return {
+        "samples": eot.samples,
+        "views_reaching_the_goal": torch.stack(reached).mean().item() if reached else None,
     }
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ostrich.attacks.batched import lift
 from ostrich.attacks.goals import SLACK
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import exact_distance
@@ -24,25 +25,26 @@ from ostrich.images import LEVELS, rounded
 
 GROWTH = (1.0, 1.05, 1.15, 1.35, 1.75, 2.5, 4.0, 8.0)  # scales tried until one succeeds
 HALVINGS = 6  # of the interval between the last scale that failed and the first that succeeded
+GRID_FORWARDS = len(GROWTH) + HALVINGS  # of the first family
 ROUNDS = 3  # of exchange, each with a new gradient
-POWERS = {"l1": 1, "l2": 2, "none": 2}  # a norm's cost is the sum of |levels|^power; Linf has no such sum
+POWERS = {"l1": 1, "l2": 2}  # a norm's cost is the sum of |levels|^power; Linf has no such sum
 
 
-def on_grid(problem: Problem, images: Tensor) -> Tensor:
+def on_grid(problem: Problem, images: Tensor, exchange: bool = True) -> Tensor:
     """The nearest verified images (n, C, H, W) on the 8-bit grid found around `images`.
 
     Where none succeeds, `images` rounded. A budget is not looked at: if any file keeps it, the
-    nearest does. Costs up to 14 forwards and, except in Linf, 3 times 7 forwards and a forward and
-    backward per image.
+    nearest does. Costs up to GRID_FORWARDS forwards and, with `exchange` and except in Linf, 3 times 7
+    forwards and a forward and backward per image. An image without queries left stays as it is.
     """
     search = _Search(problem, rounded(images))
     change = images - problem.originals
     low, high = _bracket(search, change)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        reached = search.offer(problem.originals + _lift(middle, change) * change, search.found)
+        reached = search.offer(problem.originals + lift(middle, change) * change, search.found)
         low, high = torch.where(reached, low, middle), torch.where(reached, middle, high)
-    if problem.threat.norm in POWERS:
+    if exchange and problem.threat.norm in POWERS:
         for _ in range(ROUNDS):
             _exchange(search, POWERS[problem.threat.norm])
     return search.best
@@ -63,6 +65,7 @@ class _Search:
     def offer(self, proposed: Tensor, mask: Tensor) -> Tensor:
         """Bring `proposed` to the grid and try it where `mask` (n,) is true; whether it succeeds (n,)."""
         reached = torch.zeros_like(mask)
+        mask = mask & (self.problem.left > 0)
         if not mask.any():
             return reached
         part = self.problem.keep(mask)
@@ -84,7 +87,7 @@ def _bracket(search: _Search, change: Tensor) -> tuple[Tensor, Tensor]:
     low, high = least / 2, least
     for growth in GROWTH:
         missing, scale = ~search.found, growth * least
-        search.offer(search.problem.originals + _lift(scale, change) * change, missing)
+        search.offer(search.problem.originals + lift(scale, change) * change, missing)
         high = torch.where(missing & search.found, scale, high)
         low = torch.where(search.found, low, scale)
     return low, high
@@ -112,7 +115,3 @@ def _exchange(search: _Search, power: int) -> None:
         proposed[mask] = part.originals + (moved / LEVELS).view_as(best).to(best.dtype)
         reached = search.offer(proposed, mask)[mask]
         low, high = torch.where(reached, price[:, 0], low), torch.where(reached, high, price[:, 0])
-
-
-def _lift(values: Tensor, images: Tensor) -> Tensor:
-    return values.to(images.dtype).view(-1, 1, 1, 1)

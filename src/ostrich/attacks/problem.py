@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from ostrich.attacks.goals import Goal
 from ostrich.attacks.threats import Threat
+from ostrich.attacks.transformations import EOT
 from ostrich.models.classifier import Classifier
 from ostrich.models.fastpath import autocast, faster
 from ostrich.randomness import keyed
+
+VALUES_PER_FORWARD = 256 * 3 * 64 * 64  # pixels times channels at once, about 1 GB of activations
+Loss = Callable[[Tensor], Tensor]  # of the logits (n, K), (n,)
+GOLDEN = 0x9E3779B97F4A7C15  # an odd number far from a simple fraction of 2^64, to tell lanes apart
 
 
 @dataclass
@@ -41,35 +47,64 @@ class Access:
     @torch.no_grad()
     def exact(self, images: Tensor, rows: Tensor) -> Tensor:
         """Logits (n, K) of the plain network."""
-        self.forwards[rows] += 1
+        _count(self.forwards, rows)
         return self.classifier(images)
 
     @torch.no_grad()
-    def logits(self, images: Tensor, rows: Tensor) -> Tensor:
-        """Logits (n, K) of the quick network."""
-        self.forwards[rows] += 1
-        return self._forward(images, self.precision)
+    def logits(self, images: Tensor, rows: Tensor, precision: str | None = None) -> Tensor:
+        """Logits (n, K) of the quick network; `precision` overrides the run's own."""
+        _count(self.forwards, rows)
+        at_once = max(1, VALUES_PER_FORWARD // max(1, images[:1].numel()))
+        return torch.cat([self._forward(part, precision or self.precision) for part in images.split(at_once)])
 
     def gradient(
-        self, images: Tensor, rows: Tensor, loss: Callable[[Tensor], Tensor], precision: str | None = None
+        self,
+        images: Tensor,
+        rows: Tensor,
+        loss: Callable[[Tensor], Tensor],
+        precision: str | None = None,
+        transform: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The gradient (n, C, H, W) of the summed loss, and the logits (n, K); quick network.
 
         Values that are not finite become zero: such an image stands still and disturbs no other.
-        `precision` overrides the run's own.
+        `precision` overrides the run's own. With `transform`, of images (n, ...) to (n * s, ...),
+        the network sees what it returns, and the logits are (n * s, K).
         """
-        self.forwards[rows] += 1
-        self.backwards[rows] += 1
         with torch.enable_grad():
             inputs = images.detach().clone().requires_grad_(True)
-            logits = self._forward(inputs, precision or self.precision)
+            shown = inputs if transform is None else transform(inputs)
+            each = len(shown) // max(1, len(images))
+            _count(self.forwards, rows, each)
+            _count(self.backwards, rows, each)
+            logits = self._forward(shown, precision or self.precision)
             total = loss(logits).sum()
             if not total.requires_grad:  # the network cut the graph: its gradient is zero
                 return torch.zeros_like(images), logits.detach()
             (gradient,) = torch.autograd.grad(total, inputs, allow_unused=True)
         if gradient is None:
             return torch.zeros_like(images), logits.detach()
-        return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0), logits.detach()
+        return _finite(gradient), logits.detach()
+
+    def jacobian(self, images: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients (n, k, C, H, W) of the logits of `classes` (n, k), and all logits (n, K).
+
+        One forward, k backwards; in the network's own precision.
+        """
+        k = classes.shape[1]
+        _count(self.forwards, rows)
+        _count(self.backwards, rows, k)
+        with torch.enable_grad():
+            inputs = images.detach().clone().requires_grad_(True)
+            logits = self._forward(inputs, "exact")
+            found = images.new_zeros(k, *images.shape)
+            if logits.requires_grad:
+                chosen = logits.gather(1, classes)
+                for j in range(k):
+                    keep = j + 1 < k
+                    (gradient,) = torch.autograd.grad(chosen[:, j].sum(), inputs, retain_graph=keep)
+                    found[j] = gradient
+        return _finite(found).transpose(0, 1), logits.detach()
 
     def _forward(self, images: Tensor, precision: str) -> Tensor:
         assert self.quick is not None, "prepare() comes first"
@@ -85,7 +120,12 @@ class Problem:
     """The part of a batch that is still being attacked; n images.
 
     `rows` int64 (n,) are their places in the batch, `keys` their fingerprints, from which their
-    random numbers come: never from their places.
+    random numbers come: never from their places. `clean` (n, K) are the logits of the originals.
+    `queries` is the largest number of forwards an image may cost, None for no limit, of which
+    `reserve` are kept for the search on the 8-bit grid and one for the last verification. With `eot`,
+    a gradient is that of the mean over random views. `starts` are other images (P, C, H, W) and their
+    logits (P, K), where an attack that knows no scores may begin. In a problem of lanes, `lanes` rows
+    in a row belong to one image.
     """
 
     access: Access
@@ -95,39 +135,140 @@ class Problem:
     rows: Tensor
     keys: tuple[int, ...]
     seed: int
+    clean: Tensor
+    queries: int | None = None
+    reserve: int = 0
+    eot: EOT | None = None
+    starts: tuple[Tensor, Tensor] | None = None
+    lanes: int = 1
     seen: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # images (n,...) and whether reached (n,)
 
-    def gradient(self, images: Tensor) -> Tensor:
-        """The gradient (n, C, H, W) of the goal's loss at `images`."""
-        gradient, logits = self.access.gradient(images, self.rows, self.goal.loss)
-        self.seen.append((images, self.goal.reached(logits)))
-        return gradient
+    def gradient(self, images: Tensor, loss: Loss | None = None) -> Tensor:
+        """The gradient (n, C, H, W) of the goal's loss, or of a loss (n,) of the logits (n, K)."""
+        return self._differentiated(images, loss or self.goal.loss, None)[0]
 
-    def evaluate(self, images: Tensor, loss: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def evaluate(
+        self, images: Tensor, loss: Loss, precision: str | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """A loss (n,) of the logits, its gradient (n, C, H, W), and whether the goal is reached (n,).
 
-        Never in bf16, whose rounding is larger than the differences that a line search compares.
+        With precision "exact" never in bf16, whose rounding is larger than the differences that a
+        line search compares.
         """
-        gradient, logits = self.access.gradient(images, self.rows, loss, "exact")
-        reached = self.goal.reached(logits)
-        self.seen.append((images, reached))
-        return loss(logits), gradient, reached
+        gradient, views, reached = self._differentiated(images, loss, precision)
+        return torch.stack([loss(logits) for logits in views]).mean(0), gradient, reached
 
-    def logits(self, images: Tensor) -> Tensor:
+    def _differentiated(
+        self, images: Tensor, loss: Loss, precision: str | None
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """The gradient of a loss, the logits (n, K) of each view, and whether all views reach the goal.
+
+        Without EOT the image itself is the one view.
+        """
+        eot, samples = self.eot, 1 if self.eot is None else self.eot.samples
+
+        def split(logits: Tensor) -> tuple[Tensor, ...]:
+            return logits.view(len(images), samples, -1).unbind(1)
+
+        def mean(logits: Tensor) -> Tensor:
+            return torch.stack([loss(view) for view in split(logits)]).mean(0)
+
+        transform = None
+        if eot is not None:
+            # The count of forwards so far: every gradient of an image has views of its own.
+            spent = self.access.forwards[self.rows].tolist()
+            generators = [keyed(self.seed, key, 1, s) for key, s in zip(self.keys, spent, strict=True)]
+            transform = partial(eot.apply, generators=generators)
+        gradient, logits = self.access.gradient(images, self.rows, mean, precision, transform)
+        views = split(logits)
+        reached = torch.stack([self.goal.reached(view) for view in views]).all(0)
+        self.saw(images, reached)
+        return gradient, views, reached
+
+    def jacobian(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients (n, k, C, H, W) of the logits of `classes` (n, k), and the logits (n, K)."""
+        gradients, logits = self.access.jacobian(images, self.rows, classes)
+        self.saw(images, self.goal.reached(logits))
+        return gradients, logits
+
+    def logits(self, images: Tensor, precision: str | None = None) -> Tensor:
         """The logits (n, K) of `images`."""
-        logits = self.access.logits(images, self.rows)
-        self.seen.append((images, self.goal.reached(logits)))
+        logits = self.access.logits(images, self.rows, precision)
+        self.saw(images, self.goal.reached(logits))
         return logits
 
-    def draw(self, kind: str, step: int = 0) -> Tensor:
-        """Random numbers (n, C, H, W), "uniform" or "normal", keyed by (seed, image, step)."""
-        like = self.originals
-        numbers = []
-        for key in self.keys:
-            make = torch.rand if kind == "uniform" else torch.randn
-            generator = keyed(self.seed, key, step)
-            numbers.append(make(like.shape[1:], generator=generator, dtype=torch.float64))
-        return torch.stack(numbers).to(like) if numbers else torch.empty_like(like)
+    def reached(self, images: Tensor) -> Tensor:
+        """Whether `images` reach the goal, (n,): all that a decision-based attack may know."""
+        reached = self.goal.reached(self.access.logits(images, self.rows, "exact"))
+        self.saw(images, reached)
+        return reached
+
+    @property
+    def left(self) -> Tensor:
+        """How many forwards the attack may still spend on each image, int64 (n,)."""
+        if self.queries is None:
+            return torch.full_like(self.rows, 2**62)
+        return (self.queries - 1 - self.reserve - self.access.forwards[self.rows]).clamp_min(0)
+
+    def ask(self, images: Tensor, owners: Tensor) -> Tensor:
+        """Whether `images` (m, C, H, W) reach the goals of the images with places `owners` (m,)."""
+        logits = self.access.logits(images, self.rows[owners], "exact")
+        reached = self.goal.rows(owners).reached(logits)
+        self.saw(images, reached, owners)
+        return reached
+
+    def saw(self, images: Tensor, reached: Tensor, owners: Tensor | None = None) -> None:
+        """Show the engine `images` that the quick network takes for a success where `reached`.
+
+        They are one for each image or lane, or have `owners` (m,); of several the nearest counts.
+        """
+        if owners is None and self.lanes == 1:
+            self.seen.append((images, reached))
+            return
+        if owners is None:
+            owners = torch.arange(len(images), device=images.device)
+        image = owners // self.lanes
+        count = len(self.rows) // self.lanes
+        distance = self.threat.distance(images, self.originals[owners]).masked_fill(~reached, torch.inf)
+        least = distance.new_full((count,), torch.inf).scatter_reduce_(0, image, distance, "amin")
+        index = torch.arange(len(images), device=images.device)
+        first = torch.where(distance == least[image], index, len(images))
+        nearest = torch.full_like(self.rows[:count], len(images)).scatter_reduce_(0, image, first, "amin")
+        asked = nearest < len(images)  # an image without owners has none
+        shown = self.originals[:: self.lanes].clone()
+        shown[asked] = images[nearest[asked]]
+        self.seen.append((shown, asked & (least < torch.inf)))
+
+    def draw(self, kind: str, step: int | Tensor = 0, shape: tuple[int, ...] | None = None) -> Tensor:
+        """Random numbers (n, *shape), "uniform" or "normal", keyed by (seed, image, step).
+
+        `step` is one number or (n,). Without `shape`, there is one for each value of the images.
+        """
+        like, shape = self.originals, shape or tuple(self.originals.shape[1:])
+        make = torch.rand if kind == "uniform" else torch.randn
+        steps = step.tolist() if isinstance(step, Tensor) else [step] * len(self.keys)
+        numbers = [
+            make(shape, generator=keyed(self.seed, key, at), dtype=torch.float64)
+            for key, at in zip(self.keys, steps, strict=True)
+        ]
+        return torch.stack(numbers).to(like) if numbers else like.new_empty(0, *shape)
+
+    def side_by_side(self, lanes: int) -> Problem:
+        """The same problem with each image `lanes` times in a row, (n * lanes, C, H, W).
+
+        Each lane has its own random numbers, the first those of the image.
+        """
+        assert self.lanes == 1, "lanes of lanes"
+        rows = torch.arange(len(self.rows), device=self.rows.device).repeat_interleave(lanes)
+        return replace(
+            self,
+            originals=self.originals[rows],
+            goal=self.goal.rows(rows),
+            rows=self.rows[rows],
+            clean=self.clean[rows],
+            keys=tuple((key ^ (lane * GOLDEN)) % 2**63 for key in self.keys for lane in range(lanes)),
+            lanes=lanes,
+        )
 
     def keep(self, mask: Tensor) -> Problem:
         """The same problem without the images where `mask` is false."""
@@ -137,6 +278,16 @@ class Problem:
             originals=self.originals[mask],
             goal=self.goal.rows(mask),
             rows=self.rows[mask],
+            clean=self.clean[mask],
             keys=tuple(self.keys[i] for i in kept),
             seen=[],
         )
+
+
+def _count(counts: Tensor, rows: Tensor, each: int = 1) -> None:
+    """Add `each` for every row, a row as often as it occurs."""
+    counts.index_add_(0, rows, torch.full_like(rows, each))
+
+
+def _finite(gradient: Tensor) -> Tensor:
+    return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)

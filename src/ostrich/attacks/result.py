@@ -22,7 +22,8 @@ class Result:
     the original where nothing was to be done. `float_images` are as the attack left them.
     `attacked` (N,) is false for images that had reached the goal, or were wrong, from the start.
     `distance` and `distance_float` (N,) are in the threat model's norm, `predictions` of `images`,
-    `confidence` the softmax probability of that prediction.
+    `confidence` the softmax probability of that prediction. `found_by` int64 (N,) is the place among
+    an ensemble's members of the one that succeeded (0 for a single attack), -1 where none did.
     """
 
     originals: Tensor
@@ -37,6 +38,7 @@ class Result:
     distance_float: Tensor
     forwards: Tensor
     backwards: Tensor
+    found_by: Tensor
     checks: int = 0  # forwards of single images that belong to no image: proofs of the fast path
 
 

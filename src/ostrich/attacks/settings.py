@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from fractions import Fraction
 from typing import Any, get_type_hints
 
 from ostrich.attacks.engine import Attack
-from ostrich.attacks.threats import NORMS
+from ostrich.attacks.threats import NORMS, Unbounded
+from ostrich.attacks.transformations import EOT
 from ostrich.errors import InputError, UnknownName
 
-EPS = {"linf": 8 / 255, "l2": 0.5, "l1": 12.0}  # budgets where none is given: the field's usual ones
+EPS = {"linf": 8 / 255, "l2": 0.5, "l1": 12.0, "l0": 1}  # budgets where none is given: the usual ones
 
 
 def configure(method: type[Any], settings: Mapping[str, str]) -> Attack:
@@ -35,9 +37,29 @@ def configure(method: type[Any], settings: Mapping[str, str]) -> Attack:
         norm = settings.get("norm", method.norms[0])
         if norm not in method.norms:
             raise UnknownName(f"norm of {method.name}", norm, method.norms)
-        if "eps" in settings or method.threat.eps < float("inf"):  # a smallest change needs no budget
-            values["threat"] = NORMS[norm](read_value("eps", settings.get("eps", str(EPS[norm])), float))
+        if "eps" in settings:
+            values["threat"] = NORMS[norm](read_value("eps", settings["eps"], float))
+        elif method.threat.eps == float("inf"):  # a smallest change needs no budget
+            values["threat"] = Unbounded(norm)
+        else:
+            values["threat"] = NORMS[norm](EPS[norm])
     return method(**values)
+
+
+def configure_eot(settings: Mapping[str, str]) -> tuple[EOT | None, dict[str, str]]:
+    """What `eot=SAMPLES` and `eot.NAME=VALUE` say, None where nothing, and the other settings."""
+    own = {name: text for name, text in settings.items() if name.partition(".")[0] == "eot"}
+    others = {name: text for name, text in settings.items() if name not in own}
+    if not own:
+        return None, others
+    hints = get_type_hints(EOT)
+    values: dict[str, Any] = {}
+    for name, text in own.items():
+        field = name.partition(".")[2] or "samples"
+        if field not in hints:
+            raise UnknownName("setting of eot", field, list(hints))
+        values[field] = read_value(name, text, hints[field])
+    return EOT(**values), others
 
 
 def read_value(name: str, text: str, kind: Any) -> Any:
@@ -53,7 +75,10 @@ def read_value(name: str, text: str, kind: Any) -> Any:
         if int in kinds:
             return int(text)
         if float in kinds:
-            return float(Fraction(text)) if "/" in text else float(text)
+            number = float(Fraction(text)) if "/" in text else float(text)
+            if math.isfinite(number):
+                return number
+            raise ValueError(text)
     except (ValueError, KeyError, ZeroDivisionError):
         expected = "true or false" if bool in kinds else "a whole number" if int in kinds else "a number"
         raise InputError(f"{name}={text}: {expected} is expected.") from None

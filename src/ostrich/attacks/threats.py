@@ -14,10 +14,12 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from ostrich.errors import InputError
-from ostrich.images import LEVELS
+from ostrich.attacks.batched import lift
+from ostrich.errors import InputError, UnknownName
+from ostrich.images import LEVELS, rounded
 
 TOLERANCE = 1e-6  # relative, for floating-point distances at the edge of a budget
+BISECTIONS = 30  # of the threshold of an L1 projection
 SNAP = 1e-4  # levels; float32 errs by at most 255 * 2^-25 = 8e-6 of them
 
 Draw = Callable[[str], Tensor]  # "uniform" in [0, 1) or "normal", shaped like the images
@@ -26,7 +28,9 @@ Draw = Callable[[str], Tensor]  # "uniform" in [0, 1) or "normal", shaped like t
 class Threat(Protocol):
     """What every threat model offers; images and originals are (N, C, H, W)."""
 
-    norm: ClassVar[str]
+    @property
+    def norm(self) -> str:
+        """linf, l2, l1 or l0."""
 
     @property
     def eps(self) -> float:
@@ -101,19 +105,20 @@ class L2:
 
     def project(self, images: Tensor, originals: Tensor) -> Tensor:
         change = images - originals
-        size = _lift(self.distance(images, originals), images)
+        size = lift(self.distance(images, originals), images)
+        shrink = (self.eps / size.clamp_min(1e-30)).clamp_max(1)
         # The clamp to [0, 1] comes last: the originals lie inside, so it only brings images nearer.
-        return (originals + change * (self.eps / size.clamp_min(max(self.eps, 1e-30)))).clamp_(0, 1)
+        return (originals + change * shrink).clamp_(0, 1)
 
     def random_start(self, originals: Tensor, draw: Draw) -> Tensor:
         direction = self.direction(draw("normal"))
         dimensions = originals[0].numel() if len(originals) else 1
         # A radius u^(1/d) with uniform u makes the points uniform in the ball.
         radius = _flat(draw("uniform"))[:, 0] ** (1 / dimensions)
-        return (originals + self.eps * _lift(radius, originals) * direction).clamp_(0, 1)
+        return (originals + self.eps * lift(radius, originals) * direction).clamp_(0, 1)
 
     def direction(self, gradient: Tensor) -> Tensor:
-        size = _lift(_flat(gradient).norm(dim=1), gradient)
+        size = lift(_flat(gradient).norm(dim=1), gradient)
         return torch.where(size > 0, gradient / size, torch.zeros_like(gradient))
 
     def distance(self, images: Tensor, originals: Tensor) -> Tensor:
@@ -134,21 +139,28 @@ class L1:
         _check_budget(self.eps)
 
     def project(self, images: Tensor, originals: Tensor) -> Tensor:
-        """Onto the ball by soft thresholding (Duchi 2008, section 3), then into [0, 1]."""
+        """The nearest point of the ball and the box at once (Croce and Hein 2021, proposition 2.1).
+
+        A change v becomes sign(v) min(max(|v| - t, 0), room), room being the way to 0 or 1; the
+        smallest t >= 0 that keeps the budget is bisected.
+        """
         change = _flat(images - originals)
-        ordered = change.abs().sort(dim=1, descending=True).values
-        excess = ordered.cumsum(1) - self.eps
-        count = torch.arange(1, change.shape[1] + 1, device=change.device)
-        active = (ordered * count > excess).sum(1, keepdim=True).clamp_min(1)
-        threshold = (excess.gather(1, active - 1) / active).clamp_min(0)
-        threshold = torch.where(change.abs().sum(1, keepdim=True) <= self.eps, 0, threshold)
-        shrunk = change.sign() * (change.abs() - threshold).clamp_min(0)
+        size, origin = change.abs(), _flat(originals)
+        room = torch.where(change > 0, 1 - origin, origin)
+        low = torch.zeros_like(size[:, :1])
+        high = size.amax(1, keepdim=True)
+        high = torch.where(torch.minimum(size, room).sum(1, keepdim=True) <= self.eps, low, high)
+        for _ in range(BISECTIONS):
+            middle = (low + high) / 2
+            inside = torch.minimum((size - middle).clamp_min(0), room).sum(1, keepdim=True) <= self.eps
+            low, high = torch.where(inside, low, middle), torch.where(inside, middle, high)
+        shrunk = change.sign() * torch.minimum((size - high).clamp_min(0), room)
         return (originals + shrunk.view_as(originals)).clamp_(0, 1)
 
     def random_start(self, originals: Tensor, draw: Draw) -> Tensor:
         weights = -draw("uniform").clamp_min(1e-12).log()  # exponential: uniform on the simplex
         signs = draw("normal").sign()
-        total = _lift(_flat(weights).sum(1), weights)
+        total = lift(_flat(weights).sum(1), weights)
         return (originals + self.eps * signs * weights / total).clamp_(0, 1)
 
     def direction(self, gradient: Tensor) -> Tensor:
@@ -165,11 +177,52 @@ class L1:
 
 
 @dataclass(frozen=True)
-class Unbounded:
-    """Any image with values in [0, 1]; distances are reported in L2."""
+class Pixels:
+    """At most eps pixels may change, each to any colour (Su, Vargas, Sakurai 2019, section III.A)."""
 
-    norm: ClassVar[str] = "none"
+    eps: float
+    norm: ClassVar[str] = "l0"
+
+    def __post_init__(self) -> None:
+        _check_budget(self.eps)
+        if self.eps != int(self.eps):
+            raise InputError(f"A number of pixels is whole; got {self.eps}.")
+
+    def project(self, images: Tensor, originals: Tensor) -> Tensor:
+        """The eps pixels with the largest change; ties go to the first."""
+        change = (images - originals).flatten(2).square().sum(1)  # (n, H*W)
+        order = change.argsort(dim=1, descending=True, stable=True)[:, : int(self.eps)]
+        kept = torch.zeros_like(change, dtype=torch.bool).scatter(1, order, True)
+        mask = kept.view(len(images), 1, *images.shape[2:])
+        return torch.where(mask, images, originals).clamp(0, 1)
+
+    def random_start(self, originals: Tensor, draw: Draw) -> Tensor:
+        """Of uniformly random pixels, the eps that differ most."""
+        return self.project(draw("uniform"), originals)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The pixel whose change helps most, its values by their sign."""
+        flat = gradient.flatten(2)
+        best = flat.abs().sum(1).argmax(1)[:, None, None].expand(-1, flat.shape[1], 1)
+        return torch.zeros_like(flat).scatter(2, best, flat.gather(2, best).sign()).view_as(gradient)
+
+    def distance(self, images: Tensor, originals: Tensor) -> Tensor:
+        return (images != originals).any(1).flatten(1).sum(1).to(images.dtype)
+
+    def settle(self, images: Tensor, originals: Tensor) -> Tensor:
+        return rounded(images)
+
+
+@dataclass(frozen=True)
+class Unbounded:
+    """Any image with values in [0, 1]; distances are measured in `norm`, linf, l2 or l1."""
+
+    norm: str = "l2"
     eps: ClassVar[float] = torch.inf
+
+    def __post_init__(self) -> None:
+        if self.norm not in ("linf", "l2", "l1"):
+            raise UnknownName("norm", self.norm, ("linf", "l2", "l1"))
 
     def project(self, images: Tensor, originals: Tensor) -> Tensor:
         return images.clamp(0, 1)
@@ -178,16 +231,16 @@ class Unbounded:
         return draw("uniform")
 
     def direction(self, gradient: Tensor) -> Tensor:
-        return L2(1.0).direction(gradient)
+        return NORMS[self.norm](1.0).direction(gradient)
 
     def distance(self, images: Tensor, originals: Tensor) -> Tensor:
-        return L2(1.0).distance(images, originals)
+        return NORMS[self.norm](1.0).distance(images, originals)
 
     def settle(self, images: Tensor, originals: Tensor) -> Tensor:
-        return images.clamp(0, 1).mul(LEVELS).round().div(LEVELS)
+        return rounded(images)
 
 
-NORMS: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2, "l1": L1}
+NORMS: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2, "l1": L1, "l0": Pixels}
 
 
 def _settle_sum(images: Tensor, originals: Tensor, eps: float, power: int) -> Tensor:
@@ -222,11 +275,6 @@ def _levels(images: Tensor) -> Tensor:
 
 def _flat(images: Tensor) -> Tensor:
     return images.flatten(1)
-
-
-def _lift(values: Tensor, images: Tensor) -> Tensor:
-    """(N,) as (N, 1, 1, 1), to multiply images with."""
-    return values.view(-1, *[1] * (images.ndim - 1))
 
 
 def _check_budget(eps: float) -> None:

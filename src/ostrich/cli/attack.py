@@ -39,7 +39,7 @@ def command(
     """Attack the images a network gets right, and keep each success as a file that proves it."""
     from ostrich.attacks import ATTACKS, aims, evidence
     from ostrich.attacks import attack as run_attack
-    from ostrich.attacks.settings import configure
+    from ostrich.attacks.settings import configure, configure_eot
     from ostrich.cli.session import opened, progress, report
     from ostrich.data.spec import FORMS
     from ostrich.errors import InputError, UnknownName
@@ -47,7 +47,8 @@ def command(
 
     if name not in ATTACKS:
         raise UnknownName("attack", name, ATTACKS)
-    method = configure(ATTACKS[name], dict(o.pair(text) for text in settings or ()))
+    eot, own = configure_eot(dict(o.pair(text) for text in settings or ()))
+    method = configure(ATTACKS[name], own)
     chosen = o.ModelOptions(
         model=model,
         weights=weights,
@@ -62,8 +63,8 @@ def command(
     if not getattr(method, "needs_data", True):
         from ostrich.cli import fooling
 
-        if data or skip_bad:
-            raise InputError(f"{name} starts from noise: it takes no DATA and no --skip-bad.")
+        if data or skip_bad or eot:
+            raise InputError(f"{name} starts from noise: it takes no DATA, no --skip-bad and no eot.")
         fooling.perform(
             method,
             chosen,
@@ -78,7 +79,7 @@ def command(
         return
     if not data:
         raise InputError(f"{name} needs DATA: {FORMS}.")
-    asked = {"attack": repr(method), "target": target, "precision": precision}
+    asked = {"attack": repr(method), "eot": repr(eot), "target": target, "precision": precision}
 
     def validate(classifier: Classifier) -> None:
         aims.check_target(classifier, target)
@@ -100,6 +101,8 @@ def command(
                 labels=labels,
                 seed=seed,
                 precision=precision,
+                eot=eot,
+                starts=images if method.needs == "labels" else None,
                 shards=run.folder / "shards",
                 progress=advance,
             )
@@ -108,6 +111,11 @@ def command(
         results = evidence.figures(
             result, method.threat.norm, correct, samples.labels is not None, time.monotonic() - started
         )
+        results |= evidence.members(method, result)
+        if method.stop == "minimum":
+            results["curve"] = evidence.curve(result, correct)
+        if eot is not None:
+            results["eot"] = evidence.under_views(eot, classifier, goal, result, seed)
         run.finish(results)
         if as_json:
             typer.echo(json.dumps(results))

@@ -26,11 +26,13 @@ from ostrich.crashtest.probes import (
     fooling,
     guided,
     noise,
+    one_pixel,
     pair,
     photograph,
     preferred,
     robustness,
     saliency,
+    worst_case,
 )
 from ostrich.errors import OstrichError
 from ostrich.images import write_png
@@ -42,7 +44,9 @@ PROBES: dict[str, ModuleType] = {  # in order of worth
     "targeted-pair": pair,
     "noise": noise,
     "robustness": robustness,
+    "worst-case": worst_case,
     "saliency": saliency,
+    "one-pixel": one_pixel,
     "fooling": fooling,
     "guided": guided,
     "preferred": preferred,

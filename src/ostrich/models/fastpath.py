@@ -10,6 +10,8 @@ from __future__ import annotations
 import copy
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +62,23 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Non
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether bf16 convolutions are computed by the hardware (emulated ones are 20 times slower)."""
+    """Whether bf16 convolutions are computed by the hardware, and faster than fp32.
+
+    Emulated ones are 20 times slower. Intel's AVX-512 form without AMX has bf16 products at half the
+    rate of fp32: a gradient of a residual-20 was measured to take 1.3 times as long.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
+    if device.type != "cpu" or not torch.cpu._is_avx512_bf16_supported():
+        return False
+    return torch.cpu._is_amx_tile_supported() or _vendor() != "GenuineIntel"
+
+
+@cache
+def _vendor() -> str:
+    """The processor's maker as Linux names it; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id")), "")

@@ -1,8 +1,9 @@
 """The training loop: SGD with momentum on images held in memory, resumed exactly where it stopped.
 
 Nothing random has a state that lives longer than a step: the order of an epoch comes from
-(seed, epoch), augmentation, adversarial starts and dropout from (seed, step). So a checkpoint is the parameters, the
-optimiser and the number of the step, and n + n steps equal 2n bit for bit on one machine.
+(seed, epoch), augmentation, adversarial starts and dropout from (seed, step). So a checkpoint is
+the parameters, the optimiser and the number of the step, and n + n steps equal 2n bit for bit on
+one machine.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ def train(
             group["lr"] = recipe.learning_rate * ramp((step + 1) / (total + 1), recipe.warmup)
 
         if recipe.adversarial_steps:
-            eps, steps, precision = recipe.adversarial_eps, recipe.adversarial_steps, recipe.precision
+            eps = recipe.adversarial_eps * min(1.0, (step + 1) / (recipe.warmup * total + 1))
+            steps, precision = recipe.adversarial_steps, recipe.precision
             normalise = partial(normalised, recipe=recipe)
             batch = worst_case(
                 network, normalise, batch, target, eps=eps, steps=steps, draw=draw, precision=precision
@@ -153,7 +155,11 @@ def accuracy(network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor)
     right = 0
     for start in range(0, len(images), EVALUATION_BATCH):
         rows = slice(start, start + EVALUATION_BATCH)
-        right += int((network(normalised(to_images(images[rows], device), recipe)).argmax(1).cpu() == labels[rows]).sum())
+        right += int(
+            (
+                network(normalised(to_images(images[rows], device), recipe)).argmax(1).cpu() == labels[rows]
+            ).sum()
+        )
     return right / len(images)
 
 

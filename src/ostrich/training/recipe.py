@@ -32,7 +32,8 @@ class Recipe:
     shift: int = 2  # random translation by up to this many pixels, edges repeated
     crops: tuple[tuple[float, int], ...] = ()  # ((0.4, 24),): until 40 % of the run train on 24-pixel crops
 
-    adversarial_eps: float = 0.0  # Linf budget of adversarial training, of images in [0, 1]
+    start: str | None = None  # a network of the zoo whose weights the run starts from
+    adversarial_eps: float = 0.0  # Linf budget of adversarial training; grows during the warmup
     adversarial_steps: int = 0  # of PGD for each step of training; 0: none
 
     seed: int = 0
@@ -83,12 +84,14 @@ RECIPES = {
             architecture="resnet20,classes=10,stem_stride=2,size=64",
             data="toybox",
             train_images=24_000,
-            epochs=12,
+            epochs=9,
             learning_rate=0.1,
+            warmup=0.3,
             shift=4,
             crops=((0.4, 48),),
+            start="toybox-resnet20",
             adversarial_eps=4 / 255,
-            adversarial_steps=3,
+            adversarial_steps=2,
         ),
         Recipe(
             name="toybox-plain14",

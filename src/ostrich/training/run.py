@@ -15,7 +15,7 @@ from torch import Tensor
 from ostrich.data import dataset as datasets
 from ostrich.data import open_data, toyscenes
 from ostrich.errors import InputError
-from ostrich.models import architectures
+from ostrich.models import architectures, load
 from ostrich.models.classifier import input_channels
 from ostrich.runs import Run, write_json
 from ostrich.training.loop import accuracy, train
@@ -30,6 +30,10 @@ def train_run(
     """Train by a recipe into a run directory: checkpoint.pt, network.safetensors, card.json."""
     torch.manual_seed(recipe.seed)  # the initial weights
     network, _, size = architectures.build(recipe.architecture)
+    if recipe.start is not None:
+        trained = load(f"zoo:{recipe.start}", device="cpu").network
+        assert isinstance(trained, torch.nn.Module), "the zoo holds networks"
+        network.load_state_dict(trained.state_dict())
     network.to(device)
     channels = input_channels(network)
     if len(recipe.mean) not in (1, channels):

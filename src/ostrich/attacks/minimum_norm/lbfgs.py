@@ -27,6 +27,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from ostrich.attacks.batched import dot, square, where
 from ostrich.attacks.goals import Goal
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
@@ -95,7 +96,7 @@ class LBFGS:
                 raise InputError(f"L-BFGS takes {name} of at least 1; got {getattr(self, name)}.")
         if self.initial_constant is not None and not 0 < self.initial_constant < float("inf"):
             raise InputError(f"A constant c is above 0; got {self.initial_constant}.")
-        if self.threat.norm not in ("l2", "none"):
+        if self.threat.norm != "l2":
             raise InputError(f"L-BFGS measures changes in L2; got a budget in {self.threat.norm}.")
         if self.stop not in ("first", "minimum"):
             raise InputError(f"stop of lbfgs is minimum or first; got {self.stop!r}.")
@@ -137,7 +138,7 @@ class LBFGS:
     def step(self, problem: Problem, state: State) -> State:
         """One evaluation of each image, and what follows from it."""
         x = problem.originals
-        loss, gradient, reached = problem.evaluate(state.images, partial(_loss, problem.goal))
+        loss, gradient, reached = problem.evaluate(state.images, partial(_loss, problem.goal), "exact")
         if self.initial_constant is None:
             first = 0.5 * _size(gradient).clamp_min(1e-30)
             state = replace(state, constant=torch.where(state.constant == 0, first, state.constant))
@@ -165,13 +166,13 @@ def _loss(goal: Goal, logits: Tensor) -> Tensor:
 
 def _remembered(state: State, x: Tensor, loss: Tensor, gradient: Tensor, reached: Tensor) -> State:
     """The nearest success so far, with its loss and gradient."""
-    distance = _square(state.images - x)
+    distance = square(state.images - x)
     nearer = reached & (distance < state.distance)
     return replace(
         state,
-        best=_where(nearer, state.images, state.best),
+        best=where(nearer, state.images, state.best),
         best_loss=torch.where(nearer, loss, state.best_loss),
-        best_gradient=_where(nearer, gradient, state.best_gradient),
+        best_gradient=where(nearer, gradient, state.best_gradient),
         distance=torch.where(nearer, distance, state.distance),
         spent=state.spent + 1,
     )
@@ -182,9 +183,9 @@ def _searched(
 ) -> tuple[State, Tensor]:
     """The line search, where `mask`: take the point or shorten the step; and whether that was all."""
     c, move = state.constant, state.images - state.point
-    before = c * _square(state.point - x) + state.loss
-    after = c * _square(state.images - x) + loss
-    slope = _dot(_total(state.gradient, state.point, x, c), move)
+    before = c * square(state.point - x) + state.loss
+    after = c * square(state.images - x) + loss
+    slope = dot(_total(state.gradient, state.point, x, c), move)
     fresh = state.loss == torch.inf
     taken = mask & torch.isfinite(after) & (fresh | (after <= before + ARMIJO * slope))
     # The minimum of the parabola through before, slope and after, within [0.1, 0.5] of this step.
@@ -194,9 +195,9 @@ def _searched(
     settled = taken & ~fresh & (before - after <= CONVERGED * (before.abs() + 1e-12))
     return replace(
         state,
-        point=_where(taken, state.images, state.point),
+        point=where(taken, state.images, state.point),
         loss=torch.where(taken, loss, state.loss),
-        gradient=_where(taken, gradient, state.gradient),
+        gradient=where(taken, gradient, state.gradient),
         success=torch.where(taken, reached, state.success),
         length=torch.where(taken, 1.0, length),
         moves=_pushed(state.moves, move, taken & ~fresh, failed),
@@ -225,7 +226,7 @@ def _next_constant(state: State, x: Tensor, over: Tensor, had: Tensor) -> State:
     up = torch.where(high < torch.inf, (low * high).sqrt(), 4 * low)
     down = torch.where(low > 0, (low * high).sqrt(), high / 4)
     # At the nearest success 2 c r = -gradient, so along r: c = -gradient.r / (2 |r|^2).
-    multiplier = -_dot(state.best_gradient, state.best - x) / (2 * state.distance)
+    multiplier = -dot(state.best_gradient, state.best - x) / (2 * state.distance)
     c = torch.where(better, up, torch.where(worse, down, state.constant))
     c = torch.where(over & ~found, state.constant / 10, c)
     c = torch.where(refine & (multiplier > 0), multiplier, c)
@@ -239,11 +240,11 @@ def _next_constant(state: State, x: Tensor, over: Tensor, had: Tensor) -> State:
         tried=state.tried + over.to(state.tried.dtype),
         spent=torch.where(over | refine, 0, state.spent),
         astray=torch.where(over | refine, 0, state.astray),
-        point=_where(halve, x, _where(back, state.best, state.point)),
+        point=where(halve, x, where(back, state.best, state.point)),
         loss=torch.where(back, state.best_loss, state.loss),
-        gradient=_where(back, state.best_gradient, state.gradient),
+        gradient=where(back, state.best_gradient, state.gradient),
         success=torch.where(back, True, state.success),
-        direction=_where(halve, state.best - x, state.direction),
+        direction=where(halve, state.best - x, state.direction),
         length=torch.where(halve, 0.5, torch.where(over | refine, 1.0, state.length)),
     )
 
@@ -254,7 +255,7 @@ def _aimed(state: State, x: Tensor) -> State:
     blocked = ((state.point <= 0) & (total > 0)) | ((state.point >= 1) & (total < 0))
     direction = -inverse_hessian_times(total, state.moves, state.changes, state.constant, ~blocked)
     ahead = (state.phase != HALVE) & (state.length == 1)
-    direction = _where(ahead, direction, state.direction)
+    direction = where(ahead, direction, state.direction)
     length = state.length.to(x.dtype).view(-1, 1, 1, 1)
     return replace(state, direction=direction, images=(state.point + length * direction).clamp_(0, 1))
 
@@ -306,17 +307,5 @@ def _pushed(pairs: Tensor, new: Tensor, mask: Tensor, forget: Tensor) -> Tensor:
     return torch.where(forget[:, None, None], torch.zeros_like(pairs), pairs) if forget.any() else pairs
 
 
-def _where(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
-    return torch.where(mask.view(-1, 1, 1, 1), yes, no)
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a.double() * b.double()).flatten(1).sum(1)
-
-
-def _square(change: Tensor) -> Tensor:
-    return _dot(change, change)
-
-
 def _size(change: Tensor) -> Tensor:
-    return _square(change).sqrt()
+    return square(change).sqrt()

@@ -1,0 +1,1 @@
+"""Attacks that see whether an image reaches the goal, and nothing else."""

@@ -1,0 +1,249 @@
+"""APGD: PGD that chooses its step size by itself, on cross-entropy or on the targeted DLR loss.
+
+Croce and Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+parameter-free attacks": algorithm 1 (steps with momentum; halved, and back to the best point, at
+checkpoints where progress was poor) and equations 3 and 6 (the DLR loss and its targeted form).
+Under L1, Croce and Hein 2021, "Mind the box": steps along the signs of the largest gradients only,
+as many as a part of the change has shown to be useful, projected onto ball and box at once.
+
+The targets of an image are attacked side by side as lanes, not one after another: survivors are
+few, and few images fill no batch. Where classes are fewer than DLR needs, the loss is the margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ostrich.attacks.batched import lift, where
+from ostrich.attacks.goals import Targeted, margin
+from ostrich.attacks.problem import Loss, Problem
+from ostrich.attacks.threats import Linf, Threat
+from ostrich.errors import InputError
+
+MOMENTUM = 0.75  # alpha, algorithm 1
+PROGRESS = 0.75  # rho: the part of a period's steps that has to decrease the loss
+FIRST_PERIOD, SHORTER, SHORTEST = 0.22, 0.03, 0.06  # of all steps, section 3.1
+SPARSE_PERIOD = 0.04  # of all steps, between adaptations under L1
+SPARSE_START, SPARSE_FACTOR, SPARSE_SHRINK, SPARSE_LEAST = 0.2, 1.5, 1.5, 10.0
+
+
+@dataclass(frozen=True)
+class State:
+    """Where each image stands. m = lanes: an image's targets, one after another."""
+
+    images: Tensor  # (n, C, H, W), the lane with the smallest loss
+    points: Tensor  # (n, m, C, H, W), to be evaluated next
+    before: Tensor  # (n, m, C, H, W), the points before
+    loss: Tensor  # (n, m) float64, at the point before
+    best: Tensor  # (n, m, C, H, W)
+    best_loss: Tensor  # (n, m)
+    best_gradient: Tensor  # (n, m, C, H, W)
+    size: Tensor  # (n, m) step size
+    decreases: Tensor  # (n, m) int64, in this period
+    kept_size: Tensor  # (n, m), size at the last checkpoint
+    kept_loss: Tensor  # (n, m), best loss at the last checkpoint
+    sparsity: Tensor  # (n, m), L1 only: part of the values that move
+    count: Tensor  # (n, m), L1 only: values changed at the last adaptation
+    targets: Tensor  # (n, m) int64, -1 for the goal's own loss
+    spent: int = 0  # steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGD:
+    """`steps` * targets forwards and backwards per image at most."""
+
+    name: ClassVar[str] = "apgd"
+    needs: ClassVar[str] = "gradient"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+
+    threat: Threat = Linf(8 / 255)
+    steps: int = 100
+    loss: str = "ce"  # ce, or dlr: the targeted difference-of-logits ratio
+    targets: int = 9  # most probable other classes tried with dlr
+    stop: str = "first"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"APGD takes at least one step; got {self.steps}.")
+        if self.loss not in ("ce", "dlr"):
+            raise InputError(f"loss of apgd is ce or dlr; got {self.loss!r}.")
+        if self.targets < 1:
+            raise InputError(f"APGD takes at least one target; got {self.targets}.")
+        if self.stop not in ("first", "budget"):
+            raise InputError(f"stop is first or budget; got {self.stop!r}.")
+
+    @property
+    def lanes(self) -> int:
+        return self.targets if self.loss == "dlr" else 1
+
+    def init(self, problem: Problem) -> State:
+        targets = self._targets(problem)
+        m = targets.shape[1]
+        lanes = problem.side_by_side(m)
+        start = _boundary(self.threat, self.threat.random_start(lanes.originals, lanes.draw), lanes.originals)
+        number = lanes.originals.new_zeros(len(lanes.rows), dtype=torch.float64)
+        nothing = torch.zeros_like(start)
+        first = 1.0 if self.threat.norm == "l1" else 2.0
+        flat = {
+            "points": start,
+            "before": start,
+            "loss": number + torch.inf,
+            "best": start,
+            "best_loss": number + torch.inf,
+            "best_gradient": nothing,
+            "size": number + first * self.threat.eps,
+            "decreases": torch.zeros_like(lanes.rows),
+            "kept_size": number + first * self.threat.eps,
+            "kept_loss": number + torch.inf,
+            "sparsity": number + SPARSE_START,
+            "count": number + start[:1].numel(),
+        }
+        folded = {name: value.unflatten(0, (-1, m)) for name, value in flat.items()}
+        return State(images=folded["points"][:, 0], targets=targets, **folded)
+
+    def step(self, problem: Problem, state: State) -> State:
+        lanes = problem.side_by_side(state.targets.shape[1])
+        flat = _flat(state)
+        loss, gradient, _ = lanes.evaluate(flat.points, self._loss(lanes, flat.targets))
+        better = loss < flat.best_loss
+        flat = replace(
+            flat,
+            decreases=flat.decreases + ((loss < flat.loss) & (flat.spent > 0)),
+            best=where(better, flat.points, flat.best),
+            best_loss=torch.where(better, loss, flat.best_loss),
+            best_gradient=where(better, gradient, flat.best_gradient),
+            loss=loss,
+            spent=flat.spent + 1,
+        )
+        if self.threat.norm == "l1":
+            flat = _sparse_step(self, lanes, flat, gradient)
+        else:
+            flat = _momentum_step(self, lanes, flat, gradient)
+        folded = _folded(flat, state.targets.shape[1])
+        choice = folded.best_loss.argmin(1)
+        return replace(folded, images=folded.points[torch.arange(len(choice)), choice])
+
+    def _targets(self, problem: Problem) -> Tensor:
+        """The classes (n, m) whose DLR is followed, most probable first; -1 for cross-entropy."""
+        if self.loss == "ce" or problem.goal.kind != "untargeted":
+            return torch.full_like(problem.rows, -1)[:, None]
+        others = problem.clean.scatter(1, problem.goal.classes[:, None], -torch.inf)
+        return others.topk(max(1, min(self.targets, others.shape[1] - 1)), dim=1).indices
+
+    def _loss(self, lanes: Problem, targets: Tensor) -> Loss:
+        """The loss (n * m,) of the logits (n * m, K)."""
+        if self.loss == "ce":
+            return lanes.goal.loss
+        if isinstance(lanes.goal, Targeted) or lanes.goal.kind == "confident":
+            return lambda logits: -ratio(margin(logits.double(), lanes.goal.classes), logits.double())
+        labels = lanes.goal.classes
+        return lambda logits: ratio(_difference(logits.double(), labels, targets), logits.double())
+
+
+def ratio(difference: Tensor, logits: Tensor) -> Tensor:
+    """A difference of logits (n,) over the scale of equation 6, (n,); itself below four classes.
+
+    z_(1) - (z_(3) + z_(4)) / 2 of the sorted logits, so that neither a shift nor a factor of all
+    logits changes anything.
+    """
+    if logits.shape[1] < 4:
+        return difference
+    top = logits.topk(4, dim=1).values
+    return difference / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2).clamp_min(1e-12)
+
+
+def _difference(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """The logit of the label minus that of the target, (n,)."""
+    chosen = logits.gather(1, torch.stack([labels, targets], 1))
+    return chosen[:, 0] - chosen[:, 1]
+
+
+def _boundary(threat: Threat, start: Tensor, originals: Tensor) -> Tensor:
+    """A random start moved out to the whole budget, where the published code begins."""
+    size = threat.distance(start, originals).clamp_min(1e-30).view(-1, 1, 1, 1)
+    return threat.project(originals + (start - originals) * (threat.eps / size), originals)
+
+
+def _momentum_step(method: APGD, lanes: Problem, state: State, gradient: Tensor) -> State:
+    """Equations of algorithm 1, lines 7 to 8; at a checkpoint, lines 13 to 16 before them."""
+    moves = state.spent - 1
+    if moves in checkpoints(method.steps):
+        period = moves - max((c for c in checkpoints(method.steps) if c < moves), default=0)
+        poor = state.decreases <= PROGRESS * period
+        stuck = (state.size >= state.kept_size) & (state.best_loss >= state.kept_loss)
+        halved = poor | stuck
+        state = replace(
+            state,
+            size=torch.where(halved, state.size / 2, state.size),
+            points=where(halved, state.best, state.points),
+            decreases=torch.zeros_like(state.decreases),
+            kept_size=state.size,
+            kept_loss=state.best_loss,
+        )
+        gradient = where(halved, state.best_gradient, gradient)
+    threat, x = method.threat, lanes.originals
+    moved = state.points - lift(state.size, x) * threat.direction(gradient)
+    ahead = threat.project(moved, x)
+    if moves > 0:
+        ahead = state.points + MOMENTUM * (ahead - state.points)
+        ahead = threat.project(ahead + (1 - MOMENTUM) * (state.points - state.before), x)
+    return replace(state, points=ahead, before=state.points)
+
+
+def _sparse_step(method: APGD, lanes: Problem, state: State, gradient: Tensor) -> State:
+    """Croce and Hein 2021, algorithm 1: adapt sparsity and step size, then a sparse step."""
+    x, eps = lanes.originals, method.threat.eps
+    values = x[:1].numel()
+    moves = state.spent - 1
+    if moves > 0 and moves % max(1, int(SPARSE_PERIOD * method.steps)) == 0:
+        changed = (state.best != x).flatten(1).sum(1).double()
+        sparser = changed / state.count < 0.95
+        size = torch.where(sparser, eps, state.size / SPARSE_SHRINK).clamp(eps / SPARSE_LEAST, eps)
+        state = replace(
+            state,
+            sparsity=changed / values / SPARSE_FACTOR,
+            size=size,
+            count=changed.clamp_min(1),
+            points=where(sparser, state.best, state.points),
+        )
+        gradient = where(sparser, state.best_gradient, gradient)
+    flat = gradient.flatten(1)
+    rank = ((1 - state.sparsity) * values).clamp(0, values - 1).long()
+    least = flat.abs().sort(1).values.gather(1, rank[:, None])
+    signs = torch.where(flat.abs() >= least, flat.sign(), 0)
+    signs = (signs / signs.abs().sum(1, keepdim=True).clamp_min(1)).view_as(gradient)
+    moved = state.points - lift(state.size, x) * signs
+    return replace(state, points=method.threat.project(moved, x), before=state.points)
+
+
+def checkpoints(steps: int) -> tuple[int, ...]:
+    """The steps after which progress is judged (section 3.1)."""
+    period, least, at = int(FIRST_PERIOD * steps), max(1, int(SHORTEST * steps)), 0
+    found = []
+    period = max(1, period)
+    while at + period <= steps:
+        at += period
+        found.append(at)
+        period = max(period - max(1, int(SHORTER * steps)), least)
+    return tuple(found)
+
+
+def _flat(state: State) -> State:
+    """The state with images and lanes in one axis."""
+    return _mapped(state, lambda value: value.flatten(0, 1))
+
+
+def _folded(state: State, lanes: int) -> State:
+    """The state with images and lanes in two axes again."""
+    return _mapped(state, lambda value: value.unflatten(0, (-1, lanes)))
+
+
+def _mapped(state: State, change: Callable[[Tensor], Tensor]) -> State:
+    values = {f.name: getattr(state, f.name) for f in fields(state) if f.name != "images"}
+    changed: dict[str, Any] = {k: change(v) for k, v in values.items() if isinstance(v, Tensor)}
+    return replace(state, **changed)

@@ -1,0 +1,173 @@
+"""Carlini-Wagner L2: the smallest change for a margin, by Adam in a space without walls.
+
+Carlini and Wagner 2017, "Towards evaluating the robustness of neural networks", section V and VI.A:
+minimise  |x' - x|^2 + c f(x'),  f = max(margin, -confidence), x' = (tanh(w) + 1) / 2, with c searched
+in `constants` rounds: ten times larger until one succeeds, then bisection. Every image has its own
+c, its own Adam, and its own abort: a round ends where a tenth of its steps brought no progress.
+
+The tanh is stretched a little beyond [0, 1] and clamped, the gradient passing the clamp: at pixels
+of exactly 0 and 1 the plain tanh has no slope, so they would never move.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ostrich.attacks.batched import lift, square, where
+from ostrich.attacks.goals import margin
+from ostrich.attacks.problem import Problem
+from ostrich.attacks.threats import Threat, Unbounded
+from ostrich.errors import InputError
+
+STRETCH = 1.01  # of the tanh, about middle grey
+PROGRESS = 0.9999  # part of the last loss below which a check finds progress (their code)
+CHECKS = 10  # of progress in a round (their code)
+LARGEST = 1e10  # constant (their code)
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam
+
+
+@dataclass(frozen=True)
+class State:
+    """Where each image stands."""
+
+    images: Tensor  # (n, C, H, W), to be evaluated next
+    space: Tensor  # (n, C, H, W), w
+    first: Tensor  # (n, C, H, W), Adam's mean of gradients
+    second: Tensor  # (n, C, H, W), Adam's mean of squares
+    constant: Tensor  # (n,) float64, c
+    low: Tensor  # (n,) the largest c that failed
+    high: Tensor  # (n,) the smallest c that succeeded
+    reached: Tensor  # (n,) bool, in this round
+    checked: Tensor  # (n,) float64, the loss at the last check
+    spent: Tensor  # (n,) int64, steps of this round
+    round: Tensor  # (n,) int64
+    done: Tensor  # (n,) bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class CW:
+    """At most `constants` * `iterations` forwards and backwards per image."""
+
+    name: ClassVar[str] = "cw"
+    needs: ClassVar[str] = "gradient"
+    norms: ClassVar[tuple[str, ...]] = ("l2",)
+    stop: ClassVar[str] = "minimum"
+
+    threat: Threat = Unbounded()
+    constants: int = 9
+    iterations: int = 1000  # of each constant
+    learning_rate: float = 0.01
+    initial_constant: float = 1e-3
+    confidence: float = 0.0  # the margin, of logits, at which f no longer falls
+    abort: bool = True  # end a round that makes no progress
+
+    def __post_init__(self) -> None:
+        if self.constants < 1 or self.iterations < 1:
+            raise InputError(
+                f"C&W takes constants and iterations from 1 up; got {self.constants} and {self.iterations}."
+            )
+        if not self.learning_rate > 0 or not self.initial_constant > 0:
+            raise InputError("C&W takes a learning rate and an initial constant above 0.")
+        if not self.confidence >= 0:
+            raise InputError(f"A confidence of logits is from 0 up; got {self.confidence}.")
+        if self.threat.norm != "l2":
+            raise InputError(f"C&W measures changes in L2; got a budget in {self.threat.norm}.")
+
+    @property
+    def steps(self) -> int:
+        return self.constants * self.iterations
+
+    def init(self, problem: Problem) -> State:
+        x = problem.originals
+        space = to_space(x)
+        number = x.new_zeros(len(x), dtype=torch.float64)
+        count = torch.zeros_like(problem.rows)
+        never = torch.zeros_like(count, dtype=torch.bool)
+        return State(
+            images=to_images(space),
+            space=space,
+            first=torch.zeros_like(x),
+            second=torch.zeros_like(x),
+            constant=number + self.initial_constant,
+            low=number,
+            high=number + torch.inf,
+            reached=never,
+            checked=number + torch.inf,
+            spent=count,
+            round=count,
+            done=never,
+        )
+
+    def step(self, problem: Problem, state: State) -> State:
+        x = problem.originals
+        sign = 1.0 if problem.goal.kind == "untargeted" else -1.0
+
+        def loss(logits: Tensor) -> Tensor:
+            lead = sign * margin(logits.double(), problem.goal.classes)
+            return state.constant * lead.clamp_min(-self.confidence)
+
+        value, gradient, reached = problem.evaluate(state.images, loss)
+        total = value + square(state.images - x)
+        state = _adam(self, state, gradient + 2 * (state.images - x))
+        state = replace(state, reached=state.reached | reached, spent=state.spent + 1)
+        over = state.spent >= self.iterations
+        if self.abort:
+            due = state.spent % max(1, self.iterations // CHECKS) == 0
+            over = over | (due & (total > PROGRESS * state.checked))
+            state = replace(state, checked=torch.where(due, total, state.checked))
+        return _next_round(self, state, x, over)
+
+
+def to_space(images: Tensor) -> Tensor:
+    """w of images in [0, 1]."""
+    return torch.atanh((2 * images - 1) / STRETCH)
+
+
+def to_images(space: Tensor) -> Tensor:
+    """Images in [0, 1] of w."""
+    return ((STRETCH * torch.tanh(space) + 1) / 2).clamp(0, 1)
+
+
+def _adam(method: CW, state: State, gradient: Tensor) -> State:
+    """One step of Adam (Kingma and Ba 2015, algorithm 1) in w; `gradient` is that of the images."""
+    slope = STRETCH / 2 * (1 - torch.tanh(state.space).square())
+    gradient = gradient * slope
+    first = BETA1 * state.first + (1 - BETA1) * gradient
+    second = BETA2 * state.second + (1 - BETA2) * gradient.square()
+    steps = (state.spent + 1).double()
+    scale = method.learning_rate * (1 - BETA2**steps).sqrt() / (1 - BETA1**steps)
+    space = state.space - lift(scale, first) * first / (second.sqrt() + EPSILON)
+    return replace(state, images=to_images(space), space=space, first=first, second=second)
+
+
+def _next_round(method: CW, state: State, x: Tensor, over: Tensor) -> State:
+    """Where a round is `over` (n,), the next constant, from the original again."""
+    low = torch.where(over & ~state.reached, state.constant, state.low)
+    high = torch.where(over & state.reached, state.constant, state.high)
+    found = high < torch.inf
+    following = torch.where(found, (low + high) / 2, state.constant * 10)
+    # The last round takes the largest constant where none has succeeded (their code).
+    last = over & ~found & (state.round + 2 >= method.constants) & (method.constants >= 10)
+    following = torch.where(last, LARGEST, following)
+    nothing = torch.zeros_like(x)
+    space = where(over, to_space(x), state.space)
+    rounds = state.round + over
+    return replace(
+        state,
+        images=where(over, to_images(space), state.images),
+        space=space,
+        first=where(over, nothing, state.first),
+        second=where(over, nothing, state.second),
+        constant=torch.where(over, following, state.constant),
+        low=low,
+        high=high,
+        reached=state.reached & ~over,
+        checked=torch.where(over, torch.inf, state.checked),
+        spent=torch.where(over, 0, state.spent),
+        round=rounds,
+        done=rounds >= method.constants,
+    )

@@ -1,0 +1,90 @@
+"""DDN: the direction by the gradient, the distance by success and failure.
+
+Rony, Hafemann, Oliveira, Ben Ayed, Sabourin, Granger 2019, "Decoupling direction and norm for
+efficient gradient-based L2 adversarial attacks and defenses", algorithm 1: a step along the
+gradient of unit length, then the change is brought to a length that shrinks by 1 - gamma where the
+image is adversarial and grows by 1 + gamma where it is not. The step falls from 1 to 0.01 by a
+cosine (section 3). Rounding to 8 bits, which the paper does in each step, is left to the engine.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ostrich.attacks.batched import lift, square
+from ostrich.attacks.problem import Problem
+from ostrich.attacks.threats import Threat, Unbounded
+from ostrich.errors import InputError
+
+LAST_STEP = 0.01  # of the first step
+
+
+@dataclass(frozen=True)
+class State:
+    """Where each image stands."""
+
+    images: Tensor  # (n, C, H, W), to be evaluated next
+    change: Tensor  # (n, C, H, W)
+    length: Tensor  # (n,) float64, L2
+    spent: Tensor  # (n,) int64, steps
+    done: Tensor  # (n,) bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDN:
+    """`steps` forwards and backwards per image."""
+
+    name: ClassVar[str] = "ddn"
+    needs: ClassVar[str] = "gradient"
+    norms: ClassVar[tuple[str, ...]] = ("l2",)
+    stop: ClassVar[str] = "minimum"
+
+    threat: Threat = Unbounded()
+    steps: int = 100
+    initial_length: float = 1.0  # L2
+    gamma: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"DDN takes at least one step; got {self.steps}.")
+        if not self.initial_length > 0:
+            raise InputError(f"A length is above 0; got {self.initial_length}.")
+        if not 0 < self.gamma < 1:
+            raise InputError(f"gamma lies between 0 and 1; got {self.gamma}.")
+        if self.threat.norm != "l2":
+            raise InputError(f"DDN measures changes in L2; got a budget in {self.threat.norm}.")
+
+    def init(self, problem: Problem) -> State:
+        x = problem.originals
+        number = x.new_zeros(len(x), dtype=torch.float64)
+        count = torch.zeros_like(problem.rows)
+        return State(
+            images=x,
+            change=torch.zeros_like(x),
+            length=number + self.initial_length,
+            spent=count,
+            done=torch.zeros_like(count, dtype=torch.bool),
+        )
+
+    def step(self, problem: Problem, state: State) -> State:
+        x = problem.originals
+        _, gradient, reached = problem.evaluate(state.images, problem.goal.loss)
+        done = int(state.spent.max()) if len(state.spent) else 0
+        size = LAST_STEP + (1 - LAST_STEP) * (1 + math.cos(math.pi * done / self.steps)) / 2
+        change = state.change - size * self.threat.direction(gradient)
+        length = state.length * torch.where(reached, 1 - self.gamma, 1 + self.gamma)
+        change = change * lift(length / square(change).sqrt().clamp_min(1e-30), x)
+        spent = state.spent + 1
+        images = (x + change).clamp(0, 1)
+        return State(
+            images=images,
+            change=images - x,
+            length=length,
+            spent=spent,
+            done=spent >= self.steps,
+        )

@@ -1,0 +1,88 @@
+"""DeepFool: step after step over the nearest decision boundary of the linearised network.
+
+Moosavi-Dezfooli, Fawzi, Frossard 2016, "DeepFool: a simple and accurate method to fool deep neural
+networks", algorithm 2 (L2) and section 3.3 (Linf, the p = infinity case). For each class k other
+than the label, with f = z_k - z_label and w its gradient, the boundary is |f| / |w|_q away; the step
+goes to the nearest. The sum of all steps, times 1 + overshoot, is the change.
+
+Targeted, the boundary is that between the target and the class that stands highest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ostrich.attacks.batched import where
+from ostrich.attacks.problem import Problem
+from ostrich.attacks.threats import Threat, Unbounded
+from ostrich.errors import InputError
+
+
+@dataclass(frozen=True)
+class State:
+    """Where each image stands."""
+
+    images: Tensor  # (n, C, H, W), to be evaluated next
+    change: Tensor  # (n, C, H, W), the sum of the steps, without overshoot
+    done: Tensor  # (n,) bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepFool:
+    """At most `steps` forwards per image, and for each as many backwards as `candidates`."""
+
+    name: ClassVar[str] = "deepfool"
+    needs: ClassVar[str] = "gradient"
+    norms: ClassVar[tuple[str, ...]] = ("l2", "linf")
+    stop: ClassVar[str] = "minimum"
+
+    threat: Threat = Unbounded()
+    steps: int = 50
+    overshoot: float = 0.02
+    candidates: int = 10  # most probable classes looked at, the label among them
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"DeepFool takes at least one step; got {self.steps}.")
+        if not self.overshoot >= 0:
+            raise InputError(f"An overshoot is from 0 up; got {self.overshoot}.")
+        if self.candidates < 2:
+            raise InputError(f"DeepFool looks at 2 candidates or more; got {self.candidates}.")
+        if self.threat.norm not in self.norms:
+            raise InputError(f"DeepFool measures in l2 or linf; got {self.threat.norm}.")
+
+    def init(self, problem: Problem) -> State:
+        x = problem.originals
+        return State(x, torch.zeros_like(x), torch.zeros_like(problem.rows, dtype=torch.bool))
+
+    def step(self, problem: Problem, state: State) -> State:
+        classes = self._classes(problem)
+        gradients, logits = problem.jacobian(state.images, classes)
+        reached = problem.goal.reached(logits)
+        slopes = (gradients[:, 1:] - gradients[:, :1]).flatten(2)  # (n, k-1, D), of z_k - z_first
+        chosen = logits.gather(1, classes)
+        gaps = (chosen[:, 1:] - chosen[:, :1]).abs()  # (n, k-1)
+        if problem.goal.kind != "untargeted":  # of the others, the highest one stands in the way
+            gaps = gaps.masked_fill(chosen[:, 1:] < chosen[:, 1:].amax(1, keepdim=True), torch.inf)
+        sizes = slopes.norm(dim=2) if self.threat.norm == "l2" else slopes.abs().sum(2)
+        distances = gaps / sizes.clamp_min(1e-30)
+        nearest = distances.argmin(1)
+        rows = torch.arange(len(nearest), device=nearest.device)
+        slope, size = slopes[rows, nearest], sizes[rows, nearest, None].clamp_min(1e-30)
+        sign = 1.0 if problem.goal.kind == "untargeted" else -1.0
+        unit = slope / size if self.threat.norm == "l2" else slope.sign()
+        move = sign * distances[rows, nearest, None] * unit
+        change = state.change + move.view_as(state.change)
+        moved = (problem.originals + (1 + self.overshoot) * change).clamp(0, 1)
+        return State(where(reached, state.images, moved), where(reached, state.change, change), reached)
+
+    def _classes(self, problem: Problem) -> Tensor:
+        """The classes (n, k) looked at: the label or target first, then the highest of the clean image."""
+        first = problem.goal.classes[:, None]
+        others = problem.clean.scatter(1, first, -torch.inf)
+        count = min(self.candidates, others.shape[1]) - 1
+        return torch.cat([first, others.topk(count, dim=1).indices], 1)

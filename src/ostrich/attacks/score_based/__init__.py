@@ -1,0 +1,1 @@
+"""Attacks that see the scores of the images they ask about, and no gradient."""

@@ -1,0 +1,61 @@
+"""Transfer: what fools another network is tried on this one.
+
+Szegedy 2014, section 4.2, and Papernot, McDaniel, Goodfellow 2016, "Transferability in machine
+learning": an attack with gradients on a surrogate costs the victim one query per image. Here APGD on
+the surrogate, which spends its whole budget, so that what is found lies deep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ostrich.attacks.gradient.apgd import APGD
+from ostrich.attacks.problem import Problem
+from ostrich.attacks.threats import Linf, Threat
+from ostrich.errors import InputError
+
+
+@dataclass(frozen=True)
+class State:
+    """What the surrogate falls for."""
+
+    images: Tensor  # (n, C, H, W)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer:
+    """One forward per image of the network under attack."""
+
+    name: ClassVar[str] = "transfer"
+    needs: ClassVar[str] = "labels"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
+    steps: ClassVar[int] = 1
+    stop: ClassVar[str] = "first"
+
+    threat: Threat = Linf(8 / 255)
+    surrogate: str  # MODEL as on the command line
+    iterations: int = 50
+
+    def init(self, problem: Problem) -> State:
+        from ostrich.attacks.engine import attack  # which runs this file
+        from ostrich.models import load
+
+        x, classes = problem.originals, problem.clean.shape[1]
+        other = load(self.surrogate, device=x.device.type)
+        if (other.channels, other.num_classes) != (x.shape[1], classes):
+            raise InputError(
+                f"The surrogate {self.surrogate} has {other.channels} channels and {other.num_classes} "
+                f"classes; the network under attack has {x.shape[1]} and {classes}."
+            )
+        method = APGD(threat=self.threat, steps=self.iterations, stop="budget")
+        precision = problem.access.precision
+        found = attack(method, other, x, problem.goal, seed=problem.seed, precision=precision)
+        return State(found.images)
+
+    def step(self, problem: Problem, state: State) -> State:
+        problem.seen.append((state.images, torch.ones_like(problem.rows, dtype=torch.bool)))
+        return state

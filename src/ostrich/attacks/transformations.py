@@ -1,0 +1,131 @@
+"""Expectation over transformation: random views of an image, differentiable, in one batch.
+
+Athalye, Engstrom, Ilyas, Kwok 2018, "Synthesizing robust adversarial examples", section 2.1: an
+attack follows the gradient of the mean of the loss over transformations, so that what it finds
+survives them. Each image of a batch is shown `samples` times, all in one forward.
+
+A view is one random homography (rotation, scale, translation, perspective), resampled bilinearly
+with the border repeated, then blur, brightness, noise, and JPEG, which is passed straight through
+backwards (Athalye, Carlini, Wagner 2018, section 4.1.1).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from ostrich.errors import InputError
+from ostrich.images import from_bytes, picture
+
+NUMBERS = 9  # uniform random numbers of one view
+BEST_JPEG = 95  # the highest quality drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class EOT:
+    """How far the views of an image reach; every strength is drawn uniformly up to the one given."""
+
+    samples: int = 10  # views of each image for one gradient
+    rotation: float = 15.0  # degrees, either way
+    scale: float = 0.1  # part of the size, either way
+    translation: float = 0.1  # part of the side, in both directions
+    perspective: float = 0.0  # foreshortening of one side against the other, part of the size
+    blur: float = 0.0  # standard deviation, pixels
+    noise: float = 0.0  # standard deviation, of values in [0, 1]
+    brightness: float = 0.1  # added to all values, either way
+    jpeg: int = 0  # lowest quality, 1 to 95; 0: none
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise InputError(f"EOT takes at least one sample; got {self.samples}.")
+        for name, most in (("rotation", 180), ("scale", 0.9), ("translation", 1), ("perspective", 0.9)):
+            if not 0 <= getattr(self, name) <= most:
+                raise InputError(f"EOT's {name} lies between 0 and {most}; got {getattr(self, name)}.")
+        for name, most in (("blur", 20), ("noise", 1), ("brightness", 1), ("jpeg", BEST_JPEG)):
+            if not 0 <= getattr(self, name) <= most:
+                raise InputError(f"EOT's {name} lies between 0 and {most}; got {getattr(self, name)}.")
+
+    def apply(self, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Views (n * samples, C, H, W) of images (n, C, H, W); each image draws from its generator."""
+        count = len(images) * self.samples
+        drawn = [torch.rand(self.samples, NUMBERS, generator=g, dtype=torch.float64) for g in generators]
+        numbers = torch.cat(drawn).to(images)  # (n * s, 9)
+        views = images.repeat_interleave(self.samples, 0)
+        if self.rotation or self.scale or self.translation or self.perspective:
+            views = warp(views, self._homographies(2 * numbers - 1))
+        if self.blur:
+            views = blurred(views, self.blur * numbers[:, 6])
+        views = views + self.brightness * (2 * numbers[:, 7] - 1).view(count, 1, 1, 1)
+        if self.noise:
+            shape = (self.samples, *images.shape[1:])
+            grain = [torch.randn(shape, generator=g, dtype=torch.float64) for g in generators]
+            views = views + self.noise * torch.cat(grain).to(images)
+        views = views.clamp(0, 1)
+        if self.jpeg:
+            qualities = self.jpeg + (BEST_JPEG - self.jpeg) * numbers[:, 8]
+            views = views + (jpeg(views.detach(), qualities.round().int().tolist()) - views).detach()
+        return views
+
+    def _homographies(self, numbers: Tensor) -> Tensor:
+        """Matrices (m, 3, 3) from output to input coordinates, of numbers (m, 9) in [-1, 1]."""
+        angle = math.radians(self.rotation) * numbers[:, 0]
+        size = 1 / (1 + self.scale * numbers[:, 1])
+        matrix = numbers.new_zeros(len(numbers), 3, 3)
+        matrix[:, 0, 0] = matrix[:, 1, 1] = size * angle.cos()
+        matrix[:, 0, 1], matrix[:, 1, 0] = -size * angle.sin(), size * angle.sin()
+        matrix[:, :2, 2] = 2 * self.translation * numbers[:, 2:4]  # a side is 2 long
+        matrix[:, 2, :2] = self.perspective / 2 * numbers[:, 4:6]
+        matrix[:, 2, 2] = 1
+        return matrix
+
+
+def warp(images: Tensor, matrices: Tensor) -> Tensor:
+    """Images (m, C, H, W) seen through homographies (m, 3, 3), bilinear, the border repeated.
+
+    A matrix takes an output place to the input place that is shown there. The centre is (0, 0); the
+    shorter side reaches from -1 to 1, so a rotation is one whatever the shape.
+    """
+    height, width = images.shape[-2:]
+    short = min(height, width)
+    y = (2 * torch.arange(height) + 1 - height) / short  # pixel centres
+    x = (2 * torch.arange(width) + 1 - width) / short
+    rows, columns = torch.meshgrid(y.to(images), x.to(images), indexing="ij")
+    places = torch.stack([columns, rows, torch.ones_like(rows)], -1).view(1, -1, 3)  # (1, H*W, 3)
+    mapped = places @ matrices.mT
+    flat = mapped[..., :2] / mapped[..., 2:].clamp_min(1e-3)
+    grid = flat.view(-1, height, width, 2) * images.new_tensor([short / width, short / height])
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def blurred(images: Tensor, sigmas: Tensor) -> Tensor:
+    """Images (m, C, H, W), each under a Gaussian of its own standard deviation (m,), in pixels."""
+    count, channels, height, width = images.shape
+    radius = max(1, math.ceil(3 * float(sigmas.max())))
+    offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
+    kernel = (-0.5 * (offsets / sigmas.clamp_min(1e-3)[:, None]) ** 2).exp()  # (m, 2r+1)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
+    stacked = images.reshape(1, count * channels, height, width)
+    for shape, padding in (((1, -1), (radius, radius, 0, 0)), ((-1, 1), (0, 0, radius, radius))):
+        padded = F.pad(stacked, padding, mode="replicate")
+        stacked = F.conv2d(padded, kernel.view(-1, 1, *shape), groups=count * channels)
+    return stacked.view_as(images)
+
+
+def jpeg(images: Tensor, qualities: Sequence[int]) -> Tensor:
+    """Images (m, C, H, W), C of 1 or 3, after JPEG at their qualities; no gradient."""
+    found = []
+    for image, quality in zip(images, qualities, strict=True):
+        stream = io.BytesIO()
+        picture(image).save(stream, format="JPEG", quality=quality)
+        with Image.open(stream) as read:
+            pixels = np.asarray(read)
+        found.append(from_bytes(pixels if pixels.ndim == 3 else pixels[..., None], images.dtype))
+    return torch.stack(found).to(images.device)
