@@ -182,12 +182,12 @@ def _steps(method: Attack, problem: Problem, result: Result, active_set: bool) -
         files = on_grid(whole, nearest, exchange=method.needs == "gradient")
         _verify(whole, result, files, everything, nearest)
         return
-    last = open_ & ~result.success[problem.rows]
-    kept = result.float_images[problem.rows].clone()
-    had = _differs(kept, problem.originals)
-    _verify(problem, result, state.images, last)
-    # What was adversarial on the way counts where the last image is not.
-    _verify(problem, result, kept, had & ~result.success[problem.rows], overwrite=False)
+    if method.stop == "budget":
+        kept = result.float_images[problem.rows].clone()
+        had = _differs(kept, problem.originals)
+    _verify(problem, result, state.images, open_ & ~result.success[problem.rows])
+    if method.stop == "budget":  # what was adversarial on the way counts where the last image is not
+        _verify(problem, result, kept, had & ~result.success[problem.rows], overwrite=False)
 
 
 def _approach(problem: Problem, result: Result, proposed: Tensor, open_: Tensor) -> None:

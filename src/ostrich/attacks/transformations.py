@@ -95,9 +95,9 @@ def warp(images: Tensor, matrices: Tensor) -> Tensor:
     """
     height, width = images.shape[-2:]
     short = min(height, width)
-    y = (2 * torch.arange(height) + 1 - height) / short  # pixel centres
-    x = (2 * torch.arange(width) + 1 - width) / short
-    rows, columns = torch.meshgrid(y.to(images), x.to(images), indexing="ij")
+    y = (2 * torch.arange(height).to(images) + 1 - height) / short  # pixel centres
+    x = (2 * torch.arange(width).to(images) + 1 - width) / short
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
     places = torch.stack([columns, rows, torch.ones_like(rows)], -1).view(1, -1, 3)  # (1, H*W, 3)
     mapped = places @ matrices.mT
     flat = mapped[..., :2] / mapped[..., 2:].clamp_min(1e-3)
@@ -113,9 +113,10 @@ def blurred(images: Tensor, sigmas: Tensor) -> Tensor:
     kernel = (-0.5 * (offsets / sigmas.clamp_min(1e-3)[:, None]) ** 2).exp()  # (m, 2r+1)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)
     stacked = images.reshape(1, count * channels, height, width)
-    for shape, padding in (((1, -1), (radius, radius, 0, 0)), ((-1, 1), (0, 0, radius, radius))):
+    across, down = kernel[:, None, None], kernel[:, None, :, None]  # (m * C, 1, 1, 2r+1) and its transpose
+    for weights, padding in ((across, (radius, radius, 0, 0)), (down, (0, 0, radius, radius))):
         padded = F.pad(stacked, padding, mode="replicate")
-        stacked = F.conv2d(padded, kernel.view(-1, 1, *shape), groups=count * channels)
+        stacked = F.conv2d(padded, weights, groups=count * channels)
     return stacked.view_as(images)
 
 

@@ -23,7 +23,7 @@ from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.errors import InputError
 
-STRETCH = 1.01  # of the tanh, about middle grey
+STRETCH = 1.05  # of the tanh, about middle grey; more frees pixels at 0 and 1 sooner, less is nearer
 PROGRESS = 0.9999  # part of the last loss below which a check finds progress (their code)
 CHECKS = 10  # of progress in a round (their code)
 LARGEST = 1e10  # constant (their code)
