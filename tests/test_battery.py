@@ -72,9 +72,9 @@ def test_deepfool_on_a_linear_network_is_exactly_its_overshoot(threat, classes):
 def test_deepfool_asks_once_a_step_and_takes_one_gradient_a_class():
     model, images, labels, *_ = linear_problem(5)
     result = ostrich.attack(A.DeepFool(), model, images, Untargeted(labels))
-    # On a linear network one step crosses: two forwards with five gradients each, and what the
-    # search on the 8-bit grid adds: three exchanges of one gradient.
-    assert (result.backwards == 2 * 5 + 3).all()
+    # On a linear network one step crosses: a gradient of each of the four other classes, then of the
+    # three nearest, and in the search on the 8-bit grid one for each exchange, at most three.
+    assert ((result.backwards > 4 + 3) & (result.backwards <= 4 + 3 + 3)).all()
 
 
 @pytest.mark.parametrize("name", ["deepfool", "cw", "fab", "ddn", "lbfgs"])

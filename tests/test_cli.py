@@ -122,6 +122,55 @@ def test_attack_writes_what_the_contract_says(place):
     assert not list(place.glob("**/*.partial"))
 
 
+def test_an_ensemble_says_what_each_member_broke(place):
+    words = ["--set", "eps=120/255", "--set", "iterations=3", "--set", "queries=20"]
+    assert run(["attack", "autoattack", *NET, *words, "--out", "out"]) == 0
+    found = results()["results"]
+    assert list(found["broken_by"]) == ["apgd", "apgd-t", "fab", "square"]
+    right = [row for row in table() if row["label"] == row["clean_prediction"]]
+    broken = sum(row["success"] == "true" for row in right)
+    assert sum(found["broken_by"].values()) == broken > 0
+    with_surrogate = ["--set", "surrogate=net.py:none", *words, "--out", "other"]
+    assert run(["attack", "autoattack", *NET, *with_surrogate]) == 2
+    assert not Path("other").exists()
+
+
+def test_a_smallest_change_comes_with_its_curve(place):
+    assert run(["attack", "ddn", *NET, "--set", "steps=20", "--out", "out"]) == 0
+    found = results()["results"]
+    budgets, accuracies = zip(*found["curve"], strict=True)
+    assert list(budgets) == sorted(budgets)
+    assert list(accuracies) == sorted(accuracies, reverse=True)
+    assert accuracies[0] == found["clean_accuracy"]
+    assert accuracies[-1] == found["robust_accuracy"]
+    median = found["distance"]["median"]
+    at_median = [a for eps, a in found["curve"] if eps <= median][-1]
+    assert abs(at_median - found["clean_accuracy"] / 2) <= 1 / 12
+
+
+def test_one_pixel_files_differ_in_one_pixel(place):
+    words = ["--set", "population=40", "--set", "generations=6", "--set", "eps=2"]
+    assert run(["attack", "one-pixel", *NET, *words, "--out", "out"]) == 0
+    broken = [row for row in table() if row["success"] == "true"]
+    for row in broken:
+        clean, found = (read_png(f"out/{row[what]}") for what in ("clean_file", "adversarial_file"))
+        changed = int((clean != found).any(0).sum())
+        assert changed == float(row["distance"]) in (1, 2)
+    assert results()["results"]["distance"]["norm"] == "l0"
+
+
+def test_views_are_averaged_over_on_request(place):
+    words = ["--set", "steps=4", "--set", "stop=budget", "--set", "eot=3", "--set", "eot.rotation=5"]
+    network = ["zoo:toybox-plain14", "toybox", "--limit", "8"]
+    assert run(["attack", "pgd", *network, *words, "--out", "out"]) == 0
+    found = results()["results"]
+    assert found["eot"]["samples"] == 3
+    assert found["success_rate"] > 0
+    assert 0 < found["eot"]["views_reaching_the_goal"] <= 1
+    attacked = sum(row["label"] == row["clean_prediction"] for row in table())
+    assert found["backwards_per_image"] == 4 * 3 * attacked / 8
+
+
 @pytest.mark.parametrize("target", ["dog", "1", "random", "least-likely"])
 def test_targets(place, target):
     assert run(["attack", "fgsm", *NET, "--classes", "names.txt", "--target", target]) == 2  # no names yet
@@ -255,6 +304,11 @@ BAD = {
     "norm": (["attack", "pgd", *NET, "--set", "norm=l3"], "Unknown norm"),
     "negative budget": (["attack", "pgd", *NET, "--set", "eps=-8/255"], "from 0 up"),
     "division": (["attack", "pgd", *NET, "--set", "eps=8/0"], "number is expected"),
+    "views": (["attack", "pgd", *NET, "--set", "eot.rotatoin=3"], "Did you mean rotation"),
+    "views of what has no gradient": (["attack", "square", *NET, "--set", "eot=3"], "EOT"),
+    "half a pixel": (["attack", "one-pixel", *NET, "--set", "eps=0.5"], "whole"),
+    "preset": (["attack", "autoattack", *NET, "--set", "preset=slow"], "standard or fast"),
+    "surrogate": (["attack", "autoattack", *NET, "--set", "surrogate=zoo:toybox-plain41"], "Did you mean"),
     "limit": (["check", *NET, "--limit", "0"], "at least 1"),
     "target": (["attack", "pgd", *NET, "--target", "zebra"], "Unknown class"),
     "probe": (["check", *NET, "--only", "cleen"], "Did you mean clean"),

@@ -37,7 +37,8 @@ class Attack(Protocol):
 
     It may also have `lanes`, how many forwards a step costs an image; `most_forwards`, how many an
     image may cost in all; and `members`, attacks that are run one after another on what still
-    stands, in the place of its own `init` and `step`. A state with `done` (n,) bool says which
+    stands, in the place of its own `init` and `step`. With `check(classifier)` it refuses, by an
+    InputError, a classifier it cannot be run on. A state with `done` (n,) bool says which
     images the attack has given up, or with stop "minimum" is through with.
     """
 
@@ -91,7 +92,8 @@ def attack(
     Raises InputError for images outside [0, 1], labels of another length or class, and a network
     without the access the attack needs.
     """
-    _check(method, classifier, images, goal, precision, eot)
+    _check_input(classifier, images, goal, precision)
+    check(method, classifier, eot)
     size = batch_size or _batch_size(method, images)
     done: list[Result] = []
     with untouched(classifier.network):
@@ -305,16 +307,8 @@ def _batch_size(method: Attack, images: Tensor) -> int:
     return max(1, min(MOST_IMAGES, VALUES_PER_FORWARD // max(1, images[:1].numel() * lanes)))
 
 
-def _check(
-    method: Attack, classifier: Classifier, images: Tensor, goal: Goal, precision: str, eot: EOT | None
-) -> None:
-    pictures.check(images)
-    if precision not in ("fast", "exact"):
-        raise InputError(f"Precision is fast or exact; got {precision!r}.")
-    if len(goal.classes) != len(images):
-        raise InputError(f"{len(images)} images, but the goal has {len(goal.classes)} classes.")
-    if images.shape[1] != classifier.channels:
-        raise InputError(f"{classifier.name} takes {classifier.channels} channels; got {images.shape[1]}.")
+def check(method: Attack, classifier: Classifier, eot: EOT | None = None) -> None:
+    """Refuse, by an InputError, an attack that cannot be run on this classifier."""
     offered = {"gradient": 2, "scores": 1, "labels": 0}
     if offered[method.needs] > offered[classifier.access]:
         from ostrich.attacks import ATTACKS
@@ -324,8 +318,21 @@ def _check(
             f"{method.name} needs {method.needs}s; {classifier.name} gives only {classifier.access}. "
             f"Attacks that can do without: {', '.join(able)}."
         )
+    for member in getattr(method, "members", (method,)):
+        if hasattr(member, "check"):
+            member.check(classifier)
     if eot is not None and (method.needs != "gradient" or method.stop == "minimum"):
         raise InputError(f"EOT averages gradients within a budget; {method.name} does not follow such.")
+
+
+def _check_input(classifier: Classifier, images: Tensor, goal: Goal, precision: str) -> None:
+    pictures.check(images)
+    if precision not in ("fast", "exact"):
+        raise InputError(f"Precision is fast or exact; got {precision!r}.")
+    if len(goal.classes) != len(images):
+        raise InputError(f"{len(images)} images, but the goal has {len(goal.classes)} classes.")
+    if images.shape[1] != classifier.channels:
+        raise InputError(f"{classifier.name} takes {classifier.channels} channels; got {images.shape[1]}.")
 
 
 def _check_range(goal: Goal, num_classes: int) -> None:

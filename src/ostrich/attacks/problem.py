@@ -86,24 +86,23 @@ class Access:
             return torch.zeros_like(images), logits.detach()
         return _finite(gradient), logits.detach()
 
-    def jacobian(self, images: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradients (n, k, C, H, W) of the logits of `classes` (n, k), and all logits (n, K).
+    def slopes(self, images: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients (n, k - 1, C, H, W) of the logits of `classes` (n, k) less the first's; logits.
 
-        One forward, k backwards; in the network's own precision.
+        One forward, k - 1 backwards; in the network's own precision.
         """
-        k = classes.shape[1]
+        count = classes.shape[1] - 1
         _count(self.forwards, rows)
-        _count(self.backwards, rows, k)
+        _count(self.backwards, rows, count)
         with torch.enable_grad():
             inputs = images.detach().clone().requires_grad_(True)
             logits = self._forward(inputs, "exact")
-            found = images.new_zeros(k, *images.shape)
+            found = images.new_zeros(count, *images.shape)
             if logits.requires_grad:
                 chosen = logits.gather(1, classes)
-                for j in range(k):
-                    keep = j + 1 < k
-                    (gradient,) = torch.autograd.grad(chosen[:, j].sum(), inputs, retain_graph=keep)
-                    found[j] = gradient
+                for j in range(count):
+                    lead = (chosen[:, j + 1] - chosen[:, 0]).sum()
+                    (found[j],) = torch.autograd.grad(lead, inputs, retain_graph=j + 1 < count)
         return _finite(found).transpose(0, 1), logits.detach()
 
     def _forward(self, images: Tensor, precision: str) -> Tensor:
@@ -185,9 +184,9 @@ class Problem:
         self.saw(images, reached)
         return gradient, views, reached
 
-    def jacobian(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """The gradients (n, k, C, H, W) of the logits of `classes` (n, k), and the logits (n, K)."""
-        gradients, logits = self.access.jacobian(images, self.rows, classes)
+    def slopes(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients (n, k - 1, C, H, W) of the logits of `classes` (n, k) less the first's; all logits."""
+        gradients, logits = self.access.slopes(images, self.rows, classes)
         self.saw(images, self.goal.reached(logits))
         return gradients, logits
 

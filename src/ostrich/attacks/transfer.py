@@ -17,6 +17,8 @@ from ostrich.attacks.gradient.apgd import APGD
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.errors import InputError
+from ostrich.models import load
+from ostrich.models.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,20 @@ class Transfer:
     surrogate: str  # MODEL as on the command line
     iterations: int = 50
 
-    def init(self, problem: Problem) -> State:
-        from ostrich.attacks.engine import attack  # which runs this file
-        from ostrich.models import load
-
-        x, classes = problem.originals, problem.clean.shape[1]
-        other = load(self.surrogate, device=x.device.type)
-        if (other.channels, other.num_classes) != (x.shape[1], classes):
+    def check(self, classifier: Classifier) -> Classifier:
+        """The surrogate. Raises InputError where it cannot be had or does not fit the classifier."""
+        other = load(self.surrogate, device=classifier.device.type)
+        if (other.channels, other.num_classes) != (classifier.channels, classifier.num_classes):
             raise InputError(
                 f"The surrogate {self.surrogate} has {other.channels} channels and {other.num_classes} "
-                f"classes; the network under attack has {x.shape[1]} and {classes}."
+                f"classes; the network under attack has {classifier.channels} and {classifier.num_classes}."
             )
+        return other
+
+    def init(self, problem: Problem) -> State:
+        from ostrich.attacks.engine import attack  # which runs this file
+
+        x, other = problem.originals, self.check(problem.access.classifier)
         method = APGD(threat=self.threat, steps=self.iterations, stop="budget")
         precision = problem.access.precision
         found = attack(method, other, x, problem.goal, seed=problem.seed, precision=precision)

@@ -39,6 +39,7 @@ def command(
     """Attack the images a network gets right, and keep each success as a file that proves it."""
     from ostrich.attacks import ATTACKS, aims, evidence
     from ostrich.attacks import attack as run_attack
+    from ostrich.attacks.engine import check
     from ostrich.attacks.settings import configure, configure_eot
     from ostrich.cli.session import opened, progress, report
     from ostrich.data.spec import FORMS
@@ -83,6 +84,7 @@ def command(
 
     def validate(classifier: Classifier) -> None:
         aims.check_target(classifier, target)
+        check(method, classifier, eot)
 
     with opened(
         "attack-" + name, chosen, data, asked, limit, seed, skip_bad, out, force, validate

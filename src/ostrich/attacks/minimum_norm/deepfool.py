@@ -5,6 +5,10 @@ networks", algorithm 2 (L2) and section 3.3 (Linf, the p = infinity case). For e
 than the label, with f = z_k - z_label and w its gradient, the boundary is |f| / |w|_q away; the step
 goes to the nearest. The sum of all steps, times 1 + overshoot, is the change.
 
+A gradient of every class is the price of a step. Which boundaries are near changes little along the
+way, so after the first step only the `NEAREST` ones at it are looked at again. An image goes on until
+its success is clear of rounding errors.
+
 Targeted, the boundary is that between the target and the class that stands highest.
 """
 
@@ -17,9 +21,13 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.batched import where
+from ostrich.attacks.goals import SLACK
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.errors import InputError
+
+CREEP = 1e-3  # of the change so far, added to a step: else an image may end just short of the boundary
+NEAREST = 3  # classes whose boundaries are looked at after the first step
 
 
 @dataclass(frozen=True)
@@ -28,6 +36,7 @@ class State:
 
     images: Tensor  # (n, C, H, W), to be evaluated next
     change: Tensor  # (n, C, H, W), the sum of the steps, without overshoot
+    classes: Tensor  # (n, k) int64, looked at: the label or target first
     done: Tensor  # (n,) bool
 
 
@@ -57,28 +66,31 @@ class DeepFool:
 
     def init(self, problem: Problem) -> State:
         x = problem.originals
-        return State(x, torch.zeros_like(x), torch.zeros_like(problem.rows, dtype=torch.bool))
+        never = torch.zeros_like(problem.rows, dtype=torch.bool)
+        return State(x, torch.zeros_like(x), self._classes(problem), never)
 
     def step(self, problem: Problem, state: State) -> State:
-        classes = self._classes(problem)
-        gradients, logits = problem.jacobian(state.images, classes)
-        reached = problem.goal.reached(logits)
-        slopes = (gradients[:, 1:] - gradients[:, :1]).flatten(2)  # (n, k-1, D), of z_k - z_first
+        classes, untargeted = state.classes, problem.goal.kind == "untargeted"
+        slopes, logits = problem.slopes(state.images, classes)  # (n, k-1, C, H, W), of z_k - z_first
+        reached = problem.goal.reached(logits, SLACK)
         chosen = logits.gather(1, classes)
         gaps = (chosen[:, 1:] - chosen[:, :1]).abs()  # (n, k-1)
-        if problem.goal.kind != "untargeted":  # of the others, the highest one stands in the way
+        if not untargeted:  # of the others, the highest one stands in the way
             gaps = gaps.masked_fill(chosen[:, 1:] < chosen[:, 1:].amax(1, keepdim=True), torch.inf)
-        sizes = slopes.norm(dim=2) if self.threat.norm == "l2" else slopes.abs().sum(2)
-        distances = gaps / sizes.clamp_min(1e-30)
-        nearest = distances.argmin(1)
-        rows = torch.arange(len(nearest), device=nearest.device)
-        slope, size = slopes[rows, nearest], sizes[rows, nearest, None].clamp_min(1e-30)
-        sign = 1.0 if problem.goal.kind == "untargeted" else -1.0
+        slopes = slopes.flatten(2)
+        sizes = (slopes.norm(dim=2) if self.threat.norm == "l2" else slopes.abs().sum(2)).clamp_min(1e-30)
+        order = (gaps / sizes).sort(dim=1, stable=True).indices
+        rows, nearest = torch.arange(len(order), device=order.device), order[:, 0]
+        slope, size = slopes[rows, nearest], sizes[rows, nearest, None]
         unit = slope / size if self.threat.norm == "l2" else slope.sign()
-        move = sign * distances[rows, nearest, None] * unit
+        creep = CREEP * self.threat.distance(state.change, torch.zeros_like(state.change))[:, None]
+        move = (gaps[rows, nearest, None] / size + creep) * unit * (1 if untargeted else -1)
         change = state.change + move.view_as(state.change)
         moved = (problem.originals + (1 + self.overshoot) * change).clamp(0, 1)
-        return State(where(reached, state.images, moved), where(reached, state.change, change), reached)
+        if untargeted:
+            classes = torch.cat([classes[:, :1], classes[:, 1:].gather(1, order[:, :NEAREST])], 1)
+        images, change = where(reached, state.images, moved), where(reached, state.change, change)
+        return State(images, change, classes, reached)
 
     def _classes(self, problem: Problem) -> Tensor:
         """The classes (n, k) looked at: the label or target first, then the highest of the clean image."""
