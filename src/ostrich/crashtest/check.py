@@ -23,6 +23,7 @@ from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import Floor, judge_baseline, judge_floor
 from ostrich.crashtest.probes import (
     clean,
+    doctor,
     fooling,
     guided,
     noise,
@@ -42,6 +43,7 @@ PROBES: dict[str, ModuleType] = {  # in order of worth
     "targeted-pair": pair,
     "noise": noise,
     "robustness": robustness,
+    "doctor": doctor,
     "saliency": saliency,
     "fooling": fooling,
     "guided": guided,
