@@ -112,16 +112,18 @@ def _load_surrogate(name: str, device: str, classifier: Any) -> Any:
 def _print(results: dict[str, Any], folder: o.Path) -> None:
     """A table of the findings, what was not looked at, and the cost."""
     from rich.table import Table
+    from rich.text import Text
 
     from ostrich.cli.session import console
 
     findings = results["findings"]
     if findings:
-        table = Table(show_lines=True)
-        for column in ("fault", "what it is", "evidence", "what to do"):
-            table.add_column(column, overflow="fold")
+        table = Table(show_lines=True, show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column()
         for one in findings:
-            table.add_row(one["code"], one["sentence"], one["evidence"], one["fix"])
+            said = Text.assemble((one["sentence"], "bold"), f"\n{one['evidence']}\n{one['fix']}")
+            table.add_row(one["code"], said)
         console.print(table)
     checks = len(results["checks"])
     verdict = f"{len(findings)} fault{'s' if len(findings) != 1 else ''}" if findings else "no fault"

@@ -38,7 +38,7 @@ Of a robustness figure (robustness.py)
     transfer-beats-white-box    so do images made for another network
 
 It costs about 20 forwards an image for the outputs and the input, and, on 16 of the images, at most
-about 300 gradients each (a network that breaks as usual takes some 30) and Square where PGD failed.
+about 200 gradients each (a network that breaks as usual takes some 20) and Square where PGD failed.
 """
 
 from ostrich.crashtest.doctor.checks import CHECKS, Examination, examine

@@ -125,7 +125,8 @@ def examine(
 def _reason(check: Check, patient: Patient, found: Examination, late: bool) -> str:
     """Why a check is left out, empty where it is not."""
     if OFFERED[check.needs] > OFFERED[patient.classifier.access]:
-        return f"It needs {check.needs}s; the network gives only {patient.classifier.access}."
+        needs = "gradients" if check.needs == "gradient" else check.needs
+        return f"It needs {needs}; the network gives only {patient.classifier.access}."
     earlier = [finding.code for finding in found.findings if finding.code in check.unless]
     if earlier:
         return f"After {earlier[0]} there is nothing to look at."
