@@ -45,7 +45,7 @@ from ostrich.crashtest.doctor.checks import CHECKS, Examination, examine
 from ostrich.crashtest.doctor.patient import FEW, Finding, Patient
 
 FORWARDS_PER_IMAGE = 20
-GRADIENTS_OF_FEW = 60 * FEW  # a network that breaks as usual takes half of it
+GRADIENTS_OF_FEW = 25 * FEW  # of a network that breaks as usual
 
 __all__ = [
     "CHECKS",

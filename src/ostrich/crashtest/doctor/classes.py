@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ostrich.crashtest.doctor.patient import CannotLook, Finding, Patient
@@ -91,6 +90,8 @@ def _halves(labels: list[int]) -> tuple[list[int], list[int]]:
 
 def _assignment(labels: Tensor, predictions: Tensor, classes: int) -> Tensor:
     """The class (K,) that each output means, so that most images are right; as it is where nothing speaks."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and every check imports the doctor
+
     confusion = torch.bincount(predictions * classes + labels, minlength=classes * classes)
     counts = confusion.view(classes, classes).cpu().numpy() + 0.5 * np.eye(classes)
     _, meant = linear_sum_assignment(counts, maximize=True)
