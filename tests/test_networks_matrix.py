@@ -138,7 +138,7 @@ def test_a_network_goes_through_everything_and_comes_back_as_it_was(case, file):
 
     attacks = [FGSM(threat=Linf(16 / 255))]
     if "square" in ATTACKS:
-        attacks.append(configure(ATTACKS["square"], {"eps": "16/255", "steps": "5"}))
+        attacks.append(configure(ATTACKS["square"], {"eps": "16/255", "queries": "6"}))
     for method in attacks:
         result = ostrich.attack(method, model, images, Untargeted(labels))
         assert result.attacked.all(), method.name

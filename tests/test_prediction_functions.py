@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from dataclasses import fields
 from pathlib import Path
 
 import nets
@@ -16,6 +17,8 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import ostrich
+from ostrich.attacks import ATTACKS, Untargeted
+from ostrich.attacks.settings import configure
 from ostrich.cli.main import run
 from ostrich.errors import InputError, MissingExtra
 
@@ -180,7 +183,8 @@ def test_the_crash_test_of_an_onnx_file(files, tmp_path, capsys):
         "--out",
         str(out),
     ]
-    assert run(["check", *words, "--json"]) == 0
+    some = "clean,targeted-pair,noise,robustness,saliency,guided"
+    assert run(["check", *words, "--only", some, "--json"]) == 0
     results = json.loads(capsys.readouterr().out)
     assert results["clean_accuracy"] > 0.8
     assert results["model"]["parameters"] is None
@@ -190,6 +194,31 @@ def test_the_crash_test_of_an_onnx_file(files, tmp_path, capsys):
     assert run(["attack", "pgd", *words[:-1], str(tmp_path / "pgd")]) == 2
     assert "gives only scores" in capsys.readouterr().err
     assert not (tmp_path / "pgd" / "images").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("square", {"eps": "8/255", "queries": "60"}), ("one-pixel", {"eps": "5"})]
+)
+def test_attacks_without_gradients_succeed_as_often_as_on_the_network_itself(name, settings, files):
+    """The same weights as an ONNX file and as a function of torch: scores alone, either way."""
+    if name not in ATTACKS:
+        pytest.skip(f"{name} is not registered here")
+    plain = ostrich.load(RESIDUAL, device="cpu")
+    facts = {"mean": plain.mean, "std": plain.std, "size": (64, 64)}
+    exported = ostrich.load(files["any batch"], classes=plain.class_names, **facts)
+    network = plain.network.requires_grad_(False)
+    function = ostrich.Classifier(network.forward, name="function", channels=3, **facts)
+    images, labels = ostrich.data.toybox("test", limit=12)
+    known = {f.name for f in fields(ATTACKS[name])}
+    small = {"generations": "2", "population": "24"} if name == "one-pixel" else {}
+    method = configure(ATTACKS[name], settings | {k: v for k, v in small.items() if k in known})
+    results = [
+        ostrich.attack(method, model, images, Untargeted(labels), labels=labels)
+        for model in (exported, function)
+    ]
+    assert results[0].backwards.sum() == 0
+    assert torch.equal(results[0].success, results[1].success)
+    assert results[0].attacked.sum() >= 8
 
 
 # Functions ----------------------------------------------------------------------------------------
