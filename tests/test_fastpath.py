@@ -63,6 +63,53 @@ def test_networks_that_cannot_be_folded_are_right_all_the_same():
         agrees(network, torch.rand(3, 3, 12, 12))
 
 
+class Through(torch.autograd.Function):
+    """Rounds on the way forward, lets everything pass on the way back."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return (x * 4).round() / 4
+
+    @staticmethod
+    def backward(ctx, above):
+        return above
+
+
+class Rounding(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nets.small().network
+
+    def forward(self, x):
+        return self.inner(Through.apply(x))
+
+
+class Cut(Rounding):
+    def forward(self, x):
+        with torch.no_grad():
+            return self.inner(x)
+
+
+def gradient(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    leaf = images.clone().requires_grad_(True)
+    (found,) = torch.autograd.grad(network(leaf)[:, 0].sum(), leaf)
+    return found
+
+
+def test_a_derivative_of_the_networks_own_is_kept():
+    """A tracer follows the forward and would lose it: the gradient of rounding is zero."""
+    network, images = Rounding().eval(), torch.rand(3, 3, 16, 16)
+    expected = gradient(network, images)
+    assert expected.abs().sum() > 0
+    assert torch.allclose(gradient(agrees(network, images), images), expected, atol=1e-4)
+
+
+def test_a_gradient_that_is_cut_stays_cut():
+    images = torch.rand(2, 3, 16, 16)
+    quick = agrees(Cut().eval(), images)
+    assert not quick(images.requires_grad_(True)).requires_grad
+
+
 def test_a_network_that_cannot_be_copied_is_used_itself():
     network = nets.small().network
     network.lock = threading.Lock()

@@ -16,7 +16,7 @@ from ostrich.errors import InputError
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="zoo:NAME, arch:NAME, torchvision:NAME, timm:NAME, PATH.py:FUNCTION"
+        metavar="MODEL", help="zoo:NAME, arch:NAME, torchvision:NAME, timm:NAME, PATH.py:FUNCTION, onnx:FILE"
     ),
 ]
 DataArgument = Annotated[

@@ -23,6 +23,7 @@ from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import Floor, judge_baseline, judge_floor
 from ostrich.crashtest.probes import (
     clean,
+    doctor,
     fooling,
     guided,
     noise,
@@ -45,6 +46,7 @@ PROBES: dict[str, ModuleType] = {  # in order of worth
     "noise": noise,
     "robustness": robustness,
     "worst-case": worst_case,
+    "doctor": doctor,
     "saliency": saliency,
     "one-pixel": one_pixel,
     "fooling": fooling,

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import INTERPOLATIONS
+from ostrich.models.functions import predicted
 from ostrich.networks import untouched
 
 HOW_TO_WRAP = (
@@ -28,13 +30,13 @@ class Classifier:
 
     `size` is the input (H, W), None where any will do; `resize` the shorter side before the centre
     crop, or both (H, W), and `interpolation` how, as in `images.fit`; `mean` and `std` per channel,
-    None for no normalisation. `access` says what the network offers: "gradient", or only "scores"
-    or "labels".
+    None for no normalisation; `checksum` of what a function computes, since it has no tensors. A
+    function may return scores (N, K) or integer labels (N,), numpy arrays too: `functions.predicted`.
     """
 
     def __init__(
         self,
-        network: nn.Module | Callable[[Tensor], Tensor],
+        network: nn.Module | Callable[[Tensor], Any],
         *,
         name: str = "network",
         size: tuple[int, int] | None = None,
@@ -45,10 +47,12 @@ class Classifier:
         std: Sequence[float] | None = None,
         class_names: Sequence[str] | None = None,
         source: str = "",
+        checksum: str = "",
     ) -> None:
         self.network = network
         self.name = name
         self.source = source or name
+        self.checksum = checksum
         self.size = size
         self.resize = resize
         self.interpolation = interpolation
@@ -60,12 +64,29 @@ class Classifier:
         if self.std is not None and min(self.std) <= 0:
             raise InputError(f"A standard deviation is above 0; got {self.std}.")
         self.class_names = tuple(class_names) if class_names is not None else None
-        self.access = "gradient" if isinstance(network, nn.Module) else "scores"
+        self._access = "gradient" if isinstance(network, nn.Module) else None
         self._num_classes = len(self.class_names) if self.class_names else None
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W) in [0, 1]."""
-        return self.scores(self.network(self.normalised(images)))
+        logits = self.scores(self.network(self.normalised(images)))
+        if isinstance(self.network, nn.Module):
+            return logits
+        if len(logits) != len(images):
+            raise InputError(f"{self.name} answers {len(images)} images with {len(logits)} rows.")
+        return logits.to(images.device, images.dtype)
+
+    @property
+    def access(self) -> str:
+        """What the network offers: "gradient", or only "scores" or "labels".
+
+        Whether a function returns scores or labels is known after its first answer; where it has
+        given none, it is asked about a grey image.
+        """
+        if self._access is None:
+            self.probe()
+        assert self._access is not None
+        return self._access
 
     def normalised(self, images: Tensor) -> Tensor:
         """(images - mean) / std, per channel."""
@@ -76,7 +97,13 @@ class Classifier:
         return (images - mean) / std
 
     def scores(self, output: object) -> Tensor:
-        """The network's output, refused unless it is a tensor (N, K) of floats."""
+        """The network's output, refused unless it is a tensor (N, K) of floats.
+
+        Of a function, labels (N,) are taken too, and become one-hot scores.
+        """
+        if not isinstance(self.network, nn.Module):
+            found, self._access = predicted(self.name, output, lambda: self._num_classes)
+            return found
         if not isinstance(output, Tensor):
             kind = type(output).__name__
             raise InputError(f"{self.name} returns a {kind}, not a tensor of scores (N, K). {HOW_TO_WRAP}")
@@ -118,8 +145,8 @@ class Classifier:
         return logits
 
     def digest(self) -> str:
-        """A checksum of the network's tensors; of its name where it has none."""
-        checksum = hashlib.sha256(self.name.encode())
+        """A checksum of the network's tensors; where it has none, of its name and what is known of it."""
+        checksum = hashlib.sha256(self.name.encode() + self.checksum.encode())
         if isinstance(self.network, nn.Module):
             for name, value in sorted(self.network.state_dict().items()):
                 checksum.update(name.encode())

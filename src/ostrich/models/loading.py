@@ -4,11 +4,13 @@ zoo:NAME                  ours, trained: weights and card in `models/zoo/`
 arch:NAME[,option=value]  ours, untrained unless weights are given
 torchvision:NAME          torchvision's, with its published preprocessing
 timm:NAME                 timm's, likewise (extra `zoo`)
-PATH.py:FUNCTION          anyone's: the function returns a Module, or a callable from images to scores
+PATH.py:FUNCTION          anyone's: the function returns a Module, or a callable to scores or labels
+onnx:FILE                 an ONNX file: scores without gradients (extra `onnx`)
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import sys
@@ -23,10 +25,12 @@ from ostrich.errors import InputError, OstrichError, UnknownName
 from ostrich.models import architectures
 from ostrich.models.checkpoints import load_weights
 from ostrich.models.classifier import Classifier, input_channels, read_class_names
+from ostrich.models.functions import needs_arguments
 from ostrich.models.libraries import timm_facts, torchvision_facts
+from ostrich.models.onnx import onnx_facts
 
 ZOO = Path(__file__).parent / "zoo"
-KINDS = ("zoo:NAME", "arch:NAME", "torchvision:NAME", "timm:NAME", "PATH.py:FUNCTION")
+KINDS = ("zoo:NAME", "arch:NAME", "torchvision:NAME", "timm:NAME", "PATH.py:FUNCTION", "onnx:FILE")
 Numbers = Sequence[float] | float | None
 
 
@@ -49,7 +53,13 @@ def load(
     not return a tensor of scores).
     """
     kind, _, rest = model.partition(":")
-    loaders = {"zoo": _zoo, "arch": _arch, "torchvision": torchvision_facts, "timm": timm_facts}
+    loaders = {
+        "zoo": _zoo,
+        "arch": _arch,
+        "torchvision": torchvision_facts,
+        "timm": timm_facts,
+        "onnx": onnx_facts,
+    }
     if kind in loaders and rest:
         facts = loaders[kind](rest, weights is not None)
     elif ".py:" in model:
@@ -59,7 +69,7 @@ def load(
     network = facts["network"]
     if weights is not None:
         if not isinstance(network, nn.Module):
-            raise InputError(f"{model} is a function: it takes no weights.")
+            raise InputError(f"{model} is only a prediction function: it takes no weights.")
         load_weights(network, weights, rename)
     elif rename:
         raise InputError("--rename changes names in a weights file; give it with --weights FILE.")
@@ -149,13 +159,20 @@ def _python_file(model: str) -> dict[str, Any]:
     except OstrichError:
         raise
     except Exception as error:
-        raise InputError(f"{model} fails when called without arguments: {error!r}.") from error
+        hint = (
+            f" Where {function} is itself the prediction function, write a function that returns it: "
+            f"`def build(): return {function}`."
+            if needs_arguments(build)
+            else ""
+        )
+        raise InputError(f"{model} fails when called without arguments: {error!r}.{hint}") from error
     if not isinstance(network, nn.Module) and not callable(network):
         raise InputError(
             f"{model} returns a {type(network).__name__}; a torch.nn.Module or a callable from images "
-            "(N, C, H, W) to scores (N, K) is expected."
+            "(N, C, H, W) to scores (N, K) or labels (N,) is expected."
         )
-    return {"network": network, "source": path}
+    checksum = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return {"network": network, "source": path, "checksum": checksum}
 
 
 def _function(path: Path, name: str) -> Callable[[], object]:

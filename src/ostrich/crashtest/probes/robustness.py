@@ -23,6 +23,8 @@ SHOWN = 6  # pairs
 
 def probe(context: Context) -> Answer:
     """The question of this file."""
+    if context.classifier.access != "gradient":
+        raise CannotRun("This is a prediction function: PGD has no gradient to follow.")
     rows = torch.tensor(context.rows("robustness"))
     right = rows[context.correct.cpu()[rows]]
     if not len(right):

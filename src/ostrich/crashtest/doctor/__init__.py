@@ -1,0 +1,58 @@
+"""`ostrich doctor`: is a network fed, normalised and evaluated right, and can its robustness be believed?
+
+Each fault has a stable code. n is the number of images; p belongs to an exact one-sided test.
+
+Of the outputs (outputs.py)
+    single-score                one score an image: there is nothing to choose between
+    not-finite-output           NaN or infinity for a legitimate image
+    training-mode               dropout that drops, or batch norm by the batch, in evaluation mode
+    stochastic-output           the same image twice, two answers
+    batch-dependent-output      the answer depends on the neighbours in the batch
+    constant-output             the answer does not depend on the image
+    dead-output                 the score of a class never moves
+    softmax-as-logits           probabilities; log-probabilities are harmless and pass
+    sigmoid-as-logits           probabilities of each class alone
+    saturated-logits            cross-entropy in float32 is exactly zero for most images
+Of the input (normalization.py, twice.py, batchnorm.py), most found by trying the alternatives
+    missing-normalization       a normalisation does clearly better than none
+    wrong-normalization         another does clearly better
+    double-normalization        none, or one less, does clearly better; or the network normalises too
+    wrong-channel-order         BGR does clearly better
+    wrong-input-range           0..255 does clearly better
+    batch-norm-statistics       far from those of the images
+Of the classes (classes.py)
+    wrong-class-order           another order of the classes does clearly better
+    too-few-classes-for-dlr     fewer than the four that the targeted DLR loss compares
+Of the gradients (gradients.py)
+    quantized-input             the scores move in steps
+    zero-gradient               exactly zero, though the scores move
+    nan-gradient                not finite, though the scores are
+    constant-gradient           the same for every image, though the network is not linear
+    masked-gradient             not what the scores do when the image moves along it
+Of a robustness figure (robustness.py)
+    noise-beats-gradient        random noise breaks images that PGD does not
+    more-steps-weaker           PGD with more steps breaks fewer
+    larger-budget-weaker        PGD with a larger budget breaks fewer
+    unbounded-attack-fails      PGD that may change everything does not break everything
+    black-box-beats-white-box   Square breaks images that PGD does not
+    transfer-beats-white-box    so do images made for another network
+
+It costs about 20 forwards an image for the outputs and the input, and, on 16 of the images, at most
+about 200 gradients each (a network that breaks as usual takes some 20) and Square where PGD failed.
+"""
+
+from ostrich.crashtest.doctor.checks import CHECKS, Examination, examine
+from ostrich.crashtest.doctor.patient import FEW, Finding, Patient
+
+FORWARDS_PER_IMAGE = 20
+GRADIENTS_OF_FEW = 25 * FEW  # of a network that breaks as usual
+
+__all__ = [
+    "CHECKS",
+    "FORWARDS_PER_IMAGE",
+    "GRADIENTS_OF_FEW",
+    "Examination",
+    "Finding",
+    "Patient",
+    "examine",
+]

@@ -1,0 +1,128 @@
+"""Are batch norm's running statistics those of the images?
+
+In evaluation mode batch norm subtracts a running mean and divides by a running deviation, both measured
+in training. One forward with hooks measures them on the images at hand: per channel the distance of the
+means in running deviations, and the ratio of the variances. A channel may differ by chance or by the choice
+of images, so the median over the channels counts, and of those the median over the layers.
+
+Calibration: trained networks of the zoo and a stranger's lie at most 0.10 deviations and a ratio of 1.3 from
+16 or more of their own test images, 0.22 and 1.9 where these are of one class; the same networks fed
+without their normalisation, or with statistics that were reset, at 2.2 or more in one of the two, and
+mostly at 5 and more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ostrich.crashtest.doctor.patient import CannotLook, Finding, Patient
+
+FAR, RATIO = 0.75, 3.0
+FEWEST = 8  # images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Apart:
+    """How far running and measured statistics lie apart: medians over layers of medians over channels."""
+
+    layers: int
+    means: float  # in running deviations
+    variances: float  # the larger by the smaller
+    worst: str  # the layer of the largest ratio of variances
+    worst_ratio: float
+
+    @property
+    def far(self) -> bool:
+        return self.means > FAR or self.variances > RATIO
+
+
+def statistics(patient: Patient) -> Iterator[Finding]:
+    """Compare, and say how far they lie apart and where most."""
+    found = apart(patient, patient.classifier.normalised(patient.images))
+    if not found.far:
+        return
+    fresh = all(
+        bool((mean == 0).all()) and bool((variance == 1).all())
+        for mean, variance in ((m.running_mean, m.running_var) for m in _layers(patient).values())
+        if mean is not None and variance is not None
+    )
+    yield Finding(
+        code="batch-norm-statistics",
+        sentence="Batch norm's running statistics are far from those of the images"
+        + (": they were never measured, or not loaded." if fresh else "."),
+        evidence=f"In the median of {found.layers} layers the means lie {found.means:.2g} deviations apart "
+        f"and the variances a factor {found.variances:.2g}; most in {found.worst}, a factor "
+        f"{found.worst_ratio:.2g} (n = {len(patient.images)}).",
+        fix="Load a checkpoint with its buffers (running_mean, running_var); or measure them anew, by "
+        "forwards of training images in training mode; or the images are unlike those of the training.",
+    )
+
+
+def apart(patient: Patient, inputs: Tensor) -> Apart:
+    """How far the statistics lie apart for inputs (N, C, H, W) of the network. Raises CannotLook."""
+    layers = _layers(patient)
+    if not layers:
+        raise CannotLook("The network has no batch norm with running statistics.")
+    if len(inputs) < FEWEST:
+        raise CannotLook(f"It takes at least {FEWEST} images.")
+    rows = {name: distances(layers[name], *sums) for name, sums in measured(patient, layers, inputs).items()}
+    if not rows:
+        raise CannotLook("No batch norm is met in a forward pass.")
+    means, variances = torch.tensor(list(rows.values())).T.tolist()
+    worst = max(rows, key=lambda name: rows[name][1])
+    return Apart(
+        layers=len(rows),
+        means=median(means),
+        variances=median(variances),
+        worst=worst,
+        worst_ratio=rows[worst][1],
+    )
+
+
+def _layers(patient: Patient) -> dict[str, _BatchNorm]:
+    network = patient.classifier.network
+    modules = network.named_modules() if isinstance(network, nn.Module) else ()
+    return {n: m for n, m in modules if isinstance(m, _BatchNorm) and m.running_mean is not None}
+
+
+def measured(
+    patient: Patient, layers: dict[str, _BatchNorm], inputs: Tensor
+) -> dict[str, tuple[Tensor, Tensor, int]]:
+    """Sum, sum of squares (C,) in float64, and count of each layer's input. The hooks are gone afterwards."""
+    sums: dict[str, tuple[Tensor, Tensor, int]] = {}
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def hook(_module: nn.Module, given: tuple[Tensor, ...]) -> None:
+            x = given[0].detach().double()
+            axes = [0, *range(2, x.ndim)]
+            part = (x.sum(axes), (x * x).sum(axes), x.numel() // x.shape[1])
+            first, second, count = sums.get(name, (torch.zeros_like(part[0]), torch.zeros_like(part[1]), 0))
+            sums[name] = (first + part[0], second + part[1], count + part[2])
+
+        return hook
+
+    handles = [module.register_forward_pre_hook(watch(name)) for name, module in layers.items()]
+    try:
+        patient.answers(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sums
+
+
+def distances(layer: _BatchNorm, total: Tensor, squares: Tensor, count: int) -> tuple[float, float]:
+    """The median over channels of |means apart| / deviation, and of the larger variance by the smaller."""
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    mean = total / count
+    variance = (squares / count - mean * mean).clamp_min(0) + layer.eps
+    running = layer.running_var.double() + layer.eps
+    apart = (mean - layer.running_mean.double()).abs() / running.sqrt()
+    return float(apart.median()), math.exp(float((variance / running).log().abs().median()))

@@ -1,0 +1,135 @@
+"""The registry of checks, and the examination that runs them.
+
+A check is a function from a Patient to findings, and its line in CHECKS. It may raise CannotLook.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+
+from ostrich.crashtest.doctor import batchnorm, classes, gradients, normalization, outputs, robustness, twice
+from ostrich.crashtest.doctor.patient import CannotLook, Finding, Patient
+from ostrich.networks import untouched
+
+OFFERED = {"labels": 0, "scores": 1, "gradient": 2}
+# Faults after which other questions have no answer, or only the same one in other words.
+BLIND = frozenset(("single-score", "constant-output"))
+INPUT = frozenset(
+    (
+        "double-normalization",
+        "missing-normalization",
+        "wrong-normalization",
+        "wrong-channel-order",
+        "wrong-input-range",
+    )
+)
+RANDOM = frozenset(("stochastic-output",))
+USELESS = frozenset(("zero-gradient", "nan-gradient", "constant-gradient"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One question. It is left out after any of the codes in `unless`, and without the access it `needs`."""
+
+    name: str
+    look: Callable[[Patient], Iterable[Finding]]
+    needs: str = "labels"
+    unless: frozenset[str] = BLIND
+
+
+@dataclass(kw_only=True)
+class Examination:
+    """What was found, by which checks, and which could not look: {check, reason}."""
+
+    findings: list[Finding] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+CHECKS = (  # causes before their symptoms
+    Check(name="single score", look=outputs.single, unless=frozenset()),
+    Check(name="finite outputs", look=outputs.finite, needs="scores"),
+    Check(name="training mode", look=outputs.training_mode, needs="gradient"),
+    Check(name="the same answer twice", look=outputs.stochastic),
+    Check(name="neighbours in the batch", look=outputs.batch_dependent, unless=BLIND | RANDOM),
+    Check(name="outputs that depend on the image", look=outputs.constant, unless=BLIND | RANDOM),
+    Check(name="probabilities as logits", look=outputs.probabilities, needs="scores"),
+    Check(name="class order", look=classes.order),
+    Check(name="normalised twice", look=twice.normalised_twice, needs="gradient"),
+    Check(name="other inputs", look=normalization.alternatives, unless=BLIND | INPUT),
+    Check(
+        name="batch-norm statistics",
+        look=batchnorm.statistics,
+        needs="gradient",
+        unless=BLIND | INPUT | {"training-mode"},
+    ),
+    Check(name="scale of the logits", look=outputs.saturated, needs="scores", unless=BLIND | INPUT),
+    Check(name="classes for the DLR loss", look=classes.few_for_dlr, needs="scores"),
+    Check(name="steps in the output", look=gradients.quantized, needs="scores", unless=BLIND | RANDOM),
+    Check(name="gradients", look=gradients.useless, needs="gradient"),
+    Check(
+        name="gradients against differences",
+        look=gradients.masked,
+        needs="gradient",
+        unless=BLIND | RANDOM | USELESS | {"quantized-input"},
+    ),
+    *(
+        Check(name=name, look=look, needs="gradient", unless=BLIND | INPUT | RANDOM | USELESS)
+        for name, look in (
+            ("noise against gradients", robustness.noise),
+            ("more steps", robustness.steps),
+            ("larger budgets", robustness.budgets),
+            ("an attack without bounds", robustness.unbounded),
+            ("an attack without gradients", robustness.black_box),
+            ("an attack from another network", robustness.transfer),
+        )
+    ),
+)
+
+
+def examine(
+    patient: Patient,
+    *,
+    minutes: float = float("inf"),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Examination:
+    """Run every check. What has not begun after `minutes` is left out, and said.
+
+    The network is as it was afterwards, and so are torch's random numbers.
+    """
+    started, found = time.monotonic(), Examination()
+    devices = [patient.images.device] if patient.images.is_cuda else []
+    with untouched(patient.classifier.network), torch.random.fork_rng(devices):
+        torch.manual_seed(patient.seed)  # what a network draws by itself is the same each time
+        for place, check in enumerate(CHECKS):
+            progress(place, len(CHECKS))
+            reason = _reason(check, patient, found, time.monotonic() - started > minutes * 60)
+            if not reason:
+                try:
+                    found.findings += check.look(patient)
+                    found.done.append(check.name)
+                    continue
+                except CannotLook as cannot:
+                    reason = str(cannot)
+            found.skipped.append({"check": check.name, "reason": reason})
+    progress(len(CHECKS), len(CHECKS))
+    found.seconds = time.monotonic() - started
+    return found
+
+
+def _reason(check: Check, patient: Patient, found: Examination, late: bool) -> str:
+    """Why a check is left out, empty where it is not."""
+    if OFFERED[check.needs] > OFFERED[patient.classifier.access]:
+        needs = "gradients" if check.needs == "gradient" else check.needs
+        return f"It needs {needs}; the network gives only {patient.classifier.access}."
+    earlier = [finding.code for finding in found.findings if finding.code in check.unless]
+    if earlier:
+        return f"After {earlier[0]} there is nothing to look at."
+    if not len(patient.images):
+        return "No image is left that the network has a finite answer to."
+    return "The time was up." if late else ""

@@ -1,0 +1,123 @@
+"""Does the network number its classes as the labels do? And are there enough of them?"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ostrich.crashtest.doctor.patient import CannotLook, Finding, Patient
+from ostrich.crashtest.doctor.significance import SURE, chance, paired
+
+GAIN, ALIKE, TRAINED = 0.1, 0.02, 0.5
+FITTED = "the order that fits the other half of the images"
+DLR = 4  # classes that the targeted loss compares
+
+
+def order(patient: Patient) -> Iterator[Finding]:
+    """Another numbering of the outputs under which the network is clearly more often right.
+
+    The usual ones (shifted by one, sorted as text, reversed) are tried as they are. Any other is the
+    assignment that fits the confusion matrix best (Kuhn 1955), found on one half of the images and judged
+    on the other half, and the other way round: what fits by chance does not hold. It has to be right on
+    half of the images: an untrained network has an order too under which it is better than by chance.
+    """
+    labels, predictions = patient.labels, patient.predictions
+    if labels is None:
+        raise CannotLook("The images have no labels.")
+    classes = patient.logits.shape[1]
+    now = predictions == labels
+    found: list[tuple[float, str, float]] = []
+    for words, then in _tried(patient, labels, predictions, classes):
+        wins, losses, p = paired(then, now)
+        accuracy = float(then.double().mean())
+        if wins - losses >= GAIN * len(now) and p < SURE and (words != FITTED or accuracy >= TRAINED):
+            found.append((accuracy, words, p))
+    if not found:
+        return
+    best = max(value for value, *_ in found)
+    accuracy, words, p = next(one for one in found if one[0] >= best - ALIKE)
+    yield Finding(
+        code="wrong-class-order",
+        sentence="The network numbers its classes in another order than the labels do.",
+        evidence=f"With {words}: {accuracy:.1%} right instead of {now.double().mean():.1%} (n = {len(now)}, "
+        f"{chance(p)}). {_examples(patient, labels, predictions)}",
+        fix="Give the class names in the order of the network's outputs with --classes FILE, and name the "
+        "folders as its classes, or INDEX_name.",
+    )
+
+
+def _tried(
+    patient: Patient, labels: Tensor, predictions: Tensor, classes: int
+) -> Iterator[tuple[str, Tensor]]:
+    """Numberings in words, and which images (N,) are right under each."""
+    names = patient.classifier.class_names
+    as_text = sorted(range(classes), key=str)
+    usual = {
+        "every output one class further": [(k + 1) % classes for k in range(classes)],
+        "every output one class back": [(k - 1) % classes for k in range(classes)],
+        "outputs sorted as text (0, 1, 10, 11, ..., 2)": as_text,
+        "labels sorted as text (0, 1, 10, 11, ..., 2)": [as_text.index(k) for k in range(classes)],
+        "outputs in the reversed order": list(range(classes))[::-1],
+    }
+    if names is not None and len(names) == classes:
+        usual["outputs in the names' alphabetical order"] = sorted(range(classes), key=lambda k: names[k])
+    identity = list(range(classes))
+    for words, numbering in usual.items():
+        if numbering != identity:
+            yield words, torch.tensor(numbering, device=labels.device)[predictions] == labels
+    halves = _halves(labels.tolist())
+    right = torch.zeros_like(labels, dtype=torch.bool)
+    for learnt, judged in (halves, halves[::-1]):
+        if len(learnt) and len(judged):
+            meant = _assignment(labels[learnt], predictions[learnt], classes).to(labels.device)
+            right[judged] = meant[predictions[judged]] == labels[judged]
+    yield FITTED, right
+
+
+def _halves(labels: list[int]) -> tuple[list[int], list[int]]:
+    """The places of every second image of each class, and of the others."""
+    seen: dict[int, int] = defaultdict(int)
+    halves: tuple[list[int], list[int]] = ([], [])
+    for i, label in enumerate(labels):
+        halves[seen[label] % 2].append(i)
+        seen[label] += 1
+    return halves
+
+
+def _assignment(labels: Tensor, predictions: Tensor, classes: int) -> Tensor:
+    """The class (K,) that each output means, so that most images are right; as it is where nothing speaks."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and every check imports the doctor
+
+    confusion = torch.bincount(predictions * classes + labels, minlength=classes * classes)
+    counts = confusion.view(classes, classes).cpu().numpy() + 0.5 * np.eye(classes)
+    _, meant = linear_sum_assignment(counts, maximize=True)
+    return torch.as_tensor(meant)
+
+
+def _examples(patient: Patient, labels: Tensor, predictions: Tensor) -> str:
+    """The most frequent confusions: images of tench are taken for great white shark 5 of 6 times."""
+    wrong = Counter((y, k) for y, k in zip(labels.tolist(), predictions.tolist()) if y != k)
+    counts = Counter(labels.tolist())
+    name = patient.classifier.class_name
+    listed = [
+        f"{name(y)} for {name(k)} {times} of {counts[y]} times" for (y, k), times in wrong.most_common(3)
+    ]
+    return f"It takes {'; '.join(listed)}."
+
+
+def few_for_dlr(patient: Patient) -> Iterator[Finding]:
+    """Fewer classes than the difference-of-logits-ratio loss compares (Croce and Hein 2020, eq. 6 and 7)."""
+    classes = patient.logits.shape[1]
+    if 2 <= classes < DLR:
+        yield Finding(
+            code="too-few-classes-for-dlr",
+            sentence=f"With {classes} classes the DLR loss of APGD and AutoAttack is not defined.",
+            evidence="It divides by the distance to the third largest score; targeted, to the third and "
+            "fourth.",
+            fix="Nothing to repair: attacks here take the margin between the two largest scores instead. "
+            "Other tools fail or divide by zero; give them cross-entropy.",
+        )

@@ -1,0 +1,175 @@
+"""Do gradients say how the scores move?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from ostrich.crashtest.doctor.patient import CannotLook, Finding, Patient
+from ostrich.images import LEVELS
+
+AMPLITUDES = (0.25, 1.0, 4.0, 16.0, 64.0)  # levels of 255
+ZEROS = 0.1  # share of images
+STEP, SHARE = (
+    0.25 / LEVELS,
+    0.05,
+)  # of the difference quotient: largest step, and change to aim at of the scores
+AGREE = (0.5, 2.0)  # the quotient by the gradient: 1 for a smooth function
+NO_GRADIENT = "An attack by gradients stands still and calls the network robust. "
+WITHOUT = "Attack with `square` or `boundary`, which need none, or give the part that cuts it a derivative."
+
+
+def quantized(patient: Patient) -> Iterator[Finding]:
+    """Scores that do not move at all when every value of the image does, up to a size.
+
+    Steps of one level of 255 are those of a file and no fault, unless they also cut the gradient.
+    """
+    if patient.classifier.access == "labels":
+        raise CannotLook("Labels move in steps by their nature.")
+    images = patient.images[patient.few]
+    base, signs = patient.scores(images), _signs(patient, images)
+    still = 0.0
+    for amplitude in AMPLITUDES:
+        moved = patient.scores((images + signs * amplitude / LEVELS).clamp(0, 1))
+        if (moved == base).all(1).double().mean() <= 0.5:
+            break
+        still = amplitude
+    if still == AMPLITUDES[-1] or still == 0:
+        return
+    if still < 1:
+        gradient = _margin_gradient(patient, images) if patient.classifier.access == "gradient" else images
+        if gradient is not None and bool(gradient.any()):
+            return
+    yield Finding(
+        code="quantized-input",
+        sentence="The scores move in steps: the input, or something inside, is rounded.",
+        evidence=f"When every value moves by {still:g}/255 the scores of most of n = {len(images)} images "
+        f"stay exactly as they are; by {AMPLITUDES[AMPLITUDES.index(still) + 1]:g}/255 they move.",
+        fix="A derivative of a step is zero or made up. Attack with `square`, or give the rounding a "
+        "straight-through derivative: `x + (x.round() - x).detach()`. Rounding to 8 bits belongs to the "
+        "file.",
+    )
+
+
+def useless(patient: Patient) -> Iterator[Finding]:
+    """Gradients that are cut, zero, not finite, or the same for every image."""
+    images = patient.images[patient.few]
+    gradient = _margin_gradient(patient, images)
+    if gradient is None:
+        yield _zero("Nothing differentiable leads from the image to the scores", len(images), len(images))
+        return
+    flat = gradient.flatten(1)
+    broken = ~torch.isfinite(flat).all(1)
+    if broken.any():
+        yield Finding(
+            code="nan-gradient",
+            sentence="Gradients are NaN or infinite where the scores are finite.",
+            evidence=f"For {int(broken.sum())} of n = {len(images)} images.",
+            fix="Look for a root or norm at 0 (`torch.sqrt(x + 1e-12)`), and for `where` around an undefined "
+            f"branch. {NO_GRADIENT}",
+        )
+        return
+    still = (flat == 0).all(1)
+    if int(still.sum()) > ZEROS * len(images):
+        moved = patient.scores((images + _signs(patient, images) * AMPLITUDES[-1] / LEVELS).clamp(0, 1))
+        if (moved != patient.scores(images)).any(1)[still].any():
+            yield _zero("The gradient of the margin is exactly zero", int(still.sum()), len(images))
+            return
+    yield from _constant(patient, images)
+
+
+def _zero(what: str, count: int, total: int) -> Finding:
+    return Finding(
+        code="zero-gradient",
+        sentence="Gradients are zero although the scores depend on the image.",
+        evidence=f"{what} for {count} of n = {total} images.",
+        fix=f"Look for rounding, `detach`, `no_grad`, numpy or argmax inside. {NO_GRADIENT}{WITHOUT}",
+    )
+
+
+def _constant(patient: Patient, images: Tensor) -> Iterator[Finding]:
+    """The same gradient for every image, of a network that bends: a linear one may have it."""
+    if len(images) < 2:
+        return
+    draw = torch.Generator().manual_seed(patient.seed)
+    weights = torch.randn(patient.logits.shape[1], generator=draw, dtype=torch.float64).to(images)
+    gradient = patient.gradient(images, lambda scores: scores @ weights)
+    if gradient is None:
+        return
+    size = float(gradient.abs().amax())
+    if size == 0 or float((gradient - gradient[:1]).abs().amax()) > 1e-6 * size:
+        return
+    inside, step = 0.5 + 0.5 * (images - 0.5), 0.2 * _signs(patient, images)
+    here, up, down = (patient.scores(x) @ weights for x in (inside, inside + step, inside - step))
+    bend, slope = (up + down - 2 * here).abs().sum(), (up - down).abs().sum()
+    if float(bend) > 1e-2 * float(slope):
+        yield Finding(
+            code="constant-gradient",
+            sentence="Gradients are the same for every image although the network is not linear.",
+            evidence=f"They agree for n = {len(images)} images to one part in a million; the scores bend by "
+            f"{float(bend / slope.clamp_min(1e-30)):.2g} of their slope.",
+            fix="Look for an autograd function with a backward of its own that does not look at its input. "
+            f"{NO_GRADIENT}{WITHOUT}",
+        )
+
+
+def masked(patient: Patient) -> Iterator[Finding]:
+    """The slope of the margin along the gradient's sign, by a central difference, against the gradient's.
+
+    The step is such that the gradient tells a change of 5 % of the largest score, and a quarter of a level
+    at most: networks of the zoo, a stranger's and SqueezeNet then keep 0.94 to 1.00 of what it tells in the
+    median. Images are drawn in by 2 %, so that a step leaves none of them, and off the 8-bit grid.
+    """
+    inside = 0.02 + 0.96 * patient.images[patient.few]
+    draw = torch.rand(inside.shape, generator=torch.Generator().manual_seed(patient.seed))
+    images = inside + (draw.to(inside) - 0.5) / LEVELS
+    scores = patient.scores(images)
+    top = scores.topk(2, 1).indices
+    margin = _margin(top)
+    gradient = patient.gradient(images, margin)
+    assert gradient is not None, "a check before this one has met it"
+    slope = gradient.double().abs().flatten(1).sum(1)
+    size = scores.abs().amax(1).double()
+    length = (SHARE * size / (2 * slope).clamp_min(1e-30)).clamp_max(STEP)
+    step = length.view(-1, 1, 1, 1).to(images) * gradient.sign()
+    up, down = (margin(patient.scores(x)).double() for x in (images + step, images - step))
+    told = 2 * length * slope > 256 * torch.finfo(scores.dtype).eps * size  # more than rounding
+    if not told.any():
+        raise CannotLook("The gradients are too small to be compared with differences.")
+    quotient = ((up - down) / (2 * length * slope))[told]
+    middle = float(quotient.median())
+    if AGREE[0] <= middle <= AGREE[1]:
+        return
+    low, high = float(quotient.amin()), float(quotient.amax())
+    yield Finding(
+        code="masked-gradient",
+        sentence="The scores do not move as the gradients say.",
+        evidence=f"Along the gradient, by at most a quarter of a level, the margin moves by {middle:.2g} of "
+        f"what the gradient tells in the median of n = {int(told.sum())} images ({low:.2g} to {high:.2g}); "
+        "1 is right.",
+        fix="Look for a backward of its own, randomness, rounding, or ripples finer than a level of 255. "
+        f"Attacks by gradients are misled. {WITHOUT}",
+    )
+
+
+def _margin_gradient(patient: Patient, images: Tensor) -> Tensor | None:
+    """The gradient of the largest score less the second: unlike cross-entropy's it does not saturate."""
+    return patient.gradient(images, _margin(patient.logits[patient.few].topk(2, 1).indices))
+
+
+def _margin(top: Tensor) -> Callable[[Tensor], Tensor]:
+    """The distance (n,) of two given scores of each image; `top` (n, 2)."""
+
+    def value(scores: Tensor) -> Tensor:
+        own = scores.gather(1, top)
+        return own[:, 0] - own[:, 1]
+
+    return value
+
+
+def _signs(patient: Patient, images: Tensor) -> Tensor:
+    """Random signs (n, C, H, W)."""
+    draw = torch.Generator().manual_seed(patient.seed)
+    return (torch.randint(0, 2, images.shape, generator=draw) * 2 - 1).to(images)

@@ -1,0 +1,240 @@
+"""What comes out: finite, the same each time, of each image by itself, and no probabilities."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from ostrich.crashtest.doctor.patient import FEW, CannotLook, Finding, Patient
+
+ROUNDING = 1024  # rounding errors of the largest score within which two answers are the same
+NEIGHBOURS = 1e-3  # of the largest score: kernels differ between batch sizes by a hundredth of this
+DROPPING = frozenset(
+    ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+)
+SATURATED = 0.5  # share of images
+
+
+def single(patient: Patient) -> Iterator[Finding]:
+    """One score an image, as networks for yes or no have it."""
+    if patient.logits.shape[1] == 1:
+        yield Finding(
+            code="single-score",
+            sentence="The network gives one score an image, so that every image is of class 0.",
+            evidence=f"Its scores lie between {patient.logits.min():.3g} and {patient.logits.max():.3g}.",
+            fix="Wrap it to return two scores: `torch.cat([-z, z], 1) / 2` has the same probability for a "
+            "logit z, and for a probability p take z = torch.logit(p).",
+        )
+
+
+def finite(patient: Patient) -> Iterator[Finding]:
+    """NaN and infinity, for the images and for flat ones, which are images too."""
+    good = torch.isfinite(patient.logits).all(1)
+    flat = _flat(patient.images)
+    bad_flat = ~torch.isfinite(patient.scores(flat)).all(1)
+    if not good.all():
+        evidence = f"{int((~good).sum())} of n = {len(good)} images."
+        patient.keep(good)
+    elif bad_flat.any():
+        names = [name for name, bad in zip(FLAT, bad_flat.tolist()) if bad]
+        evidence = f"None of n = {len(good)} images, but an image that is {' or '.join(names)} all over."
+    else:
+        return
+    yield Finding(
+        code="not-finite-output",
+        sentence="The network answers legitimate images with NaN or infinity.",
+        evidence=evidence,
+        fix="Look for a division by a spread that can be 0, a logarithm or root of 0, or an overflow in half "
+        "precision. No attack counts on such images, so a robustness figure is too high by them.",
+    )
+
+
+def training_mode(patient: Patient) -> Iterator[Finding]:
+    """What computes as in training although the network is in evaluation mode."""
+    with _Watch() as seen:
+        patient.scores(patient.images[:2])
+    if seen.counts:
+        listed = ", ".join(f"{name} ({times} times)" for name, times in seen.counts.items())
+        yield Finding(
+            code="training-mode",
+            sentence="In evaluation mode a part of the network still computes as in training.",
+            evidence=f"In one forward: {listed}.",
+            fix="Let it follow `self.training`: `F.dropout(x, p, training=self.training)`, modules instead "
+            "of functions, no `train()` of its own that keeps a part in training, and batch norm with "
+            "running statistics.",
+        )
+
+
+class _Watch(TorchFunctionMode):
+    """Counts calls of dropout that drop, and of batch norm that normalises by the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "").strip("_")
+
+        def given(place: int, key: str, default: Any) -> Any:
+            return args[place] if len(args) > place else kwargs.get(key, default)
+
+        if name in DROPPING:
+            if given(1, "p", 0.5) > 0 and given(2, "training", kwargs.get("train", True)):
+                self.counts[name] += 1
+        elif name == "batch_norm" and given(5, "training", False):
+            self.counts["batch norm by the batch's own statistics"] += 1
+        elif name == "scaled_dot_product_attention" and given(4, "dropout_p", 0.0) > 0:
+            self.counts["dropout in attention"] += 1
+        return func(*args, **kwargs)
+
+
+def stochastic(patient: Patient) -> Iterator[Finding]:
+    """The same images three times."""
+    images = patient.images[patient.few]
+    answers = torch.stack([patient.scores(images) for _ in range(3)])  # (3, n, K)
+    spread = (answers.amax(0) - answers.amin(0)).amax(1)  # (n,)
+    scale = answers.abs().amax(2).amax(0)
+    differs = spread > ROUNDING * torch.finfo(answers.dtype).eps * scale
+    if differs.any():
+        labels = answers.argmax(2)
+        turned = int((labels != labels[0]).any(0).sum())
+        yield Finding(
+            code="stochastic-output",
+            sentence="The network answers the same image in different ways.",
+            evidence=f"In three calls the scores of {int(differs.sum())} of n = {len(images)} images moved, "
+            f"by up to {float((spread / scale).max()):.2g} of their size, and {turned} predictions changed.",
+            fix="Where it is not meant, look for dropout, noise or random crops in the forward pass. Where "
+            "it is a defence, a single attack only meets a single draw: attack the average of many.",
+        )
+
+
+def batch_dependent(patient: Patient) -> Iterator[Finding]:
+    """Each image among its neighbours, among copies of another, and alone."""
+    images = patient.images[patient.few]
+    if len(images) < 2:
+        raise CannotLook("One image has no neighbours.")
+    together = patient.scores(images)
+    alone = []
+    for i in range(min(4, len(images))):
+        other = images[-1 - i : len(images) - i].expand(3, -1, -1, -1) if i else torch.zeros_like(images[:3])
+        try:
+            alone += [patient.scores(torch.cat([images[i : i + 1], other]))[:1]]
+            alone += [patient.scores(images[i : i + 1])]
+        except Exception:  # a network that cannot take a batch of this size is no question of this check
+            continue
+    if not alone:
+        raise CannotLook("The network refuses batches of other sizes.")
+    answers = torch.cat(alone).view(-1, 2, together.shape[1])  # (m, 2, K)
+    change = (answers - together[: len(answers), None]).abs().amax((1, 2))
+    scale = together[: len(answers)].abs().amax(1)
+    if (change > NEIGHBOURS * scale).any():
+        yield Finding(
+            code="batch-dependent-output",
+            sentence="The answer to an image depends on which others stand in the batch with it.",
+            evidence=f"With other neighbours, or none, scores of {int((change > NEIGHBOURS * scale).sum())} "
+            f"of n = {len(answers)} images moved by up to {float((change / scale).max()):.2g} of their size.",
+            fix="Look for batch norm by the batch's own statistics (no running ones, or a `train()` that "
+            "keeps it in training) and for means or sorting over the first axis. Otherwise neither accuracy "
+            "nor robustness means anything without the batch.",
+        )
+
+
+def constant(patient: Patient) -> Iterator[Finding]:
+    """Scores that do not move, all of them or those of some classes."""
+    draw = torch.Generator().manual_seed(patient.seed)
+    noise = torch.rand(patient.images[:8].shape, generator=draw).to(patient.images)
+    answers = torch.cat([patient.logits, patient.scores(noise), patient.scores(_flat(patient.images))])
+    answers = answers[torch.isfinite(answers).all(1)]
+    still = (
+        answers.amax(0) - answers.amin(0) <= ROUNDING * torch.finfo(answers.dtype).eps * answers.abs().amax()
+    )
+    if len(answers) < 8:
+        raise CannotLook("The network has too few finite answers.")
+    if still.all():
+        yield Finding(
+            code="constant-output",
+            sentence="The network answers every image in the same way.",
+            evidence=f"{len(patient.images)} images, noise and flat colours: all scores agree to rounding.",
+            fix="Look at the weights (were any loaded?), at the scale of the input, and for units that are "
+            "dead since a first layer.",
+        )
+    elif still.any() and len(patient.images) >= FEW and patient.classifier.access != "labels":
+        names = [patient.classifier.class_name(k) for k in torch.nonzero(still)[:, 0].tolist()]
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        yield Finding(
+            code="dead-output",
+            sentence=f"The score of {len(names)} of {len(still)} classes never moves: they cannot be "
+            "recognised.",
+            evidence=f"{', '.join(names[:5])}{more}: constant over n = {len(answers)} images, noise and "
+            "colours.",
+            fix="Look for outputs without weights (a head with more outputs than classes), or a ReLU after "
+            "the last layer.",
+        )
+
+
+def probabilities(patient: Patient) -> Iterator[Finding]:
+    """Softmax and sigmoid outputs; log-softmax has the same differences as logits and passes."""
+    answers = torch.cat([patient.logits, patient.scores(_flat(patient.images))]).double()
+    answers = answers[torch.isfinite(answers).all(1)]
+    if answers.amin() < 0 or answers.amax() > 1 + 1e-3:
+        return
+    sums = answers.sum(1)
+    advice = (
+        "Losses, margins and gradients of attacks are computed from logits; from probabilities they are "
+        "nearly flat, so that attacks fail and robustness looks too high."
+    )
+    largest = f"n = {len(patient.logits)} images; the largest score is {float(answers.amax()):.4f}."
+    if (sums - 1).abs().amax() < 1e-2:
+        yield Finding(
+            code="softmax-as-logits",
+            sentence="The network returns probabilities where logits are expected.",
+            evidence=f"All scores lie between 0 and 1, and each row sums to 1 within "
+            f"{float((sums - 1).abs().amax()):.1g}; {largest}",
+            fix=f"Leave the last softmax out, or take the logarithm of its output. {advice}",
+        )
+    elif answers.amin() < 0.05 and answers.amax() > 0.95:
+        yield Finding(
+            code="sigmoid-as-logits",
+            sentence="The network returns a probability for each class by itself where logits are expected.",
+            evidence=f"All scores lie between 0 and 1, rows sum to {float(sums.amin()):.2g} to "
+            f"{float(sums.amax()):.2g}; {largest}",
+            fix=f"Leave the last sigmoid out. {advice}",
+        )
+
+
+def saturated(patient: Patient) -> Iterator[Finding]:
+    """Logits so far apart that cross-entropy in float32 is exactly zero."""
+    logits = patient.logits.float()
+    if logits.shape[1] < 2:
+        return
+    lost = F.cross_entropy(logits, logits.argmax(1), reduction="none") == 0
+    if int(lost.sum()) > SATURATED * len(lost) and len(lost) > 1:
+        top = patient.logits.topk(2, 1).values
+        apart = float((top[:, 0] - top[:, 1]).median())
+        yield Finding(
+            code="saturated-logits",
+            sentence="The logits lie so far apart that cross-entropy in float32 has no value and no "
+            "gradient.",
+            evidence=f"It is exactly 0 for {int(lost.sum())} of n = {len(lost)} images; the two largest "
+            f"scores lie {apart:.3g} apart in the median, and 17 are enough.",
+            fix="Attacks here compute the loss in float64, which holds to 36. Divide the logits by a "
+            "temperature (`/ 10`), or attack a margin; a figure of another tool from cross-entropy in "
+            "float32 is too high.",
+        )
+
+
+FLAT = ("black", "grey", "white")
+
+
+def _flat(images: Tensor) -> Tensor:
+    """A black, a grey and a white image (3, C, H, W)."""
+    return torch.stack([torch.full_like(images[0], level) for level in (0.0, 0.5, 1.0)])

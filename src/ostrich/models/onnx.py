@@ -1,0 +1,140 @@
+"""`onnx:FILE`: a network as an ONNX file, run by ONNX Runtime (extra `onnx`).
+
+What comes out are scores, without gradients. Images keep their place in [0, 1]: where the file holds no
+normalisation, --mean and --std are as necessary as for any other network. It runs on the processor, with
+as many threads as torch has.
+
+What a file may look like, and what is done:
+
+    batch       any, or fixed (an export without dynamic axes has 1): parts of that many, the last filled up
+    layout      (N, C, H, W), or (N, H, W, C) where only the last side can be channels (1 or 3)
+    type        float32, float16, float64; uint8 takes 0..255
+    outputs     one of scores (N, K); where there are several, the only one of that form
+                one of integer labels (N,), where there are no scores
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ostrich.errors import InputError, MissingExtra
+from ostrich.images import LEVELS
+
+TYPES: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+}
+SCORES = ("tensor(float)", "tensor(float16)", "tensor(double)")
+LABELS = ("tensor(int64)", "tensor(int32)")
+
+
+class OnnxNetwork:
+    """An ONNX file as a function from inputs (N, C, H, W) to scores (N, K) or labels (N,).
+
+    `size` is the (H, W) that the file prescribes, None where it takes any; `channels` likewise.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.session = _session(path)
+        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+        if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in TYPES:
+            raise InputError(
+                f"{str(path)!r} takes {_listed(inputs)}; one batch of images, (N, C, H, W) or (N, H, W, C) "
+                f"of {', '.join(TYPES)}, is expected. {_way_out()}"
+            )
+        self.input, self.type = inputs[0].name, TYPES[inputs[0].type]
+        sides = [side if isinstance(side, int) and side > 0 else None for side in inputs[0].shape]
+        self.channels_last = sides[3] in (1, 3) and sides[1] not in (1, 3)
+        self.batch = sides[0]
+        channels, height, width = (
+            (sides[3], sides[1], sides[2]) if self.channels_last else (sides[1], sides[2], sides[3])
+        )
+        self.channels = channels
+        self.size = (height, width) if height and width else None
+        self.output = _output(path, outputs)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Scores or labels of images (N, C, H, W), on the images' device."""
+        values = images.detach().to("cpu")
+        if self.type is np.uint8:
+            values = values.mul(LEVELS).round().clamp(0, LEVELS)
+        array = values.movedim(1, -1).numpy() if self.channels_last else values.numpy()
+        array = np.ascontiguousarray(array, dtype=self.type)
+        count = len(array)
+        if not count:  # the form of the answer without an answer
+            array = np.zeros((1, *array.shape[1:]), array.dtype)
+        size = self.batch or len(array)
+        parts = [self._run(array[start : start + size], size) for start in range(0, len(array), size)]
+        return torch.from_numpy(np.concatenate(parts)[:count]).to(images.device)
+
+    def _run(self, part: np.ndarray, size: int) -> np.ndarray:
+        """One batch of `size`; one that is not full repeats its last image."""
+        if len(part) < size:
+            part = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
+        return self.session.run([self.output], {self.input: part})[0]
+
+
+def onnx_facts(path: str, own_weights: bool) -> dict[str, Any]:
+    """What a `Classifier` of an ONNX file is made of. Raises InputError, and MissingExtra."""
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"There is no ONNX file {path!r}.")
+    network = OnnxNetwork(file)
+    return {
+        "network": network,
+        "size": network.size,
+        "channels": network.channels,
+        "source": path,
+        "checksum": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
+
+
+def _session(path: Path) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtra(
+            f"onnx:{path} needs onnxruntime, which is not installed; "
+            'install it with: pip install "ostrich-vision[onnx]"'
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
+    options.log_severity_level = 3  # errors; its warnings go to the terminal past Python
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has an exception of its own for each kind of damage
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{str(path)!r} cannot be read as an ONNX network: {reason}") from error
+
+
+def _output(path: Path, outputs: list[Any]) -> str:
+    """The name of the output to read: the only one of scores, else the only one of labels."""
+    scores = [o for o in outputs if o.type in SCORES and len(o.shape) == 2]
+    labels = [o for o in outputs if o.type in LABELS and len(o.shape) == 1]
+    unsure = [o for o in outputs if o.type in SCORES and not o.shape]  # an export may leave the shape out
+    for found in (scores, labels, unsure):
+        if len(found) == 1:
+            return found[0].name
+        if found:
+            break
+    raise InputError(
+        f"{str(path)!r} returns {_listed(outputs)}; one output of scores (N, K) is expected. {_way_out()}"
+    )
+
+
+def _listed(values: list[Any]) -> str:
+    return ", ".join(f"{v.name} {v.type} {v.shape}" for v in values) or "nothing"
+
+
+def _way_out() -> str:
+    return (
+        "Wrap it: a file with a function that returns a callable from images to scores, as PATH.py:FUNCTION."
+    )
