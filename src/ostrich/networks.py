@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -30,3 +31,9 @@ def untouched(network: object) -> Iterator[None]:
             module.training = training
         for parameter, required in frozen:
             parameter.requires_grad_(required)
+
+
+def is_compiled(network: object) -> bool:
+    """Whether any part of it is TorchScript or torch.compile's: nothing can be seen inside such a part."""
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    return any(isinstance(part, torch.jit.ScriptModule) or hasattr(part, "_orig_mod") for part in modules)

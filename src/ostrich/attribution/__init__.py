@@ -1,13 +1,25 @@
 """Attribution: which pixels of an image move a unit.
 
-Every explainer is `explain(classifier, images, units)`: for N images (N, C, H, W) and as many units
-it gives a map (N, C, H, W). A new one is one file and its line in `EXPLAINERS`.
+`explain(method, classifier, images, units)` gives maps (N, U, C, H, W). A method is a frozen
+dataclass of settings with `explain(question)`; a new one is one file and its line in EXPLAINERS.
 """
 
-from ostrich.attribution.deconvnet import deconvnet
-from ostrich.attribution.gradient import gradient
-from ostrich.attribution.guided import guided
+from ostrich.attribution.deconvnet import Deconvnet, deconvnet
+from ostrich.attribution.gradient import Gradient, gradient
+from ostrich.attribution.guided import Guided, guided
+from ostrich.attribution.question import Explainer, Question, explain
 
-EXPLAINERS = {"gradient": gradient, "guided": guided, "deconvnet": deconvnet}
+EXPLAINERS: dict[str, type[Explainer]] = {m.name: m for m in (Gradient, Deconvnet, Guided)}
 
-__all__ = ["EXPLAINERS", "deconvnet", "gradient", "guided"]
+__all__ = [
+    "EXPLAINERS",
+    "Deconvnet",
+    "Explainer",
+    "Gradient",
+    "Guided",
+    "Question",
+    "deconvnet",
+    "explain",
+    "gradient",
+    "guided",
+]

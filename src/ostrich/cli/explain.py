@@ -105,6 +105,7 @@ def _explain(name: str, session: Any, asked: Sequence[str]) -> tuple[list[dict[s
     from ostrich.attacks.aims import predict
     from ostrich.attribution import EXPLAINERS
     from ostrich.attribution.pictures import picture
+    from ostrich.attribution.question import paired
     from ostrich.images import write_png
 
     classifier, samples, folder = session.classifier, session.samples, session.run.folder
@@ -114,7 +115,7 @@ def _explain(name: str, session: Any, asked: Sequence[str]) -> tuple[list[dict[s
         predictions = predict(classifier, images).argmax(1).tolist()
         units = [list(asked) or [class_unit(classifier, k)] for k in predictions]
         maps = [
-            EXPLAINERS[name](classifier, images, [own[turn] for own in units])
+            paired(EXPLAINERS[name](), classifier, images, [own[turn] for own in units])
             for turn in range(len(units[0]))
         ]
         for i, image in enumerate(images):
