@@ -6,18 +6,32 @@ dataclass of settings with `explain(question)`; a new one is one file and its li
 
 from ostrich.attribution.deconvnet import Deconvnet, deconvnet
 from ostrich.attribution.gradient import Gradient, gradient
+from ostrich.attribution.gradient_x_input import GradientXInput
 from ostrich.attribution.guided import Guided, guided
+from ostrich.attribution.integrated_gradients import IntegratedGradients
 from ostrich.attribution.question import Explainer, Question, explain
+from ostrich.attribution.smoothgrad import SmoothGrad
 
-EXPLAINERS: dict[str, type[Explainer]] = {m.name: m for m in (Gradient, Deconvnet, Guided)}
+_METHODS: tuple[type[Explainer], ...] = (
+    Gradient,
+    GradientXInput,
+    Deconvnet,
+    Guided,
+    IntegratedGradients,
+    SmoothGrad,
+)
+EXPLAINERS = {method.name: method for method in _METHODS}
 
 __all__ = [
     "EXPLAINERS",
     "Deconvnet",
     "Explainer",
     "Gradient",
+    "GradientXInput",
     "Guided",
+    "IntegratedGradients",
     "Question",
+    "SmoothGrad",
     "deconvnet",
     "explain",
     "gradient",

@@ -86,3 +86,22 @@ def _pulled(computed: Tensor, target: Tensor | GradientEdge, weights: Tensor, *,
             pass
     slopes = [one(weight, not last or turn + 1 < len(weights)) for turn, weight in enumerate(weights)]
     return None if any(slope is None for slope in slopes) else torch.stack(slopes)  # type: ignore[arg-type]
+
+
+def weighted(question: Question, weights: Sequence[float], make: Callable[[int, int], Tensor]) -> Tensor:
+    """sum_k weights[k] * (the gradients at make(n, k)), (N, U, C, H, W): several inputs of each image.
+
+    `make` gives the k-th input (C, H, W) of image n. Inputs of several images go through the network
+    together, as many as fit into memory.
+    """
+    images, units = question.images, question.rows.shape[1]
+    total = images.new_zeros(len(images), units, *images.shape[1:])
+    every = [(n, k) for n in range(len(images)) for k in range(len(weights))]
+    count = fitting(images)
+    for start in range(0, len(every), count):
+        part = every[start : start + count]
+        owners = torch.tensor([n for n, _ in part], device=images.device)
+        slopes = gradients(question, torch.stack([make(n, k) for n, k in part]), question.rows[owners])
+        share = slopes.new_tensor([weights[k] for _, k in part]).view(-1, *[1] * (slopes.ndim - 1))
+        total.index_add_(0, owners, slopes.mul_(share))
+    return total

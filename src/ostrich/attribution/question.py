@@ -46,9 +46,15 @@ class Question:
             stop = start + count
             yield replace(self, images=self.images[start:stop], rows=self.rows[start:stop])
 
-    def about(self, units: Sequence[int]) -> Question:
-        """The same images, asked about some columns of `rows`."""
-        return replace(self, rows=self.rows[:, list(units)])
+    def only(self, units: Sequence[int], images: Tensor, columns: Tensor) -> Question:
+        """Some of the units, for the images (N,) and the columns (U,) of `rows` where these are true.
+
+        Where another unit stands in those rows, the first of the units stands in for it.
+        """
+        places = torch.zeros(len(self.units), dtype=torch.long, device=self.rows.device)
+        places[list(units)] = torch.arange(len(units), device=self.rows.device)
+        rows = places[self.rows[images][:, columns]]
+        return replace(self, images=self.images[images], units=tuple(self.units[i] for i in units), rows=rows)
 
 
 @dataclass(frozen=True, kw_only=True)
