@@ -9,6 +9,7 @@ from ostrich.attribution.gradient import Gradient, gradient
 from ostrich.attribution.gradient_x_input import GradientXInput
 from ostrich.attribution.guided import Guided, guided
 from ostrich.attribution.integrated_gradients import IntegratedGradients
+from ostrich.attribution.occlusion import Occlusion
 from ostrich.attribution.question import Explainer, Question, explain
 from ostrich.attribution.smoothgrad import SmoothGrad
 
@@ -19,6 +20,7 @@ _METHODS: tuple[type[Explainer], ...] = (
     Guided,
     IntegratedGradients,
     SmoothGrad,
+    Occlusion,
 )
 EXPLAINERS = {method.name: method for method in _METHODS}
 
@@ -30,6 +32,7 @@ __all__ = [
     "GradientXInput",
     "Guided",
     "IntegratedGradients",
+    "Occlusion",
     "Question",
     "SmoothGrad",
     "deconvnet",
