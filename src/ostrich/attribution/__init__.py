@@ -5,9 +5,11 @@ dataclass of settings with `explain(question)`; a new one is one file and its li
 """
 
 from ostrich.attribution.deconvnet import Deconvnet, deconvnet
+from ostrich.attribution.gradcam import GradCAM
 from ostrich.attribution.gradient import Gradient, gradient
 from ostrich.attribution.gradient_x_input import GradientXInput
 from ostrich.attribution.guided import Guided, guided
+from ostrich.attribution.guided_gradcam import GuidedGradCAM
 from ostrich.attribution.integrated_gradients import IntegratedGradients
 from ostrich.attribution.occlusion import Occlusion
 from ostrich.attribution.question import Explainer, Question, explain
@@ -20,6 +22,8 @@ _METHODS: tuple[type[Explainer], ...] = (
     Guided,
     IntegratedGradients,
     SmoothGrad,
+    GradCAM,
+    GuidedGradCAM,
     Occlusion,
 )
 EXPLAINERS = {method.name: method for method in _METHODS}
@@ -28,9 +32,11 @@ __all__ = [
     "EXPLAINERS",
     "Deconvnet",
     "Explainer",
+    "GradCAM",
     "Gradient",
     "GradientXInput",
     "Guided",
+    "GuidedGradCAM",
     "IntegratedGradients",
     "Occlusion",
     "Question",
