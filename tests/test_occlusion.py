@@ -6,9 +6,11 @@ import nets
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from ostrich.attribution import Occlusion, explain
+from ostrich.attribution import Occlusion, explain, occlusion
 from ostrich.errors import InputError
+from ostrich.models.fastpath import faster
 
 SIZE = (5, 7)
 X = nets.random_images(2, SIZE, dtype=torch.float64)
@@ -46,6 +48,26 @@ def test_occlusion_of_a_linear_network(window, stride, fill):
             expected = occluded(X[n].numpy(), W[u].numpy(), window, stride, fill)
             for channel in found[n, u]:
                 assert np.allclose(channel, expected, atol=1e-12)
+
+
+def test_a_folded_copy_gives_the_same_maps(monkeypatch):
+    model, images = nets.small(), nets.random_images(3)
+    made = []
+    monkeypatch.setattr(occlusion, "faster", lambda *about: made.append(faster(*about)) or made[-1])
+    quick = explain(Occlusion(), model, images, BOTH)  # 3 * 225 windows
+    assert len(made) == 1
+    assert made[0][0] is not model.network
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in made[0][0].modules())
+    exact = explain(Occlusion(fold=False), nets.small(dtype=torch.float64), images.double(), BOTH)
+    plain = explain(Occlusion(fold=False), model, images, BOTH)
+    assert len(made) == 1
+    rounding = (plain - exact).abs().max()
+    assert (quick - exact).abs().max() < 10 * rounding
+    explain(Occlusion(), model, images, ["layer2.0.conv1:3"])  # its layers are the network's own
+    assert len(made) == 1
+    wrong = (lambda images: model.network(images) * 1.0001), 1
+    monkeypatch.setattr(occlusion, "faster", lambda *about: wrong)
+    assert torch.equal(explain(Occlusion(), model, images, BOTH), plain)
 
 
 def test_occlusion_has_sizes_for_every_image():

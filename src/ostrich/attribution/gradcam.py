@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.attribution.backward import back
-from ostrich.attribution.maps import Grid, before, named
+from ostrich.attribution.maps import before, named
 from ostrich.attribution.question import SIDES, Explainer, Question, fitting
 from ostrich.errors import InputError, UnknownName
 from ostrich.networks import is_compiled
@@ -54,24 +54,24 @@ class GradCAM(Explainer):
     def explain(self, question: Question) -> Tensor:
         images, (height, width) = question.images, question.images.shape[2:]
         found = images.new_zeros(*question.rows.shape, height, width)
-        for (layer, grid), units in self._places(question).items():
+        for layer, units in self._places(question).items():
             mine = torch.isin(question.rows, torch.tensor(units, device=images.device))  # (N, U)
             some, columns = mine.any(1), mine.any(0)
             part = question.only(units, some, columns)
-            maps = F.interpolate(self._maps(part, layer, grid), (height, width), mode="bilinear")
+            maps = F.interpolate(self._maps(part, layer), (height, width), mode="bilinear")
             place = mine & some[:, None] & columns
             found[place] = maps[place[some][:, columns]]
         return found[:, :, None].expand(-1, -1, images.shape[1], -1, -1).clone()
 
-    def _places(self, question: Question) -> dict[tuple[str, Grid], list[int]]:
-        """The layers that are read, with their grids, and the numbers of the units for which each is."""
+    def _places(self, question: Question) -> dict[str, list[int]]:
+        """The layers that are read, and the numbers of the units for which each is."""
         if is_compiled(question.classifier.network):
             raise InputError(f"{question.classifier.name} is compiled: its layers cannot be seen.")
         grid = self._given()
         if self.layer is not None:
-            return {(self.layer, named(question, self.layer, grid)): list(range(len(question.units)))}
-        known: dict[str, tuple[str, Grid]] = {}
-        places: dict[tuple[str, Grid], list[int]] = defaultdict(list)
+            return {self.layer: list(range(len(question.units)))}
+        known: dict[str, str] = {}
+        places: dict[str, list[int]] = defaultdict(list)
         for number, unit in enumerate(question.units):
             source = "class" if unit.is_output else unit.layer
             if source not in known:
@@ -79,7 +79,7 @@ class GradCAM(Explainer):
             places[known[source]].append(number)
         return places
 
-    def _maps(self, question: Question, layer: str, grid: Grid) -> Tensor:
+    def _maps(self, question: Question, layer: str) -> Tensor:
         """The maps (N, U, h, w) in the layer's own size."""
         found = []
         for part in question.parts():
@@ -90,6 +90,8 @@ class GradCAM(Explainer):
                 edge, slopes = seen.edges.get(layer), None
                 if edge is not None:
                     slopes = back(computed, part.rows, edge, together=fitting(leaf, len(leaf)))
+            height, width = leaf.shape[2:]
+            grid = named(layer, seen.outputs[layer], (height, width), self._given())
             if slopes is None:
                 raise InputError(f"Nothing differentiable leads from layer {layer!r} to {part.units[0]}.")
             output = grid.lay(seen.outputs[layer].detach())  # (n, C, h, w)

@@ -16,14 +16,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ostrich.attribution.question import Question
 from ostrich.errors import InputError
+from ostrich.models.classifier import Classifier
 from ostrich.randomness import keyed
 from ostrich.units import Unit, look, read
-from ostrich.watching import module_of, observe
+from ostrich.watching import module_of
 
 MOST_PREFIX = 8
 ALIKE = math.log(2)  # how far, as a factor, a map's shape may be from the image's for its form to be plain
@@ -75,71 +76,76 @@ def _distance(size: tuple[int, int], image: tuple[int, int]) -> float:
     return abs(math.log(size[0] * image[1] / (size[1] * image[0])))
 
 
-def named(question: Question, layer: str, given: tuple[int, int] | None) -> Grid:
-    """The grid of a layer that was asked for. Raises UnknownName, InputError."""
-    with torch.no_grad():
-        shape = observe(question.classifier, _noise(question), [layer]).outputs[layer].shape[1:]
-    grid = grid_of(shape, _size(question), given)
+def named(layer: str, output: Tensor, image: tuple[int, int], given: tuple[int, int] | None) -> Grid:
+    """The grid of a layer that was asked for, from its output (N, ...). Raises InputError."""
+    shape = tuple(output.shape[1:])
+    grid = grid_of(shape, image, given)
     if grid is None:
         wish = f" of {given[0]}x{given[1]}" if given else ""
         raise InputError(
-            f"Layer {layer!r} has no map{wish} over the image: its outputs are {tuple(shape)}. The grid of "
+            f"Layer {layer!r} has no map{wish} over the image: its outputs are {shape}. The grid of "
             "tokens is found where it has the image's proportions; another is given with grid=HxW."
         )
     return grid
 
 
-def before(question: Question, unit: Unit, given: tuple[int, int] | None) -> tuple[str, Grid]:
-    """The layer to read before a unit, and its grid.
+def before(question: Question, unit: Unit, given: tuple[int, int] | None) -> str:
+    """The layer to read before a unit.
 
     It is the last one whose output lies on a grid of more than one place, whose places can move the
     unit, and which nothing passes by: a transformer's last block does not count, of which only the
     class token is read, nor does one branch of a residual block. Only the network decides, by one
     forward and some ways back of noise. Raises InputError where there is none.
     """
-    classifier = question.classifier
-    outputs: dict[str, Tensor] = {}
-    edges: dict[str, GradientEdge] = {}
+    name = question.classifier.name
+    with torch.enable_grad():
+        leaf = _noise(question).requires_grad_(True)
+        source, layers = _passed(question.classifier, leaf, unit)
+        if not source.requires_grad:
+            raise InputError(
+                f"{name} cuts the gradient between the image and {unit}: nothing differentiable leads there."
+            )
+        total = (source * _like(source)).sum()
+    own = layers.get(unit.layer)
+    for layer, (output, edge) in reversed(layers.items()):
+        grid = grid_of(output.shape[1:], _size(question), given)
+        if grid is None or math.prod(grid.size) < 2 or (own is not None and output is own[0]):
+            continue
+        if _passes_by(total, edge):
+            continue
+        (slope,) = torch.autograd.grad(total, edge, retain_graph=True, allow_unused=True)
+        if slope is not None and bool(grid.lay(slope).any()):
+            return layer
+    raise InputError(
+        f"No layer with a map lies between the image and {unit} in {name}, or none that everything passes "
+        "through; `ostrich list units` lists the layers, and layer=NAME takes one of them."
+    )
 
-    def watch(name: str, _module: nn.Module, _inputs: object, output: object) -> None:
-        if isinstance(output, Tensor) and output.requires_grad and name not in outputs:
-            outputs[name], edges[name] = output, get_gradient_edge(output)
+
+def _passed(
+    classifier: Classifier, images: Tensor, unit: Unit
+) -> tuple[Tensor, dict[str, tuple[Tensor, GradientEdge]]]:
+    """What the unit is read from, and all layers on the way with their outputs and places in the graph."""
+    layers: dict[str, tuple[Tensor, GradientEdge]] = {}
+
+    def watch(name: str, output: object) -> None:
+        if isinstance(output, Tensor) and output.requires_grad and name not in layers:
+            layers[name] = output, get_gradient_edge(output)
 
     handles = [
-        module.register_forward_hook(lambda *about, name=name: watch(name, *about))
+        module.register_forward_hook(lambda _module, _inputs, output, name=name: watch(name, output))
         for name, module in module_of(classifier).named_modules()
         if name and not isinstance(module, torch.jit.ScriptModule)
     ]
-    with torch.enable_grad():
-        leaf = _noise(question).requires_grad_(True)
-        try:
-            seen = look(classifier, leaf.clone(), [unit])
-        finally:
-            for handle in handles:
-                handle.remove()
-        source = seen.logits if unit.is_output else seen.outputs[unit.layer]
-        assert source is not None
-        read(classifier, seen, [unit])  # the unit exists
-        if not source.requires_grad:
-            raise InputError(
-                f"{classifier.name} cuts the gradient between the image and {unit}: nothing differentiable "
-                "leads there."
-            )
-        total = (source * _like(source)).sum()
-    own = outputs.get(unit.layer)
-    for name in reversed(outputs):
-        grid = grid_of(outputs[name].shape[1:], _size(question), given)
-        if outputs[name] is own or grid is None or math.prod(grid.size) < 2 or outputs[name].shape[0] != 1:
-            continue
-        if _passes_by(total, edges[name]):
-            continue
-        (slope,) = torch.autograd.grad(total, edges[name], retain_graph=True, allow_unused=True)
-        if slope is not None and bool(grid.lay(slope).any()):
-            return name, grid
-    raise InputError(
-        f"No layer with a map lies between the image and {unit} in {classifier.name}, or none that "
-        "everything passes through; `ostrich list units` lists the layers, and layer=NAME takes one of them."
-    )
+    try:
+        seen = look(classifier, images.clone(), [unit])
+    finally:
+        for handle in handles:
+            handle.remove()
+    read(classifier, seen, [unit])  # the unit exists
+    source = seen.logits if unit.is_output else seen.outputs[unit.layer]
+    assert source is not None
+    return source, layers
 
 
 def _passes_by(total: Tensor, edge: GradientEdge) -> bool:

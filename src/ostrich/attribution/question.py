@@ -22,7 +22,9 @@ from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
 from ostrich.units import Unit, parse
 
-VALUES_PER_BATCH = 16 * 3 * 224 * 224  # pixels times channels that pass through the network together
+VALUES_PER_BATCH = 4 * 3 * 224 * 224  # pixels times channels that pass through the network together
+MOST = 128  # images together; larger batches of small ones leave a processor's caches
+ACCELERATED = 16  # times as many on an accelerator
 SIZE, SIDES, COLOUR = "size", "sides", "colour"  # ways to read a map: see Explainer.reading
 
 
@@ -138,7 +140,8 @@ def applying(*, scores_only: bool = False) -> str:
 
 def fitting(images: Tensor, copies: int = 1) -> int:
     """How many of images (N, C, H, W) fit into memory together, if each goes `copies` times; at least 1."""
-    return max(1, VALUES_PER_BATCH // max(1, images[:1].numel() * copies))
+    more = 1 if images.device.type == "cpu" else ACCELERATED
+    return max(1, min(MOST * more // copies, more * VALUES_PER_BATCH // max(1, images[:1].numel() * copies)))
 
 
 def keys(images: Tensor) -> list[int]:
