@@ -98,6 +98,32 @@ def test_gradcam_answers_what_it_cannot_read():
             GradCAM(**wrong)
 
 
+def test_a_layer_that_returns_its_own_parameter_keeps_it():
+    """The graph cannot begin at a tensor that is the network's own."""
+
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.map = nn.Parameter(torch.rand(1, 4, 5, 7, dtype=torch.float64))
+
+        def forward(self, x):
+            return self.map
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.own = Own()
+
+        def forward(self, x):
+            return (self.own(x) * x.mean(1, keepdim=True)).mean((2, 3))
+
+    network = Network()
+    with pytest.raises(InputError, match="Nothing differentiable leads from layer 'own'"):
+        explain(GradCAM(layer="own"), ostrich.Classifier(network, size=SIZE, channels=3), X, BOTH)
+    assert network.own.map.is_leaf
+    assert network.own.map._version == 0
+
+
 def test_guided_gradcam_is_the_product():
     network, *_ = mapped(average, True)
     found = explain(GuidedGradCAM(layer="first"), network, X, BOTH)

@@ -22,15 +22,19 @@ def untouched(network: object) -> Iterator[None]:
     modes = [(module, module.training) for module in network.modules()]
     frozen = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     try:
-        network.eval()
-        for parameter, _ in frozen:
-            parameter.requires_grad_(False)
+        if any(training for _, training in modes):
+            network.eval()
+        for parameter, required in frozen:
+            if required:
+                parameter.requires_grad_(False)
         yield
     finally:
         for module, training in modes:
-            module.training = training
+            if module.training != training:
+                module.training = training
         for parameter, required in frozen:
-            parameter.requires_grad_(required)
+            if parameter.requires_grad != required:
+                parameter.requires_grad_(required)
 
 
 def is_compiled(network: object) -> bool:

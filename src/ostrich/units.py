@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -129,10 +129,20 @@ def values(classifier: Classifier, images: Tensor, units: Sequence[Unit]) -> Ten
     return read(classifier, look(classifier, images, units), units)
 
 
-def look(classifier: Classifier, images: Tensor, units: Sequence[Unit], layers: Iterable[str] = ()) -> Seen:
-    """One forward that shows all that the units are read from, and further `layers`."""
-    own = [unit.layer for unit in units if not unit.is_output]
-    return observe(classifier, images, [*layers, *own], to_the_end=any(unit.is_output for unit in units))
+def look(
+    classifier: Classifier,
+    images: Tensor,
+    units: Sequence[Unit],
+    layer: str | None = None,
+    begin: bool = False,
+) -> Seen:
+    """One forward that shows all that the units are read from, and a further layer.
+
+    With `begin` its graph begins at that layer, where it can: see `watching.observe`.
+    """
+    wanted = [unit.layer for unit in units if not unit.is_output] + ([layer] if layer is not None else [])
+    end = any(unit.is_output for unit in units)
+    return observe(classifier, images, wanted, to_the_end=end, begin=layer if begin else None)
 
 
 def read(classifier: Classifier, seen: Seen, units: Sequence[Unit]) -> Tensor:

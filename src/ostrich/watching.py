@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils.hooks import RemovableHandle
@@ -40,11 +41,17 @@ class Seen:
 
 
 def observe(
-    classifier: Classifier, images: Tensor, layers: Iterable[str], *, to_the_end: bool = False
+    classifier: Classifier,
+    images: Tensor,
+    layers: Iterable[str],
+    *,
+    to_the_end: bool = False,
+    begin: str | None = None,
 ) -> Seen:
     """One forward of images (N, C, H, W) past all `layers`; it ends at the last one, or at the logits.
 
     Nothing that the network computes is replaced, so what it computes is what it computes unwatched.
+    With `begin`, one of the layers, the graph begins there if none leads there, and if it can: see `_begin`.
     Raises UnknownName for a layer that does not exist, InputError for one that is never called or
     returns no tensor.
     """
@@ -58,6 +65,8 @@ def observe(
                 return
             if not isinstance(output, Tensor):
                 raise InputError(f"Layer {name!r} returns a {type(output).__name__}, not a tensor.")
+            if name == begin and not output.requires_grad:
+                _begin(output, module_of(classifier), images)
             seen.outputs[name] = output.clone()
             if output.requires_grad:
                 seen.edges[name] = get_gradient_edge(output)
@@ -66,14 +75,9 @@ def observe(
 
         return hook
 
-    modules = dict(module_of(classifier).named_modules()) if wanted else {}
-    if unknown := [name for name in wanted if not name or name not in modules]:
-        hint = f"`ostrich list units {classifier.name}` lists all."
-        raise UnknownName("layer", unknown[0], filter(None, modules), hint)
-    if any(is_compiled(modules[name]) for name in wanted):
-        raise InputError(f"{classifier.name} is compiled: only its scores can be named, not its layers.")
+    modules = [_named(classifier, name) for name in wanted]
     try:
-        handles += [modules[name].register_forward_hook(watch(name)) for name in wanted]
+        handles += [module.register_forward_hook(watch(name)) for module, name in zip(modules, wanted)]
         logits = classifier(images) if to_the_end or wanted else None
     except _Reached:
         return seen
@@ -84,6 +88,30 @@ def observe(
         compiled = " A part of it is compiled." if is_compiled(classifier.network) else ""
         raise InputError(f"Layer {missed[0]!r} is never called in a forward of {classifier.name}.{compiled}")
     return Seen(seen.outputs, seen.edges, logits)
+
+
+def _begin(output: Tensor, network: nn.Module, images: Tensor) -> None:
+    """Let a graph begin at this very tensor: x * 1 in place is x, bit for bit.
+
+    Unlike a tensor that is set to require a gradient, it may be changed in place later on. What shares
+    its memory with the images or with something of the network's own is left alone.
+    """
+    others = (images, *network.parameters(), *network.buffers())
+    if all(output.untyped_storage().data_ptr() != other.untyped_storage().data_ptr() for other in others):
+        output.mul_(output.new_ones((), requires_grad=True))
+
+
+def _named(classifier: Classifier, name: str) -> nn.Module:
+    network = module_of(classifier)
+    if isinstance(network, torch.jit.ScriptModule):
+        raise InputError(f"{classifier.name} is compiled: only its scores can be named, not its layers.")
+    try:
+        if name:
+            return network.get_submodule(name)
+    except AttributeError:
+        pass
+    names = [known for known, _ in network.named_modules() if known]
+    raise UnknownName("layer", name, names, f"`ostrich list units {classifier.name}` lists all.")
 
 
 def module_of(classifier: Classifier) -> nn.Module:

@@ -23,7 +23,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ostrich.attribution.backward import back
 from ostrich.attribution.maps import before, named
@@ -31,8 +31,10 @@ from ostrich.attribution.question import SIDES, Explainer, Question, fitting
 from ostrich.errors import InputError, UnknownName
 from ostrich.networks import is_compiled
 from ostrich.units import look, read
+from ostrich.watching import Seen, module_of
 
 WEIGHTS = ("mean", "each")
+ATTENTION = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +55,17 @@ class GradCAM(Explainer):
 
     def explain(self, question: Question) -> Tensor:
         images, (height, width) = question.images, question.images.shape[2:]
-        found = images.new_zeros(*question.rows.shape, height, width)
+        found = images.new_zeros(0)
         for layer, units in self._places(question).items():
+            if len(units) == len(question.units):
+                found = F.interpolate(self._maps(question, layer), (height, width), mode="bilinear")
+                break
+            found = found if len(found) else images.new_zeros(*question.rows.shape, height, width)
             mine = torch.isin(question.rows, torch.tensor(units, device=images.device))  # (N, U)
             some, columns = mine.any(1), mine.any(0)
             part = question.only(units, some, columns)
             maps = F.interpolate(self._maps(part, layer), (height, width), mode="bilinear")
-            place = mine & some[:, None] & columns
-            found[place] = maps[place[some][:, columns]]
+            found[mine] = maps[mine[some][:, columns]]
         return found[:, :, None].expand(-1, -1, images.shape[1], -1, -1).clone()
 
     def _places(self, question: Question) -> dict[str, list[int]]:
@@ -84,13 +89,13 @@ class GradCAM(Explainer):
         found = []
         for part in question.parts():
             with torch.enable_grad():
-                leaf = part.images.detach().clone().requires_grad_(True)
-                seen = look(part.classifier, leaf.clone(), part.units, [layer])
+                seen = _forward(part, layer)
                 computed = read(part.classifier, seen, part.units)
                 edge, slopes = seen.edges.get(layer), None
                 if edge is not None:
-                    slopes = back(computed, part.rows, edge, together=fitting(leaf, len(leaf)))
-            height, width = leaf.shape[2:]
+                    together = fitting(part.images, len(part.images))
+                    slopes = back(computed, part.rows, edge, together=together)
+            height, width = part.images.shape[2:]
             grid = named(layer, seen.outputs[layer], (height, width), self._given())
             if slopes is None:
                 raise InputError(f"Nothing differentiable leads from layer {layer!r} to {part.units[0]}.")
@@ -109,3 +114,17 @@ class GradCAM(Explainer):
         if not found or "0" in (found[1], found[2]):
             raise InputError(f"grid is ROWSxCOLUMNS, such as 14x14; got {self.grid!r}.")
         return int(found[1]), int(found[2])
+
+
+def _forward(question: Question, layer: str) -> Seen:
+    """A forward with a graph from the layer on; from the image on where it cannot begin at the layer.
+
+    Attention computes in another way, and rounds otherwise, where nothing needs a gradient: there it
+    begins at the image, for the forward to be of one kind.
+    """
+    classifier, images = question.classifier, question.images.detach()
+    if not any(isinstance(module, ATTENTION) for module in module_of(classifier).modules()):
+        seen = look(classifier, images.clone(), question.units, layer, begin=True)
+        if layer in seen.edges:
+            return seen
+    return look(classifier, images.clone().requires_grad_(True).clone(), question.units, layer)
