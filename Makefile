@@ -40,7 +40,7 @@ format: .venv/.ready
 peers: .venv-peers/.ready
 
 test-peers: .venv-peers/.ready
-	.venv-peers/bin/python -m pytest -m peers tests/test_peers.py $(ARGS)
+	.venv-peers/bin/python -m pytest -m peers tests/test_peers*.py $(ARGS)
 
 # For example: make bench ARGS="--rows pgd --rounds 3"
 bench: .venv-peers/.ready

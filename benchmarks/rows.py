@@ -187,4 +187,5 @@ def _installed(module: str) -> ModuleType | None:
 
 ROWS: dict[str, Callable[[Problem], list[Row]]] = {
     "pgd": lambda task: [pgd(task), pgd(task, eps=2 / 255, step_size=0.5 / 255)],
+    "attribution": lambda task: importlib.import_module("benchmarks.attribution").attribution_rows(task),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -21,12 +22,22 @@ def untouched(network: object) -> Iterator[None]:
     modes = [(module, module.training) for module in network.modules()]
     frozen = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     try:
-        network.eval()
-        for parameter, _ in frozen:
-            parameter.requires_grad_(False)
+        if any(training for _, training in modes):
+            network.eval()
+        for parameter, required in frozen:
+            if required:
+                parameter.requires_grad_(False)
         yield
     finally:
         for module, training in modes:
-            module.training = training
+            if module.training != training:
+                module.training = training
         for parameter, required in frozen:
-            parameter.requires_grad_(required)
+            if parameter.requires_grad != required:
+                parameter.requires_grad_(required)
+
+
+def is_compiled(network: object) -> bool:
+    """Whether any part of it is TorchScript or torch.compile's: nothing can be seen inside such a part."""
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    return any(isinstance(part, torch.jit.ScriptModule) or hasattr(part, "_orig_mod") for part in modules)

@@ -6,13 +6,14 @@
     layer3.2.conv1:17@4,5     one neuron of it, at row 4, column 5
     fc:123                    one output of a layer without a map
 
-`parse` reads the text, `resolve` checks it against a network, `values` computes it for images
-without running the network any further than the unit's layer.
+`parse` reads the text, `resolve` checks it against a network, `values` computes many of them for
+images from one forward, which runs no further than the last of their layers.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ostrich.errors import InputError, UnknownName
+from ostrich.errors import InputError
 from ostrich.networks import untouched
+from ostrich.watching import Seen, module_of, observe
 
 if TYPE_CHECKING:  # a room above: units only take classifiers
     from ostrich.models.classifier import Classifier
@@ -57,10 +59,6 @@ class LayerRow:
     parameters: int
 
 
-class _Reached(Exception):
-    """Ends a forward at the layer that was asked for."""
-
-
 def parse(text: str) -> Unit:
     """Read a unit's name. Raises InputError with the forms there are."""
     layer, colon, rest = text.strip().partition(":")
@@ -77,7 +75,7 @@ def parse(text: str) -> Unit:
 
 def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRow]:
     """The layers without children, in the order a forward meets them first."""
-    network = _module(classifier)
+    network = module_of(classifier)
     rows: dict[str, LayerRow] = {}
 
     def watch(name: str, module: nn.Module) -> Callable[..., None]:
@@ -108,21 +106,10 @@ def resolve(classifier: Classifier, unit: Unit | str) -> Unit:
     if unit.is_output:
         classifier.class_index(unit.index)
         return unit
-    names = [name for name, _ in _module(classifier).named_modules() if name]
-    if unit.layer not in names:
-        raise UnknownName("layer", unit.layer, names, f"`ostrich list units {classifier.name}` lists all.")
     height, width = classifier.size or (224, 224)
     grey = torch.full((1, classifier.channels, height, width), 0.5, device=classifier.device)
     with untouched(classifier.network), torch.no_grad():
-        output = activations(classifier, grey.to(classifier.dtype), unit.layer)
-    shape = tuple(output.shape[1:])
-    if int(unit.index) >= shape[0]:
-        raise InputError(f"Layer {unit.layer!r} has channels 0 to {shape[0] - 1}; got {unit.index}.")
-    if unit.position is not None:
-        if len(shape) != 3:
-            raise InputError(f"Layer {unit.layer!r} has no map; its outputs are {shape}.")
-        if unit.position[0] >= shape[1] or unit.position[1] >= shape[2]:
-            raise InputError(f"Layer {unit.layer!r} has a map of {shape[1]}x{shape[2]}; got {unit.position}.")
+        values(classifier, grey.to(classifier.dtype), [unit])
     return unit
 
 
@@ -131,50 +118,79 @@ def activations(classifier: Classifier, images: Tensor, layer: str) -> Tensor:
 
     The output is a copy: what later layers do in place does not reach it.
     """
-    caught: list[Tensor] = []
-
-    def stop(_module: nn.Module, _inputs: object, output: object) -> None:
-        if not isinstance(output, Tensor):
-            raise InputError(f"Layer {layer!r} returns a {type(output).__name__}, not a tensor.")
-        caught.append(output.clone())
-        raise _Reached
-
-    handle = _module(classifier).get_submodule(layer).register_forward_hook(stop)
-    try:
-        classifier(images)
-    except _Reached:
-        return caught[0]
-    finally:
-        handle.remove()
-    raise InputError(f"Layer {layer!r} is never called in a forward of {classifier.name}.")
+    return observe(classifier, images, [layer]).outputs[layer]
 
 
 def values(classifier: Classifier, images: Tensor, units: Sequence[Unit]) -> Tensor:
-    """The units' values (U, N) for images (N, C, H, W), one forward per layer concerned."""
-    found: dict[str, Tensor] = {}
-    rows = []
+    """The units' values (U, N) for images (N, C, H, W), from one forward that ends at the last of them.
+
+    Raises InputError for a unit that does not exist.
+    """
+    return read(classifier, look(classifier, images, units), units)
+
+
+def look(
+    classifier: Classifier,
+    images: Tensor,
+    units: Sequence[Unit],
+    layer: str | None = None,
+    begin: bool = False,
+) -> Seen:
+    """One forward that shows all that the units are read from, and a further layer.
+
+    With `begin` its graph begins at that layer, where it can: see `watching.observe`.
+    """
+    wanted = [unit.layer for unit in units if not unit.is_output] + ([layer] if layer is not None else [])
+    end = any(unit.is_output for unit in units)
+    return observe(classifier, images, wanted, to_the_end=end, begin=layer if begin else None)
+
+
+def read(classifier: Classifier, seen: Seen, units: Sequence[Unit]) -> Tensor:
+    """The units' values (U, N) in what a forward showed. Raises InputError for one that is not there."""
+    groups: dict[tuple[str, bool], list[int]] = defaultdict(list)
+    for place, unit in enumerate(units):
+        groups[unit.layer, unit.position is not None].append(place)
+    columns = [_columns(classifier, seen, [units[i] for i in places]) for places in groups.values()]
+    order = [i for places in groups.values() for i in places]
+    inverse = sorted(range(len(order)), key=order.__getitem__)
+    return torch.cat(columns, 1)[:, inverse].T
+
+
+def _columns(classifier: Classifier, seen: Seen, units: Sequence[Unit]) -> Tensor:
+    """The values (N, U) of units of one layer and one kind."""
+    kind = units[0]
+    if kind.is_output:
+        assert seen.logits is not None, "the forward ended before the logits"
+        scores = seen.logits if kind.layer == "class" else seen.logits.softmax(1)
+        return scores[:, [_class(classifier, unit.index, scores.shape[1]) for unit in units]]
+    output = seen.outputs[kind.layer]
     for unit in units:
-        source = "class" if unit.is_output else unit.layer
-        if source not in found:
-            found[source] = (
-                classifier(images) if unit.is_output else activations(classifier, images, unit.layer)
-            )
-        rows.append(_value(classifier, found[source], unit))
-    return torch.stack(rows)
+        _check(unit, tuple(output.shape[1:]))
+    channels = [int(unit.index) for unit in units]
+    if kind.position is not None:
+        rows, columns = zip(*(unit.position for unit in units if unit.position))
+        return output[:, channels, list(rows), list(columns)]
+    return (output.flatten(2).mean(2) if output.ndim > 2 else output)[:, channels]
 
 
-def _value(classifier: Classifier, output: Tensor, unit: Unit) -> Tensor:
-    if unit.layer == "class":
-        return output[:, classifier.class_index(unit.index)]
-    if unit.layer == "probability":
-        return output.softmax(1)[:, classifier.class_index(unit.index)]
-    channel = output[:, int(unit.index)]  # (N,) or (N, H, W)
-    if unit.position is not None:
-        return channel[:, unit.position[0], unit.position[1]]
-    return channel.flatten(1).mean(1) if channel.ndim > 1 else channel
+def _class(classifier: Classifier, name: str, count: int) -> int:
+    """A class's place among `count` scores, without a forward to learn how many there are."""
+    if classifier.class_names is None and name.isdigit() and int(name) < count:
+        return int(name)
+    return classifier.class_index(name)
 
 
-def _module(classifier: Classifier) -> nn.Module:
-    if not isinstance(classifier.network, nn.Module):
-        raise InputError(f"{classifier.name} is only a prediction function: its layers cannot be seen.")
-    return classifier.network
+def _check(unit: Unit, shape: tuple[int, ...]) -> None:
+    """Refuse a channel or a place that an output (C, ...) does not have."""
+    if not shape or int(unit.index) >= shape[0]:
+        last = f"channels 0 to {shape[0] - 1}" if shape else "no channels"
+        raise InputError(f"Layer {unit.layer!r} has {last}; got {unit.index}.")
+    if unit.position is None:
+        return
+    if len(shape) != 3:
+        raise InputError(f"Layer {unit.layer!r} has no map; its outputs are {shape}.")
+    if unit.position[0] >= shape[1] or unit.position[1] >= shape[2]:
+        raise InputError(
+            f"Layer {unit.layer!r} has a map of {shape[1]}x{shape[2]}, rows from 0 to {shape[1] - 1} and "
+            f"columns from 0 to {shape[2] - 1}; got {unit.position[0]},{unit.position[1]}."
+        )

@@ -1,13 +1,48 @@
 """Attribution: which pixels of an image move a unit.
 
-Every explainer is `explain(classifier, images, units)`: for N images (N, C, H, W) and as many units
-it gives a map (N, C, H, W). A new one is one file and its line in `EXPLAINERS`.
+`explain(method, classifier, images, units)` gives maps (N, U, C, H, W). A method is a frozen
+dataclass of settings with `explain(question)`; a new one is one file and its line in EXPLAINERS.
 """
 
-from ostrich.attribution.deconvnet import deconvnet
-from ostrich.attribution.gradient import gradient
-from ostrich.attribution.guided import guided
+from ostrich.attribution.deconvnet import Deconvnet, deconvnet
+from ostrich.attribution.gradcam import GradCAM
+from ostrich.attribution.gradient import Gradient, gradient
+from ostrich.attribution.gradient_x_input import GradientXInput
+from ostrich.attribution.guided import Guided, guided
+from ostrich.attribution.guided_gradcam import GuidedGradCAM
+from ostrich.attribution.integrated_gradients import IntegratedGradients
+from ostrich.attribution.occlusion import Occlusion
+from ostrich.attribution.question import Explainer, Question, explain
+from ostrich.attribution.smoothgrad import SmoothGrad
 
-EXPLAINERS = {"gradient": gradient, "guided": guided, "deconvnet": deconvnet}
+_METHODS: tuple[type[Explainer], ...] = (
+    Gradient,
+    GradientXInput,
+    Deconvnet,
+    Guided,
+    IntegratedGradients,
+    SmoothGrad,
+    GradCAM,
+    GuidedGradCAM,
+    Occlusion,
+)
+EXPLAINERS = {method.name: method for method in _METHODS}
 
-__all__ = ["EXPLAINERS", "deconvnet", "gradient", "guided"]
+__all__ = [
+    "EXPLAINERS",
+    "Deconvnet",
+    "Explainer",
+    "GradCAM",
+    "Gradient",
+    "GradientXInput",
+    "Guided",
+    "GuidedGradCAM",
+    "IntegratedGradients",
+    "Occlusion",
+    "Question",
+    "SmoothGrad",
+    "deconvnet",
+    "explain",
+    "gradient",
+    "guided",
+]

@@ -9,17 +9,29 @@ normalisation passes its derivative, where the paper's network had local contras
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
-from ostrich.attribution.relu_rules import DECONVNET, backpropagated_by
+from ostrich.attribution.question import COLOUR, Explainer, Question, paired
+from ostrich.attribution.relu_rules import DECONVNET, by_rule
 from ostrich.models.classifier import Classifier
 from ostrich.units import Unit
 
 
-def deconvnet(classifier: Classifier, images: Tensor, units: Sequence[Unit | str]) -> Tensor:
-    """The deconvnet's projection (N, C, H, W) of units[i] to images[i]; signed.
+@dataclass(frozen=True, kw_only=True)
+class Deconvnet(Explainer):
+    """The projection of a unit to the image through the transposed network; signed."""
 
-    Raises InputError for a prediction function, and for a network whose activations are no ReLUs.
-    """
-    return backpropagated_by(DECONVNET, classifier, images, units)
+    name: ClassVar[str] = "deconvnet"
+    relus: ClassVar[bool] = True
+    reading: ClassVar[str] = COLOUR
+
+    def explain(self, question: Question) -> Tensor:
+        return by_rule(DECONVNET, question)
+
+
+def deconvnet(classifier: Classifier, images: Tensor, units: Sequence[Unit | str]) -> Tensor:
+    """The deconvnet's projection (N, C, H, W) of units[i] to images[i]; one unit for each of the N images."""
+    return paired(Deconvnet(), classifier, images, units)

@@ -3,23 +3,36 @@
 Springenberg, Dosovitskiy, Brox, Riedmiller 2015, "Striving for simplicity: the all convolutional
 net", section 3.4. The rule and what it reaches: `relu_rules.py`. Its pictures are sharp, and say
 less of the class than they seem to: they hardly change when the upper layers are made random
-(Adebayo 2018, "Sanity checks for saliency maps").
+(Adebayo 2018, "Sanity checks for saliency maps"). Negative values come from the layer below the
+lowest ReLU, behind which no rule is applied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
-from ostrich.attribution.relu_rules import GUIDED, backpropagated_by
+from ostrich.attribution.question import COLOUR, Explainer, Question, paired
+from ostrich.attribution.relu_rules import GUIDED, by_rule
 from ostrich.models.classifier import Classifier
 from ostrich.units import Unit
 
 
-def guided(classifier: Classifier, images: Tensor, units: Sequence[Unit | str]) -> Tensor:
-    """Guided backpropagation (N, C, H, W) of units[i] to images[i]; signed.
+@dataclass(frozen=True, kw_only=True)
+class Guided(Explainer):
+    """What comes back to the image where only support passes the ReLUs; signed."""
 
-    Raises InputError for a prediction function, and for a network whose activations are no ReLUs.
-    """
-    return backpropagated_by(GUIDED, classifier, images, units)
+    name: ClassVar[str] = "guided"
+    relus: ClassVar[bool] = True
+    reading: ClassVar[str] = COLOUR
+
+    def explain(self, question: Question) -> Tensor:
+        return by_rule(GUIDED, question)
+
+
+def guided(classifier: Classifier, images: Tensor, units: Sequence[Unit | str]) -> Tensor:
+    """Guided backpropagation (N, C, H, W) of units[i] to images[i]; one unit for each of the N images."""
+    return paired(Guided(), classifier, images, units)

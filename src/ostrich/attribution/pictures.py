@@ -6,15 +6,25 @@ value in two hundred, zeros apart, exceeds it is white, or full colour.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-COLOURED = ("guided", "deconvnet")  # shown in colour by their papers; the gradient by its size
+from ostrich.attribution.question import COLOUR, SIDES, Explainer
+
 SATURATED = 0.005
+FOR, AGAINST = (0.85, 0.1, 0.1), (0.1, 0.25, 0.85)  # red and blue
+DIM = 0.35, 0.5  # of the grey image under the colours: its black, and what white adds
 
 
-def picture(explainer: str, found: Tensor) -> Tensor:
-    """The picture (C, H, W) or (1, H, W) in [0, 1] in which the method's paper shows a map (C, H, W)."""
-    return signed(found) if explainer in COLOURED else magnitude(found)
+def picture(method: Explainer | type[Explainer], found: Tensor, image: Tensor) -> Tensor:
+    """The picture (1 or 3, H, W) in [0, 1] of a map (C, H, W), in the form that the method's papers use.
+
+    Gradients by their size; what looks like a picture in its colours; what speaks for or against the
+    unit in red and blue over the image.
+    """
+    if method.reading == SIDES:
+        return sides(found, image)
+    return signed(found) if method.reading == COLOUR else magnitude(found)
 
 
 def magnitude(found: Tensor) -> Tensor:
@@ -26,6 +36,16 @@ def magnitude(found: Tensor) -> Tensor:
 def signed(found: Tensor) -> Tensor:
     """The map itself, (C, H, W), around middle grey."""
     return (0.5 + 0.5 * found / _scale(found)).clamp(0, 1)
+
+
+def sides(found: Tensor, image: Tensor) -> Tensor:
+    """The sum over the channels in colour, (3, H, W), over the grey image: red for the unit, blue against."""
+    total = found.sum(0, keepdim=True)
+    share = (total / _scale(total)).clamp(-1, 1)
+    red, blue = (share.new_tensor(side).view(3, 1, 1) for side in (FOR, AGAINST))
+    colour = torch.where(share > 0, red, blue)
+    grey = DIM[0] + DIM[1] * image.to(share).mean(0, keepdim=True)
+    return grey + share.abs() * (colour - grey)
 
 
 def _scale(found: Tensor) -> Tensor:

@@ -32,17 +32,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.overrides import TorchFunctionMode
 
-from ostrich.attribution.gradient import backpropagated
+from ostrich.attribution.backward import gradients
+from ostrich.attribution.question import Question, applying
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
+from ostrich.networks import is_compiled
 from ostrich.units import Unit, values
 
 DECONVNET, GUIDED, REDIRECTED = "deconvnet", "guided", "redirected"
-ALTERNATIVE = "`gradient` applies to every network."
 SMOOTH = frozenset(("gelu", "hardswish", "log_sigmoid", "mish", "silu", "softplus", "softsign", "tanh"))
 LEAKY = frozenset(("celu", "elu", "leaky_relu", "prelu", "rrelu", "selu"))
 UNRULED = SMOOTH | LEAKY | {"hardshrink", "softshrink", "tanhshrink"}
@@ -51,29 +52,31 @@ RECTIFIERS = frozenset(("clamp", "clamp_min", "clip", "hardtanh", "relu", "relu6
 KNOWN = UNRULED | GATES | RECTIFIERS
 
 
-def backpropagated_by(
-    rule: str, classifier: Classifier, images: Tensor, units: Sequence[Unit | str]
-) -> Tensor:
-    """What comes back (N, C, H, W) from units[i] to images[i] under DECONVNET or GUIDED.
+def by_rule(rule: str, question: Question) -> Tensor:
+    """What comes back (N, U, C, H, W) from the units to the images under DECONVNET or GUIDED.
 
     Raises InputError for a network with an activation that has no such rule, and AssertionError,
     a fault of ours, where the network computes anything else under the rule than without it.
     """
-    _refuse_compiled(classifier)
+    if is_compiled(question.classifier.network):
+        raise InputError(
+            f"{question.classifier.name} is compiled: its ReLUs cannot be reached. Give the network as it is "
+            f"written. {applying()}"
+        )
 
-    def compute(inputs: Tensor, distinct: list[Unit]) -> Tensor:
+    def compute(classifier: Classifier, inputs: Tensor, units: Sequence[Unit]) -> Tensor:
         with ReluRule(rule) as seen:
-            computed = values(classifier, inputs.clone(), distinct)
+            computed = values(classifier, inputs.clone(), units)
         if seen.gates and not seen.rectifiers:
             raise _unruled(rule, min(seen.gates))
-        plain = values(classifier, inputs.clone(), distinct)
+        plain = values(classifier, inputs.clone(), units)
         if not _same(plain, computed):
-            if not _same(plain, values(classifier, inputs.clone(), distinct)):
+            if not _same(plain, values(classifier, inputs.clone(), units)):
                 raise InputError(f"{classifier.name} does not answer the same image the same way twice.")
             raise AssertionError(f"the forward pass under the rule {rule} differs from the plain one")
         return computed
 
-    return backpropagated(classifier, images, units, compute)
+    return torch.cat([gradients(part, compute=compute) for part in question.parts()])
 
 
 class ReluRule(TorchFunctionMode):
@@ -111,7 +114,7 @@ class ReluRule(TorchFunctionMode):
         if not torch.is_grad_enabled():
             raise InputError(
                 f"{self.rule} cannot reach a ReLU inside a torch.autograd.Function of the network's own, or "
-                f"under no_grad. {ALTERNATIVE}"
+                f"under no_grad. {applying()}"
             )
         self.rectifiers += 1
         rest = {key: value for key, value in kwargs.items() if key != "input"}
@@ -174,19 +177,8 @@ def _top(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> float | N
 def _unruled(rule: str, activation: str) -> InputError:
     return InputError(
         f"{rule} is a rule for ReLUs; this network uses {activation}, for which none was published. "
-        f"{ALTERNATIVE}"
+        f"{applying()}"
     )
-
-
-def _refuse_compiled(classifier: Classifier) -> None:
-    """TorchScript and torch.compile run operations where no rule can reach them."""
-    modules = classifier.network.modules() if isinstance(classifier.network, nn.Module) else ()
-    for module in modules:
-        if isinstance(module, torch.jit.ScriptModule) or hasattr(module, "_orig_mod"):
-            raise InputError(
-                f"{classifier.name} is compiled ({type(module).__name__}): its ReLUs cannot be reached. Give "
-                f"the network as written; {ALTERNATIVE}"
-            )
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

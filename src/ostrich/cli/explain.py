@@ -14,10 +14,13 @@ from ostrich.cli import options as o
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ostrich.attribution import Explainer
+    from ostrich.cli.session import Session
     from ostrich.models import Classifier
 
 NAME = "explain"
 BATCH = 16  # images together
+MAPS = 64  # of the units of these images, held together
 SHEET_ROWS = 32  # images on the sheet
 TILE = 128  # pixels; smaller images are enlarged by whole numbers on the sheet
 
@@ -30,6 +33,10 @@ def command(
         list[str] | None,
         typer.Option(metavar="UNIT", help="class:ostrich, layer3:17, ... [default: the predicted class]"),
     ] = None,
+    settings: o.Settings = None,
+    sanity: Annotated[
+        bool, typer.Option("--sanity", help="check the method on this network and these images")
+    ] = False,
     limit: o.Limit = 16,
     seed: o.Seed = 0,
     weights: o.Weights = None,
@@ -45,14 +52,11 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Show which pixels of an image move a unit: a class, a channel, a neuron."""
-    from ostrich import units
-    from ostrich.attribution import EXPLAINERS
+    from ostrich.cli.explain_sanity import check
     from ostrich.cli.session import console, opened
-    from ostrich.errors import InputError, UnknownName
     from ostrich.images import write_png
 
-    if name not in EXPLAINERS:
-        raise UnknownName("explainer", name, EXPLAINERS)
+    method = configure(name, settings or ())
     asked_units = list(dict.fromkeys(unit or ()))
     chosen = o.ModelOptions(
         model=model,
@@ -66,24 +70,24 @@ def command(
     )
 
     def validate(classifier: Classifier) -> None:
-        if classifier.access != "gradient":
-            raise InputError(f"{classifier.name} is only a prediction function: {name} needs its gradient.")
-        for text in asked_units:
-            units.resolve(classifier, text)
+        try_out(method, classifier, asked_units or ["class:0"], sanity)
 
-    asked = {"explainer": name, "units": asked_units}
+    asked = {"explainer": repr(method), "units": asked_units, "sanity": sanity}
     with opened(
         f"explain-{name}", chosen, data, asked, limit, seed, skip_bad, out, force, validate
     ) as session:
         started = time.monotonic()
-        rows, sheet = _explain(name, session, asked_units)
+        rows, sheet = _explain(method, session, asked_units, seed)
         write_png(session.run.folder / "sheet.png", sheet)
+        checks = check(method, session, rows, seed) if sanity else None
         results = {
             "explainer": name,
+            "settings": repr(method),
             "n": len(session.samples),
             "explanations": rows,
             "sheet": "sheet.png",
             "sheet_images": min(SHEET_ROWS, len(session.samples)),
+            "sanity": checks,
             "seconds": time.monotonic() - started,
         }
         session.run.finish(results)
@@ -94,56 +98,99 @@ def command(
     console.print(f"{name}: {len(rows)} maps of {len(session.samples)} images.")
     if zero:
         console.print(f"{zero} of them are zero everywhere: nothing comes back to the image under this rule.")
+    for sentence in checks["sentences"] if checks else ():
+        console.print(sentence, soft_wrap=True)
     console.print(f"sheet: {session.run.folder / 'sheet.png'}\nrun: {session.run.folder}", soft_wrap=True)
 
 
-def _explain(name: str, session: Any, asked: Sequence[str]) -> tuple[list[dict[str, Any]], Tensor]:
+def configure(name: str, settings: Sequence[str]) -> Explainer:
+    """The method with `settings`, NAME=VALUE. Raises UnknownName, InputError."""
+    from dataclasses import fields
+    from typing import get_type_hints
+
+    from ostrich.attacks.settings import read_value
+    from ostrich.attribution import EXPLAINERS
+    from ostrich.errors import UnknownName
+
+    if name not in EXPLAINERS:
+        raise UnknownName("explainer", name, EXPLAINERS)
+    method = EXPLAINERS[name]
+    known, hints = [f.name for f in fields(method)], get_type_hints(method)
+    given = dict(o.pair(text) for text in settings)
+    for setting in given:
+        if setting not in known:
+            raise UnknownName(f"setting of {name}", setting, known)
+    return method(**{setting: read_value(setting, text, hints[setting]) for setting, text in given.items()})
+
+
+def try_out(method: Explainer, classifier: Classifier, units: Sequence[str], sanity: bool) -> None:
+    """Refuse, before anything is written, what the method cannot do: on one grey image, briefly."""
+    import torch
+
+    from ostrich.attribution import explain
+    from ostrich.attribution.sanity.randomisation import stages
+
+    height, width = classifier.size or (224, 224)
+    grey = torch.full((1, classifier.channels, height, width), 0.5)
+    explain(method.brief(), classifier, grey.to(classifier.device, classifier.dtype), units)
+    if sanity:
+        stages(classifier)
+
+
+def _explain(
+    method: Explainer, session: Session, asked: Sequence[str], seed: int
+) -> tuple[list[dict[str, Any]], Tensor]:
     """Write every map and picture; the rows of the results, and the sheet."""
-    import numpy as np
     import torch
 
     from ostrich.attacks.aims import predict
-    from ostrich.attribution import EXPLAINERS
-    from ostrich.attribution.pictures import picture
-    from ostrich.images import write_png
+    from ostrich.attribution import explain
+    from ostrich.images import grid, write_png
 
     classifier, samples, folder = session.classifier, session.samples, session.run.folder
     rows, tiles = [], []
-    for start in range(0, len(samples), BATCH):
-        images = samples.images(start, start + BATCH).to(classifier.device, classifier.dtype)
+    batch = max(1, min(BATCH, MAPS // max(1, len(asked))))
+    for start in range(0, len(samples), batch):
+        images = samples.images(start, start + batch).to(classifier.device, classifier.dtype)
         predictions = predict(classifier, images).argmax(1).tolist()
         units = [list(asked) or [class_unit(classifier, k)] for k in predictions]
-        maps = [
-            EXPLAINERS[name](classifier, images, [own[turn] for own in units])
-            for turn in range(len(units[0]))
-        ]
+        maps = explain(method, classifier, images, units, seed=seed)
         for i, image in enumerate(images):
-            index = samples.index[start + i]
-            write_png(folder / f"images/{index:05d}-clean.png", image)
-            shown = [image]
-            for turn, found in enumerate(maps):
-                stem = f"maps/{index:05d}-{turn:02d}-{plain(units[i][turn])}"
-                drawn = picture(name, found[i])
-                write_png(folder / f"{stem}.png", drawn)
-                np.save(folder / f"{stem}.npy", found[i].to("cpu", torch.float32).numpy())
-                shown.append(drawn)
+            index, shown = samples.index[start + i], [image]
+            clean = f"images/{index:05d}-clean.png"
+            write_png(folder / clean, image)
+            for turn, unit in enumerate(units[i]):
+                stem = f"maps/{index:05d}-{turn:02d}-{plain(unit)}"
+                shown.append(_write(method, session, stem, maps[i, turn], image))
                 rows.append(
                     {
                         "index": index,
                         "file": samples.files[start + i],
                         "prediction": predictions[i],
-                        "unit": units[i][turn],
-                        "largest": found[i].abs().max().item(),
-                        "clean_file": f"images/{index:05d}-clean.png",
+                        "unit": unit,
+                        "largest": maps[i, turn].abs().max().item(),
+                        "clean_file": clean,
                         "map_file": f"{stem}.npy",
                         "picture_file": f"{stem}.png",
                     }
                 )
             if start + i < SHEET_ROWS:
                 tiles += [_tile(one) for one in shown]
-    from ostrich.images import grid
+    return rows, grid(torch.stack(tiles), columns=1 + len(units[0]))
 
-    return rows, grid(torch.stack(tiles), columns=1 + len(maps))
+
+def _write(method: Explainer, session: Session, stem: str, found: Tensor, image: Tensor) -> Tensor:
+    """Write one map (C, H, W), raw and as the picture that is returned."""
+    import numpy as np
+    import torch
+
+    from ostrich.attribution.pictures import picture
+    from ostrich.images import write_png
+
+    drawn = picture(method, found, image)
+    write_png(session.run.folder / f"{stem}.png", drawn)
+    np.save(session.run.folder / f"{stem}.npy", found.to("cpu", torch.float32).numpy())
+    return drawn
 
 
 def class_unit(classifier: Classifier, index: int) -> str:

@@ -70,7 +70,7 @@ def explainers(as_json: o.Json = False) -> None:
     rows = [
         {
             "name": name,
-            "needs": "gradient",
+            "needs": explain.needs,
             "shows": (sys.modules[explain.__module__].__doc__ or "").splitlines()[0],
         }
         for name, explain in EXPLAINERS.items()

@@ -1,0 +1,130 @@
+"""Grad-CAM: where in a layer's map the channels lie that move a unit.
+
+Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra 2017, "Grad-CAM: visual explanations from deep
+networks via gradient-based localization", section 3: with the map A of a layer before the unit y,
+
+    weight_c = mean over the map of dy / dA_c                equation 1
+    map      = relu(sum over c of weight_c * A_c)            equation 2
+
+brought to the image's size bilinearly, the same for all channels. The layer is the last one before
+the unit that has a map through which everything passes (`maps.py`); for transformers the map is the
+grid of tokens. The averaging takes the place out of the gradient: for a single neuron of a layer the
+map shows what it reads, not only where it reads. With `weights="each"` it is left out, and the map is
+relu(sum of dy / dA_c * A_c), whose values do add up to what linear layers above make of them
+(HiResCAM; Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations").
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ostrich.attribution.backward import back
+from ostrich.attribution.maps import before, named
+from ostrich.attribution.question import SIDES, Explainer, Question, fitting
+from ostrich.errors import InputError, UnknownName
+from ostrich.networks import is_compiled
+from ostrich.units import look, read
+from ostrich.watching import Seen, module_of
+
+WEIGHTS = ("mean", "each")
+ATTENTION = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradCAM(Explainer):
+    """The channels of a layer, weighted by how they move the unit; from 0 up."""
+
+    name: ClassVar[str] = "gradcam"
+    reading: ClassVar[str] = SIDES
+
+    layer: str | None = None  # the map that is read; found unless given
+    grid: str | None = None  # rows x columns of the tokens, such as 14x14; found unless given
+    weights: str = "mean"  # the mean over the map, or "each" place its own
+
+    def __post_init__(self) -> None:
+        if self.weights not in WEIGHTS:
+            raise UnknownName("weights of gradcam", self.weights, WEIGHTS)
+        self._given()
+
+    def explain(self, question: Question) -> Tensor:
+        images, (height, width) = question.images, question.images.shape[2:]
+        found = images.new_zeros(0)
+        for layer, units in self._places(question).items():
+            if len(units) == len(question.units):
+                found = F.interpolate(self._maps(question, layer), (height, width), mode="bilinear")
+                break
+            found = found if len(found) else images.new_zeros(*question.rows.shape, height, width)
+            mine = torch.isin(question.rows, torch.tensor(units, device=images.device))  # (N, U)
+            some, columns = mine.any(1), mine.any(0)
+            part = question.only(units, some, columns)
+            maps = F.interpolate(self._maps(part, layer), (height, width), mode="bilinear")
+            found[mine] = maps[mine[some][:, columns]]
+        return found[:, :, None].expand(-1, -1, images.shape[1], -1, -1).clone()
+
+    def _places(self, question: Question) -> dict[str, list[int]]:
+        """The layers that are read, and the numbers of the units for which each is."""
+        if is_compiled(question.classifier.network):
+            raise InputError(f"{question.classifier.name} is compiled: its layers cannot be seen.")
+        grid = self._given()
+        if self.layer is not None:
+            return {self.layer: list(range(len(question.units)))}
+        known: dict[str, str] = {}
+        places: dict[str, list[int]] = defaultdict(list)
+        for number, unit in enumerate(question.units):
+            source = "class" if unit.is_output else unit.layer
+            if source not in known:
+                known[source] = before(question, unit, grid)
+            places[known[source]].append(number)
+        return places
+
+    def _maps(self, question: Question, layer: str) -> Tensor:
+        """The maps (N, U, h, w) in the layer's own size."""
+        found = []
+        for part in question.parts():
+            with torch.enable_grad():
+                seen = _forward(part, layer)
+                computed = read(part.classifier, seen, part.units)
+                edge, slopes = seen.edges.get(layer), None
+                if edge is not None:
+                    together = fitting(part.images, len(part.images))
+                    slopes = back(computed, part.rows, edge, together=together)
+            height, width = part.images.shape[2:]
+            grid = named(layer, seen.outputs[layer], (height, width), self._given())
+            if slopes is None:
+                raise InputError(f"Nothing differentiable leads from layer {layer!r} to {part.units[0]}.")
+            output = grid.lay(seen.outputs[layer].detach())  # (n, C, h, w)
+            slopes = grid.lay(slopes.flatten(0, 1)).unflatten(0, slopes.shape[:2])  # (n, U, C, h, w)
+            if self.weights == "mean":
+                found.append(torch.einsum("nuc,nchw->nuhw", slopes.mean((3, 4)), output).relu())
+            else:
+                found.append((slopes * output[:, None]).sum(2).relu())
+        return torch.cat(found)
+
+    def _given(self) -> tuple[int, int] | None:
+        if self.grid is None:
+            return None
+        found = re.fullmatch(r"(\d+)x(\d+)", self.grid)
+        if not found or "0" in (found[1], found[2]):
+            raise InputError(f"grid is ROWSxCOLUMNS, such as 14x14; got {self.grid!r}.")
+        return int(found[1]), int(found[2])
+
+
+def _forward(question: Question, layer: str) -> Seen:
+    """A forward with a graph from the layer on; from the image on where it cannot begin at the layer.
+
+    Attention computes in another way, and rounds otherwise, where nothing needs a gradient: there it
+    begins at the image, for the forward to be of one kind.
+    """
+    classifier, images = question.classifier, question.images.detach()
+    if not any(isinstance(module, ATTENTION) for module in module_of(classifier).modules()):
+        seen = look(classifier, images.clone(), question.units, layer, begin=True)
+        if layer in seen.edges:
+            return seen
+    return look(classifier, images.clone().requires_grad_(True).clone(), question.units, layer)

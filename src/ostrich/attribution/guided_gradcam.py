@@ -1,0 +1,39 @@
+"""Guided Grad-CAM: guided backpropagation, seen through Grad-CAM's map.
+
+Selvaraju 2017, section 3.2: fine where guided backpropagation is, and about the unit where Grad-CAM is;
+the two are multiplied value by value. It inherits the weakness of the first: what lies inside the
+map looks the same for a network whose upper layers are random.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ostrich.attribution.gradcam import GradCAM
+from ostrich.attribution.guided import Guided
+from ostrich.attribution.question import COLOUR, Explainer, Question
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedGradCAM(Explainer):
+    """Guided backpropagation times Grad-CAM; signed. The settings are Grad-CAM's."""
+
+    name: ClassVar[str] = "guided-gradcam"
+    relus: ClassVar[bool] = True
+    reading: ClassVar[str] = COLOUR
+
+    layer: str | None = None
+    grid: str | None = None
+    weights: str = "mean"
+
+    def __post_init__(self) -> None:
+        self._gradcam()
+
+    def explain(self, question: Question) -> Tensor:
+        return self._gradcam().explain(question) * Guided().explain(question)
+
+    def _gradcam(self) -> GradCAM:
+        return GradCAM(layer=self.layer, grid=self.grid, weights=self.weights)

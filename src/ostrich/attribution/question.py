@@ -1,0 +1,170 @@
+"""The question that every explainer answers: which pixels of an image move a unit.
+
+    maps = explain(IntegratedGradients(), classifier, images, ["class:ostrich", "layer3:17"])
+
+has shape (N, U, C, H, W): for each of N images and U units a map of the image's own shape. Where the
+images are to be asked about different units, the units are N lists of U.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from ostrich import images as pictures
+from ostrich.errors import InputError
+from ostrich.images import fingerprints
+from ostrich.models.classifier import Classifier
+from ostrich.networks import untouched
+from ostrich.units import Unit, parse
+
+VALUES_PER_BATCH = 4 * 3 * 224 * 224  # pixels times channels that pass through the network together
+MOST = 128  # images together; larger batches of small ones leave a processor's caches
+ACCELERATED = 16  # times as many on an accelerator
+SIZE, SIDES, COLOUR = "size", "sides", "colour"  # ways to read a map: see Explainer.reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Which pixels of `images` (N, C, H, W) move `units[rows[n, u]]`, rows (N, U)?
+
+    The units are distinct; `seed` is that of everything random.
+    """
+
+    classifier: Classifier
+    images: Tensor
+    units: tuple[Unit, ...]
+    rows: Tensor
+    seed: int = 0
+
+    def parts(self, copies: int = 1) -> Iterator[Question]:
+        """The question in parts: as many images as fit into memory, if each goes `copies` times."""
+        count = fitting(self.images, copies)
+        for start in range(0, len(self.images), count):
+            stop = start + count
+            yield replace(self, images=self.images[start:stop], rows=self.rows[start:stop])
+
+    def only(self, units: Sequence[int], images: Tensor, columns: Tensor) -> Question:
+        """Some of the units, for the images (N,) and the columns (U,) of `rows` where these are true.
+
+        Where another unit stands in those rows, the first of the units stands in for it.
+        """
+        places = torch.zeros(len(self.units), dtype=torch.long, device=self.rows.device)
+        places[list(units)] = torch.arange(len(units), device=self.rows.device)
+        rows = places[self.rows[images][:, columns]]
+        return replace(self, images=self.images[images], units=tuple(self.units[i] for i in units), rows=rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explainer:
+    """A method with its settings; one file each. What it must have is `name` and `explain`.
+
+    `needs` is what the network must offer: "gradient", or only "scores". `relus` says whether it is
+    a rule for networks of ReLUs. `reading` is how its map is to be read: SIZE, a value's size counts
+    and its sign does not; SIDES, values speak for the unit or against it; COLOUR, the map looks like
+    a picture.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[str] = "gradient"
+    relus: ClassVar[bool] = False
+    reading: ClassVar[str] = SIZE
+
+    def explain(self, question: Question) -> Tensor:
+        """The maps (N, U, C, H, W), in a network that is frozen and in evaluation mode."""
+        raise NotImplementedError
+
+    def brief(self) -> Self:
+        """The same with the least work: it is refused where the method is, and its maps are rough."""
+        return self
+
+
+def explain(
+    method: Explainer,
+    classifier: Classifier,
+    images: Tensor,
+    units: Sequence[Unit | str] | Sequence[Sequence[Unit | str]],
+    *,
+    seed: int = 0,
+) -> Tensor:
+    """Maps (N, U, C, H, W) of images (N, C, H, W): U units for all of them, or N lists of U units.
+
+    The network is as it was afterwards, also after an exception; an image's maps depend neither on the
+    other images nor on the other units. Raises InputError for units that do not exist, for a network
+    that the method does not apply to, and for units that the image cannot move.
+    """
+    if not isinstance(method, Explainer):
+        raise InputError(f"{method!r} is no method; give one such as ostrich.attribution.Gradient().")
+    pictures.check(images)
+    lists = _lists(units, len(images))
+    shape = (len(images), len(lists[0]) if lists else len(units), *images.shape[1:])
+    if method.needs == "gradient" and classifier.access != "gradient":
+        raise InputError(
+            f"{classifier.name} is only a prediction function: {method.name} needs its gradient. "
+            f"{applying(scores_only=True)}"
+        )
+    if images.numel() == 0:
+        return images.new_zeros(shape)
+    distinct = list(dict.fromkeys(unit for own in lists for unit in own))
+    places = {unit: place for place, unit in enumerate(distinct)}
+    rows = torch.tensor([[places[unit] for unit in own] for own in lists], device=images.device)
+    asked = Question(classifier=classifier, images=images, units=tuple(distinct), rows=rows, seed=seed)
+    with untouched(classifier.network):
+        return method.explain(asked).detach()
+
+
+def paired(
+    method: Explainer, classifier: Classifier, images: Tensor, units: Sequence[Unit | str], *, seed: int = 0
+) -> Tensor:
+    """Maps (N, C, H, W): of units[i] for images[i]. Raises InputError as `explain` does."""
+    if len(images) != len(units):
+        raise InputError(f"{len(images)} images need as many units; got {len(units)}.")
+    if not len(images):
+        return images.clone()
+    return explain(method, classifier, images, [[unit] for unit in units], seed=seed)[:, 0]
+
+
+def applying(*, scores_only: bool = False) -> str:
+    """A sentence that names the methods for a network without ReLUs, or without a gradient."""
+    from ostrich.attribution import EXPLAINERS  # which imports this file
+
+    methods = EXPLAINERS.values()
+    names = [m.name for m in methods if not m.relus and (m.needs == "scores" or not scores_only)]
+    listed = ", ".join(f"`{name}`" for name in names)
+    return f"{listed} appl{'ies' if len(names) == 1 else 'y'} to every network."
+
+
+def fitting(images: Tensor, copies: int = 1) -> int:
+    """How many of images (N, C, H, W) fit into memory together, if each goes `copies` times; at least 1."""
+    more = 1 if images.device.type == "cpu" else ACCELERATED
+    return max(1, min(MOST * more // copies, more * VALUES_PER_BATCH // max(1, images[:1].numel() * copies)))
+
+
+def keys(images: Tensor) -> list[int]:
+    """A number for each image, of its content: what is random about it is keyed by this."""
+    return fingerprints(images)
+
+
+def _lists(units: Sequence[Unit | str] | Sequence[Sequence[Unit | str]], count: int) -> list[list[Unit]]:
+    """For each of the images its units."""
+    if isinstance(units, str | Unit) or not len(units):
+        raise InputError(f"Units are a list, such as ['class:0', 'layer3:17']; got {units!r}.")
+    single = [unit for unit in units if isinstance(unit, str | Unit)]
+    if len(single) == len(units):
+        return [[_parsed(unit) for unit in single]] * count
+    if single:
+        raise InputError("Units are one list for all images, or a list for each of them; got both.")
+    if len(units) != count:
+        raise InputError(f"{count} images need as many lists of units; got {len(units)}.")
+    lists = [[_parsed(unit) for unit in own] for own in units if not isinstance(own, str | Unit)]
+    if len({len(own) for own in lists}) > 1 or not lists[0]:
+        raise InputError("Every image needs the same number of units, one at least.")
+    return lists
+
+
+def _parsed(unit: Unit | str) -> Unit:
+    return parse(unit) if isinstance(unit, str) else unit
