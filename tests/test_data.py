@@ -43,6 +43,13 @@ def test_a_choice_is_balanced_seeded_and_nested(labels, limit, seed):
     assert set(subset(labels, len(labels), max(1, limit // 2), seed)) <= set(chosen)
 
 
+def test_a_limit_below_the_number_of_classes_draws_among_them():
+    labels = list(range(50))
+    draws = [subset(labels, 50, 10, seed) for seed in range(20)]
+    assert len(set(map(tuple, draws))) > 1
+    assert set().union(*draws) >= set(range(40, 50))
+
+
 def test_class_folders(folder):
     data = open_data(f"folder:{folder}")
     samples = load(data, size=(16, 16), class_names=("bird", "dog", "cat"), num_classes=3)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 
 import nets
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ostrich.models.fastpath import faster
+from ostrich.models.fastpath import _processor_gains, autocast, faster
 
 
 def agrees(network: nn.Module, example: torch.Tensor) -> nn.Module:
@@ -114,3 +115,24 @@ def test_a_network_that_cannot_be_copied_is_used_itself():
     network = nets.small().network
     network.lock = threading.Lock()
     assert faster(network, torch.rand(1, 3, 16, 16)) == (network, 0)
+
+
+@pytest.mark.parametrize(
+    ("facts", "gains"),
+    [
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, True),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, False),
+        ({"cpu_name": "AMD EPYC 9R14", "avx512_bf16": True, "amx_bf16": False}, True),
+        ({"cpu_name": "AMD EPYC 7B13", "avx512_bf16": False}, False),
+        ({"architecture": "aarch64", "bf16": True}, False),
+        ({}, False),
+    ],
+)
+def test_bf16_only_where_a_processor_gains_by_it(facts, gains):
+    assert _processor_gains(facts) is gains
+
+
+def test_exact_never_computes_in_bf16():
+    layer = nn.Conv2d(3, 3, 3)
+    with autocast("exact", torch.device("cpu")):
+        assert layer(torch.rand(1, 3, 8, 8)).dtype == torch.float32

@@ -77,7 +77,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     save(tmp_path, nn.Linear(2, 2), "module.pt")
     for name, message in [
         ("text.pt", "not a weights file"),
-        ("evil.pt", "could run code|not a weights file"),
+        ("evil.pt", "could run code"),
         ("evil-zip.pt", "could run code"),
         ("list.pt", "no named tensors"),
         ("module.pt", "could run code"),

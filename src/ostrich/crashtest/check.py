@@ -17,10 +17,9 @@ from typing import Any
 import torch
 
 from ostrich.attacks import evidence
-from ostrich.attacks.aims import predict
-from ostrich.attacks.problem import Access
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import Floor, judge_baseline, judge_floor
+from ostrich.crashtest.plan import Plan
 from ostrich.crashtest.probes import (
     clean,
     doctor,
@@ -37,7 +36,6 @@ from ostrich.crashtest.probes import (
 )
 from ostrich.errors import OstrichError
 from ostrich.images import write_png
-from ostrich.networks import untouched
 from ostrich.runs import Run, write_json
 
 PROBES: dict[str, ModuleType] = {  # in order of worth
@@ -54,33 +52,7 @@ PROBES: dict[str, ModuleType] = {  # in order of worth
     "preferred": preferred,
 }
 DEMO_PROBES = {**PROBES, "photograph": photograph}
-FEWEST = 16  # images; a figure of fewer says nothing
 Say = Callable[[str], None]
-
-
-def plan(context: Context, names: Sequence[str], minutes: float, stored: Path) -> dict[str, Any]:
-    """Which probes run on how many images, from the network's measured speed; kept in a file.
-
-    A probe that costs too much takes half of the images, and half again, but not below 16.
-    """
-    if stored.exists():
-        return json.loads(stored.read_text())
-    forward, gradient = _speed(context)
-    left, count = minutes * 60, len(context.samples)
-    probes: dict[str, Any] = {}
-    for name in names:
-        module = DEMO_PROBES[name]
-        fixed = getattr(module, "FIXED_GRADIENTS", 0.0) * gradient
-        each = module.FORWARDS * forward + module.GRADIENTS * gradient
-        images = count
-        while fixed + images * each > left and images // 2 >= FEWEST and each:
-            images //= 2
-        seconds = fixed + images * each
-        probes[name] = {"images": images, "seconds": seconds, "fits": seconds <= left}
-        left -= seconds if seconds <= left else 0
-    made = {"forwards_per_second": 1 / forward, "gradients_per_second": 1 / gradient, "probes": probes}
-    write_json(stored, made)
-    return made
 
 
 def check(
@@ -96,25 +68,24 @@ def check(
 ) -> dict[str, Any]:
     """Run the probes that fit, judge the gates, and return the results; run.json has them too."""
     started = time.monotonic()
-    planned = plan(context, names, minutes, run.folder / "plan.json")
-    context.images_of = {name: facts["images"] for name, facts in planned["probes"].items()}
-    cost = sum(facts["seconds"] for facts in planned["probes"].values() if facts["fits"])
+    plan = Plan.open(run.folder / "plan.json", context)
+    context.images_of = plan.images
+    cost = plan.total([DEMO_PROBES[name] for name in names], len(context.samples), 60 * minutes)
     say(
-        f"{planned['forwards_per_second']:.3g} forwards and {planned['gradients_per_second']:.3g} gradients "
-        f"a second: about {max(1, round(cost / 60))} min at most for {len(context.samples)} images."
+        f"{plan.forwards_per_second:.3g} forwards and {plan.gradients_per_second:.3g} gradients a second: "
+        f"about {max(1, round(cost / 60))} min at most for {len(context.samples)} images."
     )
     answers: dict[str, Any] = {}
     not_run: list[dict[str, str]] = []
     for name in names:
-        spent = time.monotonic() - started
-        stored = run.folder / "probes" / f"{name}.json"
-        if not stored.exists() and (not planned["probes"][name]["fits"] or spent > minutes * 60):
+        left = 60 * minutes - (time.monotonic() - started)
+        answer = _answer(name, context, run, plan, left)
+        if answer is None:
             reason = f"It did not fit into the {minutes:g} minutes."
             not_run.append({"probe": name, "reason": reason, "command": context.command(name)})
             continue
-        answers[name] = json.loads(stored.read_text()) if stored.exists() else _ask(name, context)
-        write_json(stored, answers[name])
-        say(f"{name}: {answers[name]['sentence']}")
+        answers[name] = answer
+        say(f"{name}: {answer['sentence']}")
     _write_images(context, run.folder)
     figures = {name: answer["figures"] for name, answer in answers.items()}
     labelled = context.samples.labels is not None
@@ -150,6 +121,22 @@ def describe(context: Context) -> dict[str, Any]:
     }
 
 
+def _answer(name: str, context: Context, run: Run, plan: Plan, left: float) -> dict[str, Any] | None:
+    """A probe's answer, stored or new; None where it does not fit into `left` seconds."""
+    stored = run.folder / "probes" / f"{name}.json"
+    if stored.exists():
+        found: dict[str, Any] = json.loads(stored.read_text())
+        return found
+    if name not in plan.images:
+        images = plan.fitting(DEMO_PROBES[name], len(context.samples), left)
+        if not images:
+            return None
+        plan.begin(name, images)
+    answer = _ask(name, context)
+    write_json(stored, answer)
+    return answer
+
+
 def _ask(name: str, context: Context) -> dict[str, Any]:
     """A probe's answer as the report takes it; one that cannot run says why and stops no other."""
     module, started = DEMO_PROBES[name], time.monotonic()
@@ -168,25 +155,6 @@ def _ask(name: str, context: Context) -> dict[str, Any]:
         }
     seconds = time.monotonic() - started
     return {**head, "status": "done", "reason": None, **asdict(answer), "seconds": seconds}
-
-
-def _speed(context: Context) -> tuple[float, float]:
-    """Seconds per image of one forward and of one gradient, on a small batch."""
-    images = context.images[: max(1, min(16, len(context.samples)))]
-    rows = torch.arange(len(images), device=images.device)
-    access = Access(context.classifier, context.precision, torch.zeros_like(rows), torch.zeros_like(rows))
-    with untouched(context.classifier.network):
-        predict(context.classifier, images)  # the first forward also chooses kernels
-        started = time.perf_counter()
-        predict(context.classifier, images)
-        forward = (time.perf_counter() - started) / len(images)
-        if context.classifier.access != "gradient":
-            return forward, forward
-        access.prepare(images[:1])
-        access.gradient(images, rows, lambda logits: logits.sum(1))
-        started = time.perf_counter()
-        access.gradient(images, rows, lambda logits: logits.sum(1))
-        return forward, (time.perf_counter() - started) / len(images)
 
 
 def _write_images(context: Context, folder: Path) -> None:

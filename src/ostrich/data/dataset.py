@@ -91,9 +91,9 @@ class Samples:
 def subset(labels: Sequence[int] | None, count: int, limit: int | None, seed: int) -> list[int]:
     """A seeded choice of `limit` of `count` indices, in increasing order.
 
-    With labels it is class-balanced: classes take turns until the limit is reached, so their
-    numbers differ by one at most while they last. A smaller limit's choice lies inside a larger
-    one's.
+    With labels it is class-balanced: classes take turns, in a seeded order, until the limit is
+    reached, so their numbers differ by one at most while they last. A smaller limit's choice lies
+    inside a larger one's.
     """
     if limit is not None and limit < 1:
         raise InputError(f"--limit is at least 1; got {limit}.")
@@ -106,6 +106,7 @@ def subset(labels: Sequence[int] | None, count: int, limit: int | None, seed: in
     queues = [groups[label] for label in sorted(groups)]
     for queue in queues:
         draw.shuffle(queue)
+    draw.shuffle(queues)  # else a limit below the number of classes would be the first classes
     chosen = [queue[turn] for turn in range(max(map(len, queues))) for queue in queues if turn < len(queue)]
     return sorted(chosen[:limit])
 

@@ -8,6 +8,7 @@ are taken off; what then does not fit is an error that lists it.
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, nests and wrappers' prefixes removed."""
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"There is no weights file {str(path)!r}.")
+        raise InputError(
+            f"There is no weights file {str(path)!r}; --weights is a safetensors file or a saved state_dict."
+        )
     try:
         content: object = load_file(path)
     except (SafetensorError, OSError, ValueError):
@@ -44,7 +47,9 @@ def _read_torch(path: Path) -> object:
     if start not in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):  # zip or pickle
         raise InputError(_not_weights(path))
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on the file's pickle protocol: it is read or refused
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
             f"{str(path)!r} is not read: it is no plain checkpoint, and loading it could run code. "
