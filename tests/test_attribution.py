@@ -225,30 +225,3 @@ def test_random_numbers_of_the_user_are_not_touched():
     torch.manual_seed(5)
     guided(model, IMAGES, UNITS)
     assert torch.equal(torch.rand(3), expected)
-
-
-# Known networks -----------------------------------------------------------------------------------
-
-
-def tiny(name: str, **options) -> ostrich.Classifier:
-    """torchvision's network with random weights, its dropout out of the way."""
-    from torchvision import models
-
-    torch.manual_seed(0)
-    return ostrich.Classifier(
-        models.get_model(name, weights=None, **options).eval(), name=name, size=(75, 75)
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "options"), [("inception_v3", {"init_weights": False}), ("mobilenet_v2", {})]
-)
-def test_networks_whose_relus_are_no_modules(name, options):
-    """inception_v3 has no nn.ReLU at all, mobilenet_v2 only nn.ReLU6: hooks give the plain gradient."""
-    model, images = tiny(name, **options), nets.random_images(1, (75, 75))
-    assert not any(type(module) is nn.ReLU for module in model.network.modules())
-    plain, by_rule = gradient(model, images, ["class:7"]), guided(model, images, ["class:7"])
-    assert plain.abs().sum() > 0
-    assert by_rule.abs().sum() > 0
-    assert F.cosine_similarity(plain.flatten(), by_rule.flatten(), dim=0) < 0.9

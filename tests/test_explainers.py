@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import ostrich
-from ostrich.attribution import EXPLAINERS, explain
+from ostrich.attribution import EXPLAINERS, Gradient, Guided, explain
 from ostrich.errors import InputError, UnknownName
 
 every_explainer = pytest.mark.parametrize("name", list(EXPLAINERS))
@@ -291,6 +291,10 @@ def test_the_watched_forward_is_the_plain_one(which):
     assert len(showed) == len(answered) >= len(EXPLAINERS) - (3 if which == "vit_b_16" else 0)
     net.requires_grad_(False)
     assert answered[0][0].std() > 0
+    if which in ("inception_v3", "mobilenet_v2"):  # no nn.ReLU at all: hooks would give the plain gradient
+        assert not any(type(module) is nn.ReLU for module in net.modules())
+        plain, ruled = (explain(m(), model, images, ["class:7"]).flatten() for m in (Gradient, Guided))
+        assert 0 < F.cosine_similarity(plain * 1e6, ruled * 1e6, dim=0) < 0.9
     for (inputs, slope), (logits, graph) in zip(showed, answered):
         with torch.set_grad_enabled(graph):
             assert torch.equal(net(inputs.requires_grad_(slope)).detach(), logits)

@@ -73,19 +73,24 @@ def cut(question: Question) -> InputError:
 def _pulled(computed: Tensor, target: Tensor | GradientEdge, weights: Tensor, *, last: bool) -> Tensor | None:
     """For each of weights (K, D, M) the gradient (K, M, ...) of sum(weights[k] * computed)."""
 
-    def one(weight: Tensor, retain: bool, batched: bool = False) -> Tensor | None:
-        (slope,) = torch.autograd.grad(
-            computed, target, weight, retain_graph=retain, allow_unused=True, is_grads_batched=batched
-        )
-        return slope
-
     if len(weights) > 1:
         try:
-            return one(weights, True, batched=True)
+            (slopes,) = torch.autograd.grad(
+                computed, target, weights, retain_graph=True, allow_unused=True, is_grads_batched=True
+            )
+            return slopes
         except RuntimeError:  # not vectorised; an error of another kind comes again below
             pass
-    slopes = [one(weight, not last or turn + 1 < len(weights)) for turn, weight in enumerate(weights)]
-    return None if any(slope is None for slope in slopes) else torch.stack(slopes)  # type: ignore[arg-type]
+    found = []
+    for turn, weight in enumerate(weights):
+        # a sum: torch imports its symbolic algebra, two seconds of it, when it is handed weights
+        total = (computed * weight).sum()
+        retain = not last or turn + 1 < len(weights)
+        (slope,) = torch.autograd.grad(total, target, retain_graph=retain, allow_unused=True)
+        if slope is None:
+            return None
+        found.append(slope)
+    return torch.stack(found)
 
 
 def weighted(question: Question, weights: Sequence[float], make: Callable[[int, int], Tensor]) -> Tensor:
