@@ -387,3 +387,12 @@ def test_a_number_of_pixels_is_a_threat_model():
     assert (threat.project(other.clamp(0, 1), images) != images).any(1).nonzero().tolist() == [[0, 1, 1]]
     with pytest.raises(ostrich.InputError, match="whole"):
         Pixels(1.5)
+
+
+def test_a_budget_between_two_levels_ends_an_attack_at_its_first_success():
+    model, images = nets.small(), nets.random_images(12)
+    goal = Untargeted(nets.predictions(model, images))
+    method = A.PGD(threat=ostrich.Linf(0.0501), steps=30, random_start=False)
+    result = ostrich.attack(method, model, images, goal, precision="exact")
+    assert result.success.sum() > 6
+    assert (result.backwards[result.success] < 30).double().mean() > 0.8

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ostrich.attacks import ATTACKS
+from ostrich.attribution import EXPLAINERS
+
 README = Path(__file__).parent.parent / "README.md"
 
 
@@ -14,6 +17,11 @@ def test_the_snippets_run(capsys):
     for snippet in snippets:
         exec(compile(snippet, "README.md", "exec"), {})
     assert "tensor(" in capsys.readouterr().out
+
+
+def test_it_names_every_attack_and_explainer():
+    named = set(re.findall(r"`([a-z0-9-]+)`", README.read_text()))
+    assert named >= ATTACKS.keys() | EXPLAINERS.keys()
 
 
 def test_the_pictures_exist():

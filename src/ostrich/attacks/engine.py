@@ -30,6 +30,7 @@ from ostrich.networks import untouched
 
 State = TypeVar("State")
 MOST_IMAGES = 256  # in one batch
+NEAR = 1.001  # of a budget: what lies farther out is not worth a verification
 
 
 class Attack(Protocol):
@@ -164,8 +165,8 @@ def _steps(method: Attack, problem: Problem, result: Result, active_set: bool) -
         state = method.step(problem, state)
         if method.stop == "first":
             for proposed, reached in problem.seen:
-                inside = within(problem.threat, proposed, problem.originals)
-                _verify(problem, result, proposed, reached & inside & ~result.success[problem.rows])
+                near = problem.threat.distance(proposed, problem.originals) <= NEAR * problem.threat.eps
+                _verify(problem, result, proposed, reached & near & ~result.success[problem.rows])
             open_ = open_ & ~result.success[problem.rows]
         elif method.stop == "minimum":
             _approach(problem, result, state.images, open_)
@@ -315,7 +316,8 @@ def check(method: Attack, classifier: Classifier, eot: EOT | None = None) -> Non
 
         able = [name for name, a in ATTACKS.items() if offered[a.needs] <= offered[classifier.access]]
         raise InputError(
-            f"{method.name} needs {method.needs}s; {classifier.name} gives only {classifier.access}. "
+            f"{method.name} needs {method.needs.removesuffix('s')}s; {classifier.name} gives only "
+            f"{classifier.access}. "
             f"Attacks that can do without: {', '.join(able)}."
         )
     for member in getattr(method, "members", (method,)):
