@@ -82,6 +82,12 @@ def test_gradcam_finds_the_last_map_that_everything_passes():
     assert torch.equal(mixed, torch.stack([earlier[0, 0], chosen[1, 0]]))
 
 
+def test_gradcam_of_a_head_that_is_zero():
+    network, *_ = mapped(average, True)
+    nn.init.zeros_(network.network.top.weight)
+    assert not explain(GradCAM(), network, X, BOTH).any()
+
+
 def test_gradcam_answers_what_it_cannot_read():
     network, *_ = mapped(average, True)
     for method, unit, message in [
