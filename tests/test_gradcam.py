@@ -130,6 +130,23 @@ def test_a_layer_that_returns_its_own_parameter_keeps_it():
     assert network.own.map._version == 0
 
 
+def test_a_layer_whose_output_is_one_value_many_times():
+    """What is expanded cannot be changed in place, and need not be: the graph begins at the image."""
+
+    class Spread(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3), keepdim=True).expand(-1, -1, 5, 7)
+
+    torch.manual_seed(1)
+    network = nn.Sequential(Spread(), nn.Conv2d(3, 2, (5, 7)), nn.Flatten()).double()
+    found = explain(GradCAM(layer="0"), ostrich.Classifier(network, size=SIZE), X, BOTH)
+    with torch.no_grad():
+        spread, weight = network[0](X), network[1].weight.mean((2, 3))
+    expected = torch.einsum("kc,nchw->nkhw", weight, spread).relu()
+    assert torch.allclose(found, enlarged(expected), atol=1e-12)
+    assert expected.any()
+
+
 def test_guided_gradcam_is_the_product():
     network, *_ = mapped(average, True)
     found = explain(GuidedGradCAM(layer="first"), network, X, BOTH)

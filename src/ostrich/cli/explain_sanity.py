@@ -54,7 +54,7 @@ def check(
         )
     return {
         "sentences": sentences,
-        "randomisation": _figures(curves) | {"picture": "sanity/randomisation.png"},
+        "randomisation": {"images": len(some), **_figures(curves), "picture": "sanity/randomisation.png"},
         "fading": asdict(faded) | {"picture": "sanity/fading.png"},
         "pointing": pointing,
     }
@@ -63,7 +63,6 @@ def check(
 def _figures(curves: Randomisation) -> dict[str, Any]:
     """The curves layer by layer, and the controls."""
     return {
-        "images": RANDOMISED,
         "unread_top_layers": curves.unread,
         "layers": [
             {"layer": name, "cascading": asdict(together), "independent": asdict(alone)}
