@@ -152,6 +152,7 @@ def test_sanity_by_command_on_the_toybox(folder, capsys):
     assert run([*words, "--out", str(out)]) == 0
     found = json.loads(capsys.readouterr().out)["sanity"]
     curves = found["randomisation"]
+    assert curves["images"] == 2
     assert len(curves["layers"]) == 14
     assert curves["layers"][0]["layer"] == "linear"
     assert 1 <= curves["unread_top_layers"] < 14

@@ -142,6 +142,25 @@ def test_no_images_give_no_maps(name):
     assert found.shape == (0, 2, 3, 16, 16)
 
 
+@every_explainer
+def test_the_centre_of_a_map_that_is_not_square(name):
+    """Rows are rows: the neuron at 1,3 of a 3x7 map sees the rows 4 to 7 and the columns 12 to 15."""
+    torch.manual_seed(1)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 4, 4), nn.Flatten(), nn.Linear(42, 2)
+    )
+    model, images = ostrich.Classifier(network, size=(12, 28)), nets.random_images(1, (12, 28))
+    found = explain(EXPLAINERS[name](), model, images, ["2:0@1,3"])[0, 0].any(0)
+    assert found.any()
+    if name not in ("gradcam", "occlusion"):  # a map of the layer before; windows that overlap
+        rows, columns = (set(found.any(axis).nonzero()[:, 0].tolist()) for axis in (1, 0))
+        assert rows <= {4, 5, 6, 7}
+        assert columns <= {12, 13, 14, 15}
+    for place in ("3,1", "0,7"):
+        with pytest.raises(InputError, match="map of 3x7, rows from 0 to 2 and columns from 0 to 6"):
+            explain(EXPLAINERS[name](), model, images, [f"2:0@{place}"])
+
+
 # What cannot be explained -----------------------------------------------------------------------------
 
 

@@ -82,6 +82,12 @@ def test_gradcam_finds_the_last_map_that_everything_passes():
     assert torch.equal(mixed, torch.stack([earlier[0, 0], chosen[1, 0]]))
 
 
+def test_gradcam_of_a_head_that_is_zero():
+    network, *_ = mapped(average, True)
+    nn.init.zeros_(network.network.top.weight)
+    assert not explain(GradCAM(), network, X, BOTH).any()
+
+
 def test_gradcam_answers_what_it_cannot_read():
     network, *_ = mapped(average, True)
     for method, unit, message in [
@@ -122,6 +128,23 @@ def test_a_layer_that_returns_its_own_parameter_keeps_it():
         explain(GradCAM(layer="own"), ostrich.Classifier(network, size=SIZE, channels=3), X, BOTH)
     assert network.own.map.is_leaf
     assert network.own.map._version == 0
+
+
+def test_a_layer_whose_output_is_one_value_many_times():
+    """What is expanded cannot be changed in place, and need not be: the graph begins at the image."""
+
+    class Spread(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3), keepdim=True).expand(-1, -1, 5, 7)
+
+    torch.manual_seed(1)
+    network = nn.Sequential(Spread(), nn.Conv2d(3, 2, (5, 7)), nn.Flatten()).double()
+    found = explain(GradCAM(layer="0"), ostrich.Classifier(network, size=SIZE), X, BOTH)
+    with torch.no_grad():
+        spread, weight = network[0](X), network[1].weight.mean((2, 3))
+    expected = torch.einsum("kc,nchw->nkhw", weight, spread).relu()
+    assert torch.allclose(found, enlarged(expected), atol=1e-12)
+    assert expected.any()
 
 
 def test_guided_gradcam_is_the_product():

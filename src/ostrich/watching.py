@@ -93,11 +93,13 @@ def observe(
 def _begin(output: Tensor, network: nn.Module, images: Tensor) -> None:
     """Let a graph begin at this very tensor: x * 1 in place is x, bit for bit.
 
-    Unlike a tensor that is set to require a gradient, it may be changed in place later on. What shares
-    its memory with the images or with something of the network's own is left alone.
+    Unlike a tensor that is set to require a gradient, it may be changed in place later on. Left alone is
+    what shares its memory with the images or with something of the network's own, or within itself.
     """
     others = (images, *network.parameters(), *network.buffers())
-    if all(output.untyped_storage().data_ptr() != other.untyped_storage().data_ptr() for other in others):
+    shared = {other.untyped_storage().data_ptr() for other in others}
+    expanded = any(size > 1 and step == 0 for size, step in zip(output.shape, output.stride()))
+    if output.is_floating_point() and not expanded and output.untyped_storage().data_ptr() not in shared:
         output.mul_(output.new_ones((), requires_grad=True))
 
 

@@ -106,7 +106,7 @@ def before(question: Question, unit: Unit, given: tuple[int, int] | None) -> str
                 f"{name} cuts the gradient between the image and {unit}: nothing differentiable leads there."
             )
         total = (source * _like(source)).sum()
-    own = layers.get(unit.layer)
+    own, last = layers.get(unit.layer), None
     for layer, (output, edge) in reversed(layers.items()):
         grid = grid_of(output.shape[1:], _size(question), given)
         if grid is None or math.prod(grid.size) < 2 or (own is not None and output is own[0]):
@@ -116,6 +116,9 @@ def before(question: Question, unit: Unit, given: tuple[int, int] | None) -> str
         (slope,) = torch.autograd.grad(total, edge, retain_graph=True, allow_unused=True)
         if slope is not None and bool(grid.lay(slope).any()):
             return layer
+        last = last or layer
+    if last is not None:  # nothing moves the unit: a head that is zero, or a unit that is dead
+        return last
     raise InputError(
         f"No layer with a map lies between the image and {unit} in {name}, or none that everything passes "
         "through; `ostrich list units` lists the layers, and layer=NAME takes one of them."

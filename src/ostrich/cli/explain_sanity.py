@@ -41,7 +41,7 @@ def check(
         curves = randomisation(method, classifier, some, units[:RANDOMISED], seed=seed, progress=advance)
     more = samples.images(0, FADED).to(classifier.device, classifier.dtype)
     faded = fading(method, classifier, more, [own[0] for own in units[:FADED]], seed=seed)
-    pointing = _pointing(method, classifier, samples, seed)
+    pointing = _pointing(method, session, rows, seed)
     _draw_randomisation(session, method.name, curves)
     _draw_fading(session, faded)
     areas = {way: getattr(faded, f"{way}_area") for way in ("deletion", "insertion")}
@@ -54,7 +54,7 @@ def check(
         )
     return {
         "sentences": sentences,
-        "randomisation": _figures(curves) | {"picture": "sanity/randomisation.png"},
+        "randomisation": {"images": len(some), **_figures(curves), "picture": "sanity/randomisation.png"},
         "fading": asdict(faded) | {"picture": "sanity/fading.png"},
         "pointing": pointing,
     }
@@ -63,7 +63,6 @@ def check(
 def _figures(curves: Randomisation) -> dict[str, Any]:
     """The curves layer by layer, and the controls."""
     return {
-        "images": RANDOMISED,
         "unread_top_layers": curves.unread,
         "layers": [
             {"layer": name, "cascading": asdict(together), "independent": asdict(alone)}
@@ -76,25 +75,35 @@ def _figures(curves: Randomisation) -> dict[str, Any]:
 
 
 def _pointing(
-    method: Explainer, classifier: Classifier, samples: Samples, seed: int
+    method: Explainer, session: Session, rows: Sequence[Mapping[str, Any]], seed: int
 ) -> dict[str, Any] | None:
-    """The pointing game over all images, for their labels; None where masks or labels are not known."""
+    """The pointing game over all images, for their labels; None where masks or labels are not known.
+
+    Maps that are written already, because the label's unit was asked for, are not computed again.
+    """
+    import numpy as np
     import torch
 
     from ostrich.attribution import explain
     from ostrich.attribution.importance import importance
     from ostrich.attribution.sanity import pointing_game
-    from ostrich.cli.explain import BATCH, class_unit
+    from ostrich.cli.explain import class_unit
 
+    classifier, samples = session.classifier, session.samples
     masks = _masks(classifier, samples)
     if masks is None or samples.labels is None:
         return None
+    written = {(row["index"], row["unit"]): session.run.folder / row["map_file"] for row in rows}
     found = []
-    for start in range(0, len(samples), BATCH):
-        images = samples.images(start, start + BATCH).to(classifier.device, classifier.dtype)
-        units = [[class_unit(classifier, int(k))] for k in samples.labels[start : start + BATCH]]
-        found.append(importance(method, explain(method, classifier, images, units, seed=seed))[:, 0].cpu())
-    game = pointing_game(torch.cat(found), masks)
+    for i, label in enumerate(samples.labels.tolist()):
+        unit = class_unit(classifier, label)
+        if file := written.get((samples.index[i], unit)):
+            maps = torch.from_numpy(np.load(file))
+        else:
+            image = samples.images(i, i + 1).to(classifier.device, classifier.dtype)
+            maps = explain(method, classifier, image, [unit], seed=seed)[0, 0].cpu().float()
+        found.append(importance(method, maps))
+    game = pointing_game(torch.stack(found), masks)
     return asdict(game) | {"share": game.share, "centre_share": game.centre_share}
 
 
