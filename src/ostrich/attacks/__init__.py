@@ -8,6 +8,8 @@ from ostrich.attacks.decision_based.hopskipjump import HopSkipJump
 from ostrich.attacks.engine import Result, attack
 from ostrich.attacks.ensemble import AutoAttack
 from ostrich.attacks.fooling.ascent import FoolingAscent
+from ostrich.attacks.fooling.cppn import FoolingCPPN
+from ostrich.attacks.fooling.direct import FoolingDirect
 from ostrich.attacks.goals import Confident, Goal, Targeted, Untargeted
 from ostrich.attacks.gradient.apgd import APGD
 from ostrich.attacks.gradient.fgsm import FGSM
@@ -29,7 +31,7 @@ _METHODS = (
     *(OnePixel, Square),
     *(Boundary, HopSkipJump),
     AutoAttack,
-    FoolingAscent,
+    *(FoolingAscent, FoolingCPPN, FoolingDirect),
 )
 ATTACKS = {method.name: method for method in _METHODS}
 
@@ -51,6 +53,8 @@ __all__ = [
     "Confident",
     "DeepFool",
     "FoolingAscent",
+    "FoolingCPPN",
+    "FoolingDirect",
     "Goal",
     "HopSkipJump",
     "Linf",

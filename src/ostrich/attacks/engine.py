@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ostrich import images as pictures
 from ostrich.attacks.goals import SLACK, Goal
+from ostrich.attacks.halfway import Halfway
 from ostrich.attacks.lattice import GRID_FORWARDS, on_grid
 from ostrich.attacks.problem import VALUES_PER_FORWARD, Access, Problem
 from ostrich.attacks.result import Result, joined, save, shard_file
@@ -29,6 +30,7 @@ from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
 
 State = TypeVar("State")
+Watch = Callable[[int, Any], None]  # told the number of a step and the state after it
 MOST_IMAGES = 256  # in one batch
 NEAR = 1.001  # of a budget: what lies farther out is not worth a verification
 
@@ -37,10 +39,11 @@ class Attack(Protocol):
     """An algorithm for a goal under a threat model. A frozen dataclass; `steps` ends it.
 
     It may also have `lanes`, how many forwards a step costs an image; `most_forwards`, how many an
-    image may cost in all; and `members`, attacks that are run one after another on what still
-    stands, in the place of its own `init` and `step`. With `check(classifier)` it refuses, by an
-    InputError, a classifier it cannot be run on. A state with `done` (n,) bool says which
-    images the attack has given up, or with stop "minimum" is through with.
+    image may cost in all; `members`, attacks that are run one after another on what still stands, in
+    the place of its own `init` and `step`; and `shared`, True where one state serves all images of a
+    batch: then all are one batch, which goes on between its steps where it was cut off. With
+    `check(classifier)` it refuses, by an InputError, a classifier it cannot be run on. A state with
+    `done` (n,) bool says which images the attack has given up, or with stop "minimum" is through with.
     """
 
     name: ClassVar[str]
@@ -81,6 +84,7 @@ def attack(
     shards: Path | None = None,
     active_set: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    watch: Watch = lambda step, state: None,
 ) -> Result:
     """Attack `images` (N, C, H, W) in [0, 1] and return verified results.
 
@@ -89,6 +93,7 @@ def attack(
     "exact" in the network's own type. With `eot`, gradients are those of the mean over random views
     of an image. `starts` (P, C, H, W) are images, perhaps of other classes, from which an attack that
     sees no scores may set out. `shards` is a folder in which finished batches are kept and found again.
+    `watch` is shown the state after every step.
     `active_set=False` leaves finished images in the batch: the same results, slower.
     Raises InputError for images outside [0, 1], labels of another length or class, and a network
     without the access the attack needs.
@@ -108,8 +113,13 @@ def attack(
             if shard is not None and shard.exists():
                 done.append(Result(**torch.load(shard, weights_only=True), originals=part))
             else:
-                done.append(_run(method, classifier, *batch, seed, precision, eot, others, active_set))
-                save(shard, done[-1])
+                halfway = Halfway.beside(shard)
+                found = _run(
+                    method, classifier, *batch, seed, precision, eot, others, active_set, halfway, watch
+                )
+                save(shard, found)
+                halfway.drop()
+                done.append(found)
             progress(min(start + size, len(images)), len(images))
     return joined(done)
 
@@ -125,6 +135,8 @@ def _run(
     eot: EOT | None,
     starts: tuple[Tensor, Tensor] | None,
     active_set: bool,
+    halfway: Halfway,
+    watch: Watch,
 ) -> Result:
     """One batch."""
     count = len(images)
@@ -144,20 +156,24 @@ def _run(
         for number, member in enumerate(getattr(method, "members", (method,))):
             standing = problem.keep(~result.success[problem.rows])
             if len(standing.rows):
-                _steps(member, standing, result, active_set)
+                _steps(member, standing, result, active_set, halfway, watch)
                 result.found_by[standing.rows[result.success[standing.rows]]] = number
     result.forwards, result.backwards, result.checks = access.forwards, access.backwards, access.checks
     return result
 
 
-def _steps(method: Attack, problem: Problem, result: Result, active_set: bool) -> None:
+def _steps(
+    method: Attack, problem: Problem, result: Result, active_set: bool, halfway: Halfway, watch: Watch
+) -> None:
     """Step until the attack's steps are spent, an image's queries are, or every image is done."""
     reserve = GRID_FORWARDS if method.stop == "minimum" else 0
     problem = replace(problem, queries=getattr(method, "most_forwards", None), reserve=reserve)
     cost = getattr(method, "lanes", 1)
     whole, state = problem, method.init(problem)
-    open_ = problem.left >= cost
-    for _ in range(method.steps):
+    open_, before, shared = problem.left >= cost, 0, getattr(method, "shared", False)
+    if shared:
+        before, problem, state, open_ = halfway.found(problem, state, open_, result)
+    for number in range(before, method.steps):
         if not open_.any():
             break
         if not open_.all() and active_set:
@@ -179,6 +195,9 @@ def _steps(method: Attack, problem: Problem, result: Result, active_set: bool) -
         if method.stop != "minimum":
             _verify(problem, result, state.images, over)
         open_ = open_ & ~over
+        watch(number + 1, state)
+        if shared:
+            halfway.keep(number + 1, problem, state, open_, result)
     if method.stop == "minimum":
         whole = replace(whole, reserve=0)
         nearest, everything = result.float_images[whole.rows], torch.ones_like(whole.rows, dtype=torch.bool)
@@ -304,6 +323,8 @@ def _differs(images: Tensor, originals: Tensor) -> Tensor:
 
 def _batch_size(method: Attack, images: Tensor) -> int:
     """How many images fill a forward, with as many lanes as the attack has side by side."""
+    if getattr(method, "shared", False):
+        return max(1, len(images))
     lanes = max(getattr(member, "lanes", 1) for member in getattr(method, "members", (method,)))
     return max(1, min(MOST_IMAGES, VALUES_PER_FORWARD // max(1, images[:1].numel() * lanes)))
 

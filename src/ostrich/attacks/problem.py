@@ -48,14 +48,14 @@ class Access:
     def exact(self, images: Tensor, rows: Tensor) -> Tensor:
         """Logits (n, K) of the plain network."""
         _count(self.forwards, rows)
-        return self.classifier(images)
+        return torch.cat([self.classifier(part) for part in images.split(_at_once(images))])
 
     @torch.no_grad()
     def logits(self, images: Tensor, rows: Tensor, precision: str | None = None) -> Tensor:
         """Logits (n, K) of the quick network; `precision` overrides the run's own."""
         _count(self.forwards, rows)
-        at_once = max(1, VALUES_PER_FORWARD // max(1, images[:1].numel()))
-        return torch.cat([self._forward(part, precision or self.precision) for part in images.split(at_once)])
+        parts = images.split(_at_once(images))
+        return torch.cat([self._forward(part, precision or self.precision) for part in parts])
 
     def gradient(
         self,
@@ -202,6 +202,15 @@ class Problem:
         self.saw(images, reached)
         return reached
 
+    def together(self, images: Tensor) -> Tensor:
+        """The logits (m, K) of images that belong to no image of the batch but serve them all.
+
+        Their forwards are shared out evenly: each is charged to an image that has paid least.
+        """
+        poorest = self.access.forwards[self.rows].argsort(stable=True)
+        turns = torch.arange(len(images), device=poorest.device) % len(poorest)
+        return self.access.logits(images, self.rows[poorest[turns]], "exact")
+
     @property
     def left(self) -> Tensor:
         """How many forwards the attack may still spend on each image, int64 (n,)."""
@@ -281,6 +290,11 @@ class Problem:
             keys=tuple(self.keys[i] for i in kept),
             seen=[],
         )
+
+
+def _at_once(images: Tensor) -> int:
+    """How many images are one forward."""
+    return max(1, VALUES_PER_FORWARD // max(1, images[:1].numel()))
 
 
 def _count(counts: Tensor, rows: Tensor, each: int = 1) -> None:

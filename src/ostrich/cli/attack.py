@@ -49,6 +49,11 @@ def command(
     if name not in ATTACKS:
         raise UnknownName("attack", name, ATTACKS)
     eot, own = configure_eot(dict(o.pair(text) for text in settings or ()))
+    needs_data = getattr(ATTACKS[name], "needs_data", True)
+    if not needs_data:
+        from ostrich.cli import fooling
+
+        confidence, own = fooling.configure_confidence(own)
     method = configure(ATTACKS[name], own)
     chosen = o.ModelOptions(
         model=model,
@@ -61,14 +66,13 @@ def command(
         device=device,
     )
     o.check_precision(precision)
-    if not getattr(method, "needs_data", True):
-        from ostrich.cli import fooling
-
+    if not needs_data:
         if data or skip_bad or eot:
             raise InputError(f"{name} starts from noise: it takes no DATA, no --skip-bad and no eot.")
         fooling.perform(
             method,
             chosen,
+            confidence=confidence,
             target=target,
             limit=limit,
             seed=seed,

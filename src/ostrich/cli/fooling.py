@@ -1,33 +1,50 @@
-"""`ostrich attack fooling-... MODEL`: from noise to certainty, for one class or ten spread ones."""
+"""`ostrich attack fooling-... MODEL`: from noise to certainty, for one class or many spread ones."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import typer
+from torch import Tensor
 
 from ostrich.attacks import Confident, evidence
 from ostrich.attacks import attack as run_attack
 from ostrich.attacks.engine import Attack, Result
 from ostrich.attacks.fooling.ascent import CONFIDENCE, noise, spread
+from ostrich.attacks.fooling.gallery import gallery
+from ostrich.attacks.fooling.recognition import kin, transfer
+from ostrich.attacks.settings import read_value
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import begun, progress, report
 from ostrich.errors import InputError
 from ostrich.images import to_bytes, write_png
 from ostrich.models import Classifier
+from ostrich.runs import Run
 
-MOST = 10  # classes, where none is named
+LEVELS = (0.5, 0.9, 0.99)  # of confidence, at which the archive's classes are counted
+
+
+def configure_confidence(settings: Mapping[str, str]) -> tuple[float, dict[str, str]]:
+    """What `confidence=PART` says, 0.99 where nothing does, and the other settings. Raises InputError."""
+    others = dict(settings)
+    confidence = read_value("confidence", others.pop("confidence", str(CONFIDENCE)), float)
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence lies between 0 and 1, for example 0.999; got {confidence}.")
+    return confidence, others
 
 
 def perform(
     method: Attack,
     options: ModelOptions,
     *,
+    confidence: float,
     target: str | None,
     limit: int,
     seed: int,
@@ -42,21 +59,19 @@ def perform(
     if target in ("random", "least-likely"):
         raise InputError(f"--target {target} is said of an image; for {method.name} it is a class.")
     classifier = options.load()
-    classes = [classifier.class_index(target)] if target else spread(classifier.num_classes, min(MOST, limit))
+    classes = [classifier.class_index(target)] if target else spread(classifier.num_classes, limit)
     height, width = classifier.size  # known: `load` refuses a network without
     start = noise(classes, (classifier.channels, height, width), seed)
-    facts = {
-        "name": "noise",
-        "n": len(start),
-        "sha256": hashlib.sha256(to_bytes(start).tobytes()).hexdigest(),
-    }
-    asked = {"attack": repr(method), "target": target, "precision": precision, "limit": limit}
-    with begun(
-        f"attack-{method.name}", options, classifier, asked, data=facts, seed=seed, out=out, force=force
-    ) as run:
-        goal = Confident(torch.tensor(classes, device=classifier.device), CONFIDENCE)
+    checksum = hashlib.sha256(to_bytes(start).tobytes()).hexdigest()
+    facts = {"name": "noise", "n": len(start), "sha256": checksum}
+    asked: dict[str, Any] = {"attack": repr(method), "target": target, "precision": precision, "limit": limit}
+    asked["confidence"] = confidence
+    name = f"attack-{method.name}"
+    with begun(name, options, classifier, asked, data=facts, seed=seed, out=out, force=force) as run:
+        goal = Confident(torch.tensor(classes, device=classifier.device), confidence)
         started = time.monotonic()
         with progress(f"{method.name} for {len(start)} classes", len(start)) as advance:
+            trace = Trace(run, advance, getattr(method, "population", 0))
             result = run_attack(
                 method,
                 classifier,
@@ -66,16 +81,10 @@ def perform(
                 precision=precision,
                 shards=run.folder / "shards",
                 progress=advance,
+                watch=trace,
             )
-        reached = result.success | ~result.attacked  # or certain of the noise itself, without a step
-        _write_images(run.folder, classifier, classes, goal, result, reached)
-        results = evidence.figures(result, "l2", reached, False, time.monotonic() - started)
-        confidence = result.confidence[reached]
-        results |= {
-            "success_rate": reached.double().mean().item(),
-            "robust_accuracy": None,  # there is no image that was right before
-            "confidence": confidence.mean().item() if len(confidence) else None,
-        }
+        results = _finish(run, classifier, goal, result, time.monotonic() - started)
+        results |= {"archive": trace.rows[-1]} if trace.rows else {}
         run.finish(results)
     if as_json:
         typer.echo(json.dumps(results))
@@ -83,17 +92,78 @@ def perform(
         report(method.name, results, run.folder)
 
 
+@dataclass
+class Trace:
+    """metrics.jsonl: a line for each generation of an evolution, about all classes of the network.
+
+    Those that it holds already, from before an interruption, are not written again.
+    """
+
+    run: Run
+    advance: Callable[[int, int], None]
+    population: int
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        path = self.run.folder / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        self.rows = [json.loads(line) for line in lines]
+
+    def __call__(self, step: int, state: Any) -> None:
+        archive = getattr(state, "archive", None)
+        if archive is None or step <= len(self.rows):
+            return
+        fitness = archive.fitness.clamp_min(0)
+        row = {
+            "generation": step,
+            "classes": len(fitness),
+            **{f"classes_at_{level:g}": int((fitness >= level).sum()) for level in LEVELS},
+            "median": fitness.median().item(),
+            "mean": fitness.mean().item(),
+            "forwards": step * self.population,
+            "seconds": state.seconds,
+        }
+        self.rows.append(row)
+        self.run.append(row)
+
+
+def _finish(
+    run: Run, classifier: Classifier, goal: Confident, result: Result, seconds: float
+) -> dict[str, Any]:
+    """Write images.csv, the images and the gallery; what is known of them."""
+    reached = result.success | ~result.attacked  # or certain of the noise itself, without a step
+    classes = goal.classes.tolist()
+    confidence = _confidence(classifier, result, goal)
+    _write_images(run.folder, classifier, goal, result, reached)
+    names = [classifier.class_name(index) for index in classes]
+    write_png(run.folder / "gallery.png", gallery(result.images, names, confidence.tolist()))
+    results = evidence.figures(result, "l2", reached, False, seconds)
+    fooled = [index for index, certain in zip(classes, reached.tolist(), strict=True) if certain]
+    others = kin(classifier) if fooled else []
+    return results | {
+        "success_rate": reached.double().mean().item(),
+        "robust_accuracy": None,  # there is no image that was right before
+        "confidence": confidence[reached].mean().item() if len(fooled) else None,
+        "confidence_median": confidence.median().item(),  # of all, reached or not
+        "transfer": transfer(result.images[reached], fooled, classifier, others),
+        "gallery": "gallery.png",
+    }
+
+
+def _confidence(classifier: Classifier, result: Result, goal: Confident) -> Tensor:
+    """The probability (N,) of each image's own class, of the file."""
+    from ostrich.attacks.aims import predict
+
+    probability = predict(classifier, result.images).double().softmax(1)
+    return probability.gather(1, goal.classes[:, None])[:, 0].cpu()
+
+
 def _write_images(
-    folder: Path,
-    classifier: Classifier,
-    classes: list[int],
-    goal: Confident,
-    result: Result,
-    reached: torch.Tensor,
+    folder: Path, classifier: Classifier, goal: Confident, result: Result, reached: Tensor
 ) -> None:
     """images.csv without labels and clean files, and the images: those that fool, else the best attempt."""
     rows = []
-    for i, target in enumerate(classes):
+    for i, target in enumerate(goal.classes.tolist()):
         file = f"images/{i:05d}-{_plain(classifier.class_name(target))}-adversarial.png"
         write_png(folder / file, result.images[i])
         tried = bool(result.attacked[i])

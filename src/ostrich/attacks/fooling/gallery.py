@@ -1,0 +1,59 @@
+"""Fooling images side by side, each with its class and how certain the network is (Nguyen 2015, figure 1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from ostrich.images import from_bytes, picture
+
+SMALLEST, LARGEST = 96, 128  # pixels of an image's longer side in the gallery
+GAP, LINE = 6, 13
+LETTERS = 11  # pixels
+
+
+def gallery(images: Tensor, names: Sequence[str], confidences: Sequence[float]) -> Tensor:
+    """One picture (3, H', W') of images (N, C, H, W), row by row, with two lines of text below each.
+
+    Small images are enlarged by a whole number, large ones reduced.
+    """
+    count, (width, height) = len(images), _shown(images.shape[-1], images.shape[-2])
+    columns = max(1, math.ceil(math.sqrt(count)))
+    rows = max(1, math.ceil(count / columns))
+    across, down = width + GAP, height + GAP + 2 * LINE
+    sheet = Image.new("RGB", (columns * across + GAP, rows * down + GAP), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(LETTERS)
+    for i, (image, name, confidence) in enumerate(zip(images, names, confidences, strict=True)):
+        left, top = GAP + i % columns * across, GAP + i // columns * down
+        how = Image.Resampling.NEAREST if width >= image.shape[-1] else Image.Resampling.LANCZOS
+        sheet.paste(picture(image).convert("RGB").resize((width, height), how), (left, top))
+        pen.text((left, top + height + 1), shortened(name, font, width), "black", font)
+        pen.text((left, top + height + 1 + LINE), percent(confidence), "black", font)
+    return from_bytes(np.asarray(sheet))
+
+
+def percent(probability: float) -> str:
+    """With two decimals, rounded down: what is not certain is not shown as 100 %."""
+    return f"{math.floor(probability * 1e4) / 100:.2f} %"
+
+
+def shortened(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int, end: str = "..."
+) -> str:
+    """The text, cut so that it is at most `width` pixels wide."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + end) > width:
+        text = text[:-1]
+    return text + end
+
+
+def _shown(width: int, height: int) -> tuple[int, int]:
+    """The size in the gallery of images of this size."""
+    longer = max(width, height)
+    scale = max(1, SMALLEST // longer) if longer <= LARGEST else LARGEST / longer
+    return max(1, round(width * scale)), max(1, round(height * scale))

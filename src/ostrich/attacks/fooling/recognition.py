@@ -1,0 +1,72 @@
+"""Whether other networks see in a fooling image what it was made for: does it transfer?
+
+Nguyen, Yosinski, Clune 2015, section 3.4, where some images fool two networks and others only the one
+they evolved on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ostrich.attacks.aims import predict
+from ostrich.errors import InputError
+from ostrich.images import fit, from_bytes, picture
+from ostrich.models.classifier import Classifier
+from ostrich.models.loading import load, zoo_cards
+
+AT_LEAST = 0.5  # probability from which an image counts as recognised
+
+
+def transfer(
+    images: Tensor, classes: Sequence[int], classifier: Classifier, others: Sequence[Classifier]
+) -> dict[str, float]:
+    """For each of `others`, by name, the part of the images that it gives the same class at least 50 %.
+
+    `images` (N, C, H, W), at least one, are brought to its input size as files would be; `classes` (N,)
+    are those of `classifier`. Raises InputError for a network without these classes or channels.
+    """
+    found = {}
+    for other in others:
+        if other.channels != images.shape[1]:
+            raise InputError(
+                f"{other.name} takes {other.channels} channels; the images have {images.shape[1]}."
+            )
+        theirs = torch.tensor(_same_classes(classes, classifier, other), device=other.device)
+        shown = _resized(images, other.size).to(other.device, other.dtype)
+        probability = predict(other, shown).double().softmax(1).gather(1, theirs[:, None])[:, 0]
+        found[other.name] = (probability >= AT_LEAST).double().mean().item()
+    return found
+
+
+def kin(classifier: Classifier) -> list[Classifier]:
+    """The other bundled networks with the same class names and channels."""
+    names = [name for name, card in zoo_cards().items() if _names(card) == classifier.class_names]
+    others = [load(f"zoo:{name}", device=classifier.device.type) for name in names]
+    return [o for o in others if o.name != classifier.name and o.channels == classifier.channels]
+
+
+def _names(card: dict[str, list[str]]) -> tuple[str, ...]:
+    return tuple(card["class_names"])
+
+
+def _same_classes(classes: Sequence[int], classifier: Classifier, other: Classifier) -> list[int]:
+    """The classes in the order of `other`: by name, or by number where neither has names."""
+    if classifier.class_names and other.class_names:
+        return [other.class_index(classifier.class_name(index)) for index in classes]
+    if classifier.num_classes != other.num_classes:
+        raise InputError(
+            f"{other.name} has {other.num_classes} classes, {classifier.name} has {classifier.num_classes}: "
+            "without the names of both, theirs cannot be matched."
+        )
+    return list(classes)
+
+
+def _resized(images: Tensor, size: tuple[int, int] | None) -> Tensor:
+    if size is None or size == tuple(images.shape[-2:]):
+        return images
+    fitted = [np.asarray(fit(picture(image), size)) for image in images]
+    return torch.stack([from_bytes(p if p.ndim == 3 else p[..., None]) for p in fitted])
