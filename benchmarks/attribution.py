@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ostrich
-from benchmarks.rows import Problem, Row
-from benchmarks.rows import _installed as installed
+from benchmarks.problem import Problem, Row, installed
 from ostrich.attribution import GradCAM, Gradient, IntegratedGradients, Occlusion, explain
 
 CHANNELS, STEPS = 32, 50
@@ -23,7 +22,7 @@ WINDOW, STRIDE = 4, 2  # 225 windows of a 32-pixel image
 Contestants = dict[str, Callable[[], Tensor]]
 
 
-def attribution_rows(task: Problem) -> list[Row]:
+def rows(task: Problem) -> list[Row]:
     """All rows; images are the task's first ones, labels the units."""
     return [
         channels(task, count=8),
@@ -61,7 +60,12 @@ def row(
         return {"difference": 1e6 * ((found - reference).abs().max() / reference.abs().max()).item()}
 
     return Row(
-        name=name, setting=f"{task.name}, {setting}", contestants=contestants, judge=judge, missing=missing
+        name=name,
+        setting=f"{task.name}, {setting}",
+        contestants=contestants,
+        judge=judge,
+        work=len(task.images),
+        missing=tuple(missing),
     )
 
 

@@ -171,6 +171,18 @@ def test_views_are_averaged_over_on_request(place):
     assert found["backwards_per_image"] == 4 * 3 * attacked / 8
 
 
+def test_a_change_without_budget_is_reported_in_l2(place):
+    words = ["--set", "constants=2", "--set", "iterations=10", "--limit", "4", "--out", "out"]
+    assert run(["attack", "lbfgs", *NET, *words]) == 0
+    found = results()["results"]
+    assert found["distance"]["norm"] == "l2"
+    broken = [row for row in table() if row["success"] == "true"]
+    assert broken
+    for row in broken:
+        change = read_png(f"out/{row['adversarial_file']}") - read_png(f"out/{row['clean_file']}")
+        assert float(row["distance"]) == pytest.approx(change.norm().item(), rel=1e-4)
+
+
 @pytest.mark.parametrize("target", ["dog", "1", "random", "least-likely"])
 def test_targets(place, target):
     assert run(["attack", "fgsm", *NET, "--classes", "names.txt", "--target", target]) == 2  # no names yet
