@@ -93,7 +93,7 @@ def figures(result: Result, norm: str, correct: Tensor, labelled: bool, seconds:
         "success_rate": broken / attacked if attacked else None,
         "robust_accuracy": (right - broken) / count,
         "distance": {
-            "norm": "l2" if norm == "none" else norm,  # what is unbounded is measured in L2
+            "norm": norm,
             "median": _or_none(torch.quantile(distances, 0.5) if broken else None),
             "mean": _or_none(distances.mean() if broken else None),
             "max": _or_none(distances.max() if broken else None),
