@@ -248,14 +248,14 @@ def test_a_probe_runs_if_it_fits_when_its_turn_comes(place, monkeypatch):
 
 def test_a_probe_takes_fewer_images_where_all_do_not_fit(tmp_path):
     from ostrich.crashtest.plan import Plan
-    from ostrich.crashtest.probes import fooling, robustness
+    from ostrich.crashtest.probes import photograph, robustness
 
     plan = Plan(tmp_path / "plan.json", forwards_per_second=30.0, gradients_per_second=80.0)
     # robustness: 80 gradients and 30 forwards an image, so 2 s
     assert plan.seconds(robustness, 64) == 128
     assert [plan.fitting(robustness, 64, left) for left in (128, 127, 63, 32, 31)] == [64, 32, 16, 16, 0]
     assert plan.fitting(robustness, 5, 10) == 5
-    assert plan.total([robustness, fooling], 64, 100) == 64 + 600 / 80
+    assert plan.total([robustness, photograph], 64, 100) == 64 + 200 / 80
     plan.begin("robustness", 16)
     again = Plan(plan.file, **json.loads(plan.file.read_text()))
     assert again == plan
