@@ -141,9 +141,9 @@ def machine() -> str:
 def merged(earlier: str, name: str, section: str) -> str:
     """The text of results.md with one row's section new; the others stay as they were."""
     sections = dict(re.findall(r"<!-- row (\S+) -->\n(.*?)(?=<!-- row |\Z)", earlier, re.DOTALL))
-    sections[name] = section.strip() + "\n\n"
-    parts = [f"<!-- row {known} -->\n{sections[known]}" for known in ROWS if known in sections]
-    return HEAD + "\n" + "".join(parts).strip() + "\n"
+    sections[name] = section
+    parts = [f"<!-- row {known} -->\n{sections[known].strip()}\n" for known in ROWS if known in sections]
+    return "\n".join([HEAD, *parts])
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import ostrich
-from ostrich.attacks import LBFGS, Targeted, Unbounded, Untargeted
+from ostrich.attacks import LBFGS, Targeted, Unbounded, Untargeted, lattice
 from ostrich.attacks.goals import margin
 from ostrich.attacks.minimum_norm.lbfgs import inverse_hessian_times
 from ostrich.attacks.settings import configure
@@ -222,6 +222,23 @@ def test_changes_below_half_a_level_still_become_files() -> None:
     near = (result.float_images - images).abs().flatten(1).amax(1) < 0.5 / 255
     assert near.any()
     assert result.success.all()
+
+
+def test_a_file_is_found_where_no_scale_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the scale 1 alone, rounding takes the change back; levels are bought until it is made up for."""
+    network = linear(2, (3, 16, 16), torch.float32, scale=3.0)
+    images = grid_images(6, (3, 16, 16), torch.float32)
+    with torch.no_grad():
+        labels = network(images).argmax(1)
+    classifier, goal = ostrich.Classifier(network, channels=3), Untargeted(labels)
+    monkeypatch.setattr(lattice, "GROWTH", (1.0,))
+    monkeypatch.setattr(lattice, "REPAIRS", 0)
+    without = ostrich.attack(LBFGS(), classifier, images, goal)
+    assert not without.success.all()
+    monkeypatch.setattr(lattice, "REPAIRS", 1)
+    found = ostrich.attack(LBFGS(), classifier, images, goal)
+    assert found.success.all()
+    assert torch.equal(found.images[without.success], without.images[without.success])
 
 
 def test_the_file_is_nearly_the_nearest_on_the_grid() -> None:

@@ -11,6 +11,9 @@ precision, is clear of rounding errors by more than the plain one will be asked 
    gain |g| / ((k+1)^2 - k^2) first gives just round(s * g).
 2. From the best so far, exchange: a level is bought where its gain per cost is above a price, and
    given back where it is below. The gradient is taken anew, on the grid.
+
+Where the first family passes a narrow region of success by, between them: from its nearest miss,
+levels are bought where the gradient is steepest, more and more of them until one trial succeeds.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from ostrich.images import LEVELS, rounded
 GROWTH = (1.0, 1.1, 1.3, 1.8, 3.0, 8.0)  # scales tried until one succeeds
 HALVINGS = 5  # of the interval between the last scale that failed and the first that succeeded
 GRID_FORWARDS = len(GROWTH) + HALVINGS  # of the first family
+REPAIRS = 3  # rounds of buying where no scale succeeded, each with a new gradient
+SHARES = (1 / 4096, 1 / 1024, 1 / 256, 1 / 64, 1 / 16)  # of the values, of which a level is bought
 PRECISE = 0.02  # part of the scale to which the interval is halved
 ROUNDS = 2  # of exchange, each with a new gradient
 WORTHWHILE = 0.997  # of the distance: an image that a round brought no nearer than that gets no other
@@ -39,14 +44,18 @@ def on_grid(problem: Problem, images: Tensor, exchange: bool = True) -> Tensor:
 
     Where none succeeds, `images` rounded. A budget is not looked at: if any file keeps it, the
     nearest does. Costs up to GRID_FORWARDS forwards and, with `exchange` and except in Linf, 2 times 6
-    forwards and a forward and backward per image. An image without queries left stays as it is.
+    forwards and a forward and backward per image, 3 times 5 and as many more where no scale succeeds.
+    An image without queries left stays as it is.
     """
     search = _Search(problem, rounded(images))
     change = images - problem.originals
     low, high = _bracket(search, change)
+    scaled = search.found
+    for _ in range(REPAIRS if exchange else 0):
+        _repair(search)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        open_ = search.found & (high - low > PRECISE * high)
+        open_ = scaled & (high - low > PRECISE * high)
         reached = search.offer(problem.originals + lift(middle, change) * change, open_)
         high, low = torch.where(reached, middle, high), torch.where(open_ & ~reached, middle, low)
     if exchange and problem.threat.norm in POWERS:
@@ -59,12 +68,13 @@ def on_grid(problem: Problem, images: Tensor, exchange: bool = True) -> Tensor:
 
 
 class _Search:
-    """The nearest success of each image so far."""
+    """The nearest success of each image so far, and the nearest miss."""
 
     def __init__(self, problem: Problem, start: Tensor) -> None:
         self.problem = problem
         self.best = start
         self.distance = problem.originals.new_full((len(start),), torch.inf, dtype=torch.float64)
+        self.miss, self.loss = start, self.distance.clone()  # the goal's loss of the miss
 
     @property
     def found(self) -> Tensor:
@@ -78,13 +88,18 @@ class _Search:
             return reached
         part = self.problem.keep(mask)
         grid = rounded(proposed[mask])
-        success = part.goal.reached(part.access.logits(grid, part.rows, "exact"), CLEAR)
+        logits = part.access.logits(grid, part.rows, "exact")
+        success, loss = part.goal.reached(logits, CLEAR), part.goal.loss(logits).double()
         distance = exact_distance(part.threat, grid, part.originals)
         reached[mask] = success
         nearer = success & (distance < self.distance[mask])
         rows = mask.nonzero()[:, 0][nearer]
         self.best = self.best.index_copy(0, rows, grid[nearer])
         self.distance[rows] = distance[nearer]
+        closer = ~success & (loss < self.loss[mask])
+        rows = mask.nonzero()[:, 0][closer]
+        self.miss = self.miss.index_copy(0, rows, grid[closer])
+        self.loss = self.loss.index_copy(0, rows, loss[closer])
         return reached
 
 
@@ -99,6 +114,23 @@ def _bracket(search: _Search, change: Tensor) -> tuple[Tensor, Tensor]:
         high = torch.where(missing & search.found, scale, high)
         low = torch.where(search.found, low, scale)
     return low, high
+
+
+def _repair(search: _Search) -> None:
+    """Where nothing has succeeded, from the nearest miss buy the levels that gain most."""
+    mask = ~search.found
+    if not mask.any():
+        return
+    part, start = search.problem.keep(mask), search.miss[mask]
+    gain = -part.gradient(start).flatten(1)  # (n, D)
+    gain = torch.where((start.flatten(1) + gain.sign() / LEVELS - 0.5).abs() <= 0.5001, gain, 0)
+    order = gain.abs().argsort(dim=1, descending=True)
+    proposed = search.miss.clone()
+    for share in SHARES:
+        first = order[:, : max(1, round(share * gain.shape[1]))]
+        bought = torch.zeros_like(gain).scatter(1, first, gain.gather(1, first).sign())
+        proposed[mask] = start + (bought / LEVELS).view_as(start)
+        search.offer(proposed, ~search.found)
 
 
 def _exchange(search: _Search, power: int, mask: Tensor) -> None:
