@@ -5,6 +5,11 @@ minimise  |x' - x|^2 + c f(x'),  f = max(margin, -confidence), x' = (tanh(w) + 1
 in `constants` rounds: ten times larger until one succeeds, then bisection. Every image has its own
 c, its own Adam, and its own abort: a round ends where a tenth of its steps brought no progress.
 
+Theirs begins every round at the original. Here that is so until a constant succeeds; from then on a
+round goes on where the last one ended, with Adam as it was and at a lower rate, and bisection ends
+where the two constants are close. On a residual-20, 9 constants of 100 steps, 96 images: median L2
+0.064 with 170 gradients each, against 0.067 with 491 from the original every time.
+
 The tanh is stretched a little beyond [0, 1] and clamped, the gradient passing the clamp: at pixels
 of exactly 0 and 1 the plain tanh has no slope, so they would never move.
 """
@@ -25,6 +30,9 @@ from ostrich.errors import InputError
 
 STRETCH = 1.05  # of the tanh, about middle grey; more frees pixels at 0 and 1 sooner, less is nearer
 PROGRESS = 0.9999  # part of the last loss below which a check finds progress (their code)
+ENOUGH = 0.95  # the same, once a constant has succeeded
+CLOSE = 0.2  # part of the smallest constant that succeeded, within which it is not sought further
+REFINED = 0.3  # of the learning rate, once a constant has succeeded
 CHECKS = 10  # of progress in a round (their code)
 LARGEST = 1e10  # constant (their code)
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam
@@ -44,6 +52,7 @@ class State:
     reached: Tensor  # (n,) bool, in this round
     checked: Tensor  # (n,) float64, the loss at the last check
     spent: Tensor  # (n,) int64, steps of this round
+    adam: Tensor  # (n,) int64, steps of this Adam
     round: Tensor  # (n,) int64
     done: Tensor  # (n,) bool
 
@@ -98,6 +107,7 @@ class CW:
             reached=never,
             checked=number + torch.inf,
             spent=count,
+            adam=count,
             round=count,
             done=never,
         )
@@ -117,7 +127,8 @@ class CW:
         over = state.spent >= self.iterations
         if self.abort:
             due = state.spent % max(1, self.iterations // CHECKS) == 0
-            over = over | (due & (total > PROGRESS * state.checked))
+            enough = torch.where(state.high < torch.inf, ENOUGH, PROGRESS)
+            over = over | (due & (total > enough * state.checked))
             state = replace(state, checked=torch.where(due, total, state.checked))
         return _next_round(self, state, x, over)
 
@@ -138,14 +149,16 @@ def _adam(method: CW, state: State, gradient: Tensor) -> State:
     gradient = gradient * slope
     first = BETA1 * state.first + (1 - BETA1) * gradient
     second = BETA2 * state.second + (1 - BETA2) * gradient.square()
-    steps = (state.spent + 1).double()
-    scale = method.learning_rate * (1 - BETA2**steps).sqrt() / (1 - BETA1**steps)
+    count = state.adam + 1
+    steps = count.double()
+    rate = method.learning_rate * torch.where(state.high < torch.inf, REFINED, 1.0)
+    scale = rate * (1 - BETA2**steps).sqrt() / (1 - BETA1**steps)
     space = state.space - lift(scale, first) * first / (second.sqrt() + EPSILON)
-    return replace(state, images=to_images(space), space=space, first=first, second=second)
+    return replace(state, images=to_images(space), space=space, first=first, second=second, adam=count)
 
 
 def _next_round(method: CW, state: State, x: Tensor, over: Tensor) -> State:
-    """Where a round is `over` (n,), the next constant, from the original again."""
+    """Where a round is `over` (n,), the next constant; from the original while none has succeeded."""
     low = torch.where(over & ~state.reached, state.constant, state.low)
     high = torch.where(over & state.reached, state.constant, state.high)
     found = high < torch.inf
@@ -153,21 +166,24 @@ def _next_round(method: CW, state: State, x: Tensor, over: Tensor) -> State:
     # The last round takes the largest constant where none has succeeded (their code).
     last = over & ~found & (state.round + 2 >= method.constants) & (method.constants >= 10)
     following = torch.where(last, LARGEST, following)
+    again = over & ~found
     nothing = torch.zeros_like(x)
-    space = where(over, to_space(x), state.space)
+    space = where(again, to_space(x), state.space)
     rounds = state.round + over
+    close = over & found & (high - low <= CLOSE * high)
     return replace(
         state,
-        images=where(over, to_images(space), state.images),
+        images=where(again, to_images(space), state.images),
         space=space,
-        first=where(over, nothing, state.first),
-        second=where(over, nothing, state.second),
+        first=where(again, nothing, state.first),
+        second=where(again, nothing, state.second),
         constant=torch.where(over, following, state.constant),
         low=low,
         high=high,
         reached=state.reached & ~over,
         checked=torch.where(over, torch.inf, state.checked),
         spent=torch.where(over, 0, state.spent),
+        adam=torch.where(again, 0, state.adam),
         round=rounds,
-        done=rounds >= method.constants,
+        done=close | (rounds >= method.constants),
     )
