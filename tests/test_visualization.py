@@ -205,6 +205,22 @@ def test_an_exception_at_any_layer_leaves_no_trace(way, untouched_network):
     assert reached > 10
 
 
+def test_a_network_that_flattens_by_view_is_climbed_too():
+    """`view` refuses channels-last, in which images are shown where a network takes them."""
+
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4 * 6 * 6, 2)
+
+        def forward(self, x):
+            return self.head(self.conv(x).view(len(x), -1))
+
+    network = ostrich.Classifier(Views(), size=(8, 8), name="views")
+    found = ascend(network, ["class:0", "class:1"], replace(PRESETS["lucid"], steps=10))
+    assert (found.trace[-1] > found.trace[0]).all()
+
+
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
 def test_of_a_scripted_network_only_scores_can_be_climbed():
     scripted = torch.jit.script(Behind().double())

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -61,11 +61,12 @@ class _Group:
     canvas: Canvas
     objectives: list[Objective]
     seeds: list[int]
+    layout: torch.memory_format = torch.contiguous_format
 
     def only(self, rows: list[int]) -> _Group:
         """Some of the rows."""
-        seeds = [self.seeds[row] for row in rows]
-        return _Group(self.classifier, self.canvas, [self.objectives[row] for row in rows], seeds)
+        objectives, seeds = [self.objectives[row] for row in rows], [self.seeds[row] for row in rows]
+        return replace(self, objectives=objectives, seeds=seeds)
 
 
 def ascend(
@@ -99,6 +100,7 @@ def ascend(
                 watch(step, places, shown)
                 progress(number * settings.steps + step + 1, len(batches) * settings.steps)
 
+            group = replace(group, layout=_layout(group))
             images[places], trace[:, places], dead[places] = _climb(group, settings, look)
     return Preferred(images=images, trace=trace, dead=dead)
 
@@ -122,13 +124,11 @@ def check(
 
 def worth(classifier: Classifier, objectives: Sequence[Objective], images: Tensor, seeds: int = 1) -> Tensor:
     """The objectives' values (R,) at images (R, C, H, W), of which each has `seeds` in a row."""
-    found = images.new_zeros(len(images))
+    found, canvas = images.new_zeros(len(images)), Canvas.of(classifier)
     with untouched(classifier.network), torch.no_grad():
         for places in _batches(objectives, seeds, images[0].numel()):
             own = [objectives[place // seeds] for place in places]
-            layers = own[0].layers
-            seen = observe(classifier, images[places], layers - {OUTPUT}, to_the_end=OUTPUT in layers)
-            found[places] = evaluate(classifier, seen, own)
+            found[places] = _values(_Group(classifier, canvas, own, []), images[places])
     return found
 
 
@@ -141,15 +141,20 @@ def _climb(group: _Group, settings: Ascent, look: Callable[[int, Tensor], None])
     kept = highest = torch.empty(0)
     trace = []
     for step in range(settings.steps):
-        images, value, slope, moved = _slope(group, settings, parameters, step)
-        dead &= ~moved
+        last = step + 1 == settings.steps
+        if last and step > 0:
+            with torch.no_grad():
+                images, value = _seen(group, settings, parameters, step)
+        else:
+            images, value, slope, moved = _slope(group, settings, parameters, step)
+            dead &= ~moved
         trace.append(value)
         if step == 0 or settings.keep == "last":
             kept, highest = images.clone(), value.clone()
         better = value > highest
         kept[better], highest[better] = images[better], value[better]
         look(step, images)
-        if step + 1 == settings.steps:
+        if last:
             break
         parameters, state = optimiser.step(parameters, slope, state, step)
         parameters = settings.regularisers.apply(parameters, slope, canvas.mean, step)
@@ -176,23 +181,43 @@ def _slope(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tu
     return images, value, slope, moved
 
 
-def _gradient(
-    group: _Group, settings: Ascent, parameters: Tensor, step: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _gradient(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tuple[Tensor, ...]:
     """One forward and backward: the images, their values, and the gradient of the parameters."""
-    layers = group.objectives[0].layers  # the same for all
     with torch.enable_grad():
         leaf = parameters.detach().clone().requires_grad_(True)
-        images = settings.parametrisation.images(group.canvas, leaf)
-        views = settings.transformations.view(group.canvas, images, group.seeds, step)
-        # a clone: a network may change its input in place
-        seen = observe(group.classifier, views.clone(), layers - {OUTPUT}, to_the_end=OUTPUT in layers)
-        value = evaluate(group.classifier, seen, group.objectives)
+        images, value = _seen(group, settings, leaf, step)
         if not value.requires_grad:
             name = group.classifier.name
             raise InputError(f"{name} cuts the gradient between the image and {group.objectives[0]}.")
         (slope,) = torch.autograd.grad(value.sum(), leaf)
     return images.detach(), value.detach(), torch.where(slope.isfinite(), slope, 0)
+
+
+def _seen(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    """One forward: the images (R, C, H, W), and what their views are worth (R,)."""
+    images = settings.parametrisation.images(group.canvas, parameters)
+    views = settings.transformations.view(group.canvas, images, group.seeds, step)
+    # a clone: a network may change its input in place
+    return images, _values(group, views.clone(memory_format=group.layout))
+
+
+def _values(group: _Group, images: Tensor) -> Tensor:
+    """The objectives' values (R,) at the images, from a forward that ends at their last layer."""
+    layers = group.objectives[0].layers  # the same for all
+    seen = observe(group.classifier, images, layers - {OUTPUT}, to_the_end=OUTPUT in layers)
+    return evaluate(group.classifier, seen, group.objectives)
+
+
+def _layout(group: _Group) -> torch.memory_format:
+    """Channels-last, in which convolutions are quicker, for a network that takes it: `view` may refuse."""
+    several = len(group.objectives) if any(one.is_joint for one in group.objectives) else 1
+    grey = torch.full_like(group.canvas.mean, 0.5).expand(several, *group.canvas.shape)
+    try:
+        with torch.no_grad():
+            _values(group.only(list(range(several))), grey.clone(memory_format=torch.channels_last))
+    except RuntimeError:
+        return torch.contiguous_format
+    return torch.channels_last
 
 
 def _batches(objectives: Sequence[Objective], seeds: int, values_each: int) -> list[list[int]]:
