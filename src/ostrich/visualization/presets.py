@@ -2,12 +2,13 @@
 
     plain                     the gradient alone: high values, and noise to look at
     yosinski-1 ... yosinski-4 table 1 of Yosinski 2015, as published; their rates were chosen for
-                              CaffeNet, whose class scores reach 70 for images of 227 pixels
+                              CaffeNet, whose class scores reach 70 for images of 227 pixels; another
+                              network may need `optimiser=normalised` (benchmarks/recognised.md)
     lucid                     Fourier, decorrelated colours, random views, Adam (Olah 2017). Lucid itself
                               has deviation 0.01, decay_power 1, step_size 0.05, steps 512; these were
                               chosen on the toybox, where near grey a class can be all but flat
 
-`configure` reads NAME=VALUE: the name of a preset, of a piece, or of one of the pieces' settings.
+`configure` reads NAME=VALUE: one of the pieces' settings, or `parametrisation` or `optimiser` by name.
 """
 
 from __future__ import annotations
