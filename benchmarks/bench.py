@@ -32,7 +32,17 @@ from benchmarks.rows import ROWS, tables
 
 RESULTS = Path(__file__).with_name("results.md")
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # what decides the speed of fp32 and bf16
-LIBRARIES = ("torch", "numpy", "scipy", "foolbox", "torchattacks", "adv-lib", "captum", "zennit")
+LIBRARIES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "foolbox",
+    "torchattacks",
+    "adv-lib",
+    "captum",
+    "zennit",
+    "torch-lucent",
+)
 LONG, FEWER = 30.0, 3  # where a contestant takes more CPU seconds, a row is measured as often as this
 HEAD = """# Ostrich beside other libraries
 

@@ -22,6 +22,7 @@ ROWS = (
     "autoattack",
     "guided",
     "attribution",
+    "visualisation",
 )
 
 

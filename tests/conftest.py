@@ -71,3 +71,25 @@ def shared() -> Path:
     if not folder:
         pytest.skip("needs real data and checkpoints: set OSTRICH_SHARED to their folder")
     return Path(folder)
+
+
+@pytest.fixture
+def untouched_network() -> Iterator[Any]:
+    """A network in a state of its own; after the test it must be exactly as it was."""
+    import copy
+
+    import nets  # after the threads are set
+    import torch
+
+    model = nets.small()
+    network = model.network
+    network.train()
+    list(network.modules())[2].eval()
+    first, second, *_ = network.parameters()
+    first.requires_grad_(False)
+    second.grad = torch.ones_like(second)
+    before, values, grad = nets.state(network), copy.deepcopy(network.state_dict()), second.grad
+    yield model
+    assert nets.state(network) == before
+    assert torch.equal(grad, torch.ones_like(second))
+    assert all(torch.equal(values[key], value) for key, value in network.state_dict().items())

@@ -75,3 +75,17 @@ def random_images(
 def predictions(classifier: ostrich.Classifier, images: Tensor) -> Tensor:
     with torch.no_grad():
         return classifier(images).argmax(1)
+
+
+def state(network: nn.Module) -> list[object]:
+    """All that could be left behind, in the network and in torch."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return [
+        [(id(module), type(module), module.training) for module in network.modules()],
+        [len(getattr(module, hook)) for module in network.modules() for hook in hooks],
+        [(id(p), p.data_ptr(), p.requires_grad, p._version, id(p.grad)) for p in network.parameters()],
+        [(id(b), b.data_ptr(), b._version) for b in network.buffers()],
+        torch.is_grad_enabled(),
+        torch._C._len_torch_function_stack(),
+        torch.get_rng_state().tolist(),
+    ]

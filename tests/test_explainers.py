@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Iterator
 
 import nets
 import pytest
@@ -24,37 +22,6 @@ UNITS = ["class:2", "layer3.0.conv1:1", "layer2.0.conv2:0@1,0", "probability:4"]
 # The network is handed back as it was ---------------------------------------------------------------
 
 
-def state(network: nn.Module) -> list[object]:
-    """All that an explainer could leave behind, in the network and in torch."""
-    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return [
-        [(id(module), type(module), module.training) for module in network.modules()],
-        [len(getattr(module, hook)) for module in network.modules() for hook in hooks],
-        [(id(p), p.data_ptr(), p.requires_grad, p._version, id(p.grad)) for p in network.parameters()],
-        [(id(b), b.data_ptr(), b._version) for b in network.buffers()],
-        torch.is_grad_enabled(),
-        torch._C._len_torch_function_stack(),
-        torch.get_rng_state().tolist(),
-    ]
-
-
-@pytest.fixture
-def untouched_network() -> Iterator[ostrich.Classifier]:
-    """A network in a state of its own; after the test it must be exactly as it was."""
-    model = nets.small()
-    network = model.network
-    network.train()
-    list(network.modules())[2].eval()
-    first, second, *_ = network.parameters()
-    first.requires_grad_(False)
-    second.grad = torch.ones_like(second)
-    before, values, grad = state(network), copy.deepcopy(network.state_dict()), second.grad
-    yield model
-    assert state(network) == before
-    assert torch.equal(grad, torch.ones_like(second))
-    assert all(torch.equal(values[key], value) for key, value in network.state_dict().items())
-
-
 @every_explainer
 def test_the_network_is_left_as_it_was(name, untouched_network):
     images = nets.random_images(2)
@@ -72,7 +39,7 @@ def test_an_exception_at_any_layer_leaves_no_trace(name, way, untouched_network)
     class HalfWay(RuntimeError):
         pass
 
-    network, before, reached = untouched_network.network, state(untouched_network.network), []
+    network, before, reached = untouched_network.network, nets.state(untouched_network.network), []
     for layer in (module for module in network.modules() if not any(module.children())):
 
         def fail(module, *_args):
@@ -88,7 +55,7 @@ def test_an_exception_at_any_layer_leaves_no_trace(name, way, untouched_network)
             assert layer not in reached
         finally:
             handle.remove()
-        assert state(network) == before, layer
+        assert nets.state(network) == before, layer
     if way != "full_backward":
         assert len(set(reached)) == sum(not any(module.children()) for module in network.modules())
     elif EXPLAINERS[name].needs == "gradient":

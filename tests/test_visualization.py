@@ -1,15 +1,17 @@
-"""Activation maximisation, first-layer filters, and fooling images."""
+"""Activation maximisation, its command, first-layer filters, and fooling images."""
 
 from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import nets
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
@@ -19,47 +21,76 @@ from ostrich.attacks.fooling.ascent import noise, spread
 from ostrich.cli.main import run
 from ostrich.errors import InputError
 from ostrich.images import read_png, rounded
+from ostrich.randomness import keyed
+from ostrich.statistics import wilson
 from ostrich.units import parse, values
-from ostrich.visualization import PRESETS, Ascent, ascend, first_layer_filters
-from ostrich.visualization.activation_maximization import gaussian
+from ostrich.visualization import (
+    PRESETS,
+    Ascent,
+    Normalised,
+    Pixels,
+    Regularisers,
+    ascend,
+    direction,
+    first_layer_filters,
+    unit,
+    worth,
+)
 
-UNITS = ["class:1", "probability:3", "stem:2", "stem:0@3,4"]
+UNITS = ["class:1", "probability:3", "conv1:2", "conv1:0@3,4"]
+every_preset = pytest.mark.parametrize("preset", list(PRESETS))
 
 
 def model(dtype: torch.dtype = torch.float64) -> ostrich.Classifier:
-    small = nets.small(dtype=dtype)
-    first = next(n for n, m in small.network.named_modules() if isinstance(m, nn.Conv2d))
-    global UNITS
-    UNITS = [unit.replace("stem", first) for unit in UNITS]
-    return small
+    return nets.small(dtype=dtype)
 
 
-@pytest.mark.parametrize("preset", list(PRESETS))
+@every_preset
 def test_the_units_value_rises(preset):
-    network = model()
-    found = ascend(network, UNITS, Ascent(**{**vars(PRESETS[preset]), "steps": 25}), seed=1)
+    network, settings = model(), replace(PRESETS[preset], steps=25)
+    found = ascend(network, UNITS, settings, seed=1)
     assert found.images.shape == (4, 3, 16, 16)
     assert found.trace.shape == (25, 4)
     assert found.images.min() >= 0
     assert found.images.max() <= 1
+    assert not found.dead.any()
     with torch.no_grad():
         reached = values(network, found.images, [parse(unit) for unit in UNITS]).diagonal()
-    assert torch.allclose(reached, found.trace.max(0).values, atol=1e-10)  # the best image on the way
-    assert (reached > found.trace[0]).all()
-    assert (found.trace[-1] > found.trace[0]).all()
+    if settings.keep == "best":
+        assert torch.allclose(reached, found.trace.max(0).values, atol=1e-10)  # the best image on the way
+    if not preset.startswith("yosinski"):  # whose rates were chosen for another network
+        assert (reached > found.trace[0]).all()
+        assert (found.trace[-1] > found.trace[0]).all()
 
 
-def test_units_do_not_depend_on_one_another():
-    network, settings = model(), Ascent(steps=12, decay=0.01, blur_sigma=0.7)
-    together = ascend(network, UNITS, settings)
-    for i, unit in enumerate(UNITS):
-        alone = ascend(network, [unit], settings)
-        assert torch.allclose(together.images[i], alone.images[0], atol=1e-9), unit
-        assert torch.allclose(together.trace[:, i], alone.trace[:, 0], atol=1e-9)
+@every_preset
+def test_an_image_does_not_depend_on_what_climbs_beside_it(preset):
+    network, settings = model(), replace(PRESETS[preset], steps=6)
+    wanted = [
+        *UNITS,
+        unit("layer2:1") - 0.5 * unit("class:2"),
+        direction("conv1", [1, -2, 0.5, 0, 1, 0, 0, 3]),
+    ]
+    together = ascend(network, wanted, settings, seed=3, seeds=2)
+    for i, one in enumerate(wanted):
+        for turn in range(2):
+            alone, row = ascend(network, [one], settings, seed=3 + turn), 2 * i + turn
+            assert torch.allclose(together.images[row], alone.images[0], atol=1e-9), one
+            assert torch.allclose(together.trace[:, row], alone.trace[:, 0], atol=1e-9)
+    assert not torch.allclose(together.images[0], together.images[1])
 
 
-def test_a_seed_decides_everything():
-    network, settings = model(torch.float32), Ascent(steps=6)
+def test_batches_of_one_give_the_same(monkeypatch):
+    network, settings = model(), replace(PRESETS["lucid"], steps=4)
+    whole = ascend(network, UNITS, settings, seeds=2)
+    monkeypatch.setattr("ostrich.visualization.activation_maximization.VALUES_PER_BATCH", 1)
+    split = ascend(network, UNITS, settings, seeds=2)
+    assert torch.allclose(whole.images, split.images, atol=1e-9)
+
+
+@pytest.mark.parametrize("preset", ["plain", "lucid"])
+def test_a_seed_decides_everything(preset):
+    network, settings = model(torch.float32), replace(PRESETS[preset], steps=5)
     first, again = (ascend(network, UNITS[:2], settings, seed=4) for _ in range(2))
     torch.rand(1)
     other = ascend(network, UNITS[:2], settings, seed=5)
@@ -71,75 +102,143 @@ def test_a_step_by_hand():
     """Three steps transcribed in numpy, the gradient of a linear unit being its weights."""
     weights = torch.randn(2, 3 * 6 * 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     network = nets.linear(weights, (6, 5), 3)
-    settings = Ascent(steps=4, step_size=0.03, decay=0.1, blur_sigma=0.8, blur_every=2, start=0.05)
+    settings = Ascent(
+        steps=4,
+        keep="last",
+        parametrisation=Pixels(noise=0.05),
+        regularisers=Regularisers(decay=0.1, blur_sigma=0.8, blur_every=2, tv=0.5),
+        optimiser=Normalised(step_size=0.03),
+    )
     found = ascend(network, ["class:0"], settings, seed=7)
-    draw = torch.randn(1, 3, 6, 5, generator=torch.Generator().manual_seed(7), dtype=torch.float64)[0].numpy()
-    x, slope = np.clip(0.5 + 0.05 * draw, 0, 1), weights[0].view(3, 6, 5).numpy()
-    for step in (1, 2, 3):
+    draw = torch.randn(3, 6, 5, generator=keyed(7, 0), dtype=torch.float64).numpy()
+    x, weight = np.clip(0.5 + 0.05 * draw, 0, 1), weights[0].view(3, 6, 5).numpy()
+    for step in range(3):
+        rough = np.zeros_like(x)
+        for axis in (1, 2):  # the slope of sum |differences|: each neighbour pulls by its sign
+            sign = np.sign(np.diff(x, axis=axis))
+            rough -= np.insert(sign, sign.shape[axis], 0, axis=axis) - np.insert(sign, 0, 0, axis=axis)
+        slope = weight - 0.5 * rough / x.size
         x = x + 0.03 * slope / np.abs(slope).mean()
         x = 0.5 + 0.9 * (x - 0.5)
         if step % 2 == 0:
             x = np.stack([gaussian_filter(channel, 0.8, mode="reflect", truncate=4) for channel in x])
         x = np.clip(x, 0, 1)
-    last = found.trace[-1, 0].item()
-    assert np.isclose(last, (x * slope).sum(), atol=1e-10)
-
-
-@pytest.mark.parametrize("sigma", [0.5, 1.3, 4.0])
-def test_the_blur_is_scipys(sigma):
-    image = torch.rand(2, 3, 7, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    expected = gaussian_filter(image.numpy(), (0, 0, sigma, sigma), mode="reflect", truncate=4)
-    assert np.allclose(gaussian(image, sigma).numpy(), expected, atol=1e-12)
+    assert np.allclose(found.images[0].numpy(), x, atol=1e-10)
+    assert np.isclose(found.trace[-1, 0].item(), (x * weight).sum(), atol=1e-10)
 
 
 def test_the_forward_ends_at_the_layer():
     network = model()
     reached = []
     network.network.linear.register_forward_hook(lambda *_: reached.append(1))
-    ascend(network, UNITS[2:], Ascent(steps=3))
+    ascend(network, UNITS[2:], replace(PRESETS["lucid"], steps=3))
     assert not reached
 
 
-def test_a_dead_unit_is_woken():
-    """A class behind a ReLU that is closed for the noise has no slope; its neighbour is not disturbed."""
+def test_plain_is_noise_and_lucid_is_not():
+    """The part of an image's energy in the upper half of the frequencies of each side."""
+    network = ostrich.load("zoo:toybox-resnet20")
 
-    class Behind(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(3, 2, 1)
-            self.conv.weight.data.fill_(1)
-            self.conv.bias.data = torch.tensor([-2.5, 0.0])  # sums of three values about 1.5: closed, open
+    def fine(preset: str) -> torch.Tensor:
+        images = ascend(network, ["class:4", "class:7"], replace(PRESETS[preset], steps=30)).images
+        power = torch.fft.fft2(images - images.mean((2, 3), keepdim=True)).abs() ** 2
+        high = torch.fft.fftfreq(64).abs() >= 0.25
+        upper = high[:, None] | high
+        return power[..., upper].sum((1, 2)) / power.sum((1, 2, 3))
 
-        def forward(self, x):
-            return F.relu(self.conv(x)).mean((2, 3))
+    assert (fine("plain") > 0.5).all()  # white noise: 0.75
+    assert (fine("lucid") < 0.1).all()
 
+
+class Behind(nn.Module):
+    """Classes behind a ReLU: the first closed for the noise, the second open, the third never open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.conv.weight.data.fill_(1)
+        self.conv.bias.data = torch.tensor([-2.5, 0.0, -3.5])  # sums of three values about 1.5, at most 3
+
+    def forward(self, x):
+        return F.relu(self.conv(x)).mean((2, 3))
+
+
+def test_a_dead_unit_is_woken_and_one_that_stays_dead_is_named():
+    """Without a slope a class is shown the way; its neighbours are not disturbed."""
     network = ostrich.Classifier(Behind().double(), size=(8, 8), name="behind")
-    found = ascend(network, ["class:0", "class:1"], Ascent(steps=60))
+    settings = replace(PRESETS["plain"], steps=60)
+    found = ascend(network, ["class:0", "class:1", "class:2"], settings)
     assert found.trace[0, 0] == 0
-    assert found.trace[-1, 0] > 0.01
-    alone = ascend(network, ["class:1"], Ascent(steps=60))
+    assert found.trace[-1, 0] > 0
+    assert found.dead.tolist() == [False, False, True]
+    alone = ascend(network, ["class:1"], settings)
     assert torch.allclose(found.images[1], alone.images[0], atol=1e-10)
 
 
-def test_the_network_is_left_as_it_was_after_an_exception():
-    network = model()
-    assert network.num_classes == 5  # asked before anything fails
-    network.network.train()
-    handle = network.network.linear.register_forward_pre_hook(
-        lambda *_: (_ for _ in ()).throw(RuntimeError("no"))
-    )
-    with pytest.raises(RuntimeError, match="no"):
-        ascend(network, UNITS[:1])
-    handle.remove()
-    assert all(module.training for module in network.network.modules())
-    assert all(p.requires_grad and p.grad is None for p in network.network.parameters())
-    assert not any(module._forward_hooks for module in network.network.modules())
+@pytest.mark.parametrize("preset", ["plain", "lucid", "yosinski-4"])
+def test_the_network_is_left_as_it_was(preset, untouched_network):
+    found = ascend(untouched_network, UNITS, replace(PRESETS[preset], steps=3))
+    assert not found.images.requires_grad
+    assert not found.trace.requires_grad
 
 
-@pytest.mark.parametrize("wrong", [{"steps": 0}, {"decay": 1.0}, {"step_size": 0.0}, {"blur_sigma": -1.0}])
-def test_settings_that_make_no_sense_are_refused(wrong):
-    with pytest.raises(InputError):
-        Ascent(**wrong)
+@pytest.mark.parametrize("way", ["forward_pre", "forward", "full_backward"])
+def test_an_exception_at_any_layer_leaves_no_trace(way, untouched_network):
+    class HalfWay(RuntimeError):
+        pass
+
+    network, before, reached = untouched_network.network, nets.state(untouched_network.network), 0
+    assert untouched_network.num_classes == 5  # asked before anything fails
+    for layer in (module for module in network.modules() if not any(module.children())):
+
+        def fail(*_args):
+            raise HalfWay
+
+        handle = getattr(layer, f"register_{way}_hook")(fail)
+        try:
+            ascend(untouched_network, ["class:0", "layer3:1"], replace(PRESETS["lucid"], steps=2))
+        except HalfWay:
+            reached += 1
+        finally:
+            handle.remove()
+        assert nets.state(network) == before, layer
+    assert reached > 10
+
+
+def test_a_network_that_flattens_by_view_is_climbed_too():
+    """`view` refuses channels-last, in which images are shown where a network takes them."""
+
+    class Views(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4 * 6 * 6, 2)
+
+        def forward(self, x):
+            return self.head(self.conv(x).view(len(x), -1))
+
+    network = ostrich.Classifier(Views(), size=(8, 8), name="views")
+    found = ascend(network, ["class:0", "class:1"], replace(PRESETS["lucid"], steps=10))
+    assert (found.trace[-1] > found.trace[0]).all()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
+def test_of_a_scripted_network_only_scores_can_be_climbed():
+    scripted = torch.jit.script(Behind().double())
+    network = ostrich.Classifier(scripted, size=(8, 8), channels=3, name="scripted")
+    found = ascend(network, ["class:1"], replace(PRESETS["lucid"], steps=5))
+    assert found.trace[-1, 0] > found.trace[0, 0]
+    with pytest.raises(InputError, match="compiled"):
+        ascend(network, ["conv:1"])
+
+
+def test_a_function_and_no_unit_are_refused():
+    function = ostrich.Classifier(lambda images: images.mean((2, 3)), size=(4, 4), channels=3)
+    with pytest.raises(InputError, match="prediction function"):
+        ascend(function, ["class:0"])
+    with pytest.raises(InputError, match="No unit"):
+        ascend(model(), [])
+    with pytest.raises(InputError, match="seed"):
+        ascend(model(), ["class:0"], seeds=0)
 
 
 def test_first_layer_filters():
@@ -166,23 +265,14 @@ def test_first_layer_filters():
 
 
 ARCH = "arch:resnet20"
+PLAIN = ["--set", "preset=plain", "--set", "steps=4"]
 
 
 def test_visualize_writes_images_trace_and_filters(tmp_path, capsys):
     out = tmp_path / "run"
-    command = [
-        "visualize",
-        ARCH,
-        "--unit",
-        "class:3",
-        "--unit",
-        "conv1:2",
-        "--filters",
-        "--out",
-        str(out),
-        "--json",
-    ]
-    assert run([*command, "--set", "steps=4", "--set", "step_size=8/255", "--set", "preset=plain"]) == 0
+    units = ["--unit", "class:3", "--unit", "conv1:2"]
+    command = ["visualize", ARCH, *units, "--filters", "--out", str(out), "--json"]
+    assert run([*command, *PLAIN, "--set", "step_size=8/255"]) == 0
     results = json.loads(capsys.readouterr().out)
     assert results == json.loads((out / "run.json").read_text())["results"]
     assert results["settings"]["step_size"] == 8 / 255
@@ -200,19 +290,77 @@ def test_visualize_writes_images_trace_and_filters(tmp_path, capsys):
     assert len(lines) == 8
 
 
+def test_visualize_sums_seeds_and_films(tmp_path, capsys):
+    out, words = tmp_path / "run", "0.5*layer1:3@centre - class:2"
+    command = ["visualize", ARCH, "--objective", words, "--seeds", "3", "--seed", "5", "--gif", "--json"]
+    assert run([*command, "--set", "steps=4", "--out", str(out)]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [(row["unit"], row["seed"]) for row in results["units"]] == [(words, seed) for seed in (5, 6, 7)]
+    assert results["settings"]["parametrisation"] == "fourier"  # lucid unless said
+    with Image.open(out / results["gif"]) as film:
+        assert film.n_frames == 4
+        assert film.size == (5 * 100, 5 * 32)  # three images of 32 pixels and two gaps, five times
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["seed"] for row in rows] == [5, 6, 7] * 4
+
+
+def test_every_class_before_judges(tmp_path, capsys):
+    out = tmp_path / "run"
+    command = ["visualize", "zoo:digits-cnn", "--unit", "class:*", "--judges", "zoo:digits-cnn", "--json"]
+    assert run([*command, "--preset", "plain", "--set", "steps=12", "--out", str(out)]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [row["unit"] for row in results["units"]] == [f"class:{digit}" for digit in range(10)]
+    verdict = results["judges"]["zoo:digits-cnn"]
+    classifier = ostrich.load("zoo:digits-cnn")
+    images = torch.stack([read_png(out / row["file"]) for row in results["units"]])
+    right = (nets.predictions(classifier, images) == torch.arange(10)).double().mean().item()
+    assert verdict["n"] == 10
+    assert verdict["recognised"] == right > 0.5
+    assert verdict["interval"] == list(wilson(round(10 * right), 10))
+    found = worth(classifier, [unit(row["unit"]) for row in results["units"]], images)  # of the files
+    assert found.tolist() == pytest.approx([row["value"] for row in results["units"]], abs=1e-4)
+
+
+def test_a_unit_that_is_dead_on_every_start_is_said_to_be(tmp_path, capsys):
+    file = tmp_path / "behind.py"
+    file.write_text(
+        "import torch\n\n\nclass Behind(torch.nn.Module):\n    def forward(self, x):\n"
+        "        return torch.relu(x.mean((2, 3)) - torch.tensor([2.0, 0.0, 2.0]))\n\n\n"
+        "def network():\n    return Behind()\n"
+    )
+    words = ["visualize", f"{file}:network", "--size", "8", "--unit", "class:0", "--unit", "class:1"]
+    assert run([*words, "--seeds", "2", "--set", "steps=3", "--out", str(tmp_path / "run")]) == 0
+    told = capsys.readouterr().out
+    assert "class:0 is dead" in told
+    assert "2 starts" in told
+    assert "--seeds 8" in told
+    assert "class:1 is dead" not in told
+
+
 @pytest.mark.parametrize(
-    "words",
+    ("words", "match"),
     [
-        [],
-        ["--unit", "class:99"],
-        ["--unit", "nowhere:1"],
-        ["--unit", "class:1", "--set", "stepz=3"],
-        ["--unit", "class:1", "--set", "preset=plane"],
-        ["--filters", "--set", "steps=3"],
+        ([], "--unit UNIT"),
+        (["--unit", "class:99"], "class"),
+        (["--unit", "nowhere:1"], "nowhere"),
+        (["--unit", "nowhere:*"], "nowhere"),
+        (["--unit", "layer1:99"], "channels 0 to 15"),
+        (["--unit", "layer1:0@40,1"], "map of 32x32"),
+        (["--objective", "class:1 times 2"], "class"),
+        (["--unit", "class:1", "--set", "stepz=3"], "steps"),
+        (["--unit", "class:1", "--set", "preset=plane"], "plain"),
+        (["--unit", "class:1", "--preset", "plane"], "plain"),
+        (["--unit", "class:1", "--preset", "plain", "--set", "preset=lucid"], "Two presets"),
+        (["--unit", "class:1", "--seeds", "0"], "seed"),
+        (["--unit", "layer1:1", "--judges", "zoo:cifar10-resnet20"], "class:NAME"),
+        (["--unit", "class:1", "--judges", "zoo:digits-cnn"], "channels"),
+        (["--filters", "--set", "steps=3"], "not for the filters"),
+        (["--filters", "--gif"], "not for the filters"),
     ],
 )
-def test_visualize_refuses_in_words(words, tmp_path):
+def test_visualize_refuses_in_words(words, match, tmp_path, capsys):
     assert run(["visualize", ARCH, *words, "--out", str(tmp_path / "run")]) == 2
+    assert match in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

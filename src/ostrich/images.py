@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +160,16 @@ def write_png(path: Path | str, image: Tensor) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     picture(image).save(partial, format="PNG")
+    partial.replace(path)
+
+
+def write_gif(path: Path | str, images: Sequence[Tensor], milliseconds: int) -> None:
+    """Write images (C, H, W) of one size as an endless GIF, each shown so long, atomically."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    first, *rest = [picture(image).convert("P", palette=Image.Palette.ADAPTIVE) for image in images]
+    first.save(partial, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
     partial.replace(path)
 
 

@@ -23,6 +23,10 @@ class Published:
 _ALEX = "Krizhevsky et al. 2012, ImageNet classification with deep convolutional neural networks"
 _ZEILER = "Zeiler & Fergus 2014, Visualizing and understanding convolutional networks"
 _HE = "He et al. 2016, Deep residual learning for image recognition"
+_YOSINSKI = "Yosinski et al. 2015, Understanding neural networks through deep visualization"
+_TOOLBOX = "Deep Visualization Toolbox, doc/running-optimize-image.md"
+_VISUALISATION = ("decay", "blur-sigma", "blur-every", "small-norm", "small-contribution", "steps", "rate")
+_IN = ("of 1", "pixels", "steps", "% of pixels", "% of pixels", "steps", "in values of 0..255")
 PUBLISHED = {
     **{
         f"cifar10-resnet{depth}/test-error": Published(
@@ -77,6 +81,34 @@ PUBLISHED = {
             value=rise, unit="points", source="Fergus, tutorial slides on convolutional networks", read=False
         )
         for cut, rise in (("7", 1.1), ("67", 5.7), ("34", 3.0), ("3467", 33.5))
+    },
+    # The four good settings; where "progress" is not zero, "rate" is the largest one. Table 1 of the paper
+    # gives them as in the toolbox, whose words were read; the start and the trace are of its code and run.
+    **{
+        f"yosinski-{row}/{name}": Published(
+            value=value, unit=unit, source=f"{_YOSINSKI}, table 1; {_TOOLBOX}", read=True
+        )
+        for row, values in (
+            (1, (0, 0.5, 4, 50, 0, 500, 100, 2)),
+            (2, (0.3, 0, 0, 20, 0, 750, 100, 0)),
+            (3, (1e-4, 1.0, 4, 0, 0, 1000, 100, 0)),
+            (4, (0, 0.5, 4, 0, 90, 1000, 1e8, 2)),
+        )
+        for name, value, unit in zip(
+            (*_VISUALISATION, "progress"), values, (*_IN, "of the unit, a step"), strict=True
+        )
+    },
+    "yosinski/start": Published(
+        value=10,
+        unit="standard deviation, in values of 0..255",
+        source="Deep Visualization Toolbox, optimize/gradient_optimizer.py",
+        read=True,
+    ),
+    **{
+        f"yosinski/start-value-{place}": Published(
+            value=value, unit="in values of 0..255, seed 0", source="Deep Visualization Toolbox", read=True
+        )
+        for place, value in ((1, 17.6405234597), (2, 4.00157208367))
     },
 }
 

@@ -4,6 +4,7 @@
     probability:ostrich       its softmax output
     layer3.2.conv1:17         a channel of a layer: its mean over the map
     layer3.2.conv1:17@4,5     one neuron of it, at row 4, column 5
+    layer3.2.conv1:17@centre  the one in the middle: row H // 2, column W // 2 of the map, from 0
     fc:123                    one output of a layer without a map
 
 `parse` reads the text, `resolve` checks it against a network, `values` computes many of them for
@@ -28,17 +29,21 @@ from ostrich.watching import Seen, module_of, observe
 if TYPE_CHECKING:  # a room above: units only take classifiers
     from ostrich.models.classifier import Classifier
 
-FORMS = "class:NAME, probability:NAME, LAYER:CHANNEL or LAYER:CHANNEL@ROW,COLUMN"
+FORMS = "class:NAME, probability:NAME, LAYER:CHANNEL, LAYER:CHANNEL@ROW,COLUMN or LAYER:CHANNEL@centre"
+CENTRE = "centre"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A parsed unit. `layer` is "class", "probability" or a module's name; `index` a class or channel."""
+    """A parsed unit. `layer` is "class", "probability" or a module's name; `index` a class or channel.
+
+    `position` is (row, column), or CENTRE until the size of the map is known.
+    """
 
     text: str
     layer: str
     index: str
-    position: tuple[int, int] | None = None
+    position: tuple[int, int] | str | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -66,10 +71,12 @@ def parse(text: str) -> Unit:
         raise InputError(f"{text!r} is no unit; a unit is {FORMS}.")
     if layer in ("class", "probability"):
         return Unit(text=text.strip(), layer=layer, index=rest)
-    found = re.fullmatch(r"(\d+)(?:@(\d+),(\d+))?", rest)
+    found = re.fullmatch(r"(\d+)(?:@(\d+),(\d+)|@(centre))?", rest)
     if not found:
-        raise InputError(f"{text!r} is no unit: after the layer stands CHANNEL or CHANNEL@ROW,COLUMN.")
-    position = (int(found[2]), int(found[3])) if found[2] else None
+        raise InputError(
+            f"{text!r} is no unit: after the layer stands CHANNEL, CHANNEL@ROW,COLUMN or CHANNEL@centre."
+        )
+    position = (int(found[2]), int(found[3])) if found[2] else found[4]
     return Unit(text=text.strip(), layer=layer, index=found[1], position=position)
 
 
@@ -168,9 +175,20 @@ def _columns(classifier: Classifier, seen: Seen, units: Sequence[Unit]) -> Tenso
         _check(unit, tuple(output.shape[1:]))
     channels = [int(unit.index) for unit in units]
     if kind.position is not None:
-        rows, columns = zip(*(unit.position for unit in units if unit.position))
+        rows, columns = zip(*(place(unit, tuple(output.shape[2:])) for unit in units))
         return output[:, channels, list(rows), list(columns)]
     return (output.flatten(2).mean(2) if output.ndim > 2 else output)[:, channels]
+
+
+def place(unit: Unit, size: tuple[int, ...]) -> tuple[int, int]:
+    """The row and column of a neuron on a map of that size (H, W).
+
+    The centre of 3x7 is 1,3; of an even side, where two are in the middle, it is the later one.
+    """
+    assert unit.position is not None
+    if isinstance(unit.position, str):
+        return size[0] // 2, size[1] // 2
+    return unit.position
 
 
 def _class(classifier: Classifier, name: str, count: int) -> int:
@@ -189,8 +207,9 @@ def _check(unit: Unit, shape: tuple[int, ...]) -> None:
         return
     if len(shape) != 3:
         raise InputError(f"Layer {unit.layer!r} has no map; its outputs are {shape}.")
-    if unit.position[0] >= shape[1] or unit.position[1] >= shape[2]:
+    row, column = place(unit, shape[1:])
+    if row >= shape[1] or column >= shape[2]:
         raise InputError(
             f"Layer {unit.layer!r} has a map of {shape[1]}x{shape[2]}, rows from 0 to {shape[1] - 1} and "
-            f"columns from 0 to {shape[2] - 1}; got {unit.position[0]},{unit.position[1]}."
+            f"columns from 0 to {shape[2] - 1}; got {row},{column}."
         )

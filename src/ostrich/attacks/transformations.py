@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ostrich.errors import InputError
 from ostrich.images import from_bytes, picture
+from ostrich.warping import warp
 
 NUMBERS = 9  # uniform random numbers of one view
 BEST_JPEG = 95  # the highest quality drawn
@@ -85,24 +86,6 @@ class EOT:
         matrix[:, 2, :2] = self.perspective / 2 * numbers[:, 4:6]
         matrix[:, 2, 2] = 1
         return matrix
-
-
-def warp(images: Tensor, matrices: Tensor) -> Tensor:
-    """Images (m, C, H, W) seen through homographies (m, 3, 3), bilinear, the border repeated.
-
-    A matrix takes an output place to the input place that is shown there. The centre is (0, 0); the
-    shorter side reaches from -1 to 1, so a rotation is one whatever the shape.
-    """
-    height, width = images.shape[-2:]
-    short = min(height, width)
-    y = (2 * torch.arange(height).to(images) + 1 - height) / short  # pixel centres
-    x = (2 * torch.arange(width).to(images) + 1 - width) / short
-    rows, columns = torch.meshgrid(y, x, indexing="ij")
-    places = torch.stack([columns, rows, torch.ones_like(rows)], -1).view(1, -1, 3)  # (1, H*W, 3)
-    mapped = places @ matrices.mT
-    flat = mapped[..., :2] / mapped[..., 2:].clamp_min(1e-3)
-    grid = flat.view(-1, height, width, 2) * images.new_tensor([short / width, short / height])
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def blurred(images: Tensor, sigmas: Tensor) -> Tensor:

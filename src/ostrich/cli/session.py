@@ -22,7 +22,7 @@ from ostrich.data.dataset import Samples
 from ostrich.models import Classifier
 from ostrich.runs import Run
 
-console = Console(stderr=False, highlight=False)
+console = Console(stderr=False, highlight=False, emoji=False)  # class:umbrella: is no picture
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,21 +12,41 @@ import typer
 from ostrich.cli import options as o
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ostrich.models import Classifier
     from ostrich.runs import Run
-    from ostrich.visualization import Ascent
+    from ostrich.visualization import Ascent, Objective, Preferred
 
 NAME = "visualize"
-PRESET = "decay-blur"
+FRAMES, MILLISECONDS = 40, 80  # of a GIF, and of each of its frames
+SIDE = 512  # pixels; smaller GIFs are enlarged by whole numbers
 
 
 def command(
     model: o.ModelArgument,
     unit: Annotated[
         list[str] | None,
-        typer.Option(metavar="UNIT", help="class:ostrich, probability:ostrich, layer3:17@4,5 (repeatable)"),
+        typer.Option(
+            metavar="UNIT",
+            help="class:ostrich, layer3:17, layer3:17@4,5, layer3:17@centre; class:* or layer3:* for all "
+            "(repeatable)",
+        ),
+    ] = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SUM", help="such as 'layer3:17 - 0.5*class:ostrich' (repeatable)"),
     ] = None,
     filters: Annotated[bool, typer.Option("--filters", help="the first layer's filters")] = False,
+    preset: Annotated[
+        str | None, typer.Option(help="lucid, plain, yosinski-1 to yosinski-4 [default: lucid]")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="starts for each unit, from --seed upwards")] = 1,
+    judges: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="another network to show the images to (repeatable)"),
+    ] = None,
+    gif: Annotated[bool, typer.Option("--gif", help="the ascent as ascent.gif")] = False,
     settings: o.Settings = None,
     seed: o.Seed = 0,
     weights: o.Weights = None,
@@ -40,18 +60,16 @@ def command(
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
-    """Show what a network's units look for. `--set preset=plain` climbs without regularisation."""
-    from dataclasses import asdict
-
+    """Show what a network's units look for. `--preset plain` climbs without regularisation: noise."""
     from ostrich.cli.session import begun, console
+    from ostrich.cli.visualize_asked import read_judges, read_objectives, read_settings
     from ostrich.errors import InputError
-    from ostrich.units import resolve
+    from ostrich.visualization import check, describe
 
-    if not unit and not filters:
+    if not unit and not objective and not filters:
         raise InputError("Name what to show: --unit UNIT (`ostrich list units MODEL`), or --filters.")
-    if settings and not unit:
-        raise InputError("--set is for --unit; the filters have no settings.")
-    units = list(dict.fromkeys(unit or ()))
+    if not unit and not objective and (settings or preset or judges or gif or seeds != 1):
+        raise InputError("--set, --preset, --seeds, --judges and --gif are for --unit, not for the filters.")
     chosen = o.ModelOptions(
         model=model,
         weights=weights,
@@ -62,48 +80,41 @@ def command(
         classes=classes,
         device=device,
     )
-    ascent = configure(settings or ())
+    ascent = read_settings(settings or (), preset)
     classifier = chosen.load()
-    for text in units:
-        resolve(classifier, text)
-    asked = {"units": units, "filters": filters, "settings": asdict(ascent)}
+    wanted = read_objectives(classifier, unit or (), objective or ())
+    if wanted:
+        check(classifier, wanted, seeds)
+    others = read_judges(classifier, wanted, judges or (), device)
+    asked = {
+        "objectives": [str(one) for one in wanted],
+        "filters": filters,
+        "settings": describe(ascent),
+        "seeds": seeds,
+        "judges": [other.name for other in others],
+        "gif": gif,
+    }
     with begun(NAME, chosen, classifier, asked, data=None, seed=seed, out=out, force=force) as run:
         started = time.monotonic()
-        results: dict[str, Any] = {"settings": asdict(ascent)} if units else {}
+        results: dict[str, Any] = {"settings": describe(ascent)} if wanted else {}
         if filters:
             results |= {"filters": _filters(classifier, run)}
-        if units:
-            results |= _preferred(classifier, units, ascent, seed, run)
+        if wanted:
+            found = _climb(classifier, wanted, ascent, seed, seeds, gif, run)
+            results |= _write(classifier, wanted, found, seed, seeds, run)
+            results |= {"gif": "ascent.gif"} if gif else {}
+            results |= {"judges": _judge(classifier, wanted, found, seeds, others)} if others else {}
         results["seconds"] = time.monotonic() - started
         run.finish(results)
     if as_json:
         typer.echo(json.dumps(results))
         return
     for row in results.get("units", ()):
-        console.print(f"{row['unit']}: from {row['start']:.4g} to {row['value']:.4g}  {row['file']}")
+        moved = f"from {row['start']:.4g} to {row['value']:.4g}"
+        console.print(f"{row['unit']}: {moved}  {row['file']}", soft_wrap=True)
+    for sentence in _remarks(results):
+        console.print(sentence, soft_wrap=True)
     console.print(f"run: {run.folder}", soft_wrap=True)
-
-
-def configure(settings: Sequence[str]) -> Ascent:
-    """A preset with `settings`, NAME=VALUE; `preset` is one of them. Raises InputError."""
-    from dataclasses import fields, replace
-    from typing import get_type_hints
-
-    from ostrich.attacks.settings import read_value
-    from ostrich.errors import UnknownName
-    from ostrich.visualization import PRESETS, Ascent
-
-    given = dict(o.pair(text) for text in settings)
-    preset = given.pop("preset", PRESET)
-    if preset not in PRESETS:
-        raise UnknownName("preset", preset, PRESETS)
-    known, hints = [f.name for f in fields(Ascent)], get_type_hints(Ascent)
-    for name in given:
-        if name not in known:
-            raise UnknownName("setting of visualize", name, [*known, "preset"])
-    return replace(
-        PRESETS[preset], **{name: read_value(name, text, hints[name]) for name, text in given.items()}
-    )
 
 
 def _filters(classifier: Classifier, run: Run) -> str:
@@ -114,38 +125,118 @@ def _filters(classifier: Classifier, run: Run) -> str:
     return "filters.png"
 
 
-def _preferred(
-    classifier: Classifier, units: Sequence[str], ascent: Ascent, seed: int, run: Run
-) -> dict[str, Any]:
-    """Climb, and write one picture a unit, their grid, and the trace."""
+def _climb(
+    classifier: Classifier,
+    wanted: Sequence[Objective],
+    ascent: Ascent,
+    seed: int,
+    seeds: int,
+    gif: bool,
+    run: Run,
+) -> Preferred:
+    """Climb; with `gif` the images of FRAMES steps, evenly spread, become ascent.gif."""
     import torch
 
-    from ostrich import images as pictures
-    from ostrich.cli.explain import plain
     from ostrich.cli.session import progress
-    from ostrich.networks import untouched
-    from ostrich.runs import write_text
-    from ostrich.units import parse, values
+    from ostrich.images import from_bytes, grid, to_bytes, write_gif
     from ostrich.visualization import ascend
 
-    with progress(f"climbing for {len(units)} units", ascent.steps) as advance:
-        found = ascend(classifier, units, ascent, seed=seed, progress=advance)
+    steps = sorted({step * (ascent.steps - 1) // (FRAMES - 1) for step in range(FRAMES)}) if gif else []
+    frames: dict[int, dict[int, Any]] = {step: {} for step in steps}
+
+    def watch(step: int, places: list[int], images: Tensor) -> None:
+        if step in frames:
+            frames[step] |= dict(zip(places, to_bytes(images), strict=True))
+
+    with progress(f"climbing for {len(wanted)} units", ascent.steps) as advance:
+        found = ascend(classifier, wanted, ascent, seed=seed, seeds=seeds, progress=advance, watch=watch)
+    if gif:
+        columns = seeds if seeds > 1 else None
+        sheets = [
+            grid(torch.stack([from_bytes(shot[place]) for place in sorted(shot)]), columns)
+            for shot in frames.values()
+        ]
+        scale = max(1, SIDE // max(sheets[0].shape[-2:]))
+        larger = [sheet.repeat_interleave(scale, 1).repeat_interleave(scale, 2) for sheet in sheets]
+        write_gif(run.folder / "ascent.gif", larger, MILLISECONDS)
+    return found
+
+
+def _write(
+    classifier: Classifier, wanted: Sequence[Objective], found: Preferred, seed: int, seeds: int, run: Run
+) -> dict[str, Any]:
+    """One picture a unit and seed, their grid, and the trace."""
+    from ostrich import images as pictures
+    from ostrich.cli.explain import plain
+    from ostrich.runs import write_text
+    from ostrich.visualization import worth
+
     best, trace = pictures.rounded(found.images), found.trace.tolist()
+    names = [(str(one), seed + turn) for one in wanted for turn in range(seeds)]
+    values = worth(classifier, wanted, best, seeds)  # of the file, not of what it was rounded from
     rows = []
-    for i, unit in enumerate(units):
-        file = f"units/{i:02d}-{plain(unit)}.png"
+    for i, (unit, own) in enumerate(names):
+        file = f"units/{i:02d}-{plain(unit)}{f'-{own}' if seeds > 1 else ''}.png"
         pictures.write_png(run.folder / file, best[i])
-        with untouched(classifier.network), torch.no_grad():  # of the file, not of what it was rounded from
-            value = values(classifier, best[i : i + 1], [parse(unit)]).item()
-        highest = found.trace[:, i].max().item()
         rows.append(
-            {"unit": unit, "value": value, "value_float": highest, "start": trace[0][i], "file": file}
+            {
+                "unit": unit,
+                "seed": own,
+                "value": values[i].item(),
+                "value_float": found.trace[:, i].max().item(),
+                "start": trace[0][i],
+                "dead": bool(found.dead[i]),
+                "file": file,
+            }
         )
-    pictures.write_png(run.folder / "grid.png", pictures.grid(best))
+    pictures.write_png(run.folder / "grid.png", pictures.grid(best, seeds if seeds > 1 else None))
     lines = [
-        json.dumps({"step": step, "unit": unit, "value": value})
+        json.dumps({"step": step, "unit": unit, **({"seed": own} if seeds > 1 else {}), "value": value})
         for step, now in enumerate(trace)
-        for unit, value in zip(units, now, strict=True)
+        for (unit, own), value in zip(names, now, strict=True)
     ]
     write_text(run.folder / "metrics.jsonl", "\n".join(lines) + "\n")
     return {"units": rows, "grid": "grid.png"}
+
+
+def _judge(
+    classifier: Classifier,
+    wanted: Sequence[Objective],
+    found: Preferred,
+    seeds: int,
+    others: Sequence[Classifier],
+) -> dict[str, Any]:
+    """How many of the files each network takes for their class first, with a 95 % interval."""
+    from ostrich.attacks.fooling.recognition import recognised
+    from ostrich.cli.visualize_asked import its_class
+    from ostrich.images import rounded
+    from ostrich.statistics import wilson
+
+    classes = [its_class(classifier, one) or 0 for one in wanted for _ in range(seeds)]
+    verdicts = {}
+    for other in (classifier, *others):
+        seen = recognised(rounded(found.images), classes, classifier, other)
+        hits, count = int(seen.sum()), len(seen)
+        verdicts[other.name] = {"n": count, "recognised": hits / count, "interval": wilson(hits, count)}
+    return verdicts
+
+
+def _remarks(results: dict[str, Any]) -> list[str]:
+    """What is to be said of the units: dead ones, and the judges' word."""
+    remarks = []
+    rows = results.get("units", ())
+    for unit in dict.fromkeys(row["unit"] for row in rows):
+        own = [row for row in rows if row["unit"] == unit]
+        if all(row["dead"] for row in own):
+            remarks.append(
+                f"{unit} is dead: no pixel moves it at any step from {len(own)} "
+                f"start{'s' if len(own) > 1 else ''}, so its image is noise. Other starts may wake it "
+                "(--seeds 8, stronger noise: --set noise=0.2 or --set deviation=1); if none does, nothing "
+                "that a ReLU lets through leads there."
+            )
+    for name, word in results.get("judges", {}).items():
+        low, high = word["interval"]
+        remarks.append(
+            f"{name} recognises {word['recognised']:.0%} of {word['n']} (95 %: {low:.0%} to {high:.0%})."
+        )
+    return remarks

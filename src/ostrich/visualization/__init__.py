@@ -1,6 +1,46 @@
 """Visualisation: images that a unit prefers, and the filters that see the image first."""
 
-from ostrich.visualization.activation_maximization import PRESETS, Ascent, Preferred, ascend
+from ostrich.visualization.activation_maximization import Preferred, ascend, check, worth
 from ostrich.visualization.filters import first_layer_filters
+from ostrich.visualization.objectives import (
+    Objective,
+    as_objective,
+    direction,
+    diversity,
+    parse_objective,
+    unit,
+)
+from ostrich.visualization.optimisers import OPTIMISERS, Adam, Constant, Normalised, Progress
+from ostrich.visualization.parametrisations import PARAMETRISATIONS, Fourier, Pixels
+from ostrich.visualization.presets import PRESET, PRESETS, Ascent, configure, describe
+from ostrich.visualization.regularisers import Regularisers
+from ostrich.visualization.transformations import Transformations
 
-__all__ = ["PRESETS", "Ascent", "Preferred", "ascend", "first_layer_filters"]
+__all__ = [
+    "OPTIMISERS",
+    "PARAMETRISATIONS",
+    "PRESET",
+    "PRESETS",
+    "Adam",
+    "Ascent",
+    "Constant",
+    "Fourier",
+    "Normalised",
+    "Objective",
+    "Pixels",
+    "Preferred",
+    "Progress",
+    "Regularisers",
+    "Transformations",
+    "as_objective",
+    "ascend",
+    "check",
+    "configure",
+    "describe",
+    "direction",
+    "diversity",
+    "first_layer_filters",
+    "parse_objective",
+    "unit",
+    "worth",
+]

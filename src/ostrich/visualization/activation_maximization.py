@@ -1,193 +1,237 @@
-"""Activation maximisation: gradient ascent on the image, for one unit.
+"""Activation maximisation: from noise, up the gradient of an objective, to an image it prefers.
 
-Erhan 2009; Simonyan 2014, section 2; here after Yosinski, Clune, Nguyen, Fuchs, Lipson 2015,
-"Understanding neural networks through deep visualization", section 3: from noise about the mean
-colour m, each step goes up the unit's gradient g and is then regularised,
+Erhan 2009; Simonyan 2014, section 2. An ascent is four pieces, each in a file of its own, and this
+is the loop that joins them; a step of it is
 
-    x <- x + step_size * g / mean|g|
-    x <- m + (1 - decay) * (x - m)             L2 decay, towards the mean colour
-    x <- gaussian(x, blur_sigma)               every blur_every-th step
+    images     = parametrisation(parameters)
+    value      = objective(network(transformations(images)))       the forward ends at its layer
+    parameters = optimiser(parameters, gradient of value - tv * total variation)
+    parameters = regularisers(parameters)
 
-and clipped to the range of images. Their step is a constant for each network, in units of 0..255;
-here the gradient is divided by its mean size (as DGN-AM does, Nguyen 2016), so that one number
-serves every network and unit. Returned is, as in theirs, the best image on the way.
+An objective that is dead for the noise (SqueezeNet's classes lie behind a ReLU) has no slope at
+all; it is shown the way by `REDIRECTED` ReLUs until it has one.
 
-A unit that is dead for the noise (SqueezeNet's classes lie behind a ReLU) has no slope at all; it is
-shown the way by `REDIRECTED` ReLUs until it has one.
-
-Every unit climbs by itself: its step has its own scale, and all begin at the same noise. So a
-unit's image does not depend on which others are computed beside it.
+Every image climbs by itself: its step has its own scale, its random numbers belong to its seed. So
+it does not depend on what is computed beside it, except where diversity asks for it.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.attribution.relu_rules import REDIRECTED, ReluRule
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
-from ostrich.units import Unit, resolve, values
+from ostrich.units import Unit
+from ostrich.visualization.objectives import OUTPUT, Objective, as_objective, evaluate
+from ostrich.visualization.parametrisations import Canvas
+from ostrich.visualization.presets import PRESET, PRESETS, Ascent
+from ostrich.visualization.regularisers import total_variation
+from ostrich.watching import observe
 
-VALUES_PER_BATCH = 16 * 3 * 224 * 224  # pixels times channels of the units that climb side by side
-TRUNCATE = 4.0  # where the blur's kernel ends, in standard deviations: scipy's gaussian_filter
+VALUES_PER_BATCH = 16 * 3 * 224 * 224  # pixels times channels of the images that climb side by side
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ascent:
-    """How to climb. Sizes are in units of images in [0, 1]."""
-
-    steps: int = 256
-    step_size: float = 4 / 255  # mean absolute change of a value in a step
-    decay: float = 0.0  # part of the distance to the mean colour that a step takes back
-    blur_sigma: float = 0.0  # pixels; 0: no blur
-    blur_every: int = 4  # steps; Yosinski 2015, table 1
-    start: float = 10 / 255  # standard deviation of the noise; their code
-
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.blur_every < 1:
-            raise InputError(f"steps and blur_every are at least 1; got {self.steps} and {self.blur_every}.")
-        if not 0 <= self.decay < 1:
-            raise InputError(f"decay is a part of 1, from 0 up to below 1; got {self.decay}.")
-        for name in ("step_size", "blur_sigma", "start"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} is a number from 0 up; got {getattr(self, name)}.")
-        if self.step_size == 0:
-            raise InputError("step_size is above 0; got 0.")
-
-
-PRESETS = {
-    "plain": Ascent(),
-    "decay-blur": Ascent(decay=0.01, blur_sigma=0.5),  # sigma: Yosinski 2015, table 1, first row
-}
+Watch = Callable[[int, list[int], Tensor], None]  # step, places among the rows, their images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preferred:
-    """`images` (U, C, H, W): for each unit the best image met; `trace` (steps, U): the units' values."""
+    """What R = objectives times seeds rows came to; the seeds of an objective stand together.
+
+    `images` (R, C, H, W) in [0, 1]; `trace` (steps, R): the objectives' values, of the views where there
+    are transformations; `dead` (R,): whether there was no slope at any step, so that it is noise.
+    """
 
     images: Tensor
     trace: Tensor
+    dead: Tensor
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Rows that climb together: their objectives and seeds."""
+
+    classifier: Classifier
+    canvas: Canvas
+    objectives: list[Objective]
+    seeds: list[int]
+    layout: torch.memory_format = torch.contiguous_format
+
+    def only(self, rows: list[int]) -> _Group:
+        """Some of the rows."""
+        objectives, seeds = [self.objectives[row] for row in rows], [self.seeds[row] for row in rows]
+        return replace(self, objectives=objectives, seeds=seeds)
 
 
 def ascend(
     classifier: Classifier,
-    units: Sequence[Unit | str],
-    settings: Ascent = PRESETS["decay-blur"],
+    objectives: Sequence[Objective | Unit | str],
+    settings: Ascent = PRESETS[PRESET],
     *,
     seed: int = 0,
+    seeds: int = 1,
     progress: Progress = lambda done, total: None,
+    watch: Watch = lambda step, places, images: None,
 ) -> Preferred:
-    """Climb each of U units from noise; the forward ends at the unit's layer.
+    """Climb each objective from the noise of `seeds` seeds: seed, seed + 1, and so on.
 
     `trace[0]` is the value of the noise, and the last image is not changed any more, so a run of
-    `steps` takes as many forwards. Raises InputError for a prediction function or unknown units.
+    `steps` takes as many forwards. Raises InputError for a prediction function, or for what the network
+    does not have.
     """
+    wanted = check(classifier, objectives, seeds)
+    canvas = Canvas.of(classifier)
+    rows = [(objective, seed + turn) for objective in wanted for turn in range(seeds)]
+    images = canvas.mean.new_zeros(len(rows), *canvas.shape)
+    trace = canvas.mean.new_zeros(settings.steps, len(rows))
+    dead = torch.zeros(len(rows), dtype=torch.bool, device=images.device)
+    batches = _batches(wanted, seeds, images[0].numel())
+    with untouched(classifier.network):
+        for number, places in enumerate(batches):
+            group = _Group(classifier, canvas, [rows[p][0] for p in places], [rows[p][1] for p in places])
+
+            def look(step: int, shown: Tensor, number: int = number, places: list[int] = places) -> None:
+                watch(step, places, shown)
+                progress(number * settings.steps + step + 1, len(batches) * settings.steps)
+
+            group = replace(group, layout=_layout(group))
+            images[places], trace[:, places], dead[places] = _climb(group, settings, look)
+    return Preferred(images=images, trace=trace, dead=dead)
+
+
+def check(
+    classifier: Classifier, objectives: Sequence[Objective | Unit | str], seeds: int = 1
+) -> list[Objective]:
+    """The objectives, once the network is known to have them all. Raises InputError."""
     if classifier.access != "gradient":
         raise InputError(f"{classifier.name} is only a prediction function: there is no slope to climb.")
-    if not units:
+    if not objectives:
         raise InputError("No unit is given; `ostrich list units MODEL` lists the layers.")
-    resolved = [resolve(classifier, unit) for unit in units]
-    start = _start(classifier, settings, seed)
-    images = start.expand(len(resolved), -1, -1, -1).clone()
-    trace = torch.zeros(settings.steps, len(resolved), dtype=start.dtype, device=start.device)
-    batches = _batches(resolved, start.numel())
-    with untouched(classifier.network):
-        for number, rows in enumerate(batches):
-            group = [resolved[row] for row in rows]
-
-            def tick(step: int, number: int = number) -> None:
-                progress(number * settings.steps + step, len(batches) * settings.steps)
-
-            images[rows], trace[:, rows] = _climb(classifier, group, images[rows], settings, tick)
-    return Preferred(images=images, trace=trace)
+    if seeds < 1:
+        raise InputError(f"At least one seed is needed; got {seeds}.")
+    wanted = [as_objective(given) for given in objectives]
+    canvas, turns = Canvas.of(classifier), min(seeds, 2)
+    grey = torch.full_like(canvas.mean, 0.5).expand(len(wanted) * turns, *canvas.shape)
+    worth(classifier, wanted, grey, turns)
+    return wanted
 
 
-def _climb(
-    classifier: Classifier, units: list[Unit], x: Tensor, settings: Ascent, tick: Callable[[int], None]
-) -> tuple[Tensor, Tensor]:
-    """Units of one layer, from x (U, C, H, W): the best images and the trace (steps, U)."""
-    mean = _mean(classifier, x)
-    best, best_value = x.clone(), x.new_full((len(units),), -math.inf)
+def worth(classifier: Classifier, objectives: Sequence[Objective], images: Tensor, seeds: int = 1) -> Tensor:
+    """The objectives' values (R,) at images (R, C, H, W), of which each has `seeds` in a row."""
+    found, canvas = images.new_zeros(len(images)), Canvas.of(classifier)
+    with untouched(classifier.network), torch.no_grad():
+        for places in _batches(objectives, seeds, images[0].numel()):
+            own = [objectives[place // seeds] for place in places]
+            found[places] = _values(_Group(classifier, canvas, own, []), images[places])
+    return found
+
+
+def _climb(group: _Group, settings: Ascent, look: Callable[[int, Tensor], None]) -> tuple[Tensor, ...]:
+    """The images (R, C, H, W), the trace (steps, R), and which rows never had a slope (R,)."""
+    canvas, drawing, optimiser = group.canvas, settings.parametrisation, settings.optimiser
+    parameters = drawing.project(drawing.start(canvas, group.seeds))
+    state = optimiser.init(parameters)
+    dead = torch.ones(len(parameters), dtype=torch.bool, device=parameters.device)
+    kept = highest = torch.empty(0)
     trace = []
     for step in range(settings.steps):
-        value, slope = _slope(classifier, units, x)
-        better = value > best_value
-        best[better], best_value[better] = x[better], value[better]
+        last = step + 1 == settings.steps
+        if last and step > 0:
+            with torch.no_grad():
+                images, value = _seen(group, settings, parameters, step)
+        else:
+            images, value, slope, moved = _slope(group, settings, parameters, step)
+            dead &= ~moved
         trace.append(value)
-        tick(step + 1)
-        if step + 1 == settings.steps:
+        if step == 0 or settings.keep == "last":
+            kept, highest = images.clone(), value.clone()
+        better = value > highest
+        kept[better], highest[better] = images[better], value[better]
+        look(step, images)
+        if last:
             break
-        dead = ~slope.flatten(1).any(1)
-        if dead.any():
-            ones = [unit for unit, is_dead in zip(units, dead.tolist(), strict=True) if is_dead]
-            with ReluRule(REDIRECTED):
-                slope[dead] = _slope(classifier, ones, x[dead])[1]
-        size = slope.abs().mean((1, 2, 3), keepdim=True)
-        x = x + settings.step_size * torch.where(size > 0, slope / size, 0)
-        x = mean + (1 - settings.decay) * (x - mean)
-        if settings.blur_sigma > 0 and (step + 1) % settings.blur_every == 0:
-            x = gaussian(x, settings.blur_sigma)
-        x = x.clamp(0, 1)
-    return best, torch.stack(trace)
+        parameters, state = optimiser.step(parameters, slope, state, step)
+        parameters = settings.regularisers.apply(parameters, slope, canvas.mean, step)
+        parameters = drawing.project(parameters)
+    return kept, torch.stack(trace), dead
 
 
-def _slope(classifier: Classifier, units: list[Unit], images: Tensor) -> tuple[Tensor, Tensor]:
-    """units[i] at images[i]: the values (U,) and their gradients (U, C, H, W)."""
+def _slope(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tuple[Tensor, ...]:
+    """The images (R, C, H, W), their values (R,), the slope of the parameters, and who has one (R,)."""
+    images, value, slope = _gradient(group, settings, parameters, step)
+    moved = slope.flatten(1).any(1)
+    if not moved.all():
+        joint = any(objective.is_joint for objective in group.objectives)
+        rows = torch.nonzero(moved.new_ones(len(moved)) if joint else ~moved)[:, 0]
+        with ReluRule(REDIRECTED):
+            shown = _gradient(group.only(rows.tolist()), settings, parameters[rows], step)[2]
+        slope[rows] = torch.where(moved[rows].view(-1, *[1] * (slope.ndim - 1)), slope[rows], shown)
+    if settings.regularisers.tv:
+        with torch.enable_grad():
+            leaf = parameters.clone().requires_grad_(True)
+            variation = total_variation(settings.parametrisation.images(group.canvas, leaf)).sum()
+            (rough,) = torch.autograd.grad(variation, leaf)
+        slope = slope - settings.regularisers.tv * rough
+    return images, value, slope, moved
+
+
+def _gradient(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tuple[Tensor, ...]:
+    """One forward and backward: the images, their values, and the gradient of the parameters."""
     with torch.enable_grad():
-        leaf = images.detach().clone().requires_grad_(True)
-        own = values(classifier, leaf.clone(), units).diagonal()  # (U, U), of which each unit's own image
-        if not own.requires_grad:
-            raise InputError(f"{classifier.name} cuts the gradient between the image and {units[0]}.")
-        (slope,) = torch.autograd.grad(own.sum(), leaf)
-    return own.detach(), torch.where(slope.isfinite(), slope, 0)
+        leaf = parameters.detach().clone().requires_grad_(True)
+        images, value = _seen(group, settings, leaf, step)
+        if not value.requires_grad:
+            name = group.classifier.name
+            raise InputError(f"{name} cuts the gradient between the image and {group.objectives[0]}.")
+        (slope,) = torch.autograd.grad(value.sum(), leaf)
+    return images.detach(), value.detach(), torch.where(slope.isfinite(), slope, 0)
 
 
-def gaussian(images: Tensor, sigma: float) -> Tensor:
-    """Images (N, C, H, W) blurred; sigma in pixels. At the edge they are mirrored, edge pixel included."""
-    radius = int(TRUNCATE * sigma + 0.5)
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    kernel = (kernel / kernel.sum()).to(images)
-    count, channels, height, width = images.shape
-    flat = images.reshape(count * channels, 1, height, width)
-    flat = F.conv2d(flat[:, :, _mirrored(height, radius)], kernel.view(1, 1, -1, 1))
-    flat = F.conv2d(flat[:, :, :, _mirrored(width, radius)], kernel.view(1, 1, 1, -1))
-    return flat.view_as(images)
+def _seen(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    """One forward: the images (R, C, H, W), and what their views are worth (R,)."""
+    images = settings.parametrisation.images(group.canvas, parameters)
+    views = settings.transformations.view(group.canvas, images, group.seeds, step)
+    # a clone: a network may change its input in place
+    return images, _values(group, views.clone(memory_format=group.layout))
 
 
-def _mirrored(length: int, radius: int) -> Tensor:
-    """Places -radius ... length + radius - 1 of a line that is mirrored at its ends: b a | a b c | c b."""
-    places = torch.arange(-radius, length + radius) % (2 * length)
-    return torch.minimum(places, 2 * length - 1 - places)
+def _values(group: _Group, images: Tensor) -> Tensor:
+    """The objectives' values (R,) at the images, from a forward that ends at their last layer."""
+    layers = group.objectives[0].layers  # the same for all
+    seen = observe(group.classifier, images, layers - {OUTPUT}, to_the_end=OUTPUT in layers)
+    return evaluate(group.classifier, seen, group.objectives)
 
 
-def _start(classifier: Classifier, settings: Ascent, seed: int) -> Tensor:
-    """Noise (1, C, H, W) about the mean colour; the same for every unit."""
-    height, width = classifier.size or (224, 224)
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(1, classifier.channels, height, width, generator=generator, dtype=torch.float64)
-    noise = noise.to(device=classifier.device, dtype=classifier.dtype)
-    return (_mean(classifier, noise) + settings.start * noise).clamp(0, 1)
+def _layout(group: _Group) -> torch.memory_format:
+    """Channels-last, in which convolutions are quicker, for a network that takes it: `view` may refuse."""
+    several = len(group.objectives) if any(one.is_joint for one in group.objectives) else 1
+    grey = torch.full_like(group.canvas.mean, 0.5).expand(several, *group.canvas.shape)
+    try:
+        with torch.no_grad():
+            _values(group.only(list(range(several))), grey.clone(memory_format=torch.channels_last))
+    except RuntimeError:
+        return torch.contiguous_format
+    return torch.channels_last
 
 
-def _mean(classifier: Classifier, like: Tensor) -> Tensor:
-    """The colour (1, C, 1, 1) that the network's preprocessing makes zero, middle grey where none is."""
-    return like.new_tensor(classifier.mean or (0.5,)).view(1, -1, 1, 1).clamp(0, 1)
-
-
-def _batches(units: Sequence[Unit], values_each: int) -> list[list[int]]:
-    """The places of the units, by layer, as many together as fit into memory."""
-    layers: dict[str, list[int]] = defaultdict(list)
-    for place, unit in enumerate(units):
-        layers["class" if unit.is_output else unit.layer].append(place)
+def _batches(objectives: Sequence[Objective], seeds: int, values_each: int) -> list[list[int]]:
+    """The places of the rows, by layers, as many together as fit into memory; diverse seeds stay together."""
     size = max(1, VALUES_PER_BATCH // values_each)
-    return [rows[i : i + size] for rows in layers.values() for i in range(0, len(rows), size)]
+    lots: dict[frozenset[str], list[list[int]]] = defaultdict(list)
+    for number, objective in enumerate(objectives):
+        own = list(range(number * seeds, (number + 1) * seeds))
+        lots[objective.layers] += [own] if objective.is_joint else [[place] for place in own]
+    batches: list[list[int]] = []
+    for several in lots.values():
+        batches.append([])
+        for lot in several:
+            if batches[-1] and len(batches[-1]) + len(lot) > size:
+                batches.append([])
+            batches[-1] += lot
+    return batches

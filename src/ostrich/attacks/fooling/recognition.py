@@ -26,20 +26,34 @@ def transfer(
 ) -> dict[str, float]:
     """For each of `others`, by name, the part of the images that it gives the same class at least 50 %.
 
-    `images` (N, C, H, W), at least one, are brought to its input size as files would be; `classes` (N,)
-    are those of `classifier`. Raises InputError for a network without these classes or channels.
+    `images` (N, C, H, W), at least one; the rest as in `shown`.
     """
     found = {}
     for other in others:
-        if other.channels != images.shape[1]:
-            raise InputError(
-                f"{other.name} takes {other.channels} channels; the images have {images.shape[1]}."
-            )
-        theirs = torch.tensor(_same_classes(classes, classifier, other), device=other.device)
-        shown = _resized(images, other.size).to(other.device, other.dtype)
-        probability = predict(other, shown).double().softmax(1).gather(1, theirs[:, None])[:, 0]
+        scores, theirs = shown(images, classes, classifier, other)
+        probability = scores.double().softmax(1).gather(1, theirs[:, None])[:, 0]
         found[other.name] = (probability >= AT_LEAST).double().mean().item()
     return found
+
+
+def recognised(images: Tensor, classes: Sequence[int], classifier: Classifier, other: Classifier) -> Tensor:
+    """Whether `other` takes each image for its class first, (N,) bool; the rest as in `shown`."""
+    scores, theirs = shown(images, classes, classifier, other)
+    return scores.argmax(1) == theirs
+
+
+def shown(
+    images: Tensor, classes: Sequence[int], classifier: Classifier, other: Classifier
+) -> tuple[Tensor, Tensor]:
+    """What `other` says of images, logits (N, K), and the place of each image's class among them (N,).
+
+    `images` (N, C, H, W) are brought to its input size as files would be; `classes` (N,) are those of
+    `classifier`. Raises InputError for a network without these classes or channels.
+    """
+    if other.channels != images.shape[1]:
+        raise InputError(f"{other.name} takes {other.channels} channels; the images have {images.shape[1]}.")
+    theirs = torch.tensor(_same_classes(classes, classifier, other), device=other.device)
+    return predict(other, _resized(images, other.size).to(other.device, other.dtype)), theirs
 
 
 def kin(classifier: Classifier) -> list[Classifier]:

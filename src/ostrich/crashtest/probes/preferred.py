@@ -1,6 +1,7 @@
 """What does the network look for in each class?
 
-Activation maximisation with decay and blur (Yosinski 2015), from noise, for at most ten classes.
+Activation maximisation in the Fourier parametrisation under random views (Olah 2017), for at most
+ten classes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import replace
 from ostrich.attacks.fooling.ascent import spread
 from ostrich.crashtest.context import Answer, CannotRun, Context
 from ostrich.images import rounded
-from ostrich.visualization import PRESETS, ascend
+from ostrich.visualization import PRESET, PRESETS, ascend
 
 TITLE = "What it looks for"
 FORWARDS, GRADIENTS = 0.0, 0.0
@@ -24,7 +25,7 @@ def probe(context: Context) -> Answer:
     if classifier.access != "gradient":
         raise CannotRun("This is a prediction function: there is no slope to climb.")
     classes = spread(classifier.num_classes, CLASSES)
-    settings = replace(PRESETS["decay-blur"], steps=STEPS)
+    settings = replace(PRESETS[PRESET], steps=STEPS)
     found = ascend(
         classifier,
         [f"class:{k}" for k in classes],
