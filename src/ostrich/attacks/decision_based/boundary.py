@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.batched import lift, square, where
-from ostrich.attacks.decision_based.starts import TRIES, ask, start
+from ostrich.attacks.decision_based.starts import TRIES, ask, crossing, start
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.errors import InputError
@@ -109,8 +109,8 @@ class Boundary:
     def _try(self, problem: Problem, state: State, mask: Tensor) -> State:
         x, tried = problem.originals, start(problem, state.attempt)
         reached = ask(problem, tried, mask)
-        images = where(mask, tried, state.images)
-        high, low = torch.ones_like(state.sphere), torch.zeros_like(state.sphere)
+        images, low = crossing(problem, where(mask, tried, state.images), reached)
+        high = torch.ones_like(low)
         for _ in range(FIRST_HALVINGS):
             middle = (low + high) / 2
             asked = reached & (problem.left > 0)

@@ -5,6 +5,9 @@ algorithm 2. From a point on the boundary, the gradient's direction is estimated
 random points about it (equations 9 and 16), a step along it is halved until it reaches the goal
 (section III.C.2), and a bisection brings it back to the boundary (algorithm 1).
 
+Theirs begins with 100 questions; 50 came nearer at 2000 queries (residual-20, 24 images, 3 seeds:
+geometric mean 0.138 against 0.150).
+
 Every image has its own point, step, number of questions and end; noise and estimate are scaled for
 each image by itself. All questions of a stage, of all images, are asked in one batch.
 """
@@ -19,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.batched import lift, where
-from ostrich.attacks.decision_based.starts import TRIES, ask, start
+from ostrich.attacks.decision_based.starts import TRIES, ask, crossing, start
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.errors import InputError
@@ -53,7 +56,7 @@ class HopSkipJump:
     threat: Threat = Unbounded()
     queries: int = 5000
     iterations: int = 64
-    first_questions: int = 100  # of the first estimate; number t has sqrt(t) times as many
+    first_questions: int = 50  # of the first estimate; number t has sqrt(t) times as many (theirs: 100)
     most_questions: int = 10000
 
     def __post_init__(self) -> None:
@@ -92,10 +95,10 @@ class HopSkipJump:
     def _try(self, problem: Problem, state: State, mask: Tensor) -> State:
         tried = start(problem, state.attempt)
         reached = ask(problem, tried, mask)
-        images = where(mask, tried, state.images)
+        images, known = crossing(problem, where(mask, tried, state.images), reached)
         return replace(
             state,
-            images=self._to_boundary(problem, images, reached),
+            images=self._to_boundary(problem, images, reached, known),
             started=state.started | reached,
             attempt=state.attempt + mask,
         )
@@ -119,12 +122,19 @@ class HopSkipJump:
         images = where(found & nearer, moved, state.images)
         return replace(state, images=images, iteration=state.iteration + mask)
 
-    def _to_boundary(self, problem: Problem, images: Tensor, mask: Tensor) -> Tensor:
-        """Algorithm 1: bisect between original and image until the rest is below theta."""
+    def _to_boundary(
+        self, problem: Problem, images: Tensor, mask: Tensor, known: Tensor | None = None
+    ) -> Tensor:
+        """Algorithm 1: bisect between original and image until the rest is below theta.
+
+        On the straight way of L2, the goal is not reached up to the part `known` (n,).
+        """
         x = problem.originals
         far = self.threat.distance(images, x).double()
         linf = self.threat.norm == "linf"
         low, high = torch.zeros_like(far), far if linf else torch.ones_like(far)
+        if known is not None and not linf:
+            low = known
         rest = (far * self._theta(x)).clamp_max(self._theta(x)) if linf else self._theta(x)
         for _ in range(50):
             waiting = mask & (high - low > rest) & (problem.left > 0)

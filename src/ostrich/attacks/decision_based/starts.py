@@ -1,7 +1,8 @@
 """Where a decision-based attack sets out: an image that reaches the goal already, however far away.
 
 Each image looks for its own, one query a try: noise, or with `starts` an image that is known to be
-taken for something else, or for the target. One that finds none gives up alone.
+taken for something else, or for the target. One that finds none gives up alone. From there the way to
+the original may cross the boundary several times; the attack sets out from the crossing nearest to it.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ostrich.attacks.batched import lift
 from ostrich.attacks.problem import Problem
 
 NOISE_TRIES = 10  # before an untargeted attack falls back on another image
 TRIES = 30
+PARTS = 20  # of the way from the original to the start, asked about in turn for the first crossing
 
 
 def start(problem: Problem, attempt: Tensor) -> Tensor:
@@ -41,3 +44,23 @@ def ask(problem: Problem, images: Tensor, mask: Tensor) -> Tensor:
     if mask.any():
         reached[mask] = problem.ask(images[mask], mask.nonzero()[:, 0])
     return reached
+
+
+def crossing(problem: Problem, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The first of PARTS points on the way from the originals to `images` that reaches the goal.
+
+    `images` reach theirs where `mask` (n,); elsewhere they are returned as they are. The second value
+    (n,) float64 is the part of the way to that point up to which the goal is known not to be reached.
+    """
+    x = problem.originals
+    low, high = torch.zeros_like(mask, dtype=torch.float64), torch.ones_like(mask, dtype=torch.float64)
+    waiting = mask
+    for part in range(1, PARTS):
+        waiting = waiting & (problem.left > 0)
+        if not waiting.any():
+            break
+        reached = ask(problem, x + part / PARTS * (images - x), waiting)
+        high = torch.where(reached, part / PARTS, high)
+        waiting = waiting & ~reached
+        low = torch.where(waiting, part / PARTS, low)
+    return torch.where(mask.view(-1, 1, 1, 1), x + lift(high, x) * (images - x), images), low / high

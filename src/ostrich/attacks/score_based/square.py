@@ -113,13 +113,17 @@ class Square:
         """The image (n, C, H, W) that is asked about as number `asked` (n,)."""
         x = problem.originals
         height, width = x.shape[-2:]
-        # Places of two windows, a sign for each channel, and whether a bump lies on its side.
-        drawn = problem.draw("uniform", asked + 1, (5 + x.shape[1],))
+        # Places of two windows, a sign for each channel, whether a bump lies on its side, other signs.
+        drawn = problem.draw("uniform", asked + 1, (6 + x.shape[1],))
         area = torch.tensor([share(int(a), self.queries, self.area) for a in asked], device=x.device)
         side = (area * height * width).sqrt().round().long()
-        signs = torch.where(drawn[:, 4:-1] < 0.5, -1.0, 1.0)[:, :, None, None].to(x)
+        signs = torch.where(drawn[:, 4:-2] < 0.5, -1.0, 1.0)[:, :, None, None].to(x)
         if self.threat.norm == "linf":
             mask = _Window.at(drawn[:, :2], side.clamp_min(1), height, width).mask[:, None]
+            proposal = self._bounded(x, torch.where(mask, self.threat.eps * signs, state.images - x))
+            # What is there already would be asked about for nothing (the authors' code draws again).
+            same = (proposal == state.images).flatten(1).all(1)
+            signs = where(same, signs * _flips(drawn[:, -1], x.shape[1]).to(x), signs)
             return self._bounded(x, torch.where(mask, self.threat.eps * signs, state.images - x))
         side = side.clamp_min(3)
         side = (side + (side % 2 == 0)).clamp_max(min(height, width))
@@ -136,6 +140,13 @@ def share(asked: int, queries: int, area: float) -> float:
     """The part of the image that a square covers, by the number of its query."""
     scaled = asked / queries * 10000
     return area / 2 ** sum(scaled > at for at in HALVINGS)
+
+
+def _flips(numbers: Tensor, channels: int) -> Tensor:
+    """A factor 1 or -1 for each channel (n, C, 1, 1), not all 1, chosen by `numbers` (n,) in [0, 1)."""
+    code = 1 + (numbers.double() * (2**channels - 1)).long()
+    bits = code[:, None] >> torch.arange(channels, device=numbers.device) & 1
+    return (1 - 2 * bits)[:, :, None, None]
 
 
 def _loss(lanes: Problem, logits: Tensor) -> Tensor:
@@ -176,7 +187,7 @@ def _moved_bump(change: Tensor, eps: float, side: Tensor, signs: Tensor, drawn: 
     freed = (change * (mask | source)).square().sum((2, 3), keepdim=True)  # (n, C, 1, 1)
     length = ((eps**2 - spent).clamp_min(0) / change.shape[1] + freed).sqrt()
     old = change * mask
-    fresh = _placed(target, side, drawn[:, -1] < 0.5).to(change)[:, None] * signs + _unit(old)
+    fresh = _placed(target, side, drawn[:, -2] < 0.5).to(change)[:, None] * signs + _unit(old)
     return torch.where(mask, length * _unit(fresh * mask), torch.where(source, 0, change))
 
 
