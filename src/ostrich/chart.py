@@ -26,7 +26,8 @@ DASH = 5  # units of a dashed line that are drawn, and then left out
 class Chart:
     """Lines with their intervals: for each name its points, with "x", "y", "low", "high", "label".
 
-    Those named in `dashed` are drawn so: a theory, a published curve.
+    Those named in `dashed` are drawn so: a theory, a published curve. Names that are alike up to the first
+    comma, "he, measured" and "he, expected", have one colour.
     """
 
     x_label: str
@@ -82,8 +83,9 @@ def _drawn(chart: Chart) -> Image.Image:
     for x, words in drawing["x_ticks"]:
         text(x, frame["bottom"] + 10, words)
     text((frame["left"] + frame["right"]) / 2, HEIGHT + 8, f"{drawing['x_label']}; upwards: {chart.y_label}")
+    families = list(dict.fromkeys(line["name"].split(", ")[0] for line in drawing["series"]))
     for i, line in enumerate(drawing["series"]):
-        colour = COLOURS[i % len(COLOURS)]
+        colour = COLOURS[families.index(line["name"].split(", ")[0]) % len(COLOURS)]
         if line["band"]:
             draw.polygon(scaled(_pairs(line["band"])), fill=f"{colour}22")
         dashed = line["name"] in chart.dashed

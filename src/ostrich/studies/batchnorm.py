@@ -102,7 +102,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         f"{spec.seeds} seeds learn without it, {_learning(best[True, highest], chance)} with it."
     )
     series = {
-        f"{'with' if norm else 'without'} batch norm, rate {rate:g}": mean_points(
+        f"rate {rate:g}, {'with' if norm else 'without'} batch norm": mean_points(
             [row for row in curves if row["norm"] == norm and row["rate"] == rate], "step", "test_accuracy"
         )
         for norm in (True, False)
@@ -139,7 +139,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 x_label="steps",
                 y_label="test accuracy, %",
                 series=series,
-                dashed=frozenset(name for name in series if name.startswith("without")),
+                dashed=frozenset(name for name in series if "without" in name),
             )
         ],
         figures={"times_fewer_steps": ratio if everywhere else None},

@@ -99,7 +99,8 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         held.append(bool(mine) and all(row["reproduced"] for row in mine))
         words = [row["doctor"] for row in mine if row["doctor"] is not None]
         seen.append(bool(words) and all(words))
-        told = sorted({code for word in words for code in word.split()})
+        codes = [code for word in words for code in word.split()]
+        told = [f"{code} ({codes.count(code)} of {len(words)})" for code in sorted(set(codes))]
         table.append(
             (
                 bug.name,

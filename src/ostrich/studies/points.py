@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from ostrich.statistics import interval
@@ -11,7 +12,11 @@ from ostrich.studies.form import Row
 
 
 def mean_points(rows: Sequence[Row], x: str, y: str) -> list[dict[str, Any]]:
-    """Mean and 95 % interval of the field `y` for each value of the field `x`; missing values left out."""
+    """Mean and 95 % interval of the field `y` for each value of the field `x`; missing values left out.
+
+    The interval of an error or an accuracy, which are percentages, is drawn between 0 and 100.
+    """
+    bottom, top = (0.0, 100.0) if y.endswith(("error", "accuracy")) else (-inf, inf)
     groups: dict[float, list[float]] = defaultdict(list)
     for row in rows:
         if row.get(y) is not None:
@@ -21,7 +26,7 @@ def mean_points(rows: Sequence[Row], x: str, y: str) -> list[dict[str, Any]]:
         mean, low, high = interval(groups[at])
         point: dict[str, Any] = {"x": at, "y": mean, "label": f"{at:g}"}
         if len(groups[at]) > 1:
-            point |= {"low": low, "high": high}
+            point |= {"low": max(low, bottom), "high": min(high, top)}
         found.append(point)
     return found
 
