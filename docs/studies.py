@@ -50,5 +50,20 @@ def main(arguments: list[str]) -> None:
         )
 
 
+def index() -> None:
+    """README.md: every page with its question, verdict and reason."""
+    lines = ["# Studies", "", "Published experiments, rerun at scale `cpu` (minutes on two cores); made by"]
+    lines += ["`docs/studies.py` from run directories of `ostrich study NAME`. Where the data is"]
+    lines += ["`cifar10:cifar10-jpeg`, a JPEG copy of CIFAR-10, the figures are not those of CIFAR-10.", ""]
+    lines += ["| study | question | verdict |", "| --- | --- | --- |"]
+    for path in sorted(PAGES.glob("*.md")):
+        if path.name != "README.md":
+            head, _, verdict, *_ = path.read_text(encoding="utf-8").splitlines()
+            question = head.partition(": ")[2].replace("|", "\\|")
+            lines.append(f"| [{path.stem}]({path.name}) | {question} | {verdict.split('**')[1]} |")
+    write_text(PAGES / "README.md", "\n".join(lines) + "\n")
+
+
 if __name__ == "__main__":
     main(sys.argv[1:])
+    index()

@@ -91,6 +91,19 @@ def test_the_same_smoke_twice_gives_the_same_rows(tmp_path):
     assert twice[0] == twice[1]
 
 
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_pages_tell_the_rule_that_is_applied(name):
+    pages = Path(__file__).parents[1] / "docs/studies"
+    found = [path for path in pages.glob(f"{name}*.md") if path.read_text().startswith(f"# {name}: ")]
+    assert found
+    for path in found:
+        text = path.read_text()
+        assert find(name).rule in text
+        assert f"({path.stem}.png)" in text
+        assert path.with_suffix(".png").exists()
+        assert f"[{path.stem}]({path.name})" in (pages / "README.md").read_text()
+
+
 # The command -------------------------------------------------------------------------------------
 
 
@@ -244,8 +257,8 @@ def test_subprocesses_do_what_a_process_does_and_a_killed_worker_costs_one_trial
         broken = run_trials(study, spec, tmp_path / "b", runner, watch)
     assert len(broken.failed) == 1
     assert "ended with code" in broken.failed[0]["error"]
-    with executors.subprocesses(1) as runner:
-        mended = run_trials(study, spec, tmp_path / "b", runner)
+    mended = run_trials(study, spec, tmp_path / "b", executors.InProcess())
+    assert len(broken.done) == len(expected.done) - 1
     assert [one.rows for one in mended.done] == [one.rows for one in expected.done]
 
 
