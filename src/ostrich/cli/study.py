@@ -32,9 +32,10 @@ def command(
     seeds: Annotated[int | None, typer.Option(help="how many [default: the scale's]")] = None,
     settings: o.Settings = None,
     executor: Annotated[
-        str, typer.Option(help="inprocess, local (processes of one thread), or auto: local but for smoke")
+        str,
+        typer.Option(help="inprocess, local (processes of one thread), ray, or auto: local but for smoke"),
     ] = "auto",
-    workers: Annotated[int | None, typer.Option(help="of local [default: one for each core]")] = None,
+    workers: Annotated[int | None, typer.Option(help="of local, ray [default: one for each core]")] = None,
     weights: o.Weights = None,
     rename: o.Rename = None,
     mean: o.Mean = None,
@@ -158,5 +159,10 @@ def _executor(name: str, scale: str, workers: int | None) -> Iterator[Executor]:
         count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         with executors.subprocesses(count if workers is None else workers) as found:
             yield found
+    elif name == "ray":
+        from ostrich.studies.cluster import ray_tasks
+
+        with ray_tasks(workers) as tasks:
+            yield tasks
     else:
-        raise UnknownName("executor", name, ("auto", "inprocess", "local"))
+        raise UnknownName("executor", name, ("auto", "inprocess", "local", "ray"))
