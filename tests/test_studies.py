@@ -132,6 +132,8 @@ def test_the_command_leaves_report_figure_and_table(place):
         (["removal", "zoo:nothing", "toybox"], "zoo:nothing"),
         (["removal", "zoo:toybox-resnet20", "toybox", "--data", "digits"], "not --data"),
         (["depth", "--executor", "cloud"], "executor"),
+        (["depth", "--data", "folder:."], "there is no train/"),
+        (["depth", "--device", "gpu"], "auto, cpu or cuda"),
         (["depth", "--workers", "0"], "at least 1"),
         (["ensemble", "--set", "fair=1"], "fair lies between"),
     ],
@@ -315,6 +317,21 @@ def test_training_sets_are_nested_balanced_and_apart_from_the_test_set():
         material("digits", size=8, train=5000, test=200, seed=0)
     with pytest.raises(UnknownName):
         material("dogits", size=8, train=5, test=5, seed=0)
+
+
+def test_a_folder_is_trained_on_one_part_and_tested_on_another(tmp_path):
+    from PIL import Image
+
+    for part, count in (("train", 6), ("val", 2)):
+        for name, level in (("cat", 40), ("dog", 200)):
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(count):
+                Image.new("RGB", (12, 10), (level, i, 0)).save(tmp_path / part / name / f"{i}.png")
+    given = material(f"folder:{tmp_path}", size=8, train=8, test=4, seed=0)
+    assert given.train[0].shape == (8, 3, 8, 8)
+    assert given.train[1].bincount().tolist() == [4, 4]
+    assert len(given.test[1]) == 4
+    assert given.class_names == ("cat", "dog")
 
 
 def test_label_noise_changes_so_many_labels_to_other_classes():

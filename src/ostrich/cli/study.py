@@ -29,6 +29,7 @@ def command(
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="other training data, such as cifar10:PATH")
     ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda [default: the scale's]")] = None,
     seeds: Annotated[int | None, typer.Option(help="how many [default: the scale's]")] = None,
     settings: o.Settings = None,
     executor: Annotated[
@@ -56,7 +57,7 @@ def command(
     network = o.ModelOptions(
         model=model or "", weights=weights, rename=rename, mean=mean, std=std, size=size, classes=classes
     )
-    spec = _changed(study, scale, data, seeds, settings or [])
+    spec = _changed(study, scale, settings or [], data=data, device=device, seeds=seeds)
     spec = _with_model(study, spec, network, images or [])
     _check(study, spec)
     asked = {"scale": scale, "spec": asdict(spec)}
@@ -91,8 +92,8 @@ def command(
         raise typer.Exit(1)
 
 
-def _changed(study: Study, scale: str, data: str | None, seeds: int | None, settings: Sequence[str]) -> Spec:
-    """The scale's settings with what --data, --seeds and --set change."""
+def _changed(study: Study, scale: str, settings: Sequence[str], **given: Any) -> Spec:
+    """The scale's settings with what --data, --device, --seeds and --set change."""
     from dataclasses import fields, replace
     from typing import get_type_hints
 
@@ -107,12 +108,9 @@ def _changed(study: Study, scale: str, data: str | None, seeds: int | None, sett
         if setting not in simple:
             raise UnknownName(f"setting of {study.name}", setting, simple)
         changes[setting] = read_value(setting, text, hints[setting])
-    if data is not None:
-        if study.takes_model:
-            raise InputError(f"{study.name} takes its images as an argument: MODEL DATA, not --data.")
-        changes["data"] = data
-    if seeds is not None:
-        changes["seeds"] = seeds
+    if given["data"] is not None and study.takes_model:
+        raise InputError(f"{study.name} takes its images as an argument: MODEL DATA, not --data.")
+    changes |= {name: value for name, value in given.items() if value is not None}
     return replace(spec, **changes)
 
 
@@ -136,8 +134,10 @@ def _with_model(study: Study, spec: Spec, network: o.ModelOptions, images: Seque
 
 def _check(study: Study, spec: Spec) -> None:
     """Refuse bad input before a run directory is made. Raises InputError."""
+    from ostrich.models.loading import pick_device
     from ostrich.studies import material, removal
 
+    pick_device(spec.device)
     if study.takes_model:
         assert isinstance(spec, removal.Settings)
         removal.opened(spec, 0)

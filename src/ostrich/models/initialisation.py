@@ -42,11 +42,13 @@ def initialise(network: nn.Module, start: str, generator: torch.Generator | None
     """
     for module in weighted(network).values():
         std = standard_deviation(start, module.weight[0].numel())
+        drawn = torch.empty(module.weight.shape)
+        if start == "default":
+            drawn.uniform_(-sqrt(3) * std, sqrt(3) * std, generator=generator)
+        else:
+            drawn.normal_(0, std, generator=generator)
         with torch.no_grad():
-            if start == "default":
-                module.weight.uniform_(-sqrt(3) * std, sqrt(3) * std, generator=generator)
-            else:
-                module.weight.normal_(0, std, generator=generator)
+            module.weight.copy_(drawn)
             if module.bias is not None:
                 module.bias.zero_()
     return network

@@ -70,7 +70,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         flip=spec.data != "digits",
     )
     options = f"width={spec.width},stem_stride={spec.stem_stride},init={spec.init},without={trial['without']}"
-    network = built(f"alexnet-small,{options}", given, seed)
+    network = built(f"alexnet-small,{options}", given, seed, spec.device)
     fitted(network, recipe, given, folder)
     count = sum(parameter.numel() for parameter in network.parameters())
     return [{"classes": len(given.class_names), "parameters": count, **measured(network, recipe, given)}]
@@ -203,7 +203,7 @@ STUDY = Study(
     specs={
         "smoke": Settings(data="digits", train=60, test=60, pixels=32, width=0.1, steps=4, batch_size=16),
         "cpu": Settings(),
-        "gpu": Settings(data="cifar10", train=20_000, test=5000, stem_stride=1, steps=20_000),
+        "gpu": Settings(device="cuda", data="cifar10", train=20_000, test=5000, stem_stride=1, steps=20_000),
     },
     trials=trials,
     run=run,

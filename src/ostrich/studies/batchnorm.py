@@ -56,7 +56,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         nesterov=False,
     )
     options = f"width={spec.width},stem_stride={spec.stem_stride},norm={str(trial['norm']).lower()}"
-    network = built(f"plain{spec.depth},{options}", given, seed)
+    network = built(f"plain{spec.depth},{options}", given, seed, spec.device)
     curve = fitted(network, recipe, given, folder, held_out=True)
     rows: list[Row] = [
         {"step": row["step"], "test_accuracy": 100 * row["held_out_accuracy"]} for row in curve
@@ -189,7 +189,14 @@ STUDY = Study(
         "smoke": Settings(train=64, test=100, depth=8, width=0.25, rates=(0.05, 1.0), steps=4),
         "cpu": Settings(seeds=5),
         "gpu": Settings(
-            data="cifar10", train=50_000, test=10_000, pixels=32, depth=20, width=1.0, steps=20_000
+            device="cuda",
+            data="cifar10",
+            train=50_000,
+            test=10_000,
+            pixels=32,
+            depth=20,
+            width=1.0,
+            steps=20_000,
         ),
     },
     trials=trials,

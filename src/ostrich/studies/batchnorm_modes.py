@@ -166,9 +166,6 @@ STUDY = Study(
     specs={
         "smoke": Settings(train=200, test=120, width=0.25, steps=30),
         "cpu": Settings(seeds=5),
-        "gpu": Settings(
-            data="cifar10", train=50_000, test=10_000, pixels=32, depth=20, width=1.0, steps=4000
-        ),
     },
     trials=trials,
     run=run,

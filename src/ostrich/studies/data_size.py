@@ -62,7 +62,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         shift=spec.shift,
         flip=spec.data != "digits",
     )
-    network = built(spec.architecture, given, seed)
+    network = built(spec.architecture, given, seed, spec.device)
     fitted(network, recipe, given, folder)
     return [{"classes": len(given.class_names), **measured(network, recipe, given)}]
 
@@ -190,6 +190,7 @@ STUDY = Study(
         ),
         "cpu": Settings(),
         "gpu": Settings(
+            device="cuda",
             data="cifar10",
             sizes=(500, 1000, 2000, 5000, 10_000, 20_000, 50_000),
             noise=(0.0, 0.1, 0.25, 0.5),

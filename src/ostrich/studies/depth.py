@@ -61,7 +61,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         shift=spec.shift,
         flip=spec.data != "digits",
     )
-    network = built(_architecture(spec, trial["kind"], trial["depth"]), given, seed)
+    network = built(_architecture(spec, trial["kind"], trial["depth"]), given, seed, spec.device)
     curve = fitted(network, recipe, given, folder)
     rows: list[Row] = [
         {"step": r["step"], "running_train_error": 100 * (1 - r["train_accuracy"])} for r in curve
@@ -160,6 +160,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
 
 
 _CIFAR = Settings(
+    device="cuda",
     data="cifar10",
     pixels=32,
     train=50_000,
@@ -196,6 +197,7 @@ STUDY = Study(
         "cpu": Settings(seeds=5),
         "gpu": _CIFAR,
         "paper": Settings(
+            device="cuda",
             data="folder:IMAGENET",
             train=100_000,
             test=10_000,

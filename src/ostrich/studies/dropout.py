@@ -59,7 +59,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         weight_decay=0.0,
         clip_norm=1.0,
     )
-    network = built(f"mlp,hidden={spec.hidden},layers={spec.layers},dropout={drop}", given, seed)
+    network = built(f"mlp,hidden={spec.hidden},layers={spec.layers},dropout={drop}", given, seed, spec.device)
     fitted(network, recipe, given, folder)
     rows: list[Row] = [{"way": "weight scaling", **measured(network, recipe, given)}]
     if drop:
@@ -171,8 +171,9 @@ STUDY = Study(
     specs={
         "smoke": Settings(sizes=(60, 200), test=200, hidden=32, steps=40, masks=(1, 10)),
         "cpu": Settings(seeds=8),
-        "gpu": Settings(seeds=10, sizes=(100, 300, 1000), hidden=1024, layers=3, steps=20_000),
+        "gpu": Settings(device="cuda", seeds=10, sizes=(100, 300, 1000), hidden=1024, layers=3, steps=20_000),
         "paper": Settings(
+            device="cuda",
             data="folder:MNIST",
             seeds=5,
             sizes=(100, 500, 1000, 5000, 10_000, 50_000),

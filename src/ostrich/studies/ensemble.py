@@ -72,7 +72,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         weight_decay=0.0,
         clip_norm=1.0,
     )
-    network = built(f"mlp,hidden={hidden},layers={spec.layers},dropout={drop}", given, own)
+    network = built(f"mlp,hidden={hidden},layers={spec.layers},dropout={drop}", given, own, spec.device)
     fitted(network, recipe, given, folder)
     logits = logits_of(network.eval(), recipe, given.test[0])
     torch.save(logits, folder / LOGITS)
@@ -253,9 +253,16 @@ STUDY = Study(
     specs={
         "smoke": Settings(train=60, test=100, hidden=16, members=3, fair=2, steps=16),
         "cpu": Settings(seeds=5),
-        "gpu": Settings(seeds=10, hidden=1024, steps=10_000),
+        "gpu": Settings(device="cuda", seeds=10, hidden=1024, steps=10_000),
         "paper": Settings(
-            data="folder:MNIST", seeds=5, train=50_000, test=10_000, pixels=28, hidden=1024, steps=100_000
+            device="cuda",
+            data="folder:MNIST",
+            seeds=5,
+            train=50_000,
+            test=10_000,
+            pixels=28,
+            hidden=1024,
+            steps=100_000,
         ),
     },
     trials=trials,

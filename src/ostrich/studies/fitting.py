@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostrich.models import Classifier, architectures
+from ostrich.models.loading import pick_device
 from ostrich.studies.material import Material
 from ostrich.training.loop import EVALUATION_BATCH, normalised, to_images, train
 from ostrich.training.recipe import Recipe
@@ -40,13 +40,13 @@ def recipe_for(given: Material, *, steps: int, batch_size: int, seed: int, **set
     )
 
 
-def built(architecture: str, given: Material, seed: int) -> nn.Module:
+def built(architecture: str, given: Material, seed: int, device: str = "cpu") -> nn.Module:
     """An untrained network for these images; its weights come from the seed alone."""
     height, width = given.size
     spec = f"{architecture},classes={len(given.class_names)},channels={given.channels},size={height}x{width}"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return architectures.build(spec)[0]
+        return architectures.build(spec)[0].to(pick_device(device))
 
 
 def fitted(
@@ -82,10 +82,10 @@ def fitted(
 
 
 @torch.no_grad()
-def logits_of(network: Callable[[Tensor], Tensor], recipe: Recipe, images: Tensor) -> Tensor:
-    """Logits (N, K) of uint8 images (N, C, H, W), the network in the mode that it is in."""
-    parts = images.split(EVALUATION_BATCH)
-    return torch.cat([network(normalised(to_images(x, torch.device("cpu")), recipe)).float() for x in parts])
+def logits_of(network: nn.Module, recipe: Recipe, images: Tensor) -> Tensor:
+    """Logits (N, K) of uint8 images (N, C, H, W), the network in the mode that it is in; on the CPU."""
+    device, parts = next(network.parameters()).device, images.split(EVALUATION_BATCH)
+    return torch.cat([network(normalised(to_images(x, device), recipe)).float().cpu() for x in parts])
 
 
 def loss_and_error(logits: Tensor, labels: Tensor) -> tuple[float, float]:

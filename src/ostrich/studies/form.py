@@ -30,10 +30,14 @@ FEWEST_SEEDS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What every study's settings have: how many seeds, and which data (a DATA spec without its split)."""
+    """What every study's settings have: how many seeds, and which data (a DATA spec without its split).
+
+    `device` is where networks are trained.
+    """
 
     seeds: int = 3
     data: str = "digits"
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.seeds < FEWEST_SEEDS:

@@ -70,12 +70,12 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         )
 
     first, second = recipe(spec.steps, spec.learning_rate), recipe(spec.further, spec.further_rate)
-    shallow = built(architecture(spec.shallow), given, seed)
+    shallow = built(architecture(spec.shallow), given, seed, spec.device)
     assert isinstance(shallow, SmallNet)
     fitted(shallow, first, given, folder, name="shallow-")
     rows: list[Row] = [{"what": "shallow", **measured(shallow, first, given)}]
 
-    images = to_images(given.train[0][:STATISTICS_IMAGES], torch.device("cpu"))
+    images = to_images(given.train[0][:STATISTICS_IMAGES], next(shallow.parameters()).device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         deep = deepened(shallow, spec.deep, normalised(images, first))
@@ -93,7 +93,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     rows.append({"what": "shallow, trained on", **measured(shallow, second, given)})
 
     whole = recipe(spec.steps + spec.further, spec.learning_rate)
-    scratch = built(architecture(spec.deep), given, seed)
+    scratch = built(architecture(spec.deep), given, seed, spec.device)
     fitted(scratch, whole, given, folder, name="scratch-")
     rows.append({"what": "from scratch", **measured(scratch, whole, given)})
     return rows
@@ -179,6 +179,7 @@ STUDY = Study(
         "smoke": Settings(deep=14, width=0.25, train=60, test=60, steps=6, further=3),
         "cpu": Settings(),
         "gpu": Settings(
+            device="cuda",
             data="cifar10",
             shallow=20,
             deep=56,

@@ -107,7 +107,7 @@ def training(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     """The loss on the way, at the end, and along the line through start and end."""
     seed = trial["seed"]
     given = material(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
-    network = built(f"plain{trial['depth']},width={spec.width},norm=false", given, seed)
+    network = built(f"plain{trial['depth']},width={spec.width},norm=false", given, seed, spec.device)
     initialise(network, trial["start"], keyed(seed, 17))
     start = copy.deepcopy(network.state_dict())
     recipe = recipe_for(
@@ -286,6 +286,7 @@ STUDY = Study(
         ),
         "cpu": Settings(),
         "gpu": Settings(
+            device="cuda",
             data="cifar10",
             depths=(20, 32, 44),
             width=1.0,

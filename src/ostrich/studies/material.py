@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -85,10 +86,10 @@ def material(data: str, *, size: int, train: int, test: int, seed: int, pool: in
         return Material(
             train=(first[0][rows], first[1][rows]), test=held_out, class_names=toyscenes.CLASS_NAMES
         )
-    parts = []
+    parts: list[tuple[Tensor, Tensor]] = []
     names: tuple[str, ...] = ()
     for split, count, draw in (("train", train, seed), ("test", test, TEST_SEED)):
-        found = open_data(f"{data}:{split}")
+        found = open_data(_split(data, split))
         if found.labels is None or found.class_names is None:
             raise InputError(f"{data!r} has no labels to train on.")
         _enough(f"{data}:{split}", len(found), count)
@@ -104,8 +105,23 @@ def check(data: str) -> None:
     if data in ("digits", "toybox"):
         return
     for split in ("train", "test"):
-        if open_data(f"{data}:{split}").labels is None:
+        if open_data(_split(data, split)).labels is None:
             raise InputError(f"{data!r} has no labels to train on.")
+
+
+def _split(data: str, split: str) -> str:
+    """The DATA spec of a split. Of `folder:PATH` it is a folder inside: train, and test or val.
+
+    Raises InputError where there is none, since training and testing on the same images shows nothing.
+    """
+    if not data.startswith("folder:"):
+        return f"{data}:{split}"
+    root = Path(data.removeprefix("folder:"))
+    names = ("train",) if split == "train" else ("test", "val")
+    for name in names:
+        if (root / name).is_dir():
+            return f"folder:{root / name}"
+    raise InputError(f"{data!r} is studied by its folders train/ and test/ or val/; there is no {names[0]}/.")
 
 
 def joined(a: Material, b: Material) -> Material:

@@ -70,8 +70,8 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         shift=2,
         flip=spec.data != "digits",
     )
-    network = built(spec.architecture, source, seed)
-    untrained = built(spec.architecture, source, seed)
+    network = built(spec.architecture, source, seed, spec.device)
+    untrained = built(spec.architecture, source, seed, spec.device)
     fitted(network, recipe, source, folder)
     images, labels = target.train
     target = Material(
@@ -97,12 +97,12 @@ def _features(own: Classifier, images: Tensor, names: Sequence[str], most: int) 
     """Each layer's output (N, D) of length one; maps are averaged down to at most `most` numbers."""
     parts: dict[str, list[Tensor]] = {name: [] for name in names}
     for pixels_ in images.split(BATCH):
-        seen = observe(own, to_images(pixels_, torch.device("cpu")), names).outputs
+        seen = observe(own, to_images(pixels_, own.device), names).outputs
         for name in names:
             x = seen[name]
             while x.ndim == 4 and x[0].numel() > most and min(x.shape[2:]) > 1:
                 x = F.avg_pool2d(x, 2, ceil_mode=True)
-            parts[name].append(x.flatten(1))
+            parts[name].append(x.flatten(1).cpu())
     return {name: unit_length(torch.cat(found).numpy()) for name, found in parts.items()}
 
 
@@ -254,7 +254,13 @@ STUDY = Study(
         ),
         "cpu": Settings(),
         "gpu": Settings(
-            data="cifar10", train=50_000, test=10_000, steps=20_000, target_images=5000, most=4096
+            device="cuda",
+            data="cifar10",
+            train=50_000,
+            test=10_000,
+            steps=20_000,
+            target_images=5000,
+            most=4096,
         ),
     },
     trials=trials,

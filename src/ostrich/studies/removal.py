@@ -60,7 +60,7 @@ def opened(spec: Settings, seed: int) -> tuple[Classifier, Tensor, Tensor]:
         std=_numbers(words["std"]),
         size=words["size"],
         classes=words["classes"],
-        device="cpu",
+        device=spec.device,
     )
     module_of(classifier)
     dataset = datasets.open_data(json.loads(spec.data))
@@ -81,7 +81,7 @@ def opened(spec: Settings, seed: int) -> tuple[Classifier, Tensor, Tensor]:
         seed=seed,
     )
     assert samples.labels is not None
-    return classifier, samples.images(), samples.labels
+    return classifier, samples.images().to(classifier.device), samples.labels
 
 
 def _numbers(text: str | None) -> tuple[float, ...] | None:
@@ -94,7 +94,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     with untouched(network), torch.no_grad():
 
         def right() -> float:
-            found = torch.cat([classifier(part).argmax(1) for part in images.split(BATCH)])
+            found = torch.cat([classifier(part).argmax(1).cpu() for part in images.split(BATCH)])
             return 100 * (found == labels).float().mean().item()
 
         rows: list[Row] = [
@@ -307,7 +307,7 @@ STUDY = Study(
     specs={
         "smoke": Settings(images=30, shares=(0.5,)),
         "cpu": Settings(),
-        "gpu": Settings(seeds=5, images=2000),
+        "gpu": Settings(device="cuda", seeds=5, images=2000),
     },
     trials=trials,
     run=run,

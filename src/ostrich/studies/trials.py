@@ -56,6 +56,8 @@ def task(study: Study, spec: Spec, trial: Trial) -> dict[str, Any]:
     """All that a trial's rows depend on, as JSON. The number of seeds is not part of it."""
     words = asdict(spec)
     words.pop("seeds")
+    if words["device"] == "cpu":
+        words.pop("device")
     found = {"study": study.name, "versions": versions(), "spec": words, "trial": trial}
     return json.loads(json.dumps(found))
 
