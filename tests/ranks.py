@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ostrich import distributed
+from ostrich.cli.main import run
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
 from ostrich.training.sharded import sharded_accuracy
@@ -71,6 +72,7 @@ def evaluate_task(folder: Path) -> None:
         (folder / "evaluate.json").write_text(repr(found))
 
 
+COMMAND = ["train", "digits-cnn", "--out", "out", "--set", "epochs=0.5", "--set", "train_images=320"]
 TASKS = {"train": train_task, "evaluate": evaluate_task}
 
 
@@ -79,6 +81,10 @@ def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
     own = {"RANK": number, "WORLD_SIZE": count, "LOCAL_RANK": number, "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in own.items()} | {"MASTER_ADDR": "127.0.0.1"}
     torch.set_num_threads(1)
+    if task == "command":  # which begins to work together by itself
+        os.chdir(folder)
+        assert run(COMMAND) == 0
+        return
     with distributed.together():
         assert distributed.world() == count
         TASKS[task](folder)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,20 +16,11 @@ from ostrich.errors import InputError
 from ostrich.training.sharded import sharded_accuracy, sharded_predictions
 
 
-def torchrun(count: int, *words: str, cwd: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    source = str(Path(ranks.__file__).parents[1] / "src")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": source}
-    found = subprocess.run(
-        [*command, *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
-    )
-    assert found.returncode == 0, found.stderr[-3000:]
-
-
 def together(count: int, task: str, folder: Path) -> None:
-    """The same for a task of `ranks`, by processes that share the import of torch."""
+    """A task of `ranks` by so many processes, started as torchrun does but sharing the import of torch."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ranks"])
+    # what every training imports, once: optimisers import dynamo
+    context.set_forkserver_preload(["torch._dynamo", "ostrich.training.run", "ostrich.cli.train"])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -100,9 +88,8 @@ def test_answers_of_another_number_are_refused(tmp_path):
         sharded_predictions(lambda rows: rows, 0, tmp_path, "a")
 
 
-def test_the_command_trains_under_torchrun_and_one_process_writes(tmp_path):
-    words = ["-m", "ostrich", "train", "digits-cnn", "--out", "out", "--set", "epochs=0.5"]
-    torchrun(2, *words, "--set", "train_images=320", cwd=tmp_path)
+def test_the_command_trains_in_two_processes_and_one_writes(tmp_path):
+    together(2, "command", tmp_path)
     content = json.loads((tmp_path / "out/run.json").read_text())
     assert content["finished"]
     assert content["asked"]["processes"] == 2
