@@ -49,6 +49,7 @@ def command(
 ) -> None:
     """Rerun a published experiment: report, figure, table, verdict. The same command resumes it."""
     from ostrich.cli.session import console, progress
+    from ostrich.models.loading import pick_device
     from ostrich.runs import Run, versions
     from ostrich.studies import find, report
     from ostrich.studies.trials import run_trials
@@ -62,11 +63,9 @@ def command(
     _check(study, spec)
     asked = {"scale": scale, "spec": asdict(spec)}
     with _executor(executor, scale, workers) as runner:
-        import torch
-
         run = Run.begin(f"study-{name}-{scale}", o.typed(), asked, out=out, force=force)
         about = None if study.takes_model else {"name": spec.data}
-        run.describe(seed=0, device=torch.device("cpu"), data=about)
+        run.describe(seed=0, device=pick_device(spec.device), data=about)
         started = time.monotonic()
         try:
             with progress(f"{name}, {scale}", 1) as advance:
