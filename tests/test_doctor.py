@@ -131,6 +131,27 @@ def test_faults_of_the_outputs(code):
     assert codes(OUTPUTS[code]()) == {code}
 
 
+def test_statistics_that_are_wrong_without_being_far():
+    model = ostrich.load("zoo:toybox-resnet20", device="cpu")
+    images, labels = ostrich.data.toybox("test", limit=128)
+
+    def found(labels: Tensor | None) -> list:
+        patient = Patient(classifier=model, images=images, labels=labels)
+        return examine(patient, only=["batch-norm statistics"]).findings
+
+    assert found(labels) == []
+    norms = [module for module in model.network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms[-4:]:  # of 19: the median of the layers is as it was
+        norm.running_mean += 3 * norm.running_var.sqrt()
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
+    (one,) = found(labels)
+    assert one.code == "batch-norm-statistics"
+    assert "batches of 32" in one.evidence
+    assert all(torch.equal(before[k], v) for k, v in model.network.state_dict().items())
+    assert not any(module._forward_hooks for module in model.network.modules())
+    assert found(None) == []  # nothing tells what is right
+
+
 def test_training_mode_left_on():
     dropping = subject(before=lambda x: F.dropout(x, 0.2))
     assert codes(dropping) == {"training-mode", "stochastic-output"}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ostrich.crashtest import curve
+from ostrich import curve
 from ostrich.crashtest.report import write_report
 from ostrich.errors import InputError
 

@@ -27,7 +27,66 @@ _YOSINSKI = "Yosinski et al. 2015, Understanding neural networks through deep vi
 _TOOLBOX = "Deep Visualization Toolbox, doc/running-optimize-image.md"
 _VISUALISATION = ("decay", "blur-sigma", "blur-every", "small-norm", "small-contribution", "steps", "rate")
 _IN = ("of 1", "pixels", "steps", "% of pixels", "% of pixels", "steps", "in values of 0..255")
+_BN = "Ioffe & Szegedy 2015, Batch normalization"
+_MISHKIN = "Mishkin et al. 2017, Systematic evaluation of CNN advances on the ImageNet, benchmark"
+_RAZAVIAN = "Razavian et al. 2014, CNN features off-the-shelf, tables 1 and 2"
+_RECTIFIERS = "He et al. 2015, Delving deep into rectifiers"
+_DROP = "Srivastava et al. 2014, Dropout"
 PUBLISHED = {
+    **{
+        f"inception{kind}/{what}": Published(value=value, unit=unit, source=f"{_BN}, figure 3", read=True)
+        for kind, steps, accuracy in (
+            ("", 31.0, 72.2),
+            ("-bn-baseline", 13.3, 72.7),
+            ("-bn-x5", 2.1, 73.0),
+            ("-bn-x30", 2.7, 74.8),
+        )
+        for what, value, unit in (
+            ("steps-to-72.2", steps, "million steps"),
+            ("top1-accuracy", accuracy, "% of ImageNet validation, the best"),
+        )
+    },
+    **{
+        f"caffenet128-{images}k/accuracy": Published(
+            value=value, unit="of ImageNet validation", source=f"{_MISHKIN}, data set size", read=True
+        )
+        for images, value in ((200, 0.305), (400, 0.393), (600, 0.425), (800, 0.438), (1200, 0.471))
+    },
+    **{
+        f"caffenet128-noise{share}/accuracy": Published(
+            value=value,
+            unit="of ImageNet validation",
+            source=f"{_MISHKIN}, {share} % wrong labels",
+            read=True,
+        )
+        for share, value in ((5, 0.458), (10, 0.447), (15, 0.437), (50, 0.347))
+    },
+    **{
+        f"off-the-shelf-{task}/{what}": Published(value=value, unit=unit, source=_RAZAVIAN, read=True)
+        for task, unit, values in (
+            ("voc07", "mean average precision", (73.9, 77.2, 71.1)),
+            ("mit67", "% right", (58.4, 69.0, 64.0)),
+        )
+        for what, value in zip(("cnn", "cnn-augmented", "before"), values)
+    },
+    **{
+        f"he2015-{depth}-layers-{start}/top1-error": Published(
+            value=error, unit="% of ImageNet validation", source=f"{_RECTIFIERS}, section 2.2", read=True
+        )
+        for depth, start, error in ((14, "xavier", 33.90), (14, "he", 33.82), (30, "he", 38.56))
+    },
+    "he2015-gradient-shrinks": Published(
+        value=1.7e4,
+        unit="times, from conv10 to conv2 of a VGG net that starts from N(0, 0.01)",
+        source=f"{_RECTIFIERS}, section 2.2",
+        read=True,
+    ),
+    **{
+        f"mnist-{network}/test-error": Published(
+            value=error, unit="% of 10,000 images", source=f"{_DROP}, table 2", read=True
+        )
+        for network, error in (("mlp", 1.60), ("mlp-dropout", 1.25), ("mlp-dropout-max-norm", 1.06))
+    },
     **{
         f"cifar10-resnet{depth}/test-error": Published(
             value=error, unit="% of 10,000 images", source=f"{_HE}, table 6", read=False
@@ -60,6 +119,9 @@ PUBLISHED = {
     ),
     "alexnet/top5-error": Published(
         value=18.2, unit="% of ILSVRC-2012 validation", source=f"{_ALEX}, table 2", read=False
+    ),
+    "alexnet-5-networks/top5-error": Published(
+        value=16.4, unit="% of ILSVRC-2012 validation", source=f"{_ALEX}, table 2", read=False
     ),
     # The cut versions, trained from scratch: the paper's table, and the rise of top-5 error as told in
     # Fergus's tutorial slides, which stands in no version of the paper.

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from ostrich import distributed
 from ostrich.errors import InputError, RunExists
 
 PACKAGES = ("ostrich-vision", "torch", "torchvision", "numpy", "pillow")
@@ -50,6 +51,8 @@ class Run:
         asked. Raises RunExists for a finished run, InputError for a folder of something else.
         """
         asked = json.loads(json.dumps(asked, default=str))
+        if not distributed.is_main():  # rank 0 opens it, and is the only one that writes
+            return cls(Path(distributed.told("")), command, asked)
         if out is not None:
             folder = Path(out)
             _settle(folder, asked, force)
@@ -58,6 +61,7 @@ class Run:
             folder = _unused(Path("runs") / f"{name}-{digest}", force)
         run = cls(folder, command, asked)
         folder.mkdir(parents=True, exist_ok=True)
+        distributed.told(str(folder))
         return run
 
     def describe(self, *, seed: int, device: torch.device, data: Mapping[str, Any] | None) -> None:
@@ -75,10 +79,14 @@ class Run:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
+        if not distributed.is_main():
+            return
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
     def _write(self, *, results: Mapping[str, Any] | None, finished: bool) -> None:
+        if not distributed.is_main():
+            return
         content = {
             "command": self.command,
             "asked": self.asked,

@@ -1,8 +1,9 @@
-"""Intervals for fractions."""
+"""Intervals for fractions, means and slopes."""
 
 from __future__ import annotations
 
-from math import sqrt
+from collections.abc import Sequence
+from math import inf, nan, sqrt
 
 Z = 1.959964  # standard normal quantile of 0.975: 95 % intervals
 
@@ -16,3 +17,48 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     spread = Z * sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
     scale = 1 + Z**2 / count
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean, and the 95 % interval of it by Student's t; for fewer than two values it is without end."""
+    from scipy.special import stdtrit
+
+    count = len(values)
+    if count == 0:
+        return nan, -inf, inf
+    mean = sum(values) / count
+    if count == 1:
+        return mean, -inf, inf
+    half = float(stdtrit(count - 1, 0.975)) * deviation(values) / sqrt(count)
+    return mean, mean - half, mean + half
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation of a sample; 0 for a single value."""
+    if len(values) < 2:
+        return 0.0
+    mean = sum(values) / len(values)
+    return sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
+    """The slope of the least-squares line through the points, and its 95 % interval by Student's t.
+
+    It takes at least three points with different x.
+    """
+    from scipy.special import stdtrit
+
+    count, mean_x, mean_y = len(x), sum(x) / len(x), sum(y) / len(y)
+    square = sum((a - mean_x) ** 2 for a in x)
+    found = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y)) / square
+    rest = sum((b - mean_y - found * (a - mean_x)) ** 2 for a, b in zip(x, y))
+    half = float(stdtrit(count - 2, 0.975)) * sqrt(rest / (count - 2) / square)
+    return found, found - half, found + half
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Mean and standard deviation in words, with n: "8.40 ± 0.20 (n = 5)"."""
+    if not values:
+        return "-"
+    mean = sum(values) / len(values)
+    return f"{mean:.{digits}f} ± {deviation(values):.{digits}f} (n = {len(values)})"

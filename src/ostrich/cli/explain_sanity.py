@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ostrich.cli.chart import write_chart
+from ostrich.chart import write_chart
 from ostrich.cli.session import Session, progress
 
 if TYPE_CHECKING:

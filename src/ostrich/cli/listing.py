@@ -11,7 +11,7 @@ import typer
 from ostrich.cli import options as o
 
 app = typer.Typer(
-    help="What there is: models, units, data, attacks, explainers, recipes.", no_args_is_help=True
+    help="What there is: models, units, data, attacks, explainers, recipes, studies.", no_args_is_help=True
 )
 
 
@@ -88,6 +88,15 @@ def recipes(as_json: o.Json = False) -> None:
         for r in RECIPES.values()
     ]
     _show(rows, as_json)
+
+
+@app.command("studies")
+def studies(as_json: o.Json = False) -> None:
+    """Published experiments that can be rerun."""
+    from ostrich.studies import STUDIES, find
+
+    found = [find(name) for name in STUDIES]
+    _show([{"name": s.name, "question": s.question, "scales": list(s.specs)} for s in found], as_json)
 
 
 def _show(rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
-from ostrich.cli import attack, check, compare, demo, doctor, explain, listing, train, visualize
+from ostrich.cli import attack, check, compare, demo, doctor, explain, listing, study, train, visualize
 from ostrich.errors import OstrichError
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, check, doctor, attack, explain, visualize, train, compare):
+for module in (demo, check, doctor, attack, explain, visualize, train, study, compare):
     app.command(module.NAME)(module.command)
 app.add_typer(listing.app, name="list")
 

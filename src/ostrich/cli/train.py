@@ -25,7 +25,8 @@ def command(
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
-    """Train a network; the run directory gets its weights and its card."""
+    """Train a network; the run directory gets its weights and its card. torchrun trains it data-parallel."""
+    from ostrich import distributed
     from ostrich.cli.session import progress, report
     from ostrich.models.loading import pick_device
     from ostrich.runs import Run
@@ -35,12 +36,18 @@ def command(
     chosen = _changed(find(recipe), settings or [], seed, precision)
     where = pick_device(device)
     started = time.monotonic()
-    asked = {"recipe": asdict(chosen), "data": data, "device": str(where)}
-    run = Run.begin(f"train-{recipe}", o.typed(), asked, out=out, force=force)
-    with progress(f"training {recipe}", 100) as advance:
-        results = train_run(chosen, data or chosen.data, run, where, advance)
-    results["seconds"] = time.monotonic() - started
-    run.finish(results)
+    with distributed.together():
+        asked: dict[str, Any] = {"recipe": asdict(chosen), "data": data, "device": str(where)}
+        if distributed.world() > 1:
+            asked["processes"] = distributed.world()
+        run = Run.begin(f"train-{recipe}", o.typed(), asked, out=out, force=force)
+        with progress(f"training {recipe}", 100) as advance:
+            results = train_run(chosen, data or chosen.data, run, where, advance)
+        results["seconds"] = time.monotonic() - started
+        run.finish(results)
+        main = distributed.is_main()
+    if not main:
+        return
     if as_json:
         typer.echo(json.dumps(results))
     else:

@@ -26,7 +26,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from PIL import Image
 
-from ostrich.crashtest import curve
+from ostrich import curve
 from ostrich.errors import InputError
 
 HERE = Path(__file__).parent

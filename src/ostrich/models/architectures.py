@@ -17,6 +17,7 @@ from torch import nn
 from ostrich.errors import InputError, UnknownName
 from ostrich.models.alexnet import alexnet, alexnet_small
 from ostrich.models.digits_cnn import digits_cnn
+from ostrich.models.mlp import mlp
 from ostrich.models.residual import SmallNet
 from ostrich.models.residual_imagenet import ImageNetResidual
 
@@ -51,6 +52,12 @@ ARCHITECTURES = {
         Architecture(name="alexnet-small", build=alexnet_small, size=(64, 64), source=f"after {_ALEX}"),
         Architecture(
             name="digits-cnn", build=digits_cnn, size=(8, 8), source="after LeCun et al. 1998, LeNet-5"
+        ),
+        Architecture(
+            name="mlp",
+            build=mlp,
+            size=(28, 28),
+            source="Srivastava et al. 2014, Dropout, section 6.1.1",
         ),
         *(
             Architecture(name=f"resnet{d}", build=partial(SmallNet, depth=d), size=(32, 32), source=_HE_SMALL)

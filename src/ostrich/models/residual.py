@@ -12,8 +12,8 @@ the plain network (same layers, no addition) has exactly as many.
 Parameters with ten classes: 20: 269,722; 32: 464,154; 44: 658,586; 56: 853,018; 110: 1,727,962
 (the paper prints 0.27M, 0.46M, 0.66M, 0.85M, 1.7M, Table 6).
 
-Additions: `stem_stride=2` halves the image
-once more in the first convolution (for 64-pixel images); `width` multiplies all filter counts.
+Additions: `stem_stride=2` halves the image once more in the first convolution (for 64-pixel images);
+`width` multiplies all filter counts; `norm=false` leaves batch norm out and gives convolutions a bias.
 """
 
 from __future__ import annotations
@@ -25,16 +25,25 @@ from ostrich.errors import InputError
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions with batch norm; residual adds the input, at a change of size by option A or B."""
+    """Two 3x3 convolutions, with batch norm unless `norm` is false; residual adds the input.
+
+    At a change of size the input is brought to the output's by option A or B.
+    """
 
     def __init__(
-        self, channels_in: int, channels: int, stride: int, residual: bool, projection: bool = False
+        self,
+        channels_in: int,
+        channels: int,
+        stride: int,
+        residual: bool,
+        projection: bool = False,
+        norm: bool = True,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, padding=1, bias=not norm)
+        self.bn1 = nn.BatchNorm2d(channels) if norm else nn.Identity()
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=not norm)
+        self.bn2 = nn.BatchNorm2d(channels) if norm else nn.Identity()
         self.residual = residual
         self.stride = stride
         self.added = channels - channels_in  # zero channels of the option-A shortcut
@@ -71,6 +80,7 @@ class SmallNet(nn.Module):
         width: float = 1.0,
         residual: bool = True,
         stem_stride: int = 1,
+        norm: bool = True,
     ) -> None:
         super().__init__()
         if depth < 8 or (depth - 2) % 6:
@@ -79,15 +89,17 @@ class SmallNet(nn.Module):
             raise InputError("Classes and channels are at least 1, width above 0, stem_stride 1, 2 or 4.")
         blocks = (depth - 2) // 6
         w1, w2, w3 = (max(1, round(base * width)) for base in (16, 32, 64))
-        self.conv1 = nn.Conv2d(channels, w1, 3, stem_stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(w1)
-        self.layer1 = stage(w1, w1, blocks, 1, residual)
-        self.layer2 = stage(w1, w2, blocks, 2, residual)
-        self.layer3 = stage(w2, w3, blocks, 2, residual)
+        self.conv1 = nn.Conv2d(channels, w1, 3, stem_stride, padding=1, bias=not norm)
+        self.bn1 = nn.BatchNorm2d(w1) if norm else nn.Identity()
+        self.layer1 = stage(w1, w1, blocks, 1, residual, norm=norm)
+        self.layer2 = stage(w1, w2, blocks, 2, residual, norm=norm)
+        self.layer3 = stage(w2, w3, blocks, 2, residual, norm=norm)
         self.linear = nn.Linear(w3, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(module.weight)  # variance 2 / fan_in (He 2015, eq. 10)
+                if isinstance(module, nn.Conv2d) and module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.relu(self.bn1(self.conv1(x)))
@@ -96,8 +108,15 @@ class SmallNet(nn.Module):
 
 
 def stage(
-    channels_in: int, channels: int, blocks: int, stride: int, residual: bool, projection: bool = False
+    channels_in: int,
+    channels: int,
+    blocks: int,
+    stride: int,
+    residual: bool,
+    projection: bool = False,
+    norm: bool = True,
 ) -> nn.Sequential:
     """Blocks of one size; the first has the stride, and with `projection` an option-B shortcut."""
-    first = Block(channels_in, channels, stride, residual, projection)
-    return nn.Sequential(first, *(Block(channels, channels, 1, residual) for _ in range(blocks - 1)))
+    first = Block(channels_in, channels, stride, residual, projection, norm)
+    rest = (Block(channels, channels, 1, residual, norm=norm) for _ in range(blocks - 1))
+    return nn.Sequential(first, *rest)

@@ -4,6 +4,11 @@ Nothing random has a state that lives longer than a step: the order of an epoch 
 (seed, epoch), augmentation, adversarial starts and dropout from (seed, step). So a checkpoint is
 the parameters, the optimiser and the number of the step, and n + n steps equal 2n bit for bit on
 one machine.
+
+Under torchrun each process takes every w-th image of a batch, and the gradients are added up: the steps are
+those of one process, up to rounding, for networks whose images do not meet. In batch norm they do: it
+normalises by each process's own images (study batchnorm-modes, bug 8); its statistics are averaged over the
+processes at the end of each epoch. Dropout and adversarial starts draw for each process by itself.
 """
 
 from __future__ import annotations
@@ -17,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ostrich import distributed
+from ostrich.errors import InputError
 from ostrich.models.fastpath import autocast
 from ostrich.randomness import keyed
 from ostrich.training.adversarial import worst_case
@@ -44,7 +51,7 @@ def train(
     logged after each epoch. With `checkpoint`, the run is continued from that file if it exists,
     and the file is kept up to date; `stop_after` ends after so many steps in all.
     """
-    device = next(network.parameters()).device
+    device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
     network.to(memory_format=torch.channels_last)  # NHWC: 1.5 to 2 times faster convolutions
     optimiser = torch.optim.SGD(
         network.parameters(),
@@ -55,6 +62,8 @@ def train(
     )
     per_epoch = -(-len(images) // recipe.batch_size)  # steps
     total = max(1, round(recipe.epochs * per_epoch))
+    if (rest := len(images) - (per_epoch - 1) * recipe.batch_size) < distributed.world():
+        raise InputError(f"The last batch of an epoch has {rest} images for {distributed.world()} processes.")
     step = _restore(checkpoint, network, optimiser)
     last = min(total, stop_after if stop_after is not None else total)
     saved, seen, correct, loss_sum = time.monotonic(), 0, 0, 0.0
@@ -66,10 +75,15 @@ def train(
             order, order_epoch = torch.randperm(len(images), generator=keyed(recipe.seed, 1, epoch)), epoch
         rows = order[position * recipe.batch_size : (position + 1) * recipe.batch_size]
         draw = keyed(recipe.seed, 2, step)
-        target = labels[rows].to(device)
-        batch = to_images(augment(images[rows], recipe, step / total, draw), device)
+        mine = slice(distributed.rank(), None, distributed.world())
+        target = labels[rows[mine]].to(device)
+        batch = to_images(augment(images[rows], recipe, step / total, draw)[mine], device, dtype)
+        if distributed.world() > 1:
+            draw = keyed(recipe.seed, 2, step, distributed.rank())
         for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * ramp((step + 1) / (total + 1), recipe.warmup)
+            group["lr"] = recipe.learning_rate * ramp(
+                (step + 1) / (total + 1), recipe.warmup, recipe.schedule
+            )
 
         if recipe.adversarial_steps:
             eps = recipe.adversarial_eps * min(1.0, (step + 1) / (recipe.warmup * total + 1))
@@ -83,33 +97,50 @@ def train(
             torch.manual_seed(int(torch.randint(2**62, (), generator=draw)))
             with autocast(recipe.precision, device):
                 logits = network(normalised(batch, recipe))
-        loss = F.cross_entropy(logits.float(), target, label_smoothing=recipe.label_smoothing)
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        loss = F.cross_entropy(precise, target, label_smoothing=recipe.label_smoothing)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        (loss if distributed.world() == 1 else loss * (len(target) / len(rows))).backward()
+        distributed.add_gradients(network)
         if recipe.clip_norm is not None:
             nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
         optimiser.step()
         step += 1
 
-        seen += len(rows)
+        seen += len(target)
         correct += int((logits.argmax(1) == target).sum())
-        loss_sum += loss.item() * len(rows)
+        loss_sum += loss.item() * len(target)
         if step % per_epoch == 0 or step == last:
-            row = {"step": step, "steps": total, "epoch": step / per_epoch, "images": seen}
-            row |= {"train_loss": loss_sum / seen, "train_accuracy": correct / seen}
+            distributed.average_buffers(network)
+            every, hits, losses = distributed.sums(seen, correct, loss_sum, device=device)
+            row = {"step": step, "steps": total, "epoch": step / per_epoch, "images": int(every)}
+            row |= {"train_loss": losses / every, "train_accuracy": hits / every}
             if held_out is not None:
                 row["held_out_accuracy"] = accuracy(network, recipe, *held_out)
-            log(row)
+            if distributed.is_main():
+                log(row)
             seen, correct, loss_sum = 0, 0, 0.0
         if checkpoint is not None and (step == last or time.monotonic() - saved > checkpoint_seconds):
-            _save(checkpoint, network, optimiser, step)
+            if distributed.is_main():
+                _save(checkpoint, network, optimiser, step)
             saved = time.monotonic()
+    distributed.wait()
     return network.eval()
 
 
-def ramp(done: float, warmup: float) -> float:
-    """The learning rate's factor: linearly 0 to 1 during warmup, then linearly back to 0."""
-    return done / warmup if done < warmup else (1 - done) / (1 - warmup)
+def ramp(done: float, warmup: float, schedule: str = "triangle") -> float:
+    """The learning rate's factor: linearly 0 to 1 during warmup, then by the schedule.
+
+    "triangle" goes linearly back to 0, "constant" stays at 1, "steps" is a tenth from 50 % of the run on and
+    a hundredth from 75 % on (He 2016, section 4.2: after 32,000 and 48,000 of 64,000 steps).
+    """
+    if done < warmup:
+        return done / warmup
+    if schedule == "constant":
+        return 1.0
+    if schedule == "steps":
+        return 0.1 ** ((done >= 0.5) + (done >= 0.75))
+    return (1 - done) / (1 - warmup)
 
 
 def augment(pixels: Tensor, recipe: Recipe, done: float, draw: torch.Generator) -> Tensor:
@@ -135,9 +166,9 @@ def augment(pixels: Tensor, recipe: Recipe, done: float, draw: torch.Generator) 
     return pixels
 
 
-def to_images(pixels: Tensor, device: torch.device) -> Tensor:
-    """uint8 (N, C, H, W) as float32 in [0, 1] on the device."""
-    return pixels.to(device, torch.float32).div_(255)
+def to_images(pixels: Tensor, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 (N, C, H, W) as images in [0, 1] on the device."""
+    return pixels.to(device, dtype).div_(255)
 
 
 def normalised(images: Tensor, recipe: Recipe) -> Tensor:
@@ -150,17 +181,13 @@ def normalised(images: Tensor, recipe: Recipe) -> Tensor:
 @torch.no_grad()
 def accuracy(network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> float:
     """Fraction of uint8 images (N, C, H, W) that the network, in evaluation mode, gets right."""
-    device = next(network.parameters()).device
+    parameter = next(network.parameters())
     network.eval()
     right = 0
-    for start in range(0, len(images), EVALUATION_BATCH):
-        rows = slice(start, start + EVALUATION_BATCH)
-        right += int(
-            (
-                network(normalised(to_images(images[rows], device), recipe)).argmax(1).cpu() == labels[rows]
-            ).sum()
-        )
-    return right / len(images)
+    for rows in torch.tensor(distributed.share(len(images)), dtype=torch.int64).split(EVALUATION_BATCH):
+        inputs = normalised(to_images(images[rows], parameter.device, parameter.dtype), recipe)
+        right += int((network(inputs).argmax(1).cpu() == labels[rows]).sum())
+    return distributed.sums(right, device=parameter.device)[0] / len(images)
 
 
 def _save(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from ostrich.errors import InputError, UnknownName
 
+SCHEDULES = ("triangle", "constant", "steps")  # linearly to 0; as it is; a tenth at 50 % and at 75 %
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -20,8 +22,9 @@ class Recipe:
 
     epochs: float = 10.0
     batch_size: int = 128
-    learning_rate: float = 0.1  # the peak; rises and falls linearly around it
+    learning_rate: float = 0.1  # the peak
     warmup: float = 0.2  # fraction of the run until the peak
+    schedule: str = "triangle"  # after the peak; see SCHEDULES
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4  # on all parameters, as in He 2016
@@ -50,6 +53,8 @@ class Recipe:
             raise InputError("Adversarial training takes steps from 0 up and a budget in [0, 1).")
         if bool(self.adversarial_steps) != bool(self.adversarial_eps):
             raise InputError("Adversarial training takes both, adversarial_steps and adversarial_eps.")
+        if self.schedule not in SCHEDULES:
+            raise UnknownName("schedule", self.schedule, SCHEDULES)
         if self.precision not in ("fast", "exact"):
             raise InputError(f"Precision is fast or exact; got {self.precision!r}.")
         if len(self.mean) != len(self.std) or min(self.std) <= 0:

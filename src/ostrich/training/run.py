@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ostrich import distributed
 from ostrich.data import dataset as datasets
 from ostrich.data import open_data, toyscenes
 from ostrich.errors import InputError
@@ -60,9 +61,10 @@ def train_run(
     # The card tells the accuracy of the weights as they are stored, in half precision.
     network.load_state_dict({k: v.half().to(v.dtype) for k, v in network.state_dict().items()})
     reached = accuracy(network, recipe, *test_set[:2])
-    save(network, run.folder / "network.safetensors")
     results = {"test_accuracy": reached, "test_images": len(test_set[0]), "train_images": len(train_set[0])}
-    write_json(run.folder / "card.json", card(recipe, data, train_set[2], test_set[3], results))
+    if distributed.is_main():
+        save(network, run.folder / "network.safetensors")
+        write_json(run.folder / "card.json", card(recipe, data, train_set[2], test_set[3], results))
     return results
 
 

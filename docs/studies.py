@@ -1,0 +1,69 @@
+"""The pages under docs/studies, from finished runs: `python docs/studies.py RUN [RUN=NAME ...]`.
+
+A page is the run's report again, judged from its stored trials; nothing is computed anew. NAME is the page's
+name where it is not the study's (a second run of the same study, on other data).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ostrich.chart import write_charts
+from ostrich.runs import read_run, write_text
+from ostrich.studies import find, report
+from ostrich.studies.executors import Outcome
+from ostrich.studies.trials import run_trials
+from ostrich.studies.worker import restored
+
+PAGES = Path(__file__).parent / "studies"
+
+
+class Nothing:
+    """An executor for runs that are complete."""
+
+    def submit(self, folder: Path) -> None:
+        raise SystemExit(f"{folder} is not done: run the study again, with this version.")
+
+    def poll(self) -> list[Path]:
+        return []
+
+    def result(self, folder: Path) -> Outcome:
+        raise AssertionError(folder)
+
+
+def main(arguments: list[str]) -> None:
+    """Write the pages of these runs."""
+    for argument in arguments:
+        folder, _, name = argument.partition("=")
+        run = read_run(folder)
+        study, asked = find(run["results"]["study"]), run["asked"]
+        spec = restored(study, asked["spec"])
+        trials = run_trials(study, spec, Path(folder) / "trials", Nothing())
+        findings = report.judged(study, spec, trials)
+        assert findings is not None
+        name = name or study.name
+        write_charts(PAGES / f"{name}.png", findings.charts)
+        facts = report.facts(run["command"], asked, run["versions"], run["results"]["seconds"])
+        write_text(
+            PAGES / f"{name}.md", report.page(study, asked["scale"], trials, findings, facts, f"{name}.png")
+        )
+
+
+def index() -> None:
+    """README.md: every page with its question, verdict and reason."""
+    lines = ["# Studies", "", "Published experiments, rerun at scale `cpu` (minutes on two cores); made by"]
+    lines += ["`docs/studies.py` from run directories of `ostrich study NAME`. Where the data is"]
+    lines += ["`cifar10:cifar10-jpeg`, a JPEG copy of CIFAR-10, the figures are not those of CIFAR-10.", ""]
+    lines += ["| study | question | verdict |", "| --- | --- | --- |"]
+    for path in sorted(PAGES.glob("*.md")):
+        if path.name != "README.md":
+            head, _, verdict, *_ = path.read_text(encoding="utf-8").splitlines()
+            question = head.partition(": ")[2].replace("|", "\\|")
+            lines.append(f"| [{path.stem}]({path.name}) | {question} | {verdict.split('**')[1]} |")
+    write_text(PAGES / "README.md", "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
+    index()

@@ -1,0 +1,116 @@
+"""Training a network within a trial: build, train by a recipe, measure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ostrich.models import Classifier, architectures
+from ostrich.models.loading import pick_device
+from ostrich.studies.material import Material
+from ostrich.training.loop import EVALUATION_BATCH, normalised, to_images, train
+from ostrich.training.recipe import Recipe
+
+METRICS, CHECKPOINT = "metrics.jsonl", "checkpoint.pt"
+
+
+def recipe_for(given: Material, *, steps: int, batch_size: int, seed: int, **settings: Any) -> Recipe:
+    """A recipe of so many steps whatever the number of images, normalised by these images.
+
+    Plain images and exact arithmetic unless `settings` say otherwise.
+    """
+    mean, std = given.statistics()
+    per_epoch = -(-len(given.train[0]) // batch_size)
+    plain: dict[str, Any] = {"flip": False, "shift": 0, "precision": "exact"}
+    return Recipe(
+        name="study",
+        architecture="-",
+        data="-",
+        mean=mean,
+        std=std,
+        epochs=steps / per_epoch,
+        batch_size=batch_size,
+        seed=seed,
+        **{**plain, **settings},
+    )
+
+
+def built(architecture: str, given: Material, seed: int, device: str = "cpu") -> nn.Module:
+    """An untrained network for these images; its weights come from the seed alone."""
+    height, width = given.size
+    spec = f"{architecture},classes={len(given.class_names)},channels={given.channels},size={height}x{width}"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return architectures.build(spec)[0].to(pick_device(device))
+
+
+def fitted(
+    network: nn.Module,
+    recipe: Recipe,
+    given: Material,
+    folder: Path,
+    *,
+    name: str = "",
+    held_out: bool = False,
+) -> list[dict[str, float]]:
+    """Train in place; resumed where it was cut off. A row for each epoch.
+
+    `name` tells several trainings of one trial apart.
+    """
+    metrics = folder / f"{name}{METRICS}"
+
+    def log(row: dict[str, float]) -> None:
+        with metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    train(
+        network,
+        recipe,
+        *given.train,
+        held_out=given.test if held_out else None,
+        checkpoint=folder / f"{name}{CHECKPOINT}",
+        log=log,
+    )
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
+    rows = {row["step"]: row for row in map(json.loads, lines)}  # what was trained twice counts once
+    return [rows[step] for step in sorted(rows)]
+
+
+@torch.no_grad()
+def logits_of(network: nn.Module, recipe: Recipe, images: Tensor) -> Tensor:
+    """Logits (N, K) of uint8 images (N, C, H, W), the network in the mode that it is in; on the CPU."""
+    device, parts = next(network.parameters()).device, images.split(EVALUATION_BATCH)
+    return torch.cat([network(normalised(to_images(x, device), recipe)).float().cpu() for x in parts])
+
+
+def loss_and_error(logits: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy, and the share of wrong predictions in percent."""
+    wrong = (logits.argmax(1) != labels).float().mean()
+    return F.cross_entropy(logits, labels).item(), 100 * wrong.item()
+
+
+def measured(network: nn.Module, recipe: Recipe, given: Material) -> dict[str, float]:
+    """Loss and error (percent) on the training images, without augmentation, and on the test images."""
+    network.eval()
+    found: dict[str, float] = {}
+    for split, (images, labels) in (("train", given.train), ("test", given.test)):
+        loss, error = loss_and_error(logits_of(network, recipe, images), labels)
+        found |= {f"{split}_loss": loss, f"{split}_error": error}
+    return found
+
+
+def classifier(network: nn.Module, recipe: Recipe, given: Material) -> Classifier:
+    """The trained network as a classifier, with its normalisation and class names."""
+    return Classifier(
+        network.eval(),
+        size=given.size,
+        channels=given.channels,
+        mean=recipe.mean,
+        std=recipe.std,
+        class_names=given.class_names,
+    )

@@ -1,0 +1,197 @@
+"""The solution by construction: a deeper network that equals a shallower one (He et al. 2016, section 1).
+
+A shallow network is trained; a deeper one is made from it by added layers that compute the identity, and is
+trained on. Beside it a network as deep starts from scratch and is given as many steps. If depth itself were
+the trouble the first would be no better than the second. What is exact, and in which mode,
+`models/deepening.py` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ostrich.chart import Chart
+from ostrich.models.deepening import deepened
+from ostrich.models.residual import SmallNet
+from ostrich.statistics import spread
+from ostrich.studies.fitting import built, fitted, logits_of, measured, recipe_for
+from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
+from ostrich.studies.material import material
+from ostrich.studies.points import by_seed
+from ostrich.training.loop import normalised, to_images
+
+KINDS = ("residual", "plain", "plain without batch norm")
+EQUAL = 1e-5  # largest difference of logits, of their scale
+STATISTICS_IMAGES = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Spec):
+    """`steps` for the shallow network, `further` for the deepened one; the scratch network has both."""
+
+    shallow: int = 8
+    deep: int = 44
+    width: float = 0.5
+    train: int = 1000
+    test: int = 797
+    pixels: int = 8
+    steps: int = 300
+    further: int = 100
+    batch_size: int = 64
+    learning_rate: float = 0.05
+    further_rate: float = 0.005
+
+
+def trials(spec: Settings) -> list[Trial]:
+    return crossed(spec.seeds, kind=KINDS)
+
+
+def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
+    kind, seed = trial["kind"], trial["seed"]
+    given = material(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
+
+    def architecture(depth: int) -> str:
+        norm = "false" if kind.endswith("without batch norm") else "true"
+        return f"{'resnet' if kind == 'residual' else 'plain'}{depth},width={spec.width},norm={norm}"
+
+    def recipe(steps: int, rate: float):  # type: ignore[no-untyped-def]
+        return recipe_for(
+            given,
+            steps=steps,
+            batch_size=spec.batch_size,
+            seed=seed,
+            learning_rate=rate,
+            weight_decay=1e-4,
+            clip_norm=1.0,
+        )
+
+    first, second = recipe(spec.steps, spec.learning_rate), recipe(spec.further, spec.further_rate)
+    shallow = built(architecture(spec.shallow), given, seed, spec.device)
+    assert isinstance(shallow, SmallNet)
+    fitted(shallow, first, given, folder, name="shallow-")
+    rows: list[Row] = [{"what": "shallow", **measured(shallow, first, given)}]
+
+    images = to_images(given.train[0][:STATISTICS_IMAGES], next(shallow.parameters()).device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        deep = deepened(shallow, spec.deep, normalised(images, first))
+    before, after = (logits_of(net.eval(), first, given.test[0]) for net in (shallow, deep))
+    rows.append(
+        {
+            "what": "construction",
+            "apart": ((before - after).abs().max() / before.abs().max().clamp_min(1)).item(),
+            "predictions_changed": int((before.argmax(1) != after.argmax(1)).sum()),
+        }
+    )
+    fitted(deep, second, given, folder, name="deepened-")
+    rows.append({"what": "deepened", **measured(deep, second, given)})
+    fitted(shallow, second, given, folder, name="shallow-on-")
+    rows.append({"what": "shallow, trained on", **measured(shallow, second, given)})
+
+    whole = recipe(spec.steps + spec.further, spec.learning_rate)
+    scratch = built(architecture(spec.deep), given, seed, spec.device)
+    fitted(scratch, whole, given, folder, name="scratch-")
+    rows.append({"what": "from scratch", **measured(scratch, whole, given)})
+    return rows
+
+
+WHATS = ("shallow", "shallow, trained on", "deepened", "from scratch")
+
+
+def judge(spec: Settings, done: Sequence[Done]) -> Findings:
+    rows = rows_of(done)
+    losses = {(k, w): by_seed(rows, "train_loss", kind=k, what=w) for k in KINDS for w in WHATS}
+    made = [row for row in rows if row["what"] == "construction"]
+    apart = max(values_of(made, "apart"))
+    changed = sum(row["predictions_changed"] for row in made)
+    exact = apart <= EQUAL and changed == 0
+    held = {
+        k: [losses[k, "deepened"][s] <= losses[k, "shallow"][s] for s in losses[k, "shallow"]] for k in KINDS
+    }
+    above = {
+        k: [losses[k, "from scratch"].get(s, 1e9) > loss for s, loss in losses[k, "shallow"].items()]
+        for k in KINDS[1:]
+    }
+    every = all(all(one) for one in (*held.values(), *above.values()))
+    mean = {key: sum(found.values()) / max(1, len(found)) for key, found in losses.items()}
+    in_mean = all(mean[k, "deepened"] <= mean[k, "shallow"] for k in KINDS) and all(
+        mean[k, "from scratch"] > mean[k, "shallow"] for k in KINDS[1:]
+    )
+    told = "; ".join(
+        f"{k}: {sum(held[k])} of {len(held[k])} deepened ones at or below the shallow one"
+        + (f", {sum(above[k])} of {len(above[k])} from scratch above it" if k in above else "")
+        for k in KINDS
+    )
+    points = {
+        w: [{"x": i, "y": mean[k, w], "label": k.replace(" batch norm", " BN")} for i, k in enumerate(KINDS)]
+        for w in WHATS
+    }
+    return Findings(
+        verdict="reproduced"
+        if exact and every
+        else "direction only"
+        if exact and in_mean
+        else "not reproduced",
+        because=f"A network of {spec.deep} layers made from one of {spec.shallow} differs by at most "
+        f"{apart:.1g} of its logits' scale and in {changed} predictions. Training losses: {told}.",
+        tables=[
+            Table(
+                title="Training loss, in evaluation mode",
+                columns=("network", *(f"{w}" for w in WHATS)),
+                rows=[(k, *(spread(list(losses[k, w].values()), 4) for w in WHATS)) for k in KINDS],
+            ),
+            Table(
+                title="The construction: largest difference of logits, of their scale; predictions changed",
+                columns=("network", "difference", "changed"),
+                rows=[
+                    (
+                        k,
+                        f"{max(values_of([r for r in made if r['kind'] == k], 'apart')):.1g}",
+                        sum(r["predictions_changed"] for r in made if r["kind"] == k),
+                    )
+                    for k in KINDS
+                ],
+            ),
+        ],
+        charts=[Chart(x_label="network", y_label="training loss, mean", series=points)],
+        figures={"largest_difference": apart},
+    )
+
+
+STUDY = Study(
+    name="identity",
+    question="If a deeper network can equal a shallower one, why does training not find it?",
+    claim="There is a solution by construction: added layers are the identity and the others are copied. "
+    "So a deeper network should have no higher training error; plain networks trained from scratch do.",
+    source="He et al. 2016, Deep residual learning, section 1 and figure 1; Chen et al. 2016, Net2Net, for "
+    "the construction.",
+    differs="The paper argues; here the network is built, compared and trained on. 8x8 digits, half the "
+    "width.",
+    rule=f"Reproduced: every construction is within {EQUAL:g} of the shallow network's logits (of their "
+    "scale) with the same predictions, every deepened network trained on ends at or below the shallow "
+    "one's training loss, and every deep plain network from scratch above it. Direction only: the "
+    "construction is exact and the rest holds in the mean. Else not reproduced.",
+    specs={
+        "smoke": Settings(deep=14, width=0.25, train=60, test=60, steps=6, further=3),
+        "cpu": Settings(),
+        "gpu": Settings(
+            device="cuda",
+            data="cifar10",
+            shallow=20,
+            deep=56,
+            width=1.0,
+            train=50_000,
+            test=10_000,
+            pixels=32,
+            steps=20_000,
+            further=2000,
+        ),
+    },
+    trials=trials,
+    run=run,
+    judge=judge,
+)

@@ -1,0 +1,316 @@
+"""What of a finished network can be removed, and what does it cost: layers, channels, no retraining.
+
+*Layers.* Every part of the network whose output has its input's shape is replaced by the identity, one at a
+time. Veit et al. 2016 find that of a residual network nearly every block may go, while a plain network is at
+chance without any of its layers. *Channels.* In every convolution the channels with the smallest filters (L1
+norm; Li et al. 2017) give their mean over the images, whatever the image: nothing downstream is fed what it
+never saw.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ostrich import data as datasets
+from ostrich.chart import Chart
+from ostrich.errors import InputError
+from ostrich.models import Classifier, load
+from ostrich.networks import untouched
+from ostrich.statistics import interval, spread
+from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
+from ostrich.studies.points import by_seed
+from ostrich.watching import module_of
+
+CHEAP = 0.10  # of what is above chance: a part that costs no more can go
+DEAR = 0.5
+BATCH = 64
+KINDS = ("stage", "block", "layer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(Spec):
+    """`model` is what the command line said of the network, as JSON; each seed takes other images."""
+
+    model: str = ""
+    images: int = 256
+    shares: tuple[float, ...] = (0.25, 0.5)
+
+
+def trials(spec: Settings) -> list[Trial]:
+    return crossed(spec.seeds)
+
+
+def opened(spec: Settings, seed: int) -> tuple[Classifier, Tensor, Tensor]:
+    """The classifier, images (N, C, H, W) and labels (N,). Raises InputError for what cannot be used."""
+    words: dict[str, Any] = json.loads(spec.model)
+    classifier = load(
+        words["model"],
+        weights=words["weights"],
+        rename=[tuple(text.partition("=")[::2]) for text in words["rename"] or ()],
+        mean=_numbers(words["mean"]),
+        std=_numbers(words["std"]),
+        size=words["size"],
+        classes=words["classes"],
+        device=spec.device,
+    )
+    module_of(classifier)
+    dataset = datasets.open_data(json.loads(spec.data))
+    size = classifier.size or dataset.size
+    if dataset.labels is None:
+        raise InputError(f"What a part of a network costs is measured with labels; {dataset.name} has none.")
+    if size is None:
+        raise InputError(f"The input size of {classifier.name} is not known; give it with --size N or HxW.")
+    samples = datasets.load(
+        dataset,
+        size=size,
+        resize=classifier.resize,
+        interpolation=classifier.interpolation,
+        channels=classifier.channels,
+        class_names=classifier.class_names,
+        num_classes=classifier.num_classes,
+        limit=spec.images,
+        seed=seed,
+    )
+    assert samples.labels is not None
+    return classifier, samples.images().to(classifier.device), samples.labels
+
+
+def _numbers(text: str | None) -> tuple[float, ...] | None:
+    return None if text is None else tuple(float(part) for part in text.split(","))
+
+
+def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
+    classifier, images, labels = opened(spec, trial["seed"])
+    network = module_of(classifier)
+    with untouched(network), torch.no_grad():
+
+        def right() -> float:
+            found = torch.cat([classifier(part).argmax(1).cpu() for part in images.split(BATCH)])
+            return 100 * (found == labels).float().mean().item()
+
+        rows: list[Row] = [
+            {
+                "part": "whole",
+                "name": "",
+                "accuracy": right(),
+                "n": len(labels),
+                "classes": classifier.num_classes,
+            }
+        ]
+        parts = removable(classifier, images[:2])
+        for name, module in parts.items():
+            with replaced(module, lambda given, _output: given):
+                kind = _kind(name, parts)
+                rows.append({"part": kind, "name": name, "accuracy": right()})
+        for name, convolution in _convolutions(classifier, images[:2]).items():
+            mean = _mean_output(classifier, convolution, images)
+            order = convolution.weight.abs().flatten(1).sum(1).argsort()
+            for share in spec.shares:
+                gone = order[: round(share * len(order))]
+                with replaced(convolution, _without(gone, mean)):
+                    rows.append({"part": "channels", "name": name, "share": share, "accuracy": right()})
+    return rows
+
+
+def removable(classifier: Classifier, images: Tensor) -> dict[str, nn.Module]:
+    """Parts with weights whose output has their input's shape, called once in a forward; blocks and layers.
+
+    Left out is what only normalises, and a part that is the only child of another one.
+    """
+    calls: dict[str, list[bool]] = {}
+    network = module_of(classifier)
+    candidates = {
+        name: module
+        for name, module in network.named_modules()
+        if name
+        and any(p.numel() for p in module.parameters())
+        and any(isinstance(m, nn.Conv2d | nn.Linear) for m in module.modules())
+    }
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+            first = inputs[0] if inputs else None
+            alike = isinstance(first, Tensor) and isinstance(output, Tensor) and first.shape == output.shape
+            calls.setdefault(name, []).append(alike)
+
+        return hook
+
+    handles = [module.register_forward_hook(watch(name)) for name, module in candidates.items()]
+    try:
+        classifier(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: candidates[name] for name, alike in calls.items() if alike == [True]}
+
+
+def _kind(name: str, parts: dict[str, nn.Module]) -> str:
+    """A layer has no parts of its own, a block has, and a stage has removable blocks inside."""
+    if not any(parts[name].children()):
+        return "layer"
+    inside = [part for other, part in parts.items() if other.startswith(f"{name}.")]
+    return "stage" if any(any(part.children()) for part in inside) else "block"
+
+
+@contextmanager
+def replaced(module: nn.Module, instead: Callable[[Tensor, Tensor], Tensor]) -> Iterator[None]:
+    """Within it the module returns `instead(input, output)`."""
+    handle = module.register_forward_hook(lambda _module, inputs, output: instead(inputs[0], output))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _without(channels: Tensor, mean: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    def instead(_given: Tensor, output: Tensor) -> Tensor:
+        changed = output.clone()
+        changed[:, channels] = mean[channels, None, None].to(output)
+        return changed
+
+    return instead
+
+
+def _convolutions(classifier: Classifier, images: Tensor) -> dict[str, nn.Conv2d]:
+    """Those that a forward meets."""
+    met: list[nn.Module] = []
+    found = {n: m for n, m in module_of(classifier).named_modules() if isinstance(m, nn.Conv2d)}
+    handles = [m.register_forward_hook(lambda module, _i, _o: met.append(module)) for m in found.values()]
+    try:
+        classifier(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return {name: module for name, module in found.items() if any(module is one for one in met)}
+
+
+def _mean_output(classifier: Classifier, convolution: nn.Conv2d, images: Tensor) -> Tensor:
+    """The mean (C,) of each channel over images and places."""
+    sums: list[Tensor] = []
+    handle = convolution.register_forward_hook(lambda _m, _i, output: sums.append(output.mean((2, 3)).sum(0)))
+    try:
+        for part in images.split(BATCH):
+            classifier(part)
+    finally:
+        handle.remove()
+    return torch.stack(sums).sum(0) / len(images)
+
+
+def judge(spec: Settings, done: Sequence[Done]) -> Findings:
+    rows = rows_of(done)
+    whole = by_seed(rows, "accuracy", part="whole")
+    first = next(row for row in rows if row["part"] == "whole")
+    chance = 100 / first["classes"]
+    above = interval(list(whole.values()))[0] - chance
+    if above <= 0:
+        raise InputError(
+            "The network is no better than chance on these images: nothing can be removed from it."
+        )
+    names = {
+        kind: list(dict.fromkeys(r["name"] for r in rows if r["part"] == kind))
+        for kind in (*KINDS, "channels")
+    }
+
+    def costs(**wanted: object) -> list[float]:
+        found = by_seed(rows, "accuracy", **wanted)
+        return [whole[seed] - value for seed, value in found.items()]
+
+    single = {(kind, name): costs(part=kind, name=name) for kind in KINDS for name in names[kind]}
+    chosen = "block" if names["block"] else "layer"
+    shares = {name: interval(single[chosen, name])[0] / above for name in names[chosen]}
+    cheap, dear = [n for n, s in shares.items() if s <= CHEAP], [n for n, s in shares.items() if s >= DEAR]
+    middle = median(shares.values()) if shares else None
+    if middle is None:
+        verdict, told = "not reproduced", "no part has an output of its input's shape"
+    else:
+        verdict = "reproduced" if middle <= CHEAP else "direction only" if middle < DEAR else "not reproduced"
+        told = (
+            f"of {len(shares)} {chosen}s {len(cheap)} may go for at most {CHEAP:.0%} of what is above "
+            f"chance, {len(dear)} cost half of it or more; the median is {middle:.0%}"
+        )
+    order = {name: i for i, name in enumerate(n for kind in KINDS for n in names[kind])}
+    points = {
+        f"one {kind} removed": [
+            {"x": order[name], "y": centre, "low": low, "high": high, "label": name}
+            for name in names[kind]
+            for centre, low, high in [interval([whole[s] - c for s, c in zip(whole, single[kind, name])])]
+        ]
+        for kind in KINDS
+        if names[kind]
+    }
+    thinned = {
+        f"{share:.0%} of the channels": [
+            {
+                "x": i,
+                "y": interval(
+                    values_of([r for r in rows if r["name"] == name and r.get("share") == share], "accuracy")
+                )[0],
+                "label": name,
+            }
+            for i, name in enumerate(names["channels"])
+        ]
+        for share in spec.shares
+        if names["channels"]
+    }
+    charts = [
+        Chart(title=title, x_label=x, y_label="right, %", series=series)
+        for title, x, series in (("Layers", "removed", points), ("Channels", "convolution", thinned))
+        if series
+    ]
+    return Findings(
+        verdict=verdict,  # type: ignore[arg-type]
+        because=f"{told[0].upper()}{told[1:]} (accuracy {spread(list(whole.values()), 1)} %, "
+        f"{first['n']} images each).",
+        tables=[
+            Table(
+                title="Points of accuracy that one removed part costs",
+                columns=("part", "kind", "cost"),
+                rows=[(name, kind, spread(cost, 1)) for (kind, name), cost in single.items()],
+            ),
+            Table(
+                title="Points of accuracy that the channels with the smallest filters cost",
+                columns=("convolution", *(f"{share:.0%} of them" for share in spec.shares)),
+                rows=[
+                    (n, *(spread(costs(part="channels", name=n, share=s), 1) for s in spec.shares))
+                    for n in names["channels"]
+                ],
+            ),
+        ],
+        charts=charts,
+        figures={"parts": len(shares), "may_go": len(cheap), "median_cost_share": middle},
+    )
+
+
+STUDY = Study(
+    name="removal",
+    question="Which layers and channels of this network can be removed, and what does each cost?",
+    claim="Nearly every single block of a residual network may be removed without retraining for a small "
+    "loss; a plain network does not survive the removal of any.",
+    source="Veit, Wilber and Belongie 2016, Residual networks behave like ensembles of relatively shallow "
+    "networks, section 4.1 and figure 3; Li et al. 2017, Pruning filters for efficient ConvNets, for the "
+    "order of channels.",
+    differs="Any network; the paper's are ResNet-110 and VGG on CIFAR-10. So the verdict is about this "
+    "network: whether it behaves as the paper's residual ones do. A removed channel gives its mean, not "
+    "zero.",
+    rule=f"Reproduced: the median part (block where there are any, else layer) costs at most {CHEAP:.0%} of "
+    f"the accuracy above chance. Direction only: less than {DEAR:.0%}. Else not reproduced, as for the "
+    "paper's plain networks.",
+    specs={
+        "smoke": Settings(images=30, shares=(0.5,)),
+        "cpu": Settings(),
+        "gpu": Settings(device="cuda", seeds=5, images=2000),
+    },
+    trials=trials,
+    run=run,
+    judge=judge,
+    takes_model=True,
+)

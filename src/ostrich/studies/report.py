@@ -1,0 +1,135 @@
+"""What a study leaves: `report.md`, `figure.png`, `results.csv`, and the results of its run.json."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ostrich.chart import write_charts
+from ostrich.published import published
+from ostrich.runs import write_text
+from ostrich.studies.form import Done, Findings, Spec, Study, Table
+from ostrich.studies.trials import Trials
+
+
+def results(
+    study: Study, scale: str, spec: Spec, trials: Trials, findings: Findings | None
+) -> dict[str, Any]:
+    """The `results` of run.json; the verdict is null where it could not be judged."""
+    return {
+        "study": study.name,
+        "scale": scale,
+        "verdict": findings.verdict if findings else None,
+        "because": findings.because if findings else "Not judged: trials are missing.",
+        "seeds": spec.seeds,
+        "trials": len(trials.done),
+        "failed": trials.failed,
+        "figures": dict(findings.figures) if findings else {},
+    }
+
+
+def judged(study: Study, spec: Spec, trials: Trials) -> Findings | None:
+    """The findings; None where trials failed and what is left does not suffice."""
+    try:
+        return study.judge(spec, trials.done)
+    except Exception:
+        if not trials.failed:
+            raise
+        return None
+
+
+def write(
+    folder: Path, study: Study, scale: str, trials: Trials, findings: Findings | None, facts: dict[str, Any]
+) -> None:
+    """Write the three files. `facts` are lines on how it was run: command, seeds, threads, seconds."""
+    write_text(folder / "results.csv", _csv(trials.done))
+    if findings is not None and findings.charts:
+        write_charts(folder / "figure.png", findings.charts)
+    write_text(folder / "report.md", page(study, scale, trials, findings, facts, "figure.png"))
+
+
+def page(
+    study: Study,
+    scale: str,
+    trials: Trials,
+    findings: Findings | None,
+    facts: dict[str, Any],
+    figure: str,
+) -> str:
+    """The report in Markdown; `figure` is where its picture lies."""
+    parts = [f"# {study.name}: {study.question}", ""]
+    if findings is None:
+        parts += ["**Not judged**: trials failed, and without them the rule cannot be applied.", ""]
+    else:
+        parts += [f"**{findings.verdict.capitalize()}** at scale `{scale}`. {findings.because}", ""]
+    if scale == "smoke":
+        parts += ["Smoke only shows that everything runs; its verdict means nothing.", ""]
+    parts += [f"*Claim.* {study.claim}", "", f"*Source.* {study.source}", ""]
+    parts += [f"*What is different here.* {study.differs}", ""]
+    parts += [f"*Rule, written before the run.* {study.rule}", ""]
+    if findings is not None:
+        if findings.charts:
+            parts += [f"![{study.question}](" + figure + ")", ""]
+        for table in findings.tables:
+            parts += _table(table)
+        parts += [line for note in findings.notes for line in (note, "")]
+    if study.published:
+        parts += _table(_published(study))
+    if trials.failed:
+        rows = [(json.dumps(one["trial"]), one["error"], one["folder"]) for one in trials.failed]
+        parts += _table(Table(title="Failed trials", columns=("trial", "error", "folder"), rows=rows))
+    parts += ["**How it was run**", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
+    return "\n".join(parts)
+
+
+def facts(
+    command: str, asked: Mapping[str, Any], versions: Mapping[str, str], seconds: float
+) -> dict[str, Any]:
+    """How it was run, as lines of a report."""
+    settings = {name: value for name, value in asked["spec"].items() if name != "model"}
+    return {
+        "command": f"`{command}`",
+        "settings": ", ".join(f"{name}={value}" for name, value in settings.items()),
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "seconds": f"{seconds:.0f}, on a shared machine; of the last call, where it was resumed",
+    }
+
+
+def _published(study: Study) -> Table:
+    found = [(name, published(name)) for name in study.published]
+    rows = [
+        (name, f"{one.value:g}", one.unit, one.source, "yes" if one.read else "no") for name, one in found
+    ]
+    columns = ("number", "value", "unit", "source", "read at the source")
+    return Table(title="Published", columns=columns, rows=rows)
+
+
+def _table(table: Table) -> list[str]:
+    head = " | ".join(_cell(column) for column in table.columns)
+    lines = [f"**{table.title}**", "", f"| {head} |", "|" + " --- |" * len(table.columns)]
+    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in table.rows]
+    return [*lines, ""]
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _csv(done: Sequence[Done]) -> str:
+    """Every row of every trial, with its trial's fields."""
+    rows = [{**one.trial, **row} for one in done for row in one.rows]
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,81 @@
+"""A study's trials, run: keyed by the hash of what they are, skipped when done, failures kept apart."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ostrich.runs import versions, write_json
+from ostrich.studies import worker
+from ostrich.studies.executors import Executor, Outcome
+from ostrich.studies.form import Done, Spec, Study, Trial
+
+
+@dataclass(kw_only=True)
+class Trials:
+    """What is done, and what failed: {trial, error}; in the order of the plan."""
+
+    done: list[Done] = field(default_factory=list)
+    failed: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run_trials(
+    study: Study,
+    spec: Spec,
+    folder: Path,
+    executor: Executor,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Trials:
+    """Run every trial that is not done, each in a folder below `folder`.
+
+    A trial that failed does not stop the others; asked again, it is tried again.
+    """
+    plan = study.trials(spec)
+    places = [folder / key(study, spec, trial) for trial in plan]
+    waiting = set()
+    for trial, place in zip(plan, places):
+        if worker.rows(place) is None and place not in waiting:
+            (place / worker.ERROR).unlink(missing_ok=True)
+            write_json(place / worker.TRIAL, task(study, spec, trial))
+            waiting.add(place)
+            executor.submit(place)
+            progress(len(places) - len(waiting), len(places))
+    ended: dict[Path, Outcome] = {}
+    while len(ended) < len(waiting):
+        for place in executor.poll():
+            ended[place] = executor.result(place)
+        progress(len(places) - len(waiting) + len(ended), len(places))
+    return _sorted(plan, places, ended)
+
+
+def task(study: Study, spec: Spec, trial: Trial) -> dict[str, Any]:
+    """All that a trial's rows depend on, as JSON. The number of seeds is not part of it."""
+    words = asdict(spec)
+    words.pop("seeds")
+    if words["device"] == "cpu":
+        words.pop("device")
+    found = {"study": study.name, "versions": versions(), "spec": words, "trial": trial}
+    return json.loads(json.dumps(found))
+
+
+def key(study: Study, spec: Spec, trial: Trial) -> str:
+    """The name of a trial's folder: a hash of its task."""
+    text = json.dumps(task(study, spec, trial), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _sorted(plan: Sequence[Trial], places: Sequence[Path], ended: dict[Path, Outcome]) -> Trials:
+    found = Trials()
+    for trial, place in zip(plan, places):
+        rows = worker.rows(place)
+        if rows is not None:
+            found.done.append(Done(trial=trial, rows=rows, folder=place))
+        else:
+            error = ended[place].error.strip() if place in ended else ""
+            last = error.splitlines()[-1] if error else "no reason is known"
+            found.failed.append({"trial": trial, "error": last, "folder": place.name})
+    return found

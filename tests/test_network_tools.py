@@ -1,0 +1,246 @@
+"""Tools for anyone's network: starts, precise statistics, folding, deepening, ensembles, signals."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from nets import predictions, random_images, small
+from torch import nn
+
+import ostrich
+from ostrich.errors import InputError, UnknownName
+from ostrich.images import read_png
+from ostrich.models.batchnorm import precise_statistics
+from ostrich.models.deepening import deepened
+from ostrich.models.ensemble import ensemble
+from ostrich.models.fastpath import fold_batch_norm
+from ostrich.models.initialisation import STARTS, initialise, lsuv, standard_deviation
+from ostrich.models.residual import SmallNet
+from ostrich.signals import signals, write_signals
+
+KINDS = [(True, True), (True, False), (False, True), (False, False)]  # residual, batch norm
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def some_net(residual: bool = True, norm: bool = True, depth: int = 8, seed: int = 0) -> SmallNet:
+    """A network whose batch-norm statistics and scales are not trivial."""
+    torch.manual_seed(seed)
+    network = SmallNet(depth, width=0.5, residual=residual, norm=norm)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, 0, 0.2)
+            nn.init.normal_(module.running_mean, 0, 0.2)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    return network.eval()
+
+
+# Starts ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_starts_have_the_variance_of_their_formula(start):
+    layer = nn.Conv2d(16, 400, 3)
+    initialise(layer, start, generator())
+    fan_in = 16 * 9
+    expected = {"normal": 1e-4, "xavier": 1 / fan_in, "he": 2 / fan_in, "twice-he": 4 / fan_in}
+    variance = expected.get(start, 1 / (3 * fan_in))
+    # 57,600 weights: the relative error of a variance is at most sqrt(2 / n) = 0.006
+    assert layer.weight.var().item() == pytest.approx(variance, rel=0.03)
+    assert standard_deviation(start, fan_in) == pytest.approx(math.sqrt(variance))
+    assert not layer.bias.any()
+    if start == "default":
+        fresh = nn.Conv2d(16, 400, 3).weight
+        assert layer.weight.abs().max() <= fresh.abs().max() * 1.001
+        assert layer.weight.var().item() == pytest.approx(fresh.var().item(), rel=0.05)
+
+
+def test_an_unknown_start_is_answered():
+    with pytest.raises(UnknownName, match="xavier"):
+        initialise(nn.Linear(3, 3), "xaver")
+
+
+@pytest.mark.parametrize(("residual", "norm"), [(True, True), (False, False)])
+def test_lsuv_gives_every_layer_unit_variance(residual, norm):
+    network = some_net(residual, norm, depth=14)
+    inputs = torch.randn(32, 3, 16, 16, generator=generator())
+    found = lsuv(network, inputs, generator())
+    seen: dict[str, float] = {}
+    layers = {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    for name, module in layers.items():
+        module.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out.var().item()}))
+    with torch.no_grad():
+        network(inputs)
+    assert set(found) == set(layers)
+    assert all(abs(variance - 1) <= 0.11 for variance in seen.values()), seen
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    assert not network.training
+
+
+def test_lsuv_starts_from_orthonormal_weights():
+    layer = nn.Sequential(nn.Flatten(), nn.Linear(48, 12))
+    lsuv(layer, torch.randn(64, 3, 4, 4, generator=generator()), generator())
+    rows = layer[1].weight.detach()
+    gram = rows @ rows.T
+    torch.testing.assert_close(gram / gram[0, 0], torch.eye(12), atol=1e-5, rtol=0)
+
+
+def test_lsuv_says_where_nothing_varies():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    with pytest.raises(InputError, match=r"layer '1' do not vary"):
+        lsuv(network, torch.zeros(4, 3, 2, 2))
+
+
+# Batch norm --------------------------------------------------------------------------------------
+
+
+def test_precise_statistics_are_averages_over_all_images():
+    network = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(0.5)).double()
+    network[0].momentum = 0.3
+    x = torch.randn(96, 3, 5, 5, generator=generator(), dtype=torch.float64) * 3 + 1
+    network.train()
+    network[1].eval()
+    assert precise_statistics(network, x.split(32)) == 96
+    torch.testing.assert_close(network[0].running_mean, x.mean((0, 2, 3)))
+    batches = torch.stack([part.var((0, 2, 3)) for part in x.split(32)])
+    torch.testing.assert_close(network[0].running_var, batches.mean(0))
+    assert network[0].momentum == 0.3
+    assert (network.training, network[0].training, network[1].training) == (True, True, False)
+
+
+def test_precise_statistics_repair_a_network_whose_own_were_lost():
+    network = some_net()
+    x = torch.randn(64, 3, 16, 16, generator=generator())
+    network.train()
+    with torch.no_grad():
+        in_training = network(x)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+    precise_statistics(network, [x])
+    with torch.no_grad():
+        repaired = network.eval()(x)
+    # one batch: evaluation divides by its unbiased variance, training by the biased one
+    torch.testing.assert_close(repaired, in_training, rtol=0.02, atol=0.02)
+
+
+def test_precise_statistics_leave_a_network_alone_where_they_fail():
+    network = some_net()
+    before = copy.deepcopy(network.state_dict())
+    for batches, message in (([], "no images"), ([torch.randn(1, 3, 16, 16)], "at least 2 images")):
+        with pytest.raises(InputError, match=message):
+            precise_statistics(network, batches)
+        assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+    with pytest.raises(InputError, match="no batch norm"):
+        precise_statistics(some_net(norm=False), [torch.randn(4, 3, 16, 16)])
+
+
+def test_folding_takes_batch_norm_away_and_changes_nothing():
+    network = some_net()
+    folded = fold_batch_norm(network)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    x = torch.randn(4, 3, 16, 16, generator=generator())
+    with torch.no_grad():
+        torch.testing.assert_close(folded(x), network(x), rtol=1e-4, atol=1e-4)
+
+
+# Deepening ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("residual", "norm"), KINDS)
+def test_a_deeper_network_equals_the_shallower_one(residual, norm):
+    network = some_net(residual, norm)
+    x = torch.randn(32, 3, 16, 16, generator=generator())
+    deep = deepened(network, 20, x)
+    assert len(deep.layer1) == 3
+    with torch.no_grad():
+        torch.testing.assert_close(deep(x), network(x), rtol=1e-5, atol=1e-5)
+        if residual or not norm:  # the identity in training mode too
+            torch.testing.assert_close(deep.train()(x), network.train()(x), rtol=1e-5, atol=1e-5)
+    assert len(network.layer1) == 1
+
+
+@pytest.mark.parametrize("depth", [8, 2, 15])
+def test_a_depth_that_does_not_do_is_refused(depth):
+    with pytest.raises(InputError, match="above 8"):
+        deepened(some_net(), depth, torch.randn(2, 3, 16, 16))
+
+
+# Ensembles ---------------------------------------------------------------------------------------
+
+
+def test_an_ensemble_averages_what_its_members_say():
+    members = [small(seed) for seed in range(3)]
+    images = random_images(6)
+    with torch.no_grad():
+        scores = torch.stack([member(images) for member in members])
+        softmax, logits = (ensemble(members, way)(images) for way in ("probabilities", "logits"))
+    torch.testing.assert_close(softmax.exp(), scores.softmax(2).mean(0))
+    torch.testing.assert_close(logits, scores.mean(0))
+    assert (ensemble(members).size, ensemble(members).num_classes) == ((16, 16), 5)
+
+
+def test_an_ensemble_is_attacked_like_any_classifier():
+    members = [small(seed) for seed in range(2)]
+    both = ensemble(members)
+    images = random_images(6)
+    labels = predictions(both, images)
+    pgd = ostrich.attacks.PGD(threat=ostrich.Linf(32 / 255), steps=10)
+    result = ostrich.attack(pgd, both, images, goal=ostrich.Untargeted(labels))
+    assert result.success.any()
+    changed = predictions(both, result.images) != labels
+    assert torch.equal(changed, result.success)
+    assert all(not module.training for module in both.network.modules())
+
+
+def test_members_that_do_not_belong_together_are_refused():
+    with pytest.raises(InputError, match="at least two"):
+        ensemble([small(0)])
+    with pytest.raises(InputError, match="differ"):
+        ensemble([small(0), small(1, num_classes=4)])
+    with pytest.raises(InputError, match="prediction function"):
+        ensemble([small(0), ostrich.Classifier(lambda x: x.mean((2, 3)), size=(16, 16))])
+    with pytest.raises(InputError, match="probabilities or logits"):
+        ensemble([small(0), small(1)], average="votes")  # type: ignore[arg-type]
+
+
+# Signals -----------------------------------------------------------------------------------------
+
+
+def test_signals_are_second_moments_of_outputs_and_gradients(tmp_path):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(48, 20), nn.ReLU(), nn.Linear(20, 5))
+    classifier = ostrich.Classifier(network, size=(4, 4), channels=3)
+    images, labels = torch.rand(8, 3, 4, 4, generator=generator()), torch.arange(8) % 5
+    rows = {row.layer: row for row in signals(classifier, images, labels)}
+    hidden = network[1](images.flatten(1)).detach().requires_grad_(True)
+    loss = F.cross_entropy(network[3](F.relu(hidden)), labels, reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, hidden)
+    assert list(rows) == ["0", "1", "2", "3"]
+    assert rows["1"].moment == pytest.approx(hidden.square().mean().item(), rel=1e-5)
+    assert rows["1"].gradient == pytest.approx(gradient.square().mean().item(), rel=1e-5)
+    assert rows["2"].zeros == pytest.approx((hidden <= 0).float().mean().item())
+    assert rows["2"].type == "ReLU"
+    assert all(parameter.grad is None for parameter in network.parameters())
+    write_signals(tmp_path / "signals.png", list(rows.values()))
+    assert read_png(tmp_path / "signals.png").shape[-1] > 500
+
+
+def test_signals_show_where_a_start_dies_out():
+    def last_by_first(start: str) -> float:
+        network = some_net(residual=False, norm=False, depth=20)
+        initialise(network, start, generator())
+        classifier = ostrich.Classifier(network, size=(16, 16), mean=(0.5,), std=(0.25,))
+        names = ["conv1", "layer3.2.conv2"]
+        rows = signals(classifier, random_images(8), torch.arange(8), names)
+        return rows[1].moment / rows[0].moment
+
+    assert last_by_first("he") > 1e-2
+    assert last_by_first("normal") < 1e-12
