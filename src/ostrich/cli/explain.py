@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
     from ostrich.attribution import Explainer
     from ostrich.cli.session import Session
     from ostrich.models import Classifier
+    from ostrich.units import Unit
 
 NAME = "explain"
+SHEET = "sheet"
+LIMIT = 16  # images, unless said
 BATCH = 16  # images together
 MAPS = 64  # of the units of these images, held together
 SHEET_ROWS = 32  # images on the sheet
@@ -26,7 +30,7 @@ TILE = 128  # pixels; smaller images are enlarged by whole numbers on the sheet
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="see `ostrich list explainers`")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="see `ostrich list explainers`, or sheet")],
     model: o.ModelArgument,
     data: o.DataArgument,
     unit: Annotated[
@@ -37,7 +41,10 @@ def command(
     sanity: Annotated[
         bool, typer.Option("--sanity", help="check the method on this network and these images")
     ] = False,
-    limit: o.Limit = 16,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="images: a seeded, class-balanced choice [default: 16; for sheet 256]"),
+    ] = None,
     seed: o.Seed = 0,
     weights: o.Weights = None,
     rename: o.Rename = None,
@@ -51,12 +58,7 @@ def command(
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
-    """Show which pixels of an image move a unit: a class, a channel, a neuron."""
-    from ostrich.cli.explain_sanity import check
-    from ostrich.cli.session import console, opened
-    from ostrich.images import write_png
-
-    method = configure(name, settings or ())
+    """Show which pixels of an image move a unit: a class, a channel, a neuron. `sheet`: all about a unit."""
     asked_units = list(dict.fromkeys(unit or ()))
     chosen = o.ModelOptions(
         model=model,
@@ -69,12 +71,101 @@ def command(
         device=device,
     )
 
+    if name == SHEET:
+        _sheet(chosen, data, asked_units, settings or (), sanity, limit, seed, skip_bad, out, force, as_json)
+        return
+    _maps(name, chosen, data, asked_units, settings or (), sanity, limit, seed, skip_bad, out, force, as_json)
+
+
+def _sheet(
+    chosen: o.ModelOptions,
+    data: list[str],
+    asked: list[str],
+    settings: Sequence[str],
+    sanity: bool,
+    limit: int | None,
+    seed: int,
+    skip_bad: bool,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """`ostrich explain sheet`."""
+    from ostrich.cli.explain_sheet import LIMIT, read_asked, read_units, said, sheet
+    from ostrich.cli.session import console, opened
+    from ostrich.errors import InputError
+    from ostrich.visualization import check, describe
+
+    if sanity:
+        raise InputError("--sanity checks a method; a sheet shows several.")
+    ascent, top = read_asked(settings)
+    units: list[Unit] = []
+
+    def validate(classifier: Classifier) -> None:
+        units.extend(read_units(classifier, asked))
+        check(classifier, units)
+
+    whole = {"units": asked, "settings": describe(ascent), "top": top}
+    with opened(
+        f"explain-{SHEET}",
+        chosen,
+        data,
+        whole,
+        LIMIT if limit is None else limit,
+        seed,
+        skip_bad,
+        out,
+        force,
+        validate,
+    ) as session:
+        started = time.monotonic()
+        results = sheet(session, units, ascent, top, seed)
+        results["seconds"] = time.monotonic() - started
+        session.run.finish(results)
+    if as_json:
+        typer.echo(json.dumps(results))
+        return
+    for line in said(results):
+        console.print(line, soft_wrap=True)
+    console.print(f"run: {session.run.folder}", soft_wrap=True)
+
+
+def _maps(
+    name: str,
+    chosen: o.ModelOptions,
+    data: list[str],
+    asked_units: list[str],
+    settings: Sequence[str],
+    sanity: bool,
+    limit: int | None,
+    seed: int,
+    skip_bad: bool,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """`ostrich explain` by one method."""
+    from ostrich.cli.explain_sanity import check
+    from ostrich.cli.session import console, opened
+    from ostrich.images import write_png
+
+    method = configure(name, settings)
+
     def validate(classifier: Classifier) -> None:
         try_out(method, classifier, asked_units or ["class:0"], sanity)
 
     asked = {"explainer": repr(method), "units": asked_units, "sanity": sanity}
     with opened(
-        f"explain-{name}", chosen, data, asked, limit, seed, skip_bad, out, force, validate
+        f"explain-{name}",
+        chosen,
+        data,
+        asked,
+        LIMIT if limit is None else limit,
+        seed,
+        skip_bad,
+        out,
+        force,
+        validate,
     ) as session:
         started = time.monotonic()
         rows, sheet = _explain(method, session, asked_units, seed)
@@ -113,7 +204,7 @@ def configure(name: str, settings: Sequence[str]) -> Explainer:
     from ostrich.errors import UnknownName
 
     if name not in EXPLAINERS:
-        raise UnknownName("explainer", name, EXPLAINERS)
+        raise UnknownName("explainer", name, [*EXPLAINERS, SHEET])
     method = EXPLAINERS[name]
     known, hints = [f.name for f in fields(method)], get_type_hints(method)
     given = dict(o.pair(text) for text in settings)

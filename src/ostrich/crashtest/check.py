@@ -21,6 +21,7 @@ from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import Floor, judge_baseline, judge_floor
 from ostrich.crashtest.plan import Plan
 from ostrich.crashtest.probes import (
+    carriers,
     clean,
     doctor,
     fooling,
@@ -49,6 +50,7 @@ PROBES: dict[str, ModuleType] = {  # in order of worth
     "one-pixel": one_pixel,
     "fooling": fooling,
     "guided": guided,
+    "carriers": carriers,
     "preferred": preferred,
 }
 DEMO_PROBES = {**PROBES, "photograph": photograph}

@@ -1,4 +1,4 @@
-"""Visualisation: images that a unit prefers, and the filters that see the image first."""
+"""Visualisation: images that a unit prefers, those it responds to, the filters that see the image first."""
 
 from ostrich.visualization.activation_maximization import Preferred, ascend, check, worth
 from ostrich.visualization.filters import first_layer_filters
@@ -14,6 +14,8 @@ from ostrich.visualization.optimisers import OPTIMISERS, Adam, Constant, Normali
 from ostrich.visualization.parametrisations import PARAMETRISATIONS, Fourier, Pixels
 from ostrich.visualization.presets import PRESET, PRESETS, Ascent, configure, describe
 from ostrich.visualization.regularisers import Regularisers
+from ostrich.visualization.responses import Response, receptive_field, respond
+from ostrich.visualization.sheets import Sheet, sheets
 from ostrich.visualization.transformations import Transformations
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "Preferred",
     "Progress",
     "Regularisers",
+    "Response",
+    "Sheet",
     "Transformations",
     "as_objective",
     "ascend",
@@ -41,6 +45,9 @@ __all__ = [
     "diversity",
     "first_layer_filters",
     "parse_objective",
+    "receptive_field",
+    "respond",
+    "sheets",
     "unit",
     "worth",
 ]

@@ -1,21 +1,26 @@
 """Which pixels does the network look at, before and after it is fooled?
 
-The gradient of the predicted class's logit (Simonyan 2014), the largest of the channels.
+The gradient of the predicted class's logit (Simonyan 2014), the largest of the channels, and Grad-CAM
+(Selvaraju 2017), which is coarse, each for what the network sees in the image at hand.
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
 
 import torch
 from torch import Tensor
 
 from ostrich.attacks import PGD, Linf, Untargeted
-from ostrich.attribution import gradient
+from ostrich.attribution import Explainer, GradCAM, Gradient, explain
 from ostrich.crashtest.context import Answer, CannotRun, Context, indices
+from ostrich.errors import InputError
 
 TITLE = "What it looks at"
 FORWARDS, GRADIENTS = 0.0, 0.0
 FIXED_GRADIENTS = 3 * 40.0  # images
 EXAMPLES = 3
+METHODS: tuple[Explainer, ...] = (Gradient(), GradCAM())
 THREAT = Linf(8 / 255)
 
 
@@ -27,40 +32,45 @@ def probe(context: Context) -> Answer:
     if not len(right):
         raise CannotRun("The network gets none of these images right.")
     result = context.attack(PGD(threat=THREAT), right, Untargeted(context.labels[right]))
-    items, agreement = [], []
+    items: list[dict[str, str]] = []
+    alike: dict[str, list[float]] = {method.name: [] for method in METHODS}
     for i, row in enumerate(right.tolist()):
-        maps = []
+        found = []
         for what, image in (("clean", result.originals[i]), ("fooled", result.images[i])):
             if what == "fooled" and not result.success[i]:
                 continue
-            found = saliency(context, image)
-            maps.append(found)
+            found.append(_maps(context, image))
             name = context.confidences(image, 1)[0][0]
             stem = f"saliency-{context.samples.index[row]}-{what}"
             items.append({"file": context.save(stem, image), "title": name, "caption": what})
-            items.append(
-                {"file": context.save(f"{stem}-map", _shown(found)), "title": "gradient", "caption": name}
-            )
-        if len(maps) == 2:
-            agreement.append(_correlation(*maps))
-    mean = sum(agreement) / len(agreement) if agreement else None
-    told = (
-        f" Between the clean and the fooled image they correlate by {mean:.2f}." if mean is not None else ""
-    )
+            for method, one in found[-1].items():
+                file = context.save(f"{stem}-{method}", _shown(one))
+                items.append({"file": file, "title": method, "caption": name})
+        if len(found) == 2:
+            for method in alike:
+                if all(method in maps for maps in found):
+                    alike[method].append(_correlation(found[0][method], found[1][method]))
+    means = {method: sum(own) / len(own) if own else None for method, own in alike.items()}
+    told = [f"{mean:.2f} ({method})" for method, mean in means.items() if mean is not None]
+    moved = f" From the clean to the fooled image the maps correlate by {' and '.join(told)}." if told else ""
     return Answer(
-        sentence=f"The pixels that move the predicted class most, on {len(right)} images.{told}",
+        sentence=f"The pixels that move the predicted class most, on {len(right)} images.{moved}",
         how_to_read="Bright pixels move the predicted class most; it is a sensitivity, not a reason, and "
-        "gradients of an ordinary network are grainy.",
-        figures={"n": len(right), "correlation": mean},
-        blocks=[{"kind": "pictures", "items": items, "columns": 4}],
+        "gradients of an ordinary network are grainy. A correlation near 1 means that the network looks at "
+        "the same place and sees another thing there.",
+        figures={"n": len(right), **{f"correlation_{method}": mean for method, mean in means.items()}},
+        blocks=[{"kind": "pictures", "items": items, "columns": 2 * (1 + len(METHODS))}],
     )
 
 
-def saliency(context: Context, image: Tensor) -> Tensor:
-    """The gradient's size (H, W) for the class that is predicted for one image (C, H, W)."""
-    predicted = int(context.classifier(image[None]).argmax(1))
-    found = gradient(context.classifier, image[None], [f"class:{predicted}"])[0]
-    return found.abs().amax(0)
+def _maps(context: Context, image: Tensor) -> dict[str, Tensor]:
+    """Each method's map (H, W) for the class that is predicted for one image (C, H, W)."""
+    units = [f"class:{int(context.classifier(image[None]).argmax(1))}"]
+    found = {}
+    for method in METHODS:
+        with suppress(InputError):  # a network without a layer that Grad-CAM could read
+            found[method.name] = explain(method, context.classifier, image[None], units)[0, 0].abs().amax(0)
+    return found
 
 
 def _shown(found: Tensor) -> Tensor:
