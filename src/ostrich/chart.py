@@ -27,7 +27,7 @@ class Chart:
     """Lines with their intervals: for each name its points, with "x", "y", "low", "high", "label".
 
     Those named in `dashed` are drawn so: a theory, a published curve. Names that are alike up to the first
-    comma, "he, measured" and "he, expected", have one colour.
+    comma, "he, measured" and "he, expected", have one colour. `even` keeps x from logarithmic spacing.
     """
 
     x_label: str
@@ -35,6 +35,7 @@ class Chart:
     series: Mapping[str, Sequence[Mapping[str, Any]]]
     title: str = ""
     dashed: frozenset[str] = frozenset()
+    even: bool = False
 
 
 def write_chart(path: Path, *, x_label: str, y_label: str, series: dict[str, list[dict[str, Any]]]) -> None:
@@ -59,7 +60,8 @@ def _drawn(chart: Chart) -> Image.Image:
         {"name": name, "style": "other", "points": [dict(point) for point in points]}
         for name, points in chart.series.items()
     ]
-    drawing = layout({"x_label": chart.x_label, "y_label": chart.y_label, "series": lines}, WIDTH, HEIGHT)
+    block = {"x_label": chart.x_label, "y_label": chart.y_label, "series": lines, "even": chart.even}
+    drawing = layout(block, WIDTH, HEIGHT)
     if drawing is None:
         raise InputError(f"There is nothing to draw of {', '.join(chart.series)}: no point has a value.")
     title = TITLE if chart.title else 0

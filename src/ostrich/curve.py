@@ -3,7 +3,8 @@
 A block `{"kind": "curve", "x_label", "y_label", "series": [{"name", "style", "points": [{"x", "y",
 "low", "high", "label"}]}]}` becomes coordinates in a drawing of `width` x `height` units. The label
 of a point is its x as a person writes it ("8/255"); short labels serve as ticks. Values that all lie
-in [0, 1] are read as fractions and drawn on the full scale, 0 to 100 %, so that no axis flatters.
+in [0, 1] are read as fractions and drawn on the full scale, 0 to 100 %, so that no axis flatters. With
+"even" true x is spaced as it is, never logarithmically, and of long labels the end is kept.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def layout(block: dict[str, Any], width: int, height: int) -> dict[str, Any] | N
         return None
     left, right, top, bottom = 52, width - 14, 12, height - 26
     labels = _labels(points)
-    warp, logarithmic = _spacing(labels, right - left)
+    even = bool(block.get("even"))
+    warp, logarithmic = (float, False) if even else _spacing(labels, right - left)
     x_of = _scale(warp, min(labels), max(labels), left, right)
     values = [v for p in points for v in (p["y"], p.get("low"), p.get("high")) if v is not None]
     fraction = all(0 <= v <= 1 for v in values)
@@ -38,7 +40,7 @@ def layout(block: dict[str, Any], width: int, height: int) -> dict[str, Any] | N
         "height": height,
         "frame": {"left": left, "right": right, "top": top, "bottom": bottom},
         "x_label": block["x_label"] + (" (logarithmic spacing)" if logarithmic else ""),
-        "x_ticks": _ticks(labels, x_of),
+        "x_ticks": _ticks(labels, x_of, even),
         "y_ticks": [(round(y_of(v), 1), _text(v, fraction)) for v in y_ticks],
         "series": [_line(one, seen, x_of, y_of, list(labels)) for one in series],
         "stops": [round(x_of(x), 1) for x in labels],
@@ -94,9 +96,11 @@ def _round_steps(low: float, high: float) -> list[float]:
     return [i * step for i in range(first, max(last, first + 1) + 1)]
 
 
-def _ticks(labels: dict[float, str], x_of: Callable[[float], float]) -> list[tuple[float, str]]:
+def _ticks(labels: dict[float, str], x_of: Callable[[float], float], even: bool) -> list[tuple[float, str]]:
     """The labels that fit side by side; both ends first, then from left to right."""
-    short = {x: text if len(text) <= 9 else f"{x:.3g}" for x, text in labels.items()}
+    short = {
+        x: text if len(text) <= 9 else f"..{text[-7:]}" if even else f"{x:.3g}" for x, text in labels.items()
+    }
     xs = list(short)
     kept: list[tuple[float, str]] = []
     for x in [xs[-1], *xs[:-1]]:

@@ -78,9 +78,10 @@ def write_signals(path: Path, rows: Sequence[Signal]) -> None:
     write_charts(
         path,
         [
-            Chart(x_label="layer", y_label="log10 of the second moment", series=passing),
+            Chart(x_label="layer", even=True, y_label="log10 of the second moment", series=passing),
             Chart(
                 x_label="layer",
+                even=True,
                 y_label="outputs that are zero",
                 series={"zeros": points([r.zeros for r in rows])},
             ),

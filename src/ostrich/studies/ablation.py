@@ -168,6 +168,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         charts=[
             Chart(
                 x_label="layers that are cut",
+                even=True,
                 y_label="rise of error, points",
                 series={f"here: {classes} classes": ours, names[0]: paper, names[1]: slide},
                 dashed=frozenset(names),

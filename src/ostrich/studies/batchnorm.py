@@ -137,6 +137,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         charts=[
             Chart(
                 x_label="steps",
+                even=True,
                 y_label="test accuracy, %",
                 series=series,
                 dashed=frozenset(name for name in series if "without" in name),

@@ -146,7 +146,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 rows=table,
             )
         ],
-        charts=[Chart(x_label="bug", y_label="test images right, %", series=points)],
+        charts=[Chart(x_label="bug", even=True, y_label="test images right, %", series=points)],
         figures={"shown": sum(held), "named": named, "false_alarms": false_alarms},
     )
 

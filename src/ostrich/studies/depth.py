@@ -150,6 +150,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             Chart(
                 title="On the way",
                 x_label="steps",
+                even=True,
                 y_label="error on the batches trained on, %",
                 series=curves,
                 dashed=frozenset(n for n in curves if n.startswith("plain")),

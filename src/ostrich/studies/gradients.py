@@ -176,12 +176,13 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 y_label="log |gradient|",
                 series={
                     **{
-                        f"{kind}, g = {gain:g}": _curve(spec, rows, kind, gain, "log_gradient")
+                        f"g = {gain:g}, {kind}": _curve(spec, rows, kind, gain, "log_gradient")
                         for kind in KINDS[:2]
                         for gain in spec.gains
                     },
                     "ReLU, He's gain": _curve(spec, rows, "relu", 1.0, "log_gradient"),
                 },
+                dashed=frozenset(f"g = {gain:g}, gaussian" for gain in spec.gains),
             ),
             Chart(
                 title="The determinant at g = 1",

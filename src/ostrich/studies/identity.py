@@ -157,7 +157,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 ],
             ),
         ],
-        charts=[Chart(x_label="network", y_label="training loss, mean", series=points)],
+        charts=[Chart(x_label="network", even=True, y_label="training loss, mean", series=points)],
         figures={"largest_difference": apart},
     )
 

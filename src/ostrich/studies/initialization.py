@@ -217,6 +217,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             Chart(
                 title=f"Training {deep} layers",
                 x_label="steps",
+                even=True,
                 y_label="training loss",
                 series=_cut(ways, 3 * chance),
             ),

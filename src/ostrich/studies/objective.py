@@ -194,11 +194,16 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         ],
         charts=[
             Chart(
-                title="Size", x_label="lambda", y_label="||theta||^2", series={"||theta||^2": curve("square")}
+                title="Size",
+                x_label="lambda",
+                even=True,
+                y_label="||theta||^2",
+                series={"||theta||^2": curve("square")},
             ),
             Chart(
                 title="Loss",
                 x_label="lambda",
+                even=True,
                 y_label="loss",
                 series={"training": curve("train_loss"), "test": curve("test_loss")},
             ),

@@ -206,6 +206,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         charts=[
             Chart(
                 x_label="layer",
+                even=True,
                 y_label="right, %",
                 series={
                     "trained on other classes": curve("trained"),

@@ -262,7 +262,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         if names["channels"]
     }
     charts = [
-        Chart(title=title, x_label=x, y_label="right, %", series=series)
+        Chart(title=title, x_label=x, even=True, y_label="right, %", series=series)
         for title, x, series in (("Layers", "removed", points), ("Channels", "convolution", thinned))
         if series
     ]
