@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import ostrich
 from benchmarks.problem import Contestant, Problem, Row, peers
 
-QUERIES, IMAGES = 2000, 8
+QUERIES, IMAGES = 2000, 16
 
 
 class SpentError(Exception):

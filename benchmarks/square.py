@@ -7,7 +7,7 @@ from types import ModuleType
 import ostrich
 from benchmarks.problem import Contestant, Problem, Row, peers
 
-EPS, QUERIES, IMAGES = 2 / 255, 1000, 64
+EPS, QUERIES, IMAGES = 2 / 255, 1000, 128
 
 
 def rows(task: Problem) -> list[Row]:

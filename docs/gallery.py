@@ -1,0 +1,287 @@
+"""docs/gallery.md: one picture and one command for each technique. `make gallery` runs every command.
+
+A command that is done is not run again: its folder under runs/gallery is kept, and is to be deleted where
+the technique has changed. Every picture is the toybox's or our own.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image, ImageChops, ImageDraw, ImageFont
+
+from ostrich.cli.main import run as ostrich
+
+HERE = Path(__file__).parent
+PICTURES, RUNS = HERE / "gallery", HERE.parent / "runs" / "gallery"
+ZOOM, GAP, LINE = 2, 12, 20  # each pixel of a toybox image is shown as 2x2
+SHOWN = 2  # images of an attack
+NET, DATA = "zoo:toybox-resnet20", "toybox"
+Picture = Callable[[Path], Image.Image]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A technique: `said` is a sentence and its source, `words` the command without `ostrich`."""
+
+    name: str
+    title: str
+    said: str
+    words: str
+    picture: Picture | str  # a file of the run, or drawn from its folder
+
+
+def triples(folder: Path) -> Image.Image:
+    """Images that were broken, their change, and the files that broke them."""
+    table = list(csv.DictReader((folder / "images.csv").open(encoding="utf-8")))
+    broken = [row for row in table if row["success"] == "true" and row["adversarial_file"]][:SHOWN]
+    if not broken:
+        raise SystemExit(f"{folder}: nothing was broken, so there is no picture.")
+    names = _classes()
+    tiles = []
+    for row in broken:
+        before, after = (Image.open(folder / row[f"{kind}_file"]) for kind in ("clean", "adversarial"))
+        change, factor = _difference(before, after)
+        captions = (
+            names[int(row["clean_prediction"])],
+            f"change, {factor} times" if factor > 1 else "change",
+            f"{names[int(row['adversarial_prediction'])]}, {float(row['confidence']):.0%}",
+        )
+        tiles += [_captioned(one, text) for one, text in zip((before, change, after), captions, strict=True)]
+    return _side_by_side(tiles)
+
+
+def _classes() -> list[str]:
+    import ostrich as package
+
+    return list(package.load(NET).class_names or ())
+
+
+def _difference(before: Image.Image, after: Image.Image) -> tuple[Image.Image, int]:
+    """after - before about middle grey, enlarged by a whole number that fills the range."""
+    larger, smaller = ImageChops.subtract(after, before), ImageChops.subtract(before, after)
+    most = max(high for one in (larger, smaller) for _, high in _extrema(one))
+    factor = max(1, 127 // max(1, most))
+    grey = Image.new("RGB", before.size, (128, 128, 128))
+    up, down = (one.point(lambda level: level * factor) for one in (larger, smaller))
+    return ImageChops.subtract(ImageChops.add(grey, up), down), factor
+
+
+def _extrema(image: Image.Image) -> list[tuple[int, int]]:
+    return [(int(low), int(high)) for low, high in image.getextrema()]  # type: ignore[misc]
+
+
+def _captioned(image: Image.Image, text: str) -> Image.Image:
+    image = image.convert("RGB").resize((image.width * ZOOM, image.height * ZOOM), Image.Resampling.NEAREST)
+    tile = Image.new("RGB", (image.width, image.height + LINE), "white")
+    tile.paste(image, (0, 0))
+    middle = image.width / 2, image.height + LINE / 2 + 1
+    ImageDraw.Draw(tile).text(middle, text, fill="black", font=ImageFont.load_default(11), anchor="mm")
+    return tile
+
+
+def _side_by_side(tiles: list[Image.Image]) -> Image.Image:
+    width = sum(tile.width + GAP for tile in tiles) - GAP
+    sheet = Image.new("RGB", (width, max(tile.height for tile in tiles)), "white")
+    left = 0
+    for tile in tiles:
+        sheet.paste(tile, (left, 0))
+        left += tile.width + GAP
+    return sheet
+
+
+def attack(name: str, title: str, said: str, more: str = "--limit 10") -> Entry:
+    """An attack on toybox images."""
+    return Entry(name, title, said, f"attack {name} {NET} {DATA} {more}", triples)
+
+
+def fooling(name: str, title: str, said: str, more: str = "") -> Entry:
+    """A fooling attack, which makes its own images."""
+    return Entry(name, title, said, f"attack {name} {NET} {more}".strip(), "gallery.png")
+
+
+def explain(name: str, title: str, said: str) -> Entry:
+    """A method of attribution, for the predicted class."""
+    return Entry(name, title, said, f"explain {name} {NET} {DATA} --limit 6", _beside)
+
+
+def _beside(folder: Path) -> Image.Image:
+    """The sheet of an explainer, two columns of rows, laid side by side."""
+    rows = json.loads((folder / "run.json").read_text(encoding="utf-8"))["results"]["explanations"]
+    tiles = []
+    for row in rows[:3]:
+        tiles += [_captioned(Image.open(folder / row["clean_file"]), row["unit"])]
+        tiles += [_captioned(Image.open(folder / row["picture_file"]), "")]
+    return _side_by_side(tiles)
+
+
+def preferred(name: str, title: str, said: str, more: str) -> Entry:
+    """Preferred images of the ten classes."""
+    return Entry(name, title, said, f"visualize {NET} --unit class:* {more}", "grid.png")
+
+
+SECTIONS: dict[str, list[Entry]] = {
+    "Break it": [
+        attack("fgsm", "FGSM", "One step along the gradient's sign (Goodfellow 2015)."),
+        attack("pgd", "PGD", "Many small steps inside a budget (Madry 2018).", "--limit 10 --target ostrich"),
+        attack("mim", "MIM", "Steps with momentum (Dong 2018)."),
+        attack("apgd", "APGD", "Steps that choose their own size (Croce and Hein 2020)."),
+        attack(
+            "lbfgs",
+            "L-BFGS",
+            "The first attack: the least change towards a class (Szegedy 2014).",
+            "--limit 10 --target ostrich",
+        ),
+        attack("deepfool", "DeepFool", "To the nearest linearised boundary (Moosavi-Dezfooli 2016)."),
+        attack(
+            "cw",
+            "Carlini-Wagner",
+            "The least change for a margin (Carlini and Wagner 2017).",
+            "--limit 10 --set iterations=100",
+        ),
+        attack("fab", "FAB", "Along the boundary, with a pull back to the image (Croce and Hein 2020)."),
+        attack("ddn", "DDN", "Direction and norm apart (Rony 2019)."),
+        attack(
+            "one-pixel",
+            "One pixel",
+            "Differential evolution of one pixel (Su 2019).",
+            "--limit 20 --set generations=20",
+        ),
+        attack("square", "Square", "Random squares, by scores alone (Andriushchenko 2020)."),
+        attack("boundary", "Boundary", "Along the boundary, by labels alone (Brendel 2018)."),
+        attack(
+            "hopskipjump",
+            "HopSkipJump",
+            "The boundary's normal, by labels alone (Chen 2020).",
+            "--limit 10 --set queries=2000",
+        ),
+        attack(
+            "autoattack",
+            "The ensemble",
+            "The worst of four attacks for each image (Croce and Hein 2020).",
+            "--limit 10 --set eps=2/255",
+        ),
+        fooling("fooling-ascent", "Fooling by ascent", "Noise that is a class, surely (Nguyen 2015)."),
+        fooling(
+            "fooling-cppn",
+            "Fooling by evolution",
+            "Patterns that evolve from scores alone (Nguyen 2015).",
+            "--set minutes=1",
+        ),
+        fooling(
+            "fooling-direct",
+            "Fooling pixel by pixel",
+            "The same evolution, of pixels (Nguyen 2015).",
+            "--set minutes=1",
+        ),
+    ],
+    "Look inside": [
+        explain("gradient", "Gradient", "The pixels that move the class (Simonyan 2014)."),
+        explain(
+            "gradient-x-input", "Gradient times input", "Each pixel's share, to first order (Shrikumar 2016)."
+        ),
+        explain(
+            "deconvnet", "Deconvnet", "Back through ReLUs goes what is positive (Zeiler and Fergus 2014)."
+        ),
+        explain("guided", "Guided backpropagation", "Both rules at once (Springenberg 2015)."),
+        explain(
+            "integrated-gradients", "Integrated Gradients", "The gradient along a way (Sundararajan 2017)."
+        ),
+        explain("smoothgrad", "SmoothGrad", "The mean gradient under noise (Smilkov 2017)."),
+        explain("gradcam", "Grad-CAM", "A layer's maps, weighted by their gradients (Selvaraju 2017)."),
+        explain("guided-gradcam", "Guided Grad-CAM", "Fine and coarse multiplied (Selvaraju 2017)."),
+        explain("occlusion", "Occlusion", "What a grey square costs (Zeiler and Fergus 2014)."),
+        Entry(
+            "sanity",
+            "Does a map read the network?",
+            "The network's layers are made random from the top down (Adebayo 2018).",
+            f"explain gradcam {NET} {DATA} --limit 16 --sanity",
+            "sanity/randomisation.png",
+        ),
+        Entry(
+            "sheet",
+            "A unit on one page",
+            "What it prefers, what excites it, and what in that does (Zeiler and Fergus 2014).",
+            f"explain sheet {NET} {DATA} --unit layer2:5 --unit class:ostrich",
+            "sheets/000-layer2-5.png",
+        ),
+        preferred("lucid", "Preferred images", "Fourier, random views, Adam (Olah 2017).", "--preset lucid"),
+        preferred(
+            "plain",
+            "Without regularisation",
+            "The gradient alone: noise to look at (Simonyan 2014).",
+            "--preset plain",
+        ),
+        preferred(
+            "yosinski",
+            "Yosinski's regularisers",
+            "His third setting, with normalised steps (Yosinski 2015).",
+            "--preset yosinski-3 --set optimiser=normalised --set steps=256",
+        ),
+        Entry(
+            "ascent",
+            "An ascent as it goes",
+            "From noise to what `class:ostrich` prefers.",
+            f"visualize {NET} --unit class:ostrich --gif",
+            "ascent.gif",
+        ),
+        Entry(
+            "filters",
+            "First filters",
+            "The only weights that are images.",
+            f"visualize {NET} --filters",
+            "filters.png",
+        ),
+    ],
+}
+
+
+def main(only: list[str]) -> int:
+    """Run what is not done, draw every picture, write docs/gallery.md."""
+    PICTURES.mkdir(exist_ok=True)
+    lines = [
+        "# Gallery",
+        "",
+        "One picture and one command for each technique; `make gallery` makes them all.",
+    ]
+    for section, entries in SECTIONS.items():
+        lines += ["", f"## {section}"]
+        for entry in entries:
+            folder = RUNS / entry.name
+            if (not only or entry.name in only) and not _done(folder):
+                sys.stdout.write(f"ostrich {entry.words}\n")
+                code = ostrich([*shlex.split(entry.words), "--out", str(folder), "--force"])
+                if code:
+                    return code
+            file = _draw(entry, folder)
+            command = " ".join(shlex.quote(word) for word in shlex.split(entry.words))
+            lines += ["", f"### {entry.title}", "", entry.said, "", "```sh", f"ostrich {command}", "```", ""]
+            lines += [f"![{entry.title}](gallery/{file})"]
+    (HERE / "gallery.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return 0
+
+
+def _done(folder: Path) -> bool:
+    record = folder / "run.json"
+    return record.exists() and json.loads(record.read_text(encoding="utf-8")).get("finished") is True
+
+
+def _draw(entry: Entry, folder: Path) -> str:
+    """The entry's picture, written to docs/gallery; its name."""
+    if isinstance(entry.picture, str):
+        file = f"{entry.name}{Path(entry.picture).suffix}"
+        shutil.copyfile(folder / entry.picture, PICTURES / file)
+        return file
+    entry.picture(folder).save(PICTURES / f"{entry.name}.png", optimize=True)
+    return f"{entry.name}.png"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
