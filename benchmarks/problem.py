@@ -105,7 +105,7 @@ def problem(count: int) -> Problem:
         weights = folder / "weights" / "resnet20-cifar10.th"
         settings = {"weights": weights, "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
         classifier = ostrich.load("arch:resnet20,classes=10", device="cpu", **settings)
-        return right("ResNet-20, CIFAR-10 (JPEG copy)", classifier, *_cifar(folder, 2 * count), count)
+        return right("ResNet-20, CIFAR-10 (JPEG copy)", classifier, *cifar(folder, 2 * count), count)
     classifier = ostrich.load("zoo:toybox-resnet20", device="cpu")
     return right("ResNet-20, toybox", classifier, *ostrich.data.toybox("test", limit=512), count)
 
@@ -129,7 +129,7 @@ def shared() -> Path | None:
     return Path(folder) if folder else None
 
 
-def _cifar(folder: Path, count: int) -> tuple[Tensor, Tensor]:
+def cifar(folder: Path, count: int) -> tuple[Tensor, Tensor]:
     """`count` test images in a seeded order, (N, 3, 32, 32), with their classes."""
     with zipfile.ZipFile(folder / "data" / "cifar10-jpeg.zip") as archive:
         names = sorted(n for n in archive.namelist() if n.startswith("test/") and n.endswith(".jpg"))
