@@ -14,7 +14,7 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
-from ostrich.cli import attack, check, compare, demo, doctor, explain, listing, train, visualize
+from ostrich.cli import attack, check, compare, demo, doctor, explain, generate, listing, train, visualize
 from ostrich.errors import OstrichError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 for module in (demo, check, doctor, attack, explain, visualize, train, compare):
     app.command(module.NAME)(module.command)
+app.add_typer(generate.app, name=generate.NAME)
 app.add_typer(listing.app, name="list")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from ostrich.data import dataset as datasets
@@ -17,7 +17,7 @@ from ostrich.data import open_data, toyscenes
 from ostrich.errors import InputError
 from ostrich.models import architectures, load
 from ostrich.models.classifier import input_channels
-from ostrich.runs import Run, write_json
+from ostrich.runs import Run, write_bytes, write_json
 from ostrich.training.loop import accuracy, train
 from ostrich.training.recipe import Recipe
 
@@ -95,7 +95,7 @@ def save(network: torch.nn.Module, path: Path) -> None:
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    save_file(state, path)
+    write_bytes(path, to_safetensors(state))
 
 
 def card(
