@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ostrich.cli import generate_judge, generate_use
 from ostrich.cli import options as o
 
 NAME = "generate"
@@ -56,3 +57,12 @@ def train(
     for sentence in results["collapse"]:
         console.print(sentence, soft_wrap=True)
     report(recipe, {k: v for k, v in results.items() if k != "collapse"}, run.folder)
+
+
+for command in (
+    generate_use.sample,
+    generate_use.interpolate,
+    generate_judge.neighbours,
+    generate_judge.evaluate,
+):
+    app.command(command.__name__)(command)

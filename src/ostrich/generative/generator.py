@@ -87,14 +87,17 @@ class Generator:
 
         A sample is the same whatever others are drawn. `classes` are taken in turn, all by default.
         """
-        codes = self.codes.numbered(numbers, seed, truncation)
+        asked = self.in_turn(numbers, classes)
+        return self(self.codes.numbered(numbers, seed, truncation), asked), asked
+
+    def in_turn(self, numbers: range, classes: Sequence[int] | None) -> Tensor | None:
+        """The classes (N,) of the samples of these numbers: `classes`, or all, taken in turn."""
         if self.class_names is None:
             if classes is not None:
                 raise InputError(f"{self.name} is not conditional: it takes no class.")
-            return self(codes), None
+            return None
         choice = list(classes) if classes is not None else list(range(len(self.class_names)))
-        asked = torch.tensor([choice[number % len(choice)] for number in numbers])
-        return self(codes, asked), asked
+        return torch.tensor([choice[number % len(choice)] for number in numbers])
 
     def class_index(self, name: str) -> int:
         """The class of that name or number. Raises InputError, UnknownName."""
@@ -121,6 +124,24 @@ class Generator:
 def zoo_generators() -> dict[str, dict[str, Any]]:
     """The cards of the bundled generators by name."""
     return {path.stem: json.loads(path.read_text()) for path in sorted(ZOO.glob("*.json"))}
+
+
+def known_generators() -> list[dict[str, Any]]:
+    """The rows of `ostrich list models` for the bundled generators; the input is the code's length."""
+    rows = []
+    for name, card in zoo_generators().items():
+        game = build_game(card["architecture"])
+        count = sum(p.numel() for p in game.generator.parameters())
+        rows.append(
+            {
+                "name": f"zoo:{name}",
+                "kind": "generator",
+                "parameters": count,
+                "input": [game.codes.length],
+                "source": f"trained on {card['data']}, {card['steps']} steps",
+            }
+        )
+    return rows
 
 
 def load_generator(name: str, device: torch.device | None = None) -> Generator:

@@ -152,6 +152,8 @@ def card(
         "data": data,
         "data_sha256": training.sha256,
         "train_images": len(training),
+        "limit": recipe.train_images,
+        "judge": recipe.judge,
         "measures": {name: results[name] for name in measures if name in results},
         "samples": recipe.judge_samples,
         "date": datetime.date.today().isoformat(),
