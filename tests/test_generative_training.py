@@ -153,6 +153,30 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
+def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, monkeypatch, capsys):
+    words = ["generate", "train", "digits-perceptron", "--set", "steps=4", "--set", "watch_every=2"]
+    words += ["--set", "architecture=perceptron,size=8,channels=1,width=0.1", "--set", "judge_samples=40"]
+    words += ["--out", str(tmp_path / "out")]
+
+    def full(path: Path, *values: object, **parts: object) -> None:
+        path.with_name(f".{path.name}.{os.getpid()}.partial").symlink_to("/dev/full")
+        save(path, *values, **parts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "save", full)
+        assert ostrich(words) == 2
+    said = capsys.readouterr().err
+    assert "the disk is full" in said
+    assert len(said.strip().splitlines()) == 1
+    assert not (tmp_path / "out" / "generator.safetensors").exists()
+    with (tmp_path / "out" / "metrics.jsonl").open("a") as torn:
+        torn.write('{"step": 4, "ste')
+    assert ostrich(words) == 0
+    lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [2, 4]
+    assert load_generator(str(tmp_path / "out")).card["steps"] == 4
+
+
 # What a step computes --------------------------------------------------------------------------
 
 

@@ -78,6 +78,14 @@ class Run:
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
+    def rewind(self, step: int) -> None:
+        """Drop the lines of metrics.jsonl that are of later steps, or torn: the run goes on from `step`."""
+        path = self.folder / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        if kept != lines:
+            write_text(path, "".join(kept))
+
     def _write(self, *, results: Mapping[str, Any] | None, finished: bool) -> None:
         content = {
             "command": self.command,

@@ -6,6 +6,7 @@ of ours (the traceback lies in the run directory), 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import sys
 import tempfile
 import traceback
@@ -60,6 +61,15 @@ def run(arguments: list[str] | None = None) -> int:
         return left.exit_code
     except TyperException as error:
         typer.echo(f"ostrich: {error.format_message()} `ostrich --help` tells more.", err=True)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return _fault(error)
+        typer.echo(
+            "ostrich: the disk is full. What was written before is whole: free some space and give the same "
+            "command again.",
+            err=True,
+        )
         return 2
     except Exception as error:
         return _fault(error)

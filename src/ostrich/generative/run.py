@@ -23,6 +23,7 @@ from ostrich.generative.training import Row, check_images, train_game
 from ostrich.images import grid, read_png, write_gif, write_png
 from ostrich.models import Classifier, load
 from ostrich.runs import Run, write_json
+from ostrich.training.checkpoint import restore
 from ostrich.training.run import save
 
 SHEET = 64  # samples on a sheet, at the same codes and classes every time
@@ -43,6 +44,7 @@ def train_run(
     judge = load(recipe.judge, device=str(device)) if recipe.judge else None
     described = {"name": data, "n": len(training), "sha256": training.sha256}
     run.describe(seed=recipe.seed, device=device, data=described)
+    run.rewind(restore(run.folder / "checkpoint.pt")["step"])
     progress(0, recipe.steps)
     watch = partial(
         _watch,

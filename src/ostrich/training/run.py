@@ -18,6 +18,7 @@ from ostrich.errors import InputError
 from ostrich.models import architectures, load
 from ostrich.models.classifier import input_channels
 from ostrich.runs import Run, write_bytes, write_json
+from ostrich.training.checkpoint import restore
 from ostrich.training.loop import accuracy, train
 from ostrich.training.recipe import Recipe
 
@@ -43,6 +44,7 @@ def train_run(
     run.describe(
         seed=recipe.seed, device=device, data={"name": data, "n": len(train_set[0]), "sha256": train_set[2]}
     )
+    run.rewind(restore(run.folder / "checkpoint.pt")["step"])
     some = torch.randperm(len(test_set[0]), generator=torch.Generator().manual_seed(0))[:HELD_OUT]
 
     def log(row: dict[str, float]) -> None:
