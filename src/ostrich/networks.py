@@ -41,3 +41,15 @@ def is_compiled(network: object) -> bool:
     """Whether any part of it is TorchScript or torch.compile's: nothing can be seen inside such a part."""
     modules = network.modules() if isinstance(network, nn.Module) else ()
     return any(isinstance(part, torch.jit.ScriptModule) or hasattr(part, "_orig_mod") for part in modules)
+
+
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Parameters that require no gradient, in the mode the network is in; as they were again afterwards."""
+    before = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    try:
+        network.requires_grad_(False)
+        yield
+    finally:
+        for parameter, required in before:
+            parameter.requires_grad_(required)

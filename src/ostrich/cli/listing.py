@@ -17,10 +17,11 @@ app = typer.Typer(
 
 @app.command("models")
 def models(as_json: o.Json = False) -> None:
-    """Networks of ours: trained (zoo:) and to be trained (arch:)."""
+    """Networks of ours: trained (zoo:), to be trained (arch:), and trained generators (zoo:)."""
+    from ostrich.generative.generator import known_generators
     from ostrich.models import loading
 
-    _show(loading.known_models(), as_json)
+    _show([*loading.known_models(), *known_generators()], as_json)
 
 
 @app.command("units")
@@ -80,12 +81,17 @@ def explainers(as_json: o.Json = False) -> None:
 
 @app.command("recipes")
 def recipes(as_json: o.Json = False) -> None:
-    """Recipes for training."""
+    """Recipes for training, and for `ostrich generate train`."""
+    from ostrich.generative.recipe import RECIPES as GAMES
     from ostrich.training.recipe import RECIPES
 
     rows = [
-        {"name": r.name, "architecture": r.architecture, "data": r.data, "epochs": r.epochs}
+        {"name": r.name, "architecture": r.architecture, "data": r.data, "length": f"{r.epochs:g} epochs"}
         for r in RECIPES.values()
+    ]
+    rows += [
+        {"name": g.name, "architecture": g.architecture, "data": g.data, "length": f"{g.steps} steps"}
+        for g in GAMES.values()
     ]
     _show(rows, as_json)
 
@@ -109,7 +115,7 @@ def _show(rows: list[dict[str, Any]], as_json: bool) -> None:
 
     table = Table(box=None, pad_edge=False)
     for column in rows[0] if rows else ():
-        table.add_column(column, justify="right" if column in ("parameters", "epochs") else "left")
+        table.add_column(column, justify="right" if column in ("parameters", "length") else "left")
     for row in rows:
         table.add_row(*(_text(value) for value in row.values()))
     Console(width=None if rows else 80).print(table)

@@ -6,6 +6,7 @@ of ours (the traceback lies in the run directory), 130 interrupted.
 
 from __future__ import annotations
 
+import errno
 import sys
 import tempfile
 import traceback
@@ -14,7 +15,19 @@ from pathlib import Path
 import typer
 from typer.exceptions import TyperException
 
-from ostrich.cli import attack, check, compare, demo, doctor, explain, listing, study, train, visualize
+from ostrich.cli import (
+    attack,
+    check,
+    compare,
+    demo,
+    doctor,
+    explain,
+    generate,
+    listing,
+    study,
+    train,
+    visualize,
+)
 from ostrich.errors import OstrichError
 
 app = typer.Typer(
@@ -27,6 +40,7 @@ app = typer.Typer(
 )
 for module in (demo, check, doctor, attack, explain, visualize, train, study, compare):
     app.command(module.NAME)(module.command)
+app.add_typer(generate.app, name=generate.NAME)
 app.add_typer(listing.app, name="list")
 
 
@@ -59,6 +73,15 @@ def run(arguments: list[str] | None = None) -> int:
         return left.exit_code
     except TyperException as error:
         typer.echo(f"ostrich: {error.format_message()} `ostrich --help` tells more.", err=True)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return _fault(error)
+        typer.echo(
+            "ostrich: the disk is full. What was written before is whole: free some space and give the same "
+            "command again.",
+            err=True,
+        )
         return 2
     except Exception as error:
         return _fault(error)

@@ -22,7 +22,8 @@ ModelArgument = Annotated[
 DataArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="DATA", help="image files, images:PATH, folder:PATH, toybox, digits, cifar10[:PATH]"
+        metavar="DATA",
+        help="image files, images:PATH, folder:PATH, toybox, digits, cifar10[:PATH], generator:NAME",
     ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="safetensors or torch file")]

@@ -33,7 +33,7 @@ def command(
     from ostrich.training.recipe import recipe as find
     from ostrich.training.run import train_run
 
-    chosen = _changed(find(recipe), settings or [], seed, precision)
+    chosen = changed(find(recipe), settings or [], seed, precision)
     where = pick_device(device)
     started = time.monotonic()
     with distributed.together():
@@ -54,7 +54,7 @@ def command(
         report(recipe, results, run.folder)
 
 
-def _changed(recipe: Any, settings: list[str], seed: int, precision: str) -> Any:
+def changed(recipe: Any, settings: list[str], seed: int, precision: str) -> Any:
     """The recipe with what --set, --seed and --precision change."""
     from ostrich.attacks.settings import read_value
     from ostrich.errors import UnknownName

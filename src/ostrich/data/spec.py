@@ -6,11 +6,13 @@ folder:PATH          class folders
 toybox               the embedded scenes                 [:train|:test]
 digits               handwritten digits, 8x8, grey       [:train|:test]
 cifar10[:PATH]       CIFAR-10, downloaded or in folders   [:train|:test]
+generator:NAME       samples of a generator, bundled or in the folder of its run
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 from ostrich.data import toys
@@ -25,8 +27,10 @@ NAMED = {
     "toybox": "rendered scenes of ten objects, 64x64",
     "digits": "handwritten digits, 8x8, grey",
     "cifar10": "CIFAR-10, or cifar10:PATH",
+    "generator:NAME": "samples of a generator, bundled or in the folder of its run",
 }
-FORMS = "image files, images:PATH, folder:PATH, toybox, digits, cifar10 or cifar10:PATH"
+FORMS = "image files, images:PATH, folder:PATH, toybox, digits, cifar10, cifar10:PATH or generator:NAME"
+GENERATED = "ostrich.generative.dataset"  # a room above, which is not imported before it is asked for
 
 
 def open_data(data: str | Sequence[str]) -> Dataset:
@@ -42,6 +46,9 @@ def open_data(data: str | Sequence[str]) -> Dataset:
         return class_folders(path)
     if kind == "images" and path:
         return image_folder(path)
+    if kind == "generator" and path:
+        made: Dataset = import_module(GENERATED).generated(path)
+        return made
     if kind == "cifar10":
         return cifar10(split or "test", path or None)
     if word == "toybox":

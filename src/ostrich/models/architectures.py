@@ -7,7 +7,7 @@ A builder with a parameter `size` gets the image size (H, W), which the option `
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args, get_origin
@@ -91,12 +91,17 @@ ARCHITECTURES = {
 }
 
 
-def build(spec: str) -> tuple[nn.Module, Architecture, tuple[int, int]]:
-    """The network of an `arch:` spec without its prefix, its entry, and its image size (H, W)."""
+def build(
+    spec: str, table: Mapping[str, Architecture] = ARCHITECTURES, kind: str = "architecture"
+) -> tuple[nn.Module, Architecture, tuple[int, int]]:
+    """The network of an `arch:` spec without its prefix, its entry, and its image size (H, W).
+
+    `table` is where names are looked up, `kind` what they are called when unknown.
+    """
     name, *settings = spec.split(",")
-    if name not in ARCHITECTURES:
-        raise UnknownName("architecture", name, ARCHITECTURES)
-    entry = ARCHITECTURES[name]
+    if name not in table:
+        raise UnknownName(kind, name, table)
+    entry = table[name]
     options: dict[str, Any] = {}
     known, size = entry.options(), entry.size
     for setting in settings:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -27,6 +27,7 @@ from ostrich.errors import InputError
 from ostrich.models.fastpath import autocast
 from ostrich.randomness import keyed
 from ostrich.training.adversarial import worst_case
+from ostrich.training.checkpoint import restore, save
 from ostrich.training.recipe import Recipe
 
 Log = Callable[[dict[str, float]], None]
@@ -64,16 +65,15 @@ def train(
     total = max(1, round(recipe.epochs * per_epoch))
     if (rest := len(images) - (per_epoch - 1) * recipe.batch_size) < distributed.world():
         raise InputError(f"The last batch of an epoch has {rest} images for {distributed.world()} processes.")
-    step = _restore(checkpoint, network, optimiser)
+    step = restore(checkpoint, network=network, optimiser=optimiser)["step"]
     last = min(total, stop_after if stop_after is not None else total)
     saved, seen, correct, loss_sum = time.monotonic(), 0, 0, 0.0
-    order, order_epoch = labels.new_empty(0), -1
 
     while step < last:
         epoch, position = divmod(step, per_epoch)
-        if epoch != order_epoch:
-            order, order_epoch = torch.randperm(len(images), generator=keyed(recipe.seed, 1, epoch)), epoch
-        rows = order[position * recipe.batch_size : (position + 1) * recipe.batch_size]
+        rows = epoch_order(len(images), recipe.seed, epoch)[
+            position * recipe.batch_size : (position + 1) * recipe.batch_size
+        ]
         draw = keyed(recipe.seed, 2, step)
         mine = slice(distributed.rank(), None, distributed.world())
         target = labels[rows[mine]].to(device)
@@ -122,10 +122,16 @@ def train(
             seen, correct, loss_sum = 0, 0, 0.0
         if checkpoint is not None and (step == last or time.monotonic() - saved > checkpoint_seconds):
             if distributed.is_main():
-                _save(checkpoint, network, optimiser, step)
+                save(checkpoint, {"step": step}, network=network, optimiser=optimiser)
             saved = time.monotonic()
     distributed.wait()
     return network.eval()
+
+
+@lru_cache(maxsize=2)
+def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
+    """The order (count,) in which an epoch goes through the images."""
+    return torch.randperm(count, generator=keyed(seed, 1, epoch))
 
 
 def ramp(done: float, warmup: float, schedule: str = "triangle") -> float:
@@ -188,19 +194,3 @@ def accuracy(network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor)
         inputs = normalised(to_images(images[rows], parameter.device, parameter.dtype), recipe)
         right += int((network(inputs).argmax(1).cpu() == labels[rows]).sum())
     return distributed.sums(right, device=parameter.device)[0] / len(images)
-
-
-def _save(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save({"network": network.state_dict(), "optimiser": optimiser.state_dict(), "step": step}, partial)
-    partial.replace(path)
-
-
-def _restore(path: Path | None, network: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-    if path is None or not path.exists():
-        return 0
-    saved = torch.load(path, map_location="cpu", weights_only=True)
-    network.load_state_dict(saved["network"])
-    optimiser.load_state_dict(saved["optimiser"])
-    return saved["step"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from ostrich import distributed
@@ -18,7 +18,8 @@ from ostrich.data import open_data, toyscenes
 from ostrich.errors import InputError
 from ostrich.models import architectures, load
 from ostrich.models.classifier import input_channels
-from ostrich.runs import Run, write_json
+from ostrich.runs import Run, write_bytes, write_json
+from ostrich.training.checkpoint import restore
 from ostrich.training.loop import accuracy, train
 from ostrich.training.recipe import Recipe
 
@@ -44,6 +45,7 @@ def train_run(
     run.describe(
         seed=recipe.seed, device=device, data={"name": data, "n": len(train_set[0]), "sha256": train_set[2]}
     )
+    run.rewind(restore(run.folder / "checkpoint.pt")["step"])
     some = torch.randperm(len(test_set[0]), generator=torch.Generator().manual_seed(0))[:HELD_OUT]
 
     def log(row: dict[str, float]) -> None:
@@ -97,7 +99,7 @@ def save(network: torch.nn.Module, path: Path) -> None:
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    save_file(state, path)
+    write_bytes(path, to_safetensors(state))
 
 
 def card(

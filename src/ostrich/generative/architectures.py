@@ -1,0 +1,40 @@
+"""The games by name, as specs: `dcgan,size=32,width=0.5`; written as those of `models.architectures`."""
+
+from __future__ import annotations
+
+from ostrich.generative.conditional import conditional_gan
+from ostrich.generative.dcgan import dcgan
+from ostrich.generative.game import Game
+from ostrich.generative.perceptron import perceptron_gan
+from ostrich.models.architectures import Architecture, build
+
+GAMES = {
+    entry.name: entry
+    for entry in (
+        Architecture(
+            name="perceptron",
+            build=perceptron_gan,
+            size=(28, 28),
+            source="Goodfellow et al. 2014, Generative adversarial nets",
+        ),
+        Architecture(
+            name="dcgan",
+            build=dcgan,
+            size=(64, 64),
+            source="Radford et al. 2016, Unsupervised representation learning with deep convolutional GANs",
+        ),
+        Architecture(
+            name="conditional",
+            build=conditional_gan,
+            size=(128, 128),
+            source="Brock et al. 2019, Large scale GAN training for high fidelity natural image synthesis",
+        ),
+    )
+}
+
+
+def build_game(spec: str) -> Game:
+    """The untrained game of a spec. Raises UnknownName, InputError."""
+    game, _, _ = build(spec, GAMES, kind="game")
+    assert isinstance(game, Game)
+    return game

@@ -1,0 +1,51 @@
+"""Features of a named classifier: what its last linear layer sees. Distances between them are named by it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ostrich.errors import InputError
+from ostrich.models import Classifier
+from ostrich.networks import untouched
+
+BATCH = 256  # images
+
+
+@torch.no_grad()
+def features(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (N, D) and logits (N, K), float32 on the CPU, of images (N, C, H, W) in [0, 1].
+
+    Images of another size are interpolated bilinearly to the classifier's, so real images to compare
+    with must first have been brought to the generated ones' size. Raises InputError for a network
+    without a linear layer.
+    """
+    network = classifier.network
+    layers = (
+        [m for m in network.modules() if isinstance(m, nn.Linear)] if isinstance(network, nn.Module) else []
+    )
+    if not layers:
+        raise InputError(f"{classifier.name} has no linear layer whose input could serve as features.")
+    seen: list[Tensor] = []
+    handle = layers[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1).cpu()))
+    logits = []
+    try:
+        with untouched(network):
+            for batch in images.split(BATCH):
+                logits.append(classifier(fitted(batch, classifier)).float().cpu())
+    finally:
+        handle.remove()
+    return torch.cat(seen).float(), torch.cat(logits)
+
+
+def fitted(images: Tensor, classifier: Classifier) -> Tensor:
+    """Images at the classifier's size, on its device; grey ones in as many channels as it takes."""
+    images = images.to(classifier.device, classifier.dtype)
+    if images.shape[1] == 1 and classifier.channels > 1:
+        images = images.expand(-1, classifier.channels, -1, -1)
+    if images.shape[1] != classifier.channels:
+        raise InputError(f"{classifier.name} takes {classifier.channels} channels; got {images.shape[1]}.")
+    if classifier.size is not None and tuple(images.shape[2:]) != tuple(classifier.size):
+        images = F.interpolate(images, classifier.size, mode="bilinear", align_corners=False)
+    return images

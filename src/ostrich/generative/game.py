@@ -1,0 +1,32 @@
+"""A game: a generator and a discriminator that belong together."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ostrich.generative.codes import Codes
+
+
+class Game(nn.Module):
+    """`generator(codes, classes)` gives images (N, C, H, W) in [-1, 1], `discriminator(images, classes)`
+    logits (N,).
+
+    `codes` is what the generator takes, `shape` the images' (C, H, W), `classes` how many classes it
+    is conditioned on, None where it is not.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        codes: Codes,
+        shape: tuple[int, int, int],
+        classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.generator = generator
+        self.discriminator = discriminator
+        self.codes = codes
+        self.shape = shape
+        self.classes = classes

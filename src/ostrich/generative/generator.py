@@ -1,0 +1,182 @@
+"""A trained generator: codes to images in [0, 1], with what is known of it.
+
+A generator is named by `zoo:NAME` (bundled), by the folder of its run, or by any folder with
+`generator.safetensors` and `card.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ostrich.errors import InputError, UnknownName
+from ostrich.generative.architectures import build_game
+from ostrich.generative.codes import Codes
+from ostrich.generative.conditional import ConditionalGenerator
+from ostrich.models.checkpoints import load_weights
+
+ZOO = Path(__file__).parent / "zoo"
+WEIGHTS, CARD = "generator.safetensors", "card.json"
+BATCH = 128  # images per forward
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generator:
+    """`network(codes, classes)` gives (N, C, H, W) in [-1, 1]; called, a generator gives images in [0, 1].
+
+    `class_names` are None where it is not conditional.
+    """
+
+    name: str
+    network: nn.Module
+    codes: Codes
+    shape: tuple[int, int, int]
+    class_names: tuple[str, ...] | None
+    card: dict[str, Any]
+
+    @torch.no_grad()
+    def __call__(self, codes: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Images (N, C, H, W) in [0, 1], on the CPU, of codes (N, Z) and, if conditional, classes (N,).
+
+        Raises InputError for codes of another length and classes that are missing or too many.
+        """
+        self.codes.check(codes)
+        if self.class_names is None:
+            if classes is not None:
+                raise InputError(f"{self.name} is not conditional: it takes no classes.")
+        elif classes is None or classes.shape != codes.shape[:1]:
+            raise InputError(f"{self.name} is conditional: give one class for each of {len(codes)} codes.")
+        elif classes.numel() and not 0 <= classes.min() <= classes.max() < len(self.class_names):
+            raise InputError(f"The classes of {self.name} are 0 to {len(self.class_names) - 1}.")
+        return self._images(
+            lambda rows: self.network(
+                codes[rows].to(self.device), None if classes is None else classes[rows].to(self.device)
+            ),
+            len(codes),
+        )
+
+    @torch.no_grad()
+    def between_classes(self, codes: Tensor, start: int, end: int, shares: Sequence[float]) -> Tensor:
+        """Images (S, N, C, H, W) of the same codes on the straight line between two class embeddings."""
+        self.codes.check(codes)
+        network = self.network
+        if not isinstance(network, ConditionalGenerator) or self.class_names is None:
+            raise InputError(f"{self.name} is not conditional: it has no classes to go between.")
+        ends = network.embedding(torch.tensor([start, end], device=self.device))  # (2, E)
+        share = torch.tensor(shares, device=self.device)[:, None]
+        way = ((1 - share) * ends[0] + share * ends[1]).repeat_interleave(len(codes), 0)  # (S N, E)
+        all_codes = codes.repeat(len(shares), 1).to(self.device)
+        images = self._images(lambda rows: network.from_embedding(all_codes[rows], way[rows]), len(way))
+        return images.unflatten(0, (len(shares), len(codes)))
+
+    def sample(
+        self,
+        numbers: range,
+        *,
+        seed: int = 0,
+        truncation: float | None = None,
+        classes: Sequence[int] | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """The samples of these numbers under a seed, (N, C, H, W) in [0, 1], and their classes (N,).
+
+        A sample is the same whatever others are drawn. `classes` are taken in turn, all by default.
+        """
+        asked = self.in_turn(numbers, classes)
+        return self(self.codes.numbered(numbers, seed, truncation), asked), asked
+
+    def in_turn(self, numbers: range, classes: Sequence[int] | None) -> Tensor | None:
+        """The classes (N,) of the samples of these numbers: `classes`, or all, taken in turn."""
+        if self.class_names is None:
+            if classes is not None:
+                raise InputError(f"{self.name} is not conditional: it takes no class.")
+            return None
+        choice = list(classes) if classes is not None else list(range(len(self.class_names)))
+        return torch.tensor([choice[number % len(choice)] for number in numbers])
+
+    def class_index(self, name: str) -> int:
+        """The class of that name or number. Raises InputError, UnknownName."""
+        if self.class_names is None:
+            raise InputError(f"{self.name} is not conditional: it has no class {name!r}.")
+        plain = [known.lower().replace("_", " ") for known in self.class_names]
+        wanted = name.lower().replace("_", " ").strip()
+        if wanted in plain:
+            return plain.index(wanted)
+        if name.isdigit() and int(name) < len(plain):
+            return int(name)
+        raise UnknownName("class", name, self.class_names, f"Numbers 0 to {len(plain) - 1} do too.")
+
+    @property
+    def device(self) -> torch.device:
+        """Where its parameters are."""
+        return next(self.network.parameters()).device
+
+    def _images(self, batch: Callable[[slice], Tensor], count: int) -> Tensor:
+        parts = [batch(slice(i, i + BATCH)).float().cpu() for i in range(0, count, BATCH)]
+        return torch.cat(parts).add_(1).div_(2).clamp_(0, 1) if parts else torch.empty(0, *self.shape)
+
+
+def zoo_generators() -> dict[str, dict[str, Any]]:
+    """The cards of the bundled generators by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(ZOO.glob("*.json"))}
+
+
+def known_generators() -> list[dict[str, Any]]:
+    """The rows of `ostrich list models` for the bundled generators; the input is the code's length."""
+    rows = []
+    for name, card in zoo_generators().items():
+        game = build_game(card["architecture"])
+        count = sum(p.numel() for p in game.generator.parameters())
+        rows.append(
+            {
+                "name": f"zoo:{name}",
+                "kind": "generator",
+                "parameters": count,
+                "input": [game.codes.length],
+                "source": f"trained on {card['data']}, {card['steps']} steps",
+            }
+        )
+    return rows
+
+
+def load_generator(name: str, device: torch.device | None = None) -> Generator:
+    """The generator of that name, in evaluation mode. Raises InputError, UnknownName."""
+    bare = name.removeprefix("zoo:")
+    folder = Path(name)
+    if bare in (bundled := zoo_generators()):
+        card, weights = bundled[bare], ZOO / f"{bare}.safetensors"
+    elif folder.is_dir():
+        card, weights = _read_card(folder), folder / WEIGHTS
+    else:
+        raise UnknownName(
+            "generator", name, [f"zoo:{known}" for known in bundled], "The folder of a run of `ostrich "
+            "generate train` does too.",
+        )  # fmt: skip
+    game = build_game(card["architecture"])
+    load_weights(game.generator, weights)
+    names = card["class_names"]
+    return Generator(
+        name=name,
+        network=game.generator.eval().requires_grad_(False).to(device or torch.device("cpu")),
+        codes=game.codes,
+        shape=game.shape,
+        class_names=None if game.classes is None else tuple(names or map(str, range(game.classes))),
+        card=card,
+    )
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        card = None
+    if not isinstance(card, dict) or "architecture" not in card or not (folder / WEIGHTS).exists():
+        raise InputError(
+            f"{str(folder)!r} holds no finished generator: {WEIGHTS} and {CARD} of `ostrich generate train`."
+        )
+    return card

@@ -1,0 +1,97 @@
+"""Images for a generator: training and held-out ones at its size, with labels where there are any."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ostrich.data import dataset as datasets
+from ostrich.data import open_data, toyscenes
+from ostrich.errors import InputError
+from ostrich.images import fit
+from ostrich.randomness import keyed
+
+SPLIT = ("toybox", "digits", "cifar10")  # data that has a test split of its own
+HELD_OUT = 0.1  # of the images of a folder, which has none
+DIVISION = 12  # of a key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """`pixels` uint8 (N, C, H, W), `labels` int64 (N,) or None, `files` their names."""
+
+    name: str
+    pixels: Tensor
+    labels: Tensor | None
+    class_names: tuple[str, ...] | None
+    files: tuple[str, ...]
+    sha256: str
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def images(self) -> Tensor:
+        """Images (N, C, H, W) in [0, 1]."""
+        return self.pixels.float().div_(255)
+
+
+def pictures(
+    data: str, split: str, shape: tuple[int, int, int], *, limit: int | None = None, seed: int = 0
+) -> Pictures:
+    """The split "train" or "test" of a DATA spec without its `:train`, at the shape (C, H, W).
+
+    A folder has no splits: a tenth of it, chosen by the seed, is held out as its test split.
+    """
+    channels, *size = shape
+    if data == "toybox" and split == "train":
+        return _toybox(limit, shape)
+    own = data.partition(":")[0] in SPLIT
+    found = open_data(f"{data}:{split}" if own else data)
+    samples = datasets.load(
+        found, size=(size[0], size[1]), limit=limit if own else None, seed=seed, channels=channels
+    )
+    rows = list(range(len(samples)))
+    if not own:
+        rows = _division(len(samples), split, seed)[:limit]
+        samples = samples.take(rows)
+    pixels = torch.from_numpy(samples.pixels).permute(0, 3, 1, 2).contiguous()
+    return Pictures(
+        name=f"{data}:{split}",
+        pixels=pixels,
+        labels=samples.labels,
+        class_names=found.class_names,
+        files=samples.files,
+        sha256=samples.sha256,
+    )
+
+
+def _toybox(limit: int | None, shape: tuple[int, int, int]) -> Pictures:
+    if limit is None:
+        raise InputError("The toybox has unlimited training images: set train_images.")
+    if shape[0] != 3:
+        raise InputError(f"The toybox has 3 channels, the generator makes {shape[0]}.")
+    rendered, labels = toyscenes.render_split("train", limit, workers=2)
+    checksum = hashlib.sha256(rendered.tobytes()).hexdigest()
+    size = (shape[1], shape[2])
+    if rendered.shape[1:3] != size:
+        rendered = np.stack([np.asarray(fit(Image.fromarray(one), size)) for one in rendered])
+    return Pictures(
+        name="toybox:train",
+        pixels=torch.from_numpy(rendered).permute(0, 3, 1, 2).contiguous(),
+        labels=torch.from_numpy(labels),
+        class_names=toyscenes.CLASS_NAMES,
+        files=tuple(f"train/{i:05d}" for i in range(limit)),
+        sha256=checksum,
+    )
+
+
+def _division(count: int, split: str, seed: int) -> list[int]:
+    """The images of a split: a tenth, rounded up, is the test split, unless there is only one image."""
+    order = torch.randperm(count, generator=keyed(seed, DIVISION)).tolist()
+    held = -(-count // round(1 / HELD_OUT)) if count > 1 else 0
+    return sorted(order[:held] if split == "test" else order[held:])

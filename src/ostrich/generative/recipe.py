@@ -1,0 +1,126 @@
+"""A recipe of a generator: all that its training needs, as one frozen dataclass, and those there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ostrich.errors import InputError, UnknownName
+from ostrich.generative.objectives import OBJECTIVES
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorRecipe:
+    """How to play one game; images per step, one step being one of the generator's."""
+
+    name: str
+    architecture: str  # a spec of `generative.architectures`, for example "dcgan,width=0.5"
+    data: str  # the DATA spec it is meant for; --data overrides it
+    train_images: int | None = None  # how many of the training split, None for all of it
+    flip: bool = True  # mirror half of the images
+
+    objective: str = "non-saturating"
+    penalty: float = 10.0  # weight of the gradient penalty (wgan-gp), Gulrajani 2017
+    orthogonal: float = 0.0  # strength of orthogonal regularisation; Brock 2019: 1e-4
+
+    steps: int = 10_000
+    batch_size: int = 128
+    discriminator_steps: int = 1  # for each step of the generator
+    optimiser: str = "adam"  # or "sgd"
+    generator_rate: float = 2e-4  # Radford 2016, section 4
+    discriminator_rate: float = 2e-4
+    momentum: float = 0.5  # beta1 of Adam, momentum of SGD
+    beta2: float = 0.999
+    epsilon: float = 1e-8  # of Adam
+    average: float = 0.0  # decay of the average of the generator's parameters; 0: none
+    average_from: int = 0  # step from which it averages; before, it follows
+
+    watch_every: int = 500  # steps between sheets of samples, measures and words on collapse
+    judge: str | None = None  # a classifier whose features measure samples; the nearest generator is kept
+    judge_samples: int = 1000
+
+    seed: int = 0
+    precision: str = "fast"  # "fast": bf16 where the processor computes in it; "exact": fp32
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise UnknownName("objective", self.objective, OBJECTIVES)
+        counts = ("steps", "batch_size", "discriminator_steps", "watch_every", "judge_samples")
+        for name in (*counts, "generator_rate", "discriminator_rate", "epsilon"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"A recipe's {name} is above 0; got {getattr(self, name)}.")
+        for name in ("momentum", "beta2", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"A recipe's {name} lies in [0, 1); got {getattr(self, name)}.")
+        for name in ("penalty", "orthogonal", "average_from"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"A recipe's {name} is at least 0; got {getattr(self, name)}.")
+        if self.optimiser not in ("adam", "sgd"):
+            raise InputError(f"An optimiser is adam or sgd; got {self.optimiser!r}.")
+        if self.precision not in ("fast", "exact"):
+            raise InputError(f"Precision is fast or exact; got {self.precision!r}.")
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        GeneratorRecipe(  # Goodfellow 2014, the authors' mnist.yaml; momentum there rises to 0.7
+            name="digits-perceptron",
+            architecture="perceptron,size=8,channels=1",
+            data="digits",
+            flip=False,
+            steps=3000,
+            batch_size=100,
+            optimiser="sgd",
+            generator_rate=0.1,
+            discriminator_rate=0.1,
+            judge="zoo:digits-cnn",
+            judge_samples=360,
+        ),
+        GeneratorRecipe(
+            name="cifar10-dcgan", architecture="dcgan,size=32", data="cifar10", judge="zoo:cifar10-resnet20"
+        ),
+        GeneratorRecipe(  # Brock 2019, as the authors' code runs it on CIFAR-10
+            name="cifar10-conditional",
+            architecture="conditional,size=32,classes=10,channels=64,code=128",
+            data="cifar10",
+            objective="hinge",
+            steps=50_000,
+            batch_size=50,
+            discriminator_steps=4,
+            momentum=0.0,
+            average=0.9999,
+            average_from=1000,
+            judge="zoo:cifar10-resnet20",
+        ),
+        GeneratorRecipe(
+            name="toybox-dcgan",
+            architecture="dcgan,size=32,width=0.5,kernel=4",
+            data="toybox",
+            train_images=12_000,
+            steps=5000,
+            batch_size=64,
+            average=0.995,
+            judge="zoo:toybox-resnet20",
+        ),
+        GeneratorRecipe(
+            name="toybox-conditional",
+            architecture="conditional,size=32,classes=10,channels=16,code=80,embedding=32",
+            data="toybox",
+            train_images=12_000,
+            objective="hinge",
+            steps=5000,
+            batch_size=32,
+            discriminator_rate=4e-4,  # two rates instead of more discriminator steps (Heusel 2017)
+            momentum=0.0,
+            average=0.995,
+            judge="zoo:toybox-resnet20",
+        ),
+    )
+}
+
+
+def recipe(name: str) -> GeneratorRecipe:
+    """The recipe of that name. Raises UnknownName."""
+    if name not in RECIPES:
+        raise UnknownName("recipe of a generator", name, RECIPES)
+    return RECIPES[name]

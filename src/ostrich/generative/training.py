@@ -1,0 +1,246 @@
+"""The loop of the game: one step of the generator, after some of the discriminator's, resumed exactly.
+
+As in `training.loop`, nothing random outlives a step: codes, classes, mirrors and dropout come from
+(seed, purpose, step), the images of a step from its number. A checkpoint is the two players, their
+optimisers, the average, the best generator so far and the number of the step, and n + n steps equal
+2n bit for bit on one machine.
+
+The discriminator's last step is against the very images that the generator's step then improves: one
+forward of the generator serves both. Its graph is cut off from the discriminator's step, and the
+discriminator is frozen in the generator's, so neither computes gradients that nobody uses.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ostrich.errors import InputError
+from ostrich.generative.game import Game
+from ostrich.generative.layers import SpectralNorm, add_orthogonal_gradient, advance
+from ostrich.generative.objectives import gradient_penalty, objective
+from ostrich.generative.recipe import GeneratorRecipe
+from ostrich.models.fastpath import autocast
+from ostrich.networks import frozen
+from ostrich.randomness import keyed
+from ostrich.training.checkpoint import Stateful, restore, save
+from ostrich.training.loop import epoch_order
+
+Row = dict[str, float]
+# (step, the generator as it would be handed back, what is known of these steps) -> what is measured of it
+Watch = Callable[[int, nn.Module, Row], Row]
+CODE, MIRROR, GLOBAL, PENALTY = 3, 4, 5, 6  # purposes in keys; 1 is the order of an epoch
+
+
+def train_game(
+    game: Game,
+    recipe: GeneratorRecipe,
+    images: Tensor,
+    labels: Tensor | None = None,
+    *,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    stop_after: int | None = None,
+    watch: Watch = lambda step, generator, row: {},
+) -> nn.Module:
+    """Play `game` in place; returns the generator in evaluation mode.
+
+    `images` uint8 (N, C, H, W) of the game's shape, `labels` int64 (N,) where it is conditional. It is
+    the averaged generator where the recipe averages, and the one with the least `distance` that
+    `watch` measured where it measures one, else the last. `checkpoint` and `stop_after` as in
+    `training.train`. Raises InputError for images that the game cannot be played on.
+    """
+    check_images(game, images, labels, recipe.batch_size)
+    device = next(game.parameters()).device
+    game.to(memory_format=torch.channels_last).train()
+    average = copy.deepcopy(game.generator).requires_grad_(False)
+    optimisers = {
+        "discriminator_optimiser": _optimiser(game.discriminator, recipe, recipe.discriminator_rate),
+        "generator_optimiser": _optimiser(game.generator, recipe, recipe.generator_rate),
+    }
+    parts: dict[str, Stateful] = {"game": game, "average": average, **optimisers}
+    saved = restore(checkpoint, **parts)
+    step, best = saved["step"], saved.get("best", {})
+    last = min(recipe.steps, stop_after if stop_after is not None else recipe.steps)
+    wrote, known = time.monotonic(), _Known()
+
+    while step < last:
+        with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
+            torch.manual_seed(int(torch.randint(2**62, (), generator=keyed(recipe.seed, GLOBAL, step))))
+            known.add(*_step(game, recipe, images, labels, step, device, *optimisers.values()))
+        step += 1
+        follow(average, game.generator, recipe.average if step > recipe.average_from else 0.0)
+        if step % recipe.watch_every == 0 or step == recipe.steps:
+            row = {"step": step, "steps": recipe.steps, **known.row()}
+            average.eval()
+            measured = watch(step, average, row)
+            if measured.get("distance", float("inf")) < best.get("distance", float("inf")):
+                state = {name: value.clone() for name, value in average.state_dict().items()}
+                best = {"distance": measured["distance"], "step": step, "generator": state}
+            known = _Known()
+        if checkpoint is not None and (step == last or time.monotonic() - wrote > checkpoint_seconds):
+            save(checkpoint, {"step": step, "best": best}, **parts)
+            wrote = time.monotonic()
+    if best and step == recipe.steps:
+        average.load_state_dict(best["generator"])
+    return average.eval()
+
+
+def check_images(game: Game, images: Tensor, labels: Tensor | None, batch: int) -> None:
+    """Refuse images that the game cannot be played on. Raises InputError."""
+    if tuple(images.shape[1:]) != game.shape:
+        raise InputError(f"The game is played on images {game.shape}; got {tuple(images.shape[1:])}.")
+    if len(images) < batch:
+        raise InputError(
+            f"There {'is 1 image' if len(images) == 1 else f'are {len(images)} images'} to train on, fewer "
+            f"than a batch of {batch}. A generator needs hundreds; --set batch_size=N makes a batch smaller."
+        )
+    if game.classes is None:
+        return
+    if labels is None:
+        raise InputError("A conditional game needs labels: data with classes, such as folder:PATH or toybox.")
+    present = torch.bincount(labels, minlength=game.classes)
+    if len(present) > game.classes:
+        raise InputError(f"The data has {len(present)} classes, the architecture classes={game.classes}.")
+    if missing := [str(k) for k in range(game.classes) if present[k] == 0]:
+        raise InputError(
+            f"The game has {game.classes} classes, and the data has no image of class {', '.join(missing)}: "
+            "what is never seen cannot be learned. Set classes= of the architecture to the data's number."
+        )
+
+
+def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """average = decay * average + (1 - decay) * network, for parameters and statistics of batch norm.
+
+    The unit vectors of spectral normalisation are not averaged: they are of the averaged weights, and
+    follow them by one step of power iteration.
+    """
+    with torch.no_grad():
+        pairs: list[tuple[Tensor, Tensor]] = [*zip(average.parameters(), network.parameters(), strict=True)]
+        for mine, theirs in zip(average.modules(), network.modules(), strict=True):
+            if not decay or not isinstance(mine, SpectralNorm):
+                pairs += zip(mine.buffers(recurse=False), theirs.buffers(recurse=False), strict=True)
+        for kept, new in pairs:
+            if decay and kept.is_floating_point():
+                kept.lerp_(new, 1 - decay)
+            else:
+                kept.copy_(new)
+    if decay:
+        advance(average)
+
+
+def _step(
+    game: Game,
+    recipe: GeneratorRecipe,
+    images: Tensor,
+    labels: Tensor | None,
+    step: int,
+    device: torch.device,
+    discriminator_optimiser: torch.optim.Optimizer,
+    generator_optimiser: torch.optim.Optimizer,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One step of the generator and those of the discriminator before it.
+
+    Returns the two losses, and the logits of the last real and generated batch.
+    """
+    rules, batch = objective(recipe.objective), recipe.batch_size
+    advance(game.generator)
+    for turn in range(recipe.discriminator_steps):
+        number = step * recipe.discriminator_steps + turn
+        real, real_classes = real_batch(images, labels, recipe, number, device)
+        draw = keyed(recipe.seed, CODE, number)
+        codes = game.codes.draw(batch, draw).to(device)
+        classes = _classes(game, batch, draw, device)
+        shared = turn == recipe.discriminator_steps - 1  # with the generator's step
+        with torch.set_grad_enabled(shared), parametrize.cached(), autocast(recipe.precision, device):
+            generated = game.generator(codes, classes)
+
+        advance(game.discriminator)
+        discriminator_optimiser.zero_grad(set_to_none=True)
+        cut = generated.detach()
+        with parametrize.cached():
+            with autocast(recipe.precision, device):
+                of_real = game.discriminator(real, real_classes).float()
+                of_generated = game.discriminator(cut, classes).float()
+            discriminator_loss = rules.discriminator(of_real, of_generated)
+            if rules.penalised:
+                slope = gradient_penalty(
+                    lambda x: game.discriminator(x, real_classes),  # noqa: B023, called here
+                    real,
+                    cut.float(),
+                    keyed(recipe.seed, PENALTY, number),
+                )
+                discriminator_loss = discriminator_loss + recipe.penalty * slope
+            discriminator_loss.backward()
+        discriminator_optimiser.step()
+
+    generator_optimiser.zero_grad(set_to_none=True)
+    with frozen(game.discriminator), parametrize.cached():
+        with autocast(recipe.precision, device):
+            verdict = game.discriminator(generated, classes).float()
+        generator_loss = rules.generator(verdict)
+        generator_loss.backward()
+    if recipe.orthogonal:
+        add_orthogonal_gradient(game.generator, recipe.orthogonal, except_for=("embedding",))
+    generator_optimiser.step()
+    return discriminator_loss.detach(), generator_loss.detach(), of_real.detach(), of_generated.detach()
+
+
+def real_batch(
+    images: Tensor, labels: Tensor | None, recipe: GeneratorRecipe, number: int, device: torch.device
+) -> tuple[Tensor, Tensor | None]:
+    """The batch of that number: float (N, C, H, W) in [-1, 1], always full, and its classes.
+
+    Batches go through one epoch's order after the other without a gap.
+    """
+    places = range(number * recipe.batch_size, (number + 1) * recipe.batch_size)
+    rows = torch.stack(
+        [epoch_order(len(images), recipe.seed, p // len(images))[p % len(images)] for p in places]
+    )
+    pixels = images[rows]
+    if recipe.flip:
+        draw = keyed(recipe.seed, MIRROR, number)
+        mirrored = torch.rand(len(rows), 1, 1, 1, generator=draw) < 0.5
+        pixels = torch.where(mirrored, pixels.flip(3), pixels)
+    real = pixels.to(device, torch.float32).div_(127.5).sub_(1)
+    classes = labels[rows].to(device) if labels is not None else None
+    return real.contiguous(memory_format=torch.channels_last), classes
+
+
+def _classes(game: Game, count: int, draw: torch.Generator, device: torch.device) -> Tensor | None:
+    if game.classes is None:
+        return None
+    return torch.randint(game.classes, (count,), generator=draw).to(device)
+
+
+def _optimiser(network: nn.Module, recipe: GeneratorRecipe, rate: float) -> torch.optim.Optimizer:
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(network.parameters(), rate, momentum=recipe.momentum)
+    return torch.optim.Adam(
+        network.parameters(), rate, betas=(recipe.momentum, recipe.beta2), eps=recipe.epsilon
+    )
+
+
+class _Known:
+    """Means over the steps since the last row; they leave the device only when a row is made."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.total: Tensor | None = None
+
+    def add(self, discriminator: Tensor, generator: Tensor, real: Tensor, generated: Tensor) -> None:
+        told_apart = (real > generated).float().mean()  # share of pairs that the discriminator orders right
+        now = torch.stack([discriminator, generator, told_apart])
+        self.total = now if self.total is None else self.total + now
+        self.steps += 1
+
+    def row(self) -> Row:
+        assert self.total is not None
+        names = ("discriminator_loss", "generator_loss", "told_apart")
+        return dict(zip(names, (self.total / self.steps).tolist()))

@@ -1,0 +1,410 @@
+"""What is asked of generators: measures, neighbours and memorisation, samples, interpolation, DATA."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from PIL import Image
+from torch import Tensor
+
+import ostrich as package
+from ostrich import data as datasets
+from ostrich.cli.main import run as ostrich
+from ostrich.errors import InputError
+from ostrich.generative.architectures import build_game
+from ostrich.generative.evaluation import evaluate
+from ostrich.generative.features import features
+from ostrich.generative.generator import CARD, WEIGHTS, load_generator
+from ostrich.generative.measures import frechet, frechet_distance, kernel_distance, moments, precision_recall
+from ostrich.generative.neighbours import memorisation, nearest, neighbours, sentence
+from ostrich.generative.pictures import Pictures, pictures
+from ostrich.generative.recipe import GeneratorRecipe
+from ostrich.generative.training import train_game
+from ostrich.images import read_png, to_bytes
+from ostrich.training.run import save
+
+NAMES = ("school bus", "ostrich", "umbrella")
+
+
+def normal(count: int, width: int, seed: int) -> Tensor:
+    return torch.randn(count, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def stored(folder: Path, architecture: str, **facts: object) -> str:
+    """An untrained generator, as `ostrich generate train` leaves one."""
+    torch.manual_seed(0)
+    save(build_game(architecture).generator, folder / WEIGHTS)
+    card = {"architecture": architecture, "class_names": NAMES, "data": "digits", "seed": 0, "limit": None}
+    (folder / CARD).write_text(json.dumps({**card, "judge": "zoo:digits-cnn", **facts}))
+    return str(folder)
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> str:
+    (tmp_path / "plain").mkdir()
+    return stored(tmp_path / "plain", "dcgan,size=8,channels=1,width=0.1,code=6")
+
+
+@pytest.fixture
+def conditional(tmp_path: Path) -> str:
+    (tmp_path / "conditional").mkdir()
+    spec = "conditional,size=32,classes=3,channels=2,code=16,embedding=4"
+    return stored(tmp_path / "conditional", spec, data="toybox", judge="zoo:toybox-plain14")
+
+
+# Measures --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [200, 12])  # 12 points in 20 dimensions: singular covariances
+def test_frechet_distance_is_the_matrix_root_s(count):
+    a, b = normal(count, 20, 0) * torch.linspace(0.5, 2, 20), normal(count, 20, 1) + 0.3
+    (mean_a, cov_a), (mean_b, cov_b) = moments(a), moments(b)
+    assert np.allclose(cov_a.numpy(), np.cov(a.numpy(), rowvar=False))
+    if count > 20:
+        root = np.trace(scipy.linalg.sqrtm(cov_a.numpy() @ cov_b.numpy()).real)
+    else:  # sqrtm fails on singular matrices: the nuclear norm of the product of the data's own roots
+        centred = [(x - x.mean(0)).numpy() / np.sqrt(count - 1) for x in (a, b)]
+        root = np.linalg.norm(centred[0] @ centred[1].T, "nuc")
+    expected = ((mean_a - mean_b) ** 2).sum() + cov_a.trace() + cov_b.trace() - 2 * root
+    assert frechet_distance(a, b) == pytest.approx(expected.item(), rel=1e-6)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+
+
+def test_frechet_distance_of_diagonal_normals_has_a_closed_form():
+    s, t = torch.tensor([1.0, 4.0, 9.0]).double(), torch.tensor([4.0, 1.0, 0.0]).double()
+    zero = torch.zeros(3, dtype=torch.float64)
+    expected = (s.sqrt() - t.sqrt()).square().sum() + 3 * 0.25
+    assert frechet(zero, s.diag(), zero + 0.5, t.diag()) == pytest.approx(expected.item(), rel=1e-12)
+
+
+def test_kernel_distance_by_its_definition():
+    a, b = normal(6, 4, 0), normal(5, 4, 1) + 0.5
+
+    def mean(x: Tensor, y: Tensor, same: bool) -> float:
+        pairs = [(i, j) for i in range(len(x)) for j in range(len(y)) if not (same and i == j)]
+        return sum(((x[i] @ y[j]).item() / 4 + 1) ** 3 for i, j in pairs) / len(pairs)
+
+    expected = mean(a, a, True) + mean(b, b, True) - 2 * mean(a, b, False)
+    assert kernel_distance(a, b) == pytest.approx(expected, rel=1e-9)
+
+
+def test_precision_and_recall_by_their_definition_and_the_right_way_round():
+    a, b = normal(40, 3, 0), 1.5 * normal(50, 3, 1)
+
+    def covered(points: Tensor, others: Tensor) -> float:
+        between = torch.cdist(others, others)
+        radius = between.sort(1).values[:, 3]  # its own zero comes first
+        return (torch.cdist(points, others) <= radius).any(1).double().mean().item()
+
+    assert precision_recall(a, b) == (covered(a, b), covered(b, a))
+    collapsed = 0.01 * normal(200, 3, 2)  # all samples alike, and inside the real ones
+    precision, recall = precision_recall(collapsed, normal(200, 3, 3))
+    assert precision > 0.8
+    assert recall < 0.3
+    with pytest.raises(InputError, match="more than 3"):
+        precision_recall(a[:3], b)
+
+
+def test_features_are_what_the_last_layer_takes():
+    model = package.load("zoo:digits-cnn", device="cpu")
+    images = torch.rand(5, 1, 8, 8)
+    seen, logits = features(model, images)
+    head = [m for m in model.network.modules() if isinstance(m, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        assert torch.allclose(head(seen), logits, atol=1e-5)
+        assert torch.allclose(model(images), logits, atol=1e-5)
+    assert not any(m._forward_pre_hooks for m in model.network.modules())
+    larger, _ = features(package.load("zoo:toybox-plain14", device="cpu"), images)  # 1x8x8 to 3x64x64
+    assert len(larger) == 5
+    with pytest.raises(InputError, match="1 channels"):
+        features(model, torch.rand(2, 3, 8, 8))
+
+
+# Neighbours ------------------------------------------------------------------------------------
+
+
+def test_neighbours_are_those_of_every_pair():
+    queries, reference = normal(17, 5, 0), normal(103, 5, 1)
+    distance, index = nearest(queries, reference, 4, chunk=10)
+    expected = torch.cdist(queries, reference, compute_mode="donot_use_mm_for_euclid_dist").topk(
+        4, largest=False
+    )
+    assert torch.equal(index, expected.indices)
+    assert torch.allclose(distance, expected.values, rtol=1e-12)
+    every = nearest(reference, reference, chunk=10)  # 103 % 10: the last chunk is a part
+    assert torch.equal(every[1][:, 0], torch.arange(103))
+    assert every[0].max() == 0
+    others = nearest(reference, reference, chunk=10, leave_out=torch.arange(103))[1][:, 0]
+    between = torch.cdist(reference, reference).fill_diagonal_(float("inf"))
+    assert torch.equal(others, between.argmin(1))
+    twice = torch.cat([reference[5:6], reference[5:6], reference])
+    assert nearest(reference[5:6], twice, 3, chunk=2)[1].tolist() == [[0, 1, 7]]
+
+
+def test_neighbours_of_nothing_are_refused():
+    with pytest.raises(InputError, match="one length"):
+        nearest(torch.zeros(2, 3), torch.zeros(2, 4))
+    with pytest.raises(InputError, match="outside 1"):
+        nearest(torch.zeros(2, 3), torch.zeros(2, 3), 3)
+
+
+def test_authenticity_by_its_definition():
+    training, samples = normal(60, 4, 0), normal(40, 4, 1)
+    authentic = 0
+    for sample in samples:
+        j = (training - sample).norm(dim=1).argmin()
+        others = [(training[j] - training[k]).norm().item() for k in range(60) if k != j]
+        authentic += (sample - training[j]).norm().item() > min(others)
+    assert neighbours(samples, training).authenticity == pytest.approx(100 * authentic / 40, abs=1e-12)
+
+
+def test_copies_are_caught_and_honest_samples_are_not():
+    training, held_out, honest = normal(400, 10, 0), normal(200, 10, 1), normal(100, 10, 2)
+    real = neighbours(held_out, training)
+    verdict = memorisation(neighbours(honest, training), real)
+    assert not verdict.memorised
+    assert verdict.copies == []
+    assert 0.4 < verdict.nearer < 0.6
+    assert "not memorised" in sentence("pixels", verdict)
+    planted = honest.clone()
+    planted[[7, 30, 31, 99, 50, 51]] = training[[3, 3, 399, 0, 12, 13]]
+    planted[50] += 0.01
+    found = neighbours(planted, training)
+    assert found.index[[7, 30, 31, 99]].tolist() == [3, 3, 399, 0]
+    assert found.distance[[7, 30, 31, 99]].tolist() == [0, 0, 0, 0]
+    caught = memorisation(found, real)
+    assert caught.memorised
+    assert caught.copies == [7, 30, 31, 50, 51, 99]
+    single = memorisation(neighbours(torch.cat([honest, training[:1]]), training), real)
+    assert not single.memorised
+    assert single.copies == [100]
+    assert "single copies" in sentence("pixels", single)
+    doubled = torch.cat([training, training[:1]])  # a training image that is there twice
+    assert memorisation(neighbours(training[:1], doubled), neighbours(held_out, doubled)).copies == [0]
+
+
+def test_an_overfitted_generator_is_caught():
+    """A game against four images: the generator learns them by heart."""
+    draw = torch.Generator().manual_seed(0)
+    training = (torch.rand(4, 1, 8, 8, generator=draw) > 0.5).mul(255).byte()
+    recipe = GeneratorRecipe(
+        name="overfitted",
+        architecture="dcgan,size=8,channels=1,width=0.4,code=4,norm=false",
+        data="none",
+        objective="least-squares",
+        steps=600,
+        batch_size=4,
+        flip=False,
+        generator_rate=1e-3,
+        discriminator_rate=1e-3,
+        precision="exact",
+        watch_every=1000,
+    )
+    torch.manual_seed(0)
+    game = build_game(recipe.architecture)
+    network = train_game(game, recipe, training)
+    with torch.no_grad():
+        samples = (network(game.codes.numbered(range(100), 0)) + 1) / 2
+    held_out = (torch.rand(100, 64, generator=draw) > 0.5).float()  # the same distribution
+    rows = training.flatten(1) / 255
+    verdict = memorisation(neighbours(samples.flatten(1), rows), neighbours(held_out, rows))
+    assert verdict.memorised
+    assert len(verdict.copies) > 10
+    assert verdict.authenticity < verdict.authenticity_held_out
+
+
+# Use -------------------------------------------------------------------------------------------
+
+
+def test_a_sample_does_not_depend_on_the_others(plain, conditional):
+    for name in (plain, conditional):
+        generator = load_generator(name)
+        images, classes = generator.sample(range(6), seed=1)
+        again, its = generator.sample(range(3, 5), seed=1)
+        assert torch.allclose(images[3:5], again, atol=1e-6)
+        assert (its is None) == (classes is None) == (generator.class_names is None)
+        assert 0 <= images.min() < images.max() <= 1
+        if classes is not None:
+            assert classes.tolist() == [0, 1, 2, 0, 1, 2]
+            assert torch.equal(its, classes[3:5])
+
+
+def test_the_command_sample(tmp_path, capsys, conditional):
+    out = tmp_path / "out"
+    words = ["generate", "sample", conditional, "--count", "5", "--class", "ostrich", "--truncation", "0.5"]
+    assert ostrich([*words, "--json", "--out", str(out)]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["classes"] == [0, 5, 0]
+    codes = np.load(out / "codes.npy")
+    assert codes.shape == (5, 16)
+    assert np.abs(codes).max() <= 0.5
+    assert read_png(out / "grid.png").shape[0] == 3
+    again = ["generate", "sample", conditional, "--codes", str(out / "codes.npy"), "--class", "ostrich"]
+    assert ostrich([*again, "--out", str(tmp_path / "again")]) == 0
+    for name in results["files"]:
+        assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    assert json.loads((out / "run.json").read_text())["finished"]
+
+
+def test_the_command_interpolate(tmp_path, plain, conditional):
+    words = ["--rows", "2", "--steps", "3", "--gif", "--seed", "4"]
+    assert ostrich(["generate", "interpolate", plain, *words, "--out", str(tmp_path / "a")]) == 0
+    sheet = read_png(tmp_path / "a" / "sheet.png")
+    assert sheet.shape[-2:] == (2 * 8 + 2, 3 * 8 + 2 * 2)
+    generator = load_generator(plain)
+    codes = generator.codes.numbered(range(4), 4)
+    middle = generator((codes[:2] + codes[2:]) / 2)
+    assert np.array_equal(to_bytes(sheet[:, :8, 10:18]), to_bytes(middle[0]))
+    with Image.open(tmp_path / "a" / "interpolation.gif") as film:
+        assert film.n_frames == 4  # there and back: 0 1 2 1
+    classes = ["--from", "umbrella", "--to", "ostrich"]
+    assert (
+        ostrich(["generate", "interpolate", conditional, *words, *classes, "--out", str(tmp_path / "b")]) == 0
+    )
+    sheet = read_png(tmp_path / "b" / "sheet.png")
+    generator = load_generator(conditional)
+    codes = generator.codes.numbered(range(2), 4)
+    for place, k in ((0, 2), (68, 1)):
+        ends = generator(codes, torch.tensor([k, k]))
+        assert np.abs(to_bytes(sheet[:, :32, place : place + 32]) - to_bytes(ends[0]).astype(int)).max() <= 1
+    # Between classes the embedding is in the middle, which no class has.
+    halfway = generator.between_classes(codes, 2, 1, [0.5])[0]
+    network = generator.network
+    embedding = (network.embedding.weight[1] + network.embedding.weight[2]) / 2
+    with torch.no_grad():
+        expected = (network.from_embedding(codes, embedding.expand(2, -1)) + 1) / 2
+    assert torch.allclose(halfway, expected, atol=1e-6)
+
+
+def test_the_command_neighbours(tmp_path, capsys, plain):
+    out = tmp_path / "out"
+    assert ostrich(["generate", "neighbours", plain, "--count", "20", "--json", "--out", str(out)]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["memorised"] is False
+    assert {"pixels", "features of zoo:digits-cnn"} <= results.keys()
+    assert results["training"] == 1437
+    lines = (out / "neighbours.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2 * 20
+    columns, rows = 7, 12
+    assert read_png(out / "neighbours.png").shape[-2:] == (rows * 10 - 2, columns * 10 - 2)
+
+
+def test_the_command_evaluate(tmp_path, capsys, plain, conditional):
+    out = tmp_path / "out"
+    assert ostrich(["generate", "evaluate", plain, "--count", "200", "--json", "--out", str(out)]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["features"] == "zoo:digits-cnn"
+    assert "fid" not in json.dumps(results).lower()
+    assert results["floor_two_halves_of_real"] < results["ceiling_mean_image"]
+    assert results["frechet_distance"] > results["floor_two_halves_of_real"]
+    judged = [
+        "generate",
+        "evaluate",
+        conditional,
+        "--judge",
+        "zoo:toybox-resnet20",
+        "--count",
+        "30",
+        "--json",
+    ]
+    assert ostrich([*judged, "--out", str(tmp_path / "judged")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["as_asked"]["n"] == found["as_asked_truncated_0.5"]["n"] == 30
+    assert found["as_labelled_real"]["n"] == 512
+    assert found["as_labelled_real"]["share"] > 0.3  # of 32-pixel images, enlarged
+
+
+def test_real_images_measured_as_samples_reach_the_floor():
+    """The measure itself: a generator that makes real images is as near as halves are."""
+    held_out = pictures("digits", "test", (1, 8, 8))
+    half = torch.randperm(360, generator=torch.Generator().manual_seed(0))[:180]
+
+    class Real:
+        class_names = None
+
+        def sample(self, numbers: range, **_: object) -> tuple[Tensor, None]:
+            return held_out.images()[half], None
+
+    rest = replace(held_out, pixels=held_out.pixels[[i for i in range(360) if i not in half.tolist()]])
+    model = package.load("zoo:digits-cnn", device="cpu")
+    found = evaluate(Real(), rest, model, samples=180)
+    assert found["frechet_distance"] < 2 * found["floor_two_halves_of_real"]
+    assert found["share_of_mean_image"] < 0.3
+
+
+def test_samples_are_data(tmp_path, plain, conditional):
+    data = datasets.open_data(f"generator:{conditional}")
+    samples = datasets.load(data, size=(32, 32), limit=6, class_names=NAMES)
+    assert samples.pixels.shape == (6, 32, 32, 3)
+    assert sorted(samples.labels.tolist()) == [0, 0, 1, 1, 2, 2]
+    first = samples.index[0]
+    expected, asked = load_generator(conditional).sample(range(first, first + 1), seed=2)
+    assert np.abs(samples.pixels[0].astype(int) - to_bytes(expected[0])).max() <= 1
+    assert asked.item() == samples.labels[0]
+    words = ["attack", "fgsm", "zoo:digits-cnn", f"generator:{plain}", "--limit", "3", "--json"]
+    assert ostrich([*words, "--out", str(tmp_path / "out")]) == 0
+
+
+def test_a_folder_holds_a_tenth_out(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(15):
+            Image.new("RGB", (8, 8), (i, i, 100 if name == "a" else 0)).save(tmp_path / name / f"{i}.png")
+    train, test = (pictures(f"folder:{tmp_path}", part, (3, 8, 8)) for part in ("train", "test"))
+    assert (len(train), len(test)) == (27, 3)
+    assert not set(train.files) & set(test.files)
+    assert train.class_names == ("a", "b")
+    assert isinstance(train, Pictures)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sample", "zoo:nothing"], "Unknown generator"),
+        (["sample", "EMPTY"], "no finished generator"),
+        (["sample", "PLAIN", "--codes", "CODES"], "A code has 6 numbers"),
+        (["sample", "PLAIN", "--codes", "NONE"], "cannot be read as .npy"),
+        (["sample", "PLAIN", "--class", "ostrich"], "not conditional"),
+        (["sample", "PLAIN", "--truncation", "0.5"], "no tails"),
+        (["sample", "PLAIN", "--count", "0"], "at least 1"),
+        (["sample", "CONDITIONAL", "--class", "ostrisch"], "ostrich"),
+        (["sample", "CONDITIONAL", "--class", "3"], "Numbers 0 to 2"),
+        (["interpolate", "CONDITIONAL", "--from", "ostrich"], "both ends"),
+        (["interpolate", "PLAIN", "--from", "0", "--to", "1"], "not conditional"),
+        (["interpolate", "PLAIN", "--steps", "1"], "2 steps"),
+        (["neighbours", "PLAIN", "--data", "images:ONE"], "too few"),
+        (["evaluate", "PLAIN", "--judge", "zoo:digits-cnn"], "no --judge"),
+        (["evaluate", "PLAIN", "--count", "2"], "at least 8"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, capsys, plain, conditional, words, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "one").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "one" / "one.png")
+    np.save(tmp_path / "codes.npy", np.zeros((2, 5), np.float32))
+    places = {"PLAIN": plain, "CONDITIONAL": conditional, "EMPTY": tmp_path / "empty"}
+    places |= {"CODES": tmp_path / "codes.npy", "NONE": tmp_path / "none.npy", "ONE": tmp_path / "one"}
+    spoken = [word if word not in places else str(places[word]) for word in words]
+    spoken = [word.replace("images:ONE", f"images:{tmp_path / 'one'}") for word in spoken]
+    assert ostrich(["generate", *spoken, "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_codes_and_classes_of_the_wrong_kind(conditional, plain):
+    generator = load_generator(conditional)
+    codes = generator.codes.numbered(range(2), 0)
+    for given in ([codes[:, :-1], torch.tensor([0, 1])], [codes, None], [codes, torch.tensor([0])]):
+        with pytest.raises(InputError):
+            generator(*given)
+    with pytest.raises(InputError, match="0 to 2"):
+        generator(codes, torch.tensor([0, 3]))
+    with pytest.raises(InputError, match="no classes"):
+        load_generator(plain)(torch.zeros(1, 6), torch.tensor([0]))
