@@ -134,7 +134,7 @@ def test_settings_describe_a_preset_and_make_it_again(name):
         ({"optimiser": "adan"}, "Did you mean adam"),
         ({"parametrisation": "pixel"}, "Did you mean pixels"),
         ({"rate": "3"}, "Unknown setting"),
-        ({"decay": "0.1"}, "changes pixels"),
+        ({"blur_sigma": "1"}, "changes pixels"),
         ({"steps": "0"}, "steps is at least 1"),
         ({"keep": "first"}, "best or last"),
         ({"scale": "1"}, "scale lies between"),

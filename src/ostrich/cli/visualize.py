@@ -41,6 +41,10 @@ def command(
     preset: Annotated[
         str | None, typer.Option(help="lucid, plain, yosinski-1 to yosinski-4 [default: lucid]")
     ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(metavar="GENERATOR", help="draw with a trained generator, zoo:NAME or a run's folder"),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="starts for each unit, from --seed upwards")] = 1,
     judges: Annotated[
         list[str] | None,
@@ -62,14 +66,18 @@ def command(
 ) -> None:
     """Show what a network's units look for. `--preset plain` climbs without regularisation: noise."""
     from ostrich.cli.session import begun, console
-    from ostrich.cli.visualize_asked import read_judges, read_objectives, read_settings
+    from ostrich.cli.visualize_asked import read_judges, read_objectives, read_prior, read_settings
     from ostrich.errors import InputError
     from ostrich.visualization import check, describe
 
     if not unit and not objective and not filters:
         raise InputError("Name what to show: --unit UNIT (`ostrich list units MODEL`), or --filters.")
-    if not unit and not objective and (settings or preset or judges or gif or seeds != 1):
-        raise InputError("--set, --preset, --seeds, --judges and --gif are for --unit, not for the filters.")
+    if not unit and not objective and (settings or preset or prior or judges or gif or seeds != 1):
+        raise InputError(
+            "--set, --preset, --prior, --seeds, --judges and --gif are for --unit, not for the filters."
+        )
+    if prior and preset:
+        raise InputError("A preset climbs without a generator, --prior with one: name one of them.")
     chosen = o.ModelOptions(
         model=model,
         weights=weights,
@@ -80,8 +88,9 @@ def command(
         classes=classes,
         device=device,
     )
-    ascent = read_settings(settings or (), preset)
+    ascent = None if prior else read_settings(settings or (), preset)
     classifier = chosen.load()
+    ascent = ascent or read_prior(classifier, prior or "", settings or ())
     wanted = read_objectives(classifier, unit or (), objective or ())
     if wanted:
         check(classifier, wanted, seeds)

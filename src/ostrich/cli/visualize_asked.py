@@ -24,6 +24,17 @@ def read_settings(settings: Sequence[str], preset: str | None) -> Ascent:
     return configure(given, named)
 
 
+def read_prior(classifier: Classifier, name: str, settings: Sequence[str]) -> Ascent:
+    """An ascent under the generator of that name, with `settings`. Raises InputError."""
+    from ostrich.generative import load_generator
+    from ostrich.visualization import Prior, configure, under
+    from ostrich.visualization.parametrisations import Canvas
+
+    generator = load_generator(name, classifier.device)
+    given = dict(o.pair(text) for text in settings)
+    return configure(given, under(Prior.of(generator, Canvas.of(classifier))))
+
+
 def read_objectives(classifier: Classifier, units: Sequence[str], sums: Sequence[str]) -> list[Objective]:
     """What is asked for, each once. `class:*`, `probability:*` and `LAYER:*` are all units there."""
     from ostrich.units import layers

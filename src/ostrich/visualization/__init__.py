@@ -12,7 +12,8 @@ from ostrich.visualization.objectives import (
 )
 from ostrich.visualization.optimisers import OPTIMISERS, Adam, Constant, Normalised, Progress
 from ostrich.visualization.parametrisations import PARAMETRISATIONS, Fourier, Pixels
-from ostrich.visualization.presets import PRESET, PRESETS, Ascent, configure, describe
+from ostrich.visualization.presets import PRESET, PRESETS, Ascent, configure, describe, under
+from ostrich.visualization.prior import Prior
 from ostrich.visualization.regularisers import Regularisers
 from ostrich.visualization.responses import Response, receptive_field, respond
 from ostrich.visualization.sheets import Sheet, sheets
@@ -31,6 +32,7 @@ __all__ = [
     "Objective",
     "Pixels",
     "Preferred",
+    "Prior",
     "Progress",
     "Regularisers",
     "Response",
@@ -48,6 +50,7 @@ __all__ = [
     "receptive_field",
     "respond",
     "sheets",
+    "under",
     "unit",
     "worth",
 ]

@@ -157,7 +157,7 @@ def _climb(group: _Group, settings: Ascent, look: Callable[[int, Tensor], None])
         if last:
             break
         parameters, state = optimiser.step(parameters, slope, state, step)
-        parameters = settings.regularisers.apply(parameters, slope, canvas.mean, step)
+        parameters = settings.regularisers.apply(parameters, slope, drawing.nothing(canvas), step)
         parameters = drawing.project(parameters)
     return kept, torch.stack(trace), dead
 

@@ -1,7 +1,8 @@
 """How a step follows the gradient: every image by itself, whatever climbs beside it.
 
 normalised   x + step_size * g / mean|g|              as DGN-AM does (Nguyen 2016): one number
-                                                      serves every network and unit
+                                                      serves every network and unit; with `falls`, the
+                                                      size falls linearly to nothing in so many steps
 adam         Kingma and Ba 2015, uphill               lucid's choice, rate 0.05
 constant     x + rate * g                             Yosinski 2015, in values of 0..255: a rate
 progress     x + min(most, desired / |g|^2) * g       belongs to the network it was chosen for
@@ -39,16 +40,20 @@ class Normalised:
 
     name: ClassVar[str] = "normalised"
     step_size: float = 4 / 255  # mean absolute change of a value in a step
+    falls: int = 0  # steps; 0: it stays
 
     def __post_init__(self) -> None:
         _positive("step_size", self.step_size)
+        if self.falls < 0:
+            raise InputError(f"falls is a number of steps, from 0 up; got {self.falls}.")
 
     def init(self, parameters: Tensor) -> State:
         return ()
 
     def step(self, parameters: Tensor, slope: Tensor, state: State, step: int) -> tuple[Tensor, State]:
         size = _per_image(slope.abs().flatten(1).mean(1), slope)
-        return parameters + self.step_size * torch.where(size > 0, slope / size, 0), state
+        rate = self.step_size * (max(0.0, 1 - step / self.falls) if self.falls else 1.0)
+        return parameters + rate * torch.where(size > 0, slope / size, 0), state
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,10 +2,10 @@
 
     pixels      the image itself
     fourier     its spectrum, scaled so that all frequencies move alike, in decorrelated colours
+    prior       the code of a generator (`prior.py`)
 
-A parametrisation has a `start` for every seed, the `images` of its parameters (differentiable), and
-`project`, which brings parameters back to where they are allowed after a step. A generator's latent
-code, as in DGN-AM (Nguyen 2016), is one more.
+A parametrisation has a `start` for every seed, the `images` of its parameters (differentiable),
+`project`, which brings parameters back to where they are allowed after a step, and `nothing`.
 
 The Fourier one is lucid's (Olah 2017, "Preconditioning and parameterization"; constants from its
 code): x = sigmoid(M irfft2(s / max(f, 1 / max(H, W))^decay_power) / 4). Any size, odd ones too.
@@ -60,6 +60,9 @@ class Parametrisation(Protocol):
     def project(self, parameters: Tensor) -> Tensor:
         """The nearest parameters that are allowed."""
 
+    def nothing(self, canvas: Canvas) -> Tensor:
+        """The parameters that count as nothing: decay pulls towards them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pixels:
@@ -84,6 +87,9 @@ class Pixels:
 
     def project(self, parameters: Tensor) -> Tensor:
         return parameters.clamp(0, 1)
+
+    def nothing(self, canvas: Canvas) -> Tensor:
+        return canvas.mean
 
     def _normal(self, shape: tuple[int, ...], seed: int) -> Tensor:
         if self.draws == "numpy":
@@ -127,6 +133,9 @@ class Fourier:
 
     def project(self, parameters: Tensor) -> Tensor:
         return parameters
+
+    def nothing(self, canvas: Canvas) -> Tensor:
+        return canvas.mean.new_zeros(())
 
 
 PARAMETRISATIONS: dict[str, type[Pixels] | type[Fourier]] = {kind.name: kind for kind in (Pixels, Fourier)}

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import Field, dataclass, fields, replace
 from typing import Any, get_type_hints
 
 from ostrich.attacks.settings import read_value
@@ -22,12 +22,14 @@ from ostrich.errors import InputError, UnknownName
 from ostrich.published import published
 from ostrich.visualization.optimisers import OPTIMISERS, Adam, Constant, Normalised, Optimiser, Progress
 from ostrich.visualization.parametrisations import PARAMETRISATIONS, Fourier, Parametrisation, Pixels
+from ostrich.visualization.prior import Prior
 from ostrich.visualization.regularisers import Regularisers
 from ostrich.visualization.transformations import Transformations
 
 PIECES = ("parametrisation", "transformations", "regularisers", "optimiser")
 NAMED: dict[str, Mapping[str, type[Any]]] = {"parametrisation": PARAMETRISATIONS, "optimiser": OPTIMISERS}
 PRESET = "lucid"  # where none is named
+PRIOR_STEPS = 200  # of an ascent under a prior; DGN-AM's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,15 +92,28 @@ PRESETS = {
 }
 
 
-def configure(settings: Mapping[str, str], preset: str = PRESET) -> Ascent:
-    """A preset with `settings`. Raises UnknownName, and InputError for a value that is refused.
+def under(prior: Prior) -> Ascent:
+    """An ascent with a generator's code: DGN-AM's settings, but steps for codes of unit size."""
+    return Ascent(
+        steps=PRIOR_STEPS,
+        keep="last",
+        parametrisation=prior,
+        regularisers=Regularisers(decay=0.01),
+        optimiser=Normalised(step_size=0.1, falls=PRIOR_STEPS),
+    )
+
+
+def configure(settings: Mapping[str, str], preset: str | Ascent = PRESET) -> Ascent:
+    """A preset, by name or as it is, with `settings`.
+
+    Raises UnknownName, and InputError for a value that is refused.
 
     `parametrisation` and `optimiser` name another piece, with its own settings as they are by default.
     """
     given = dict(settings)
-    if preset not in PRESETS:
+    if isinstance(preset, str) and preset not in PRESETS:
         raise UnknownName("preset", preset, PRESETS)
-    ascent: Any = PRESETS[preset]
+    ascent: Any = PRESETS[preset] if isinstance(preset, str) else preset
     chosen = {piece: getattr(ascent, piece) for piece in PIECES}
     for piece, kinds in NAMED.items():
         if piece in given:
@@ -106,7 +121,7 @@ def configure(settings: Mapping[str, str], preset: str = PRESET) -> Ascent:
             if name not in kinds:
                 raise UnknownName(piece, name, kinds)
             chosen[piece] = chosen[piece] if chosen[piece].name == name else kinds[name]()
-    owners = {f.name: piece for piece in PIECES for f in fields(chosen[piece])}
+    owners = {f.name: piece for piece in PIECES for f in _said(chosen[piece])}
     own: dict[str, Any] = {}
     for name, text in given.items():
         if name in ("steps", "keep"):
@@ -124,5 +139,10 @@ def describe(ascent: Ascent) -> dict[str, Any]:
     """All settings by name, as `configure` reads them."""
     named = {piece: getattr(ascent, piece).name for piece in NAMED}
     pieces = [getattr(ascent, piece) for piece in PIECES]
-    own = {f.name: getattr(piece, f.name) for piece in pieces for f in fields(piece)}
+    own = {f.name: getattr(piece, f.name) for piece in pieces for f in _said(piece)}
     return {"steps": ascent.steps, "keep": ascent.keep, **named, **own}
+
+
+def _said(piece: Any) -> list[Field[Any]]:
+    """The settings of a piece that can be written down."""
+    return [f for f in fields(piece) if f.metadata.get("said", True)]

@@ -9,8 +9,9 @@ the step before it, in this order after each step up (their code, which the pape
     d <- 0 where |d| of a pixel is under its percentile   small_norm, over colours
     d <- 0 where |g . d| is under its percentile          small_contribution: what zeroing would cost
 
-They change pixels, so they belong to the pixel parametrisation. Total variation, the mean absolute
-difference of neighbours, is taken from the objective instead and serves every parametrisation.
+All but the decay change pixels, so they belong to the pixel parametrisation; decay pulls any parameters
+towards what counts as nothing there. Total variation, the mean absolute difference of neighbours, is
+taken from the objective instead and serves every parametrisation.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ TRUNCATE = 4.0  # where the blur's kernel ends, in standard deviations: scipy's 
 class Regularisers:
     """How strong each is; 0: not at all."""
 
-    decay: float = 0.0  # part of the distance to the mean colour that a step takes back
+    decay: float = 0.0  # part of the distance to nothing, the mean colour, that a step takes back
     blur_sigma: float = 0.0  # pixels
     blur_every: int = 4  # steps
     small_norm: float = 0.0  # percent of the pixels that are reset
@@ -54,20 +55,20 @@ class Regularisers:
     @property
     def of_pixels(self) -> list[str]:
         """The names of those in use that change pixels."""
-        return [n for n in ("decay", "blur_sigma", "small_norm", "small_contribution") if getattr(self, n)]
+        return [n for n in ("blur_sigma", "small_norm", "small_contribution") if getattr(self, n)]
 
-    def apply(self, images: Tensor, slope: Tensor, mean: Tensor, step: int) -> Tensor:
-        """Images (R, C, H, W) after Yosinski's four; `slope` is the gradient that led to them."""
-        if not self.of_pixels:
-            return images
-        d = (1 - self.decay) * (images - mean)
+    def apply(self, parameters: Tensor, slope: Tensor, nothing: Tensor, step: int) -> Tensor:
+        """Parameters, pixels (R, C, H, W) mostly, after Yosinski's four; `slope` led to them."""
+        if not self.of_pixels and not self.decay:
+            return parameters
+        d = (1 - self.decay) * (parameters - nothing)
         if self.blur_sigma > 0 and step % self.blur_every == 0:
             d = gaussian(d, self.blur_sigma)
         if self.small_norm > 0:
             d = _without_the_least(d, d.norm(dim=1), self.small_norm)
         if self.small_contribution > 0:
             d = _without_the_least(d, (slope * d).sum(1).abs(), self.small_contribution)
-        return mean + d
+        return nothing + d
 
 
 def _without_the_least(d: Tensor, size: Tensor, percent: float) -> Tensor:
