@@ -23,6 +23,7 @@ ROWS = (
     "guided",
     "attribution",
     "visualisation",
+    "dcgan",
 )
 
 
