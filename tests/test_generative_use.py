@@ -16,6 +16,7 @@ from torch import Tensor
 import ostrich as package
 from ostrich import data as datasets
 from ostrich.cli.main import run as ostrich
+from ostrich.data.pictures import Pictures, pictures
 from ostrich.errors import InputError
 from ostrich.generative.architectures import build_game
 from ostrich.generative.collapse import collapse, diversity
@@ -24,7 +25,6 @@ from ostrich.generative.features import features
 from ostrich.generative.generator import CARD, WEIGHTS, ZOO, load_generator, zoo_generators
 from ostrich.generative.measures import frechet, frechet_distance, kernel_distance, moments, precision_recall
 from ostrich.generative.neighbours import memorisation, nearest, neighbours, sentence
-from ostrich.generative.pictures import Pictures, pictures
 from ostrich.generative.recipe import RECIPES, GeneratorRecipe
 from ostrich.generative.training import train_game
 from ostrich.images import read_png, to_bytes
