@@ -24,6 +24,7 @@ ROWS = (
     "attribution",
     "visualisation",
     "training",
+    "dcgan",
 )
 
 

@@ -16,15 +16,16 @@ from torch import Tensor
 import ostrich as package
 from ostrich import data as datasets
 from ostrich.cli.main import run as ostrich
+from ostrich.data.pictures import Pictures, pictures
 from ostrich.errors import InputError
 from ostrich.generative.architectures import build_game
+from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.evaluation import evaluate
 from ostrich.generative.features import features
-from ostrich.generative.generator import CARD, WEIGHTS, load_generator
+from ostrich.generative.generator import CARD, WEIGHTS, ZOO, load_generator, zoo_generators
 from ostrich.generative.measures import frechet, frechet_distance, kernel_distance, moments, precision_recall
 from ostrich.generative.neighbours import memorisation, nearest, neighbours, sentence
-from ostrich.generative.pictures import Pictures, pictures
-from ostrich.generative.recipe import GeneratorRecipe
+from ostrich.generative.recipe import RECIPES, GeneratorRecipe
 from ostrich.generative.training import train_game
 from ostrich.images import read_png, to_bytes
 from ostrich.training.run import save
@@ -56,6 +57,23 @@ def conditional(tmp_path: Path) -> str:
     (tmp_path / "conditional").mkdir()
     spec = "conditional,size=32,classes=3,channels=2,code=16,embedding=4"
     return stored(tmp_path / "conditional", spec, data="toybox", judge="zoo:toybox-plain14")
+
+
+# The bundled ones ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", zoo_generators())
+def test_bundled_generators_are_what_their_cards_say(name):
+    generator = load_generator(f"zoo:{name}", torch.device("cpu"))
+    card, recipe = generator.card, RECIPES[name]
+    assert (ZOO / f"{name}.safetensors").stat().st_size <= 4_000_000
+    for field in ("architecture", "objective", "steps", "batch_size", "seed", "precision", "train_images"):
+        assert card[field] == getattr(recipe, field)
+    assert card["recipe"] == f"ostrich generate train {name} --data {recipe.data} --seed {recipe.seed}"
+    assert card["measures"]["distance_features"] == recipe.judge
+    samples, _ = generator.sample(range(128))
+    real = pictures("toybox", "test", generator.shape).images()
+    assert collapse(0.5, diversity(samples, real[:128]), recipe.objective) == []
 
 
 # Measures --------------------------------------------------------------------------------------

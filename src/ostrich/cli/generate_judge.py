@@ -16,8 +16,8 @@ from ostrich.cli import options as o
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ostrich.data.pictures import Pictures
     from ostrich.generative.neighbours import Neighbours
-    from ostrich.generative.pictures import Pictures
 
 SHOWN = 12  # samples on the sheet of neighbours, those nearest to a training image first
 NEAREST = 3  # training images beside each, in pixels and again in features

@@ -12,8 +12,8 @@ import typer
 from ostrich.cli import options as o
 
 if TYPE_CHECKING:
+    from ostrich.data.pictures import Pictures
     from ostrich.generative import Generator
-    from ostrich.generative.pictures import Pictures
     from ostrich.models import Classifier
     from ostrich.runs import Run
 
@@ -57,7 +57,7 @@ def begun(
 
 def its_pictures(generator: Generator, data: str | None) -> tuple[Pictures, Pictures]:
     """The images that the generator was trained on, and held-out ones."""
-    from ostrich.generative.pictures import pictures
+    from ostrich.data.pictures import pictures
 
     card = generator.card
     name, limit, seed = data or card["data"], card["limit"], card["seed"]
@@ -66,7 +66,7 @@ def its_pictures(generator: Generator, data: str | None) -> tuple[Pictures, Pict
 
 def its_held_out(generator: Generator, data: str | None) -> Pictures:
     """Images that the generator was not trained on."""
-    from ostrich.generative.pictures import pictures
+    from ostrich.data.pictures import pictures
 
     card = generator.card
     return pictures(data or card["data"], "test", generator.shape, seed=card["seed"])

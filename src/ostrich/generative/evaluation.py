@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ostrich.data.pictures import Pictures
 from ostrich.errors import InputError
 from ostrich.generative.collapse import diversity
 from ostrich.generative.features import features
 from ostrich.generative.generator import Generator
 from ostrich.generative.measures import frechet_distance, kernel_distance, precision_recall
-from ostrich.generative.pictures import Pictures
 from ostrich.images import rounded
 from ostrich.models import Classifier
 from ostrich.statistics import wilson

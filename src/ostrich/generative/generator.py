@@ -20,6 +20,7 @@ from ostrich.generative.architectures import build_game
 from ostrich.generative.codes import Codes
 from ostrich.generative.conditional import ConditionalGenerator
 from ostrich.models.checkpoints import load_weights
+from ostrich.models.classifier import class_index
 
 ZOO = Path(__file__).parent / "zoo"
 WEIGHTS, CARD = "generator.safetensors", "card.json"
@@ -103,13 +104,7 @@ class Generator:
         """The class of that name or number. Raises InputError, UnknownName."""
         if self.class_names is None:
             raise InputError(f"{self.name} is not conditional: it has no class {name!r}.")
-        plain = [known.lower().replace("_", " ") for known in self.class_names]
-        wanted = name.lower().replace("_", " ").strip()
-        if wanted in plain:
-            return plain.index(wanted)
-        if name.isdigit() and int(name) < len(plain):
-            return int(name)
-        raise UnknownName("class", name, self.class_names, f"Numbers 0 to {len(plain) - 1} do too.")
+        return class_index(name, self.class_names, len(self.class_names))
 
     @property
     def device(self) -> torch.device:

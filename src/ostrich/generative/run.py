@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ostrich.data.pictures import Pictures, pictures
 from ostrich.generative.architectures import build_game
 from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.features import features
 from ostrich.generative.game import Game
 from ostrich.generative.generator import CARD, WEIGHTS, Generator
 from ostrich.generative.measures import frechet_distance
-from ostrich.generative.pictures import Pictures, pictures
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.generative.training import Row, check_images, train_game
 from ostrich.images import grid, read_png, write_gif, write_png

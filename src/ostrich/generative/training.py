@@ -57,14 +57,11 @@ def train_game(
     `training.train`. Raises InputError for images that the game cannot be played on.
     """
     check_images(game, images, labels, recipe.batch_size)
-    device = next(game.parameters()).device
     game.to(memory_format=torch.channels_last).train()
     average = copy.deepcopy(game.generator).requires_grad_(False)
-    optimisers = {
-        "discriminator_optimiser": _optimiser(game.discriminator, recipe, recipe.discriminator_rate),
-        "generator_optimiser": _optimiser(game.generator, recipe, recipe.generator_rate),
-    }
-    parts: dict[str, Stateful] = {"game": game, "average": average, **optimisers}
+    of_discriminator, of_generator = optimisers(game, recipe)
+    parts: dict[str, Stateful] = {"game": game, "average": average}
+    parts |= {"discriminator_optimiser": of_discriminator, "generator_optimiser": of_generator}
     saved = restore(checkpoint, **parts)
     step, best = saved["step"], saved.get("best", {})
     last = min(recipe.steps, stop_after if stop_after is not None else recipe.steps)
@@ -73,7 +70,7 @@ def train_game(
     while step < last:
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
             torch.manual_seed(int(torch.randint(2**62, (), generator=keyed(recipe.seed, GLOBAL, step))))
-            known.add(*_step(game, recipe, images, labels, step, device, *optimisers.values()))
+            known.add(*play(game, recipe, images, labels, step, of_discriminator, of_generator))
         step += 1
         follow(average, game.generator, recipe.average if step > recipe.average_from else 0.0)
         if step % recipe.watch_every == 0 or step == recipe.steps:
@@ -135,13 +132,12 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
         advance(average)
 
 
-def _step(
+def play(
     game: Game,
     recipe: GeneratorRecipe,
     images: Tensor,
     labels: Tensor | None,
     step: int,
-    device: torch.device,
     discriminator_optimiser: torch.optim.Optimizer,
     generator_optimiser: torch.optim.Optimizer,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -150,6 +146,7 @@ def _step(
     Returns the two losses, and the logits of the last real and generated batch.
     """
     rules, batch = objective(recipe.objective), recipe.batch_size
+    device = next(game.parameters()).device
     advance(game.generator)
     for turn in range(recipe.discriminator_steps):
         number = step * recipe.discriminator_steps + turn
@@ -217,6 +214,14 @@ def _classes(game: Game, count: int, draw: torch.Generator, device: torch.device
     if game.classes is None:
         return None
     return torch.randint(game.classes, (count,), generator=draw).to(device)
+
+
+def optimisers(game: Game, recipe: GeneratorRecipe) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+    """The discriminator's and the generator's."""
+    rate = recipe.discriminator_rate
+    return _optimiser(game.discriminator, recipe, rate), _optimiser(
+        game.generator, recipe, recipe.generator_rate
+    )
 
 
 def _optimiser(network: nn.Module, recipe: GeneratorRecipe, rate: float) -> torch.optim.Optimizer:

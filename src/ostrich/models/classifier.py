@@ -176,17 +176,20 @@ class Classifier:
 
     def class_index(self, name: str) -> int:
         """The class of that name or number. Raises UnknownName."""
-        if self.class_names is not None:
-            found = [i for i, known in enumerate(self.class_names) if _same(known, name)]
-            if len(found) == 1:
-                return found[0]
-            if len(found) > 1:
-                raise InputError(f"Several classes are named {name!r}: {found}. Give the number instead.")
-        if name.isdigit() and int(name) < self.num_classes:
-            return int(name)
-        raise UnknownName(
-            "class", name, self.class_names or (), f"Numbers 0 to {self.num_classes - 1} do too."
-        )
+        return class_index(name, self.class_names, self.num_classes)
+
+
+def class_index(name: str, class_names: Sequence[str] | None, count: int) -> int:
+    """The one of `count` classes that has this name or number. Raises InputError, UnknownName."""
+    if class_names is not None:
+        found = [i for i, known in enumerate(class_names) if _same(known, name)]
+        if len(found) == 1:
+            return found[0]
+        if len(found) > 1:
+            raise InputError(f"Several classes are named {name!r}: {found}. Give the number instead.")
+    if name.isdigit() and int(name) < count:
+        return int(name)
+    raise UnknownName("class", name, class_names or (), f"Numbers 0 to {count - 1} do too.")
 
 
 def input_channels(network: object) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from ostrich import distributed
-from ostrich.data import dataset as datasets
-from ostrich.data import open_data, toyscenes
+from ostrich.data.pictures import pictures
 from ostrich.errors import InputError
 from ostrich.models import architectures, load
 from ostrich.models.classifier import input_channels
@@ -74,22 +72,10 @@ def split(
     data: str, name: str, size: tuple[int, int], limit: int | None, seed: int, channels: int = 3
 ) -> tuple[Tensor, Tensor, str, tuple[str, ...]]:
     """Images uint8 (N, C, H, W), labels int64 (N,), their sha256, and the class names."""
-    if data == "toybox" and name == "train":
-        if limit is None:
-            raise InputError("The toybox has unlimited training images: set train_images.")
-        if channels != 3:
-            raise InputError(f"The toybox has 3 channels, the network takes {channels}.")
-        rendered, labels = toyscenes.render_split("train", limit, workers=2)
-        checksum = hashlib.sha256(rendered.tobytes()).hexdigest()
-        images = torch.from_numpy(rendered).permute(0, 3, 1, 2).contiguous()
-        return images, torch.from_numpy(labels), checksum, toyscenes.CLASS_NAMES
-    found = open_data(f"{data}:{name}")
+    found = pictures(data, name, (channels, *size), limit=limit, seed=seed)
     if found.labels is None or found.class_names is None:
         raise InputError(f"{data!r} has no labels to train on.")
-    samples = datasets.load(found, size=size, limit=limit, seed=seed, channels=channels)
-    assert samples.labels is not None
-    pixels = torch.from_numpy(samples.pixels).permute(0, 3, 1, 2).contiguous()
-    return pixels, samples.labels, samples.sha256, found.class_names
+    return found.pixels, found.labels, found.sha256, found.class_names
 
 
 def save(network: torch.nn.Module, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Images for a generator: training and held-out ones at its size, with labels where there are any."""
+"""Images to train on and images held out: uint8 tensors of one size, with labels where there are any."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from ostrich.data import dataset as datasets
-from ostrich.data import open_data, toyscenes
+from ostrich.data import toyscenes
+from ostrich.data.spec import open_data
 from ostrich.errors import InputError
 from ostrich.images import fit
 from ostrich.randomness import keyed
@@ -74,7 +75,7 @@ def _toybox(limit: int | None, shape: tuple[int, int, int]) -> Pictures:
     if limit is None:
         raise InputError("The toybox has unlimited training images: set train_images.")
     if shape[0] != 3:
-        raise InputError(f"The toybox has 3 channels, the generator makes {shape[0]}.")
+        raise InputError(f"The toybox has 3 channels, the network has {shape[0]}.")
     rendered, labels = toyscenes.render_split("train", limit, workers=2)
     checksum = hashlib.sha256(rendered.tobytes()).hexdigest()
     size = (shape[1], shape[2])
