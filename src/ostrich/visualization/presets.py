@@ -93,13 +93,15 @@ PRESETS = {
 
 
 def under(prior: Prior) -> Ascent:
-    """An ascent with a generator's code: DGN-AM's settings, but steps for codes of unit size."""
+    """An ascent with a generator's code: DGN-AM's, with steps for codes of unit size.
+
+    Its decay of 0.01 was for codes without bounds; on zoo:toybox-dcgan's, which end at -1 and 1, it hurt.
+    """
     return Ascent(
         steps=PRIOR_STEPS,
         keep="last",
         parametrisation=prior,
-        regularisers=Regularisers(decay=0.01),
-        optimiser=Normalised(step_size=0.1, falls=PRIOR_STEPS),
+        optimiser=Normalised(step_size=0.3, falls=PRIOR_STEPS),
     )
 
 
