@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageChops, ImageDraw, ImageFont
+from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageSequence
 
 from ostrich.cli.main import run as ostrich
 
@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 PICTURES, RUNS = HERE / "gallery", HERE.parent / "runs" / "gallery"
 ZOOM, GAP, LINE = 2, 12, 20  # each pixel of a toybox image is shown as 2x2
 SHOWN = 2  # images of an attack
+FILM = 128  # pixels of a film's side
 NET, DATA = "zoo:toybox-resnet20", "toybox"
 Picture = Callable[[Path], Image.Image]
 
@@ -125,6 +126,11 @@ def _beside(folder: Path) -> Image.Image:
 def preferred(name: str, title: str, said: str, more: str) -> Entry:
     """Preferred images of the ten classes."""
     return Entry(name, title, said, f"visualize {NET} --unit class:* {more}", "grid.png")
+
+
+def generated(name: str, title: str, said: str, file: str) -> Entry:
+    """What can be asked of the bundled generator."""
+    return Entry(name, title, said, f"generate {name} zoo:toybox-dcgan", file)
 
 
 SECTIONS: dict[str, list[Entry]] = {
@@ -240,6 +246,21 @@ SECTIONS: dict[str, list[Entry]] = {
             "filters.png",
         ),
     ],
+    "Generate": [
+        generated(
+            "sample", "Samples", "DCGAN's transposed convolutions (Radford 2016), 32 pixels.", "grid.png"
+        ),
+        generated(
+            "interpolate", "Interpolation", "Straight on between uniform codes (Radford 2016).", "sheet.png"
+        ),
+        Entry(
+            "prior",
+            "Preferred images under a prior",
+            "The generator draws, the network judges (DGN-AM, Nguyen 2016).",
+            f"visualize {NET} --unit class:* --prior zoo:toybox-dcgan",
+            "grid.png",
+        ),
+    ],
 }
 
 
@@ -275,12 +296,25 @@ def _done(folder: Path) -> bool:
 
 def _draw(entry: Entry, folder: Path) -> str:
     """The entry's picture, written to docs/gallery; its name."""
+    if isinstance(entry.picture, str) and entry.picture.endswith(".gif"):
+        return _film(folder / entry.picture, f"{entry.name}.gif")
     if isinstance(entry.picture, str):
         file = f"{entry.name}{Path(entry.picture).suffix}"
         shutil.copyfile(folder / entry.picture, PICTURES / file)
         return file
     entry.picture(folder).save(PICTURES / f"{entry.name}.png", optimize=True)
     return f"{entry.name}.png"
+
+
+def _film(source: Path, name: str) -> str:
+    """A GIF of fewer pixels, for the page; its name."""
+    with Image.open(source) as film:
+        frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(film)]
+    side = max(1, frames[0].width // FILM)
+    small = [f.resize((f.width // side, f.height // side), Image.Resampling.NEAREST) for f in frames]
+    first, *rest = [frame.quantize(64) for frame in small]
+    first.save(PICTURES / name, save_all=True, append_images=rest, duration=80, loop=0)
+    return name
 
 
 if __name__ == "__main__":
