@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,7 +61,8 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Show which pixels of an image move a unit: a class, a channel, a neuron. `sheet`: all about a unit."""
-    asked_units = list(dict.fromkeys(unit or ()))
+    from ostrich.cli.session import console
+
     chosen = o.ModelOptions(
         model=model,
         weights=weights,
@@ -71,108 +74,97 @@ def command(
         device=device,
     )
 
-    if name == SHEET:
-        _sheet(chosen, data, asked_units, settings or (), sanity, limit, seed, skip_bad, out, force, as_json)
-        return
-    _maps(name, chosen, data, asked_units, settings or (), sanity, limit, seed, skip_bad, out, force, as_json)
-
-
-def _sheet(
-    chosen: o.ModelOptions,
-    data: list[str],
-    asked: list[str],
-    settings: Sequence[str],
-    sanity: bool,
-    limit: int | None,
-    seed: int,
-    skip_bad: bool,
-    out: Path | None,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """`ostrich explain sheet`."""
-    from ostrich.cli.explain_sheet import LIMIT, read_asked, read_units, said, sheet
-    from ostrich.cli.session import console, opened
-    from ostrich.errors import InputError
-    from ostrich.visualization import check, describe
-
-    if sanity:
-        raise InputError("--sanity checks a method; a sheet shows several.")
-    ascent, top = read_asked(settings)
-    units: list[Unit] = []
-
-    def validate(classifier: Classifier) -> None:
-        units.extend(read_units(classifier, asked))
-        check(classifier, units)
-
-    whole = {"units": asked, "settings": describe(ascent), "top": top}
-    with opened(
-        f"explain-{SHEET}",
-        chosen,
-        data,
-        whole,
-        LIMIT if limit is None else limit,
-        seed,
-        skip_bad,
-        out,
-        force,
-        validate,
-    ) as session:
-        started = time.monotonic()
-        results = sheet(session, units, ascent, top, seed)
-        results["seconds"] = time.monotonic() - started
-        session.run.finish(results)
+    call = _Call(
+        name=name,
+        chosen=chosen,
+        data=data,
+        units=list(dict.fromkeys(unit or ())),
+        settings=settings or (),
+        sanity=sanity,
+        limit=limit,
+        seed=seed,
+        skip_bad=skip_bad,
+        out=out,
+        force=force,
+    )
+    results, lines, folder = _sheet(call) if name == SHEET else _maps(call)
     if as_json:
         typer.echo(json.dumps(results))
         return
-    for line in said(results):
+    for line in [*lines, f"run: {folder}"]:
         console.print(line, soft_wrap=True)
-    console.print(f"run: {session.run.folder}", soft_wrap=True)
 
 
-def _maps(
-    name: str,
-    chosen: o.ModelOptions,
-    data: list[str],
-    asked_units: list[str],
-    settings: Sequence[str],
-    sanity: bool,
-    limit: int | None,
-    seed: int,
-    skip_bad: bool,
-    out: Path | None,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """`ostrich explain` by one method."""
-    from ostrich.cli.explain_sanity import check
-    from ostrich.cli.session import console, opened
-    from ostrich.images import write_png
+@dataclass(frozen=True, kw_only=True)
+class _Call:
+    """The command as it was typed."""
 
-    method = configure(name, settings)
+    name: str
+    chosen: o.ModelOptions
+    data: list[str]
+    units: list[str]
+    settings: Sequence[str]
+    sanity: bool
+    limit: int | None
+    seed: int
+    skip_bad: bool
+    out: Path | None
+    force: bool
+
+    def opened(
+        self, asked: Mapping[str, Any], most: int, validate: Callable[[Classifier], object]
+    ) -> AbstractContextManager[Session]:
+        """Model, data, at most so many images unless --limit says, and run directory."""
+        from ostrich.cli.session import opened
+
+        limit = most if self.limit is None else self.limit
+        name, rest = f"{NAME}-{self.name}", (limit, self.seed, self.skip_bad, self.out, self.force)
+        return opened(name, self.chosen, self.data, asked, *rest, validate)
+
+
+def _sheet(call: _Call) -> tuple[dict[str, Any], list[str], Path]:
+    """`ostrich explain sheet`: the results, what is said, and the run's folder."""
+    from ostrich.cli.explain_sheet import LIMIT as MOST
+    from ostrich.cli.explain_sheet import read_asked, read_units, said, sheet
+    from ostrich.errors import InputError
+    from ostrich.visualization import check, describe
+
+    if call.sanity:
+        raise InputError("--sanity checks a method; a sheet shows several.")
+    ascent, top = read_asked(call.settings)
+    units: list[Unit] = []
 
     def validate(classifier: Classifier) -> None:
-        try_out(method, classifier, asked_units or ["class:0"], sanity)
+        units.extend(read_units(classifier, call.units))
+        check(classifier, units)
 
-    asked = {"explainer": repr(method), "units": asked_units, "sanity": sanity}
-    with opened(
-        f"explain-{name}",
-        chosen,
-        data,
-        asked,
-        LIMIT if limit is None else limit,
-        seed,
-        skip_bad,
-        out,
-        force,
-        validate,
-    ) as session:
+    asked = {"units": call.units, "settings": describe(ascent), "top": top}
+    with call.opened(asked, MOST, validate) as session:
         started = time.monotonic()
-        rows, sheet = _explain(method, session, asked_units, seed)
+        results = sheet(session, units, ascent, top, call.seed)
+        results["seconds"] = time.monotonic() - started
+        session.run.finish(results)
+    return results, said(results), session.run.folder
+
+
+def _maps(call: _Call) -> tuple[dict[str, Any], list[str], Path]:
+    """`ostrich explain` by one method: the results, what is said, and the run's folder."""
+    from ostrich.cli.explain_sanity import check
+    from ostrich.images import write_png
+
+    method = configure(call.name, call.settings)
+
+    def validate(classifier: Classifier) -> None:
+        try_out(method, classifier, call.units or ["class:0"], call.sanity)
+
+    asked = {"explainer": repr(method), "units": call.units, "sanity": call.sanity}
+    with call.opened(asked, LIMIT, validate) as session:
+        started = time.monotonic()
+        rows, sheet = _explain(method, session, call.units, call.seed)
         write_png(session.run.folder / "sheet.png", sheet)
-        checks = check(method, session, rows, seed) if sanity else None
+        checks = check(method, session, rows, call.seed) if call.sanity else None
         results = {
-            "explainer": name,
+            "explainer": call.name,
             "settings": repr(method),
             "n": len(session.samples),
             "explanations": rows,
@@ -182,16 +174,11 @@ def _maps(
             "seconds": time.monotonic() - started,
         }
         session.run.finish(results)
-    if as_json:
-        typer.echo(json.dumps(results))
-        return
-    zero = sum(row["largest"] == 0 for row in rows)
-    console.print(f"{name}: {len(rows)} maps of {len(session.samples)} images.")
-    if zero:
-        console.print(f"{zero} of them are zero everywhere: nothing comes back to the image under this rule.")
-    for sentence in checks["sentences"] if checks else ():
-        console.print(sentence, soft_wrap=True)
-    console.print(f"sheet: {session.run.folder / 'sheet.png'}\nrun: {session.run.folder}", soft_wrap=True)
+    lines = [f"{call.name}: {len(rows)} maps of {len(session.samples)} images."]
+    if zero := sum(row["largest"] == 0 for row in rows):
+        lines.append(f"{zero} of them are zero everywhere: nothing comes back to the image under this rule.")
+    lines += checks["sentences"] if checks else ()
+    return results, [*lines, f"sheet: {session.run.folder / 'sheet.png'}"], session.run.folder
 
 
 def configure(name: str, settings: Sequence[str]) -> Explainer:
