@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
+import re
 from pathlib import Path
 
 import nets
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
 import ostrich
-from ostrich.attacks import IMAGE_AGNOSTIC, L2, Linf, Targeted, Universal, Untargeted
+from ostrich.attacks import IMAGE_AGNOSTIC, L2, AdversarialPatch, Linf, Patch, Targeted, Universal, Untargeted
 from ostrich.attacks.aims import predict
+from ostrich.attacks.physical import placement
+from ostrich.attacks.physical.printability import SOLIDS, non_printability, printable_colours, total_variation
+from ostrich.attacks.physical.printing import read_width, write_pdf
 from ostrich.attacks.problem import Access
 from ostrich.attacks.settings import configure
 from ostrich.attacks.universal.artefact import Artefact, judge, load_artefact
 from ostrich.attacks.universal.fitting import Fitting, fit
 from ostrich.attacks.universal.perturbation import smallest_changes
 from ostrich.cli.main import run
-from ostrich.images import fingerprints, read_png
+from ostrich.images import fingerprints, read_png, rounded
+from ostrich.randomness import keyed
 
-EPS = {"linf": "16/255", "l2": "1"}
+EPS = {"linf": "16/255", "l2": "1", "patch": "0.2"}
 every_attack = pytest.mark.parametrize("name", list(IMAGE_AGNOSTIC))
 every_norm = pytest.mark.parametrize(
     ("name", "norm"), [(name, norm) for name, method in IMAGE_AGNOSTIC.items() for norm in method.norms]
@@ -111,6 +120,131 @@ def test_deepfool_stops_once_enough_are_fooled():
     )
     narrow = Universal(threat=L2(1e-4), algorithm="deepfool", epochs=2, batch_size=4)
     assert fit(narrow, model, images, Untargeted(torch.zeros(16, dtype=torch.int64))).epochs == 2
+
+
+# Patches ------------------------------------------------------------------------------------------
+
+
+def numbers(count: int, seed: int = 0) -> Tensor:
+    return torch.rand(count, placement.NUMBERS, dtype=torch.float64, generator=keyed(seed))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)])
+def test_a_placed_patch_covers_its_area_and_lies_inside(size):
+    matrices = placement.homographies(numbers(200), size, 0.08, 30.0, 0.3)
+    short = min(size)
+    half = torch.tensor([size[1] / short, size[0] / short], dtype=torch.float64)
+    corners = torch.tensor([(x, y, 1.0) for x, y in placement.CORNERS], dtype=torch.float64)
+    seen = corners @ torch.linalg.inv(matrices).mT  # (200, 4, 3): from the patch into the image
+    outline = seen[..., :2] / seen[..., 2:]
+    assert (outline.abs() <= half + 1e-9).all()
+    x, y = outline.unbind(-1)
+    area = (x * y.roll(-1, 1) - y * x.roll(-1, 1)).sum(1) / 2
+    torch.testing.assert_close(area / (4 * half.prod()), torch.full_like(area, 0.08))
+    assert outline.mean(1).std(0).min() > 0.2  # placements differ
+
+
+def test_the_drawn_patch_is_where_its_homography_says():
+    """Compared pixel by pixel with each pixel's own place in the patch."""
+    size, most = (40, 52), 10_000
+    matrices = placement.homographies(numbers(5, 1), size, 0.1, 40.0, 0.3)
+    patch = torch.zeros(3, 8, 8, dtype=torch.float64)
+    patch[0, :, 4:], patch[1, 4:] = 1, 1  # red to the right, green below
+    images = torch.full((5, 3, *size), 0.25, dtype=torch.float64)
+    found = placement.placed(patch[None], torch.ones(1, 8, 8, dtype=torch.float64), images, matrices, most)
+    checked = 0
+    for i in range(5):
+        for row in range(size[0]):
+            for column in range(size[1]):
+                x, y = (2 * column + 1 - size[1]) / 40, (2 * row + 1 - size[0]) / 40
+                u, v, w = (matrices[i] @ torch.tensor([x, y, 1.0], dtype=torch.float64)).tolist()
+                u, v = u / w, v / w
+                if max(abs(u), abs(v)) > 1.15:
+                    assert (found[i, :, row, column] == 0.25).all()
+                elif max(abs(u), abs(v)) < 0.85 and min(abs(u), abs(v)) > 0.15:  # off every edge
+                    expected = torch.tensor([float(u > 0), float(v > 0), 0.0], dtype=torch.float64)
+                    torch.testing.assert_close(found[i, :, row, column], expected)
+                    checked += 1
+    assert checked > 300
+
+
+@pytest.mark.parametrize(("mask", "part"), [("square", 1.0), ("circle", math.pi / 4), ("cross.png", 5 / 9)])
+def test_masks_and_the_number_of_pixels(mask, part, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cross = Image.new("L", (90, 90))
+    cross.paste(255, (30, 0, 60, 90))
+    cross.paste(255, (0, 30, 90, 60))
+    cross.save("cross.png")
+    images = torch.full((50, 3, 48, 48), 0.5)
+    attack = AdversarialPatch(mask=mask, threat=Patch(0.1), resolution=36)
+    tensors = {"patch": torch.zeros(3, 36, 36), "mask": attack._mask(36)}
+    assert tensors["mask"].mean() == pytest.approx(part, abs=0.01)
+    changed = (attack.apply(tensors, images, list(range(50)), 0) != images).any(1).flatten(1).sum(1)
+    assert changed.max() <= 0.1 * 48 * 48
+    assert changed.double().mean() >= 0.09 * 48 * 48  # foreshortening moves a mask's share a little
+
+
+def test_a_patch_brings_images_to_its_target_where_they_were_not_seen():
+    """A network that sees a class by its colour: the patch has to find it."""
+    colours = torch.tensor([[2.0, -1, 0], [-1, 2, 0], [0, 0, 2]])[:, :, None]
+    model = nets.linear(colours.expand(3, 3, 24 * 24).reshape(3, -1) / 20, (24, 24), 3)
+    tint = torch.tensor([0.5, 0.4, 0.1]).view(3, 1, 1)
+    images = rounded(nets.random_images(60, (24, 24)) * 0.2 + tint)
+    method = AdversarialPatch(threat=Patch(0.25), epochs=10, batch_size=6, rate=0.1, blur=0.0)
+    artefact = artefact_of(method, model, images[:30], target=2)
+    labels = predicted(model, images[30:])
+    assert (labels != 2).all()
+    judged = judge(artefact, model, images[30:], labels)
+    assert judged.result.success.double().mean() == 1 > judged.chance
+    patch = artefact.tensors["patch"]
+    assert patch[2].mean() > 0.9 > 0.5 > patch[0].mean()  # blue is the target's colour, red its rival's
+
+
+def test_roughness_and_colours_can_be_held_against_a_patch():
+    model, images = nets.small(), nets.random_images(16)
+    goal = Targeted(torch.zeros(16, dtype=torch.int64))
+
+    def patch(**weights: float) -> Tensor:
+        method = AdversarialPatch(threat=Patch(0.2), epochs=10, batch_size=16, rate=0.1, blur=0.0, **weights)
+        return fit(method, model, images, goal).tensors["patch"]
+
+    free = patch()
+    mask = torch.ones(1, *free.shape[1:])
+    assert total_variation(patch(variation=5.0)) < total_variation(free) / 2
+    assert non_printability(patch(printable=20.0), mask) < non_printability(free, mask) / 2
+
+
+def test_printable_colours_are_mixtures_of_the_solids():
+    """Demichel: half cyan and half magenta is a quarter each of paper, cyan, magenta and both."""
+    colours = printable_colours()
+    for solid in SOLIDS.values():
+        assert (colours - torch.tensor(solid) / 255).abs().amax(1).min() < 1e-6
+    quarter = torch.tensor([SOLIDS[k] for k in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0))]).double().mean(0)
+    assert (colours - quarter / 255).abs().amax(1).min() < 1e-6
+    neon = torch.tensor([0.0, 1.0, 0.0]).view(3, 1, 1).expand(3, 2, 2)
+    assert (
+        non_printability(neon, torch.ones(1, 2, 2))
+        > 0.3
+        > 0.01
+        > non_printability(torch.ones(3, 2, 2), torch.ones(1, 2, 2))
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "points"), [("12cm", 12 / 2.54 * 72), ("50mm", 5 / 2.54 * 72), ("4in", 288)]
+)
+def test_the_page_holds_the_patch_at_its_true_size(text, points, tmp_path):
+    write_pdf(tmp_path / "patch.pdf", torch.zeros(3, 8, 8), read_width(text))
+    content = (tmp_path / "patch.pdf").read_bytes()
+    box = [float(n) for n in re.search(rb"/MediaBox \[ ?0 0 ([\d.]+) ([\d.]+)", content).groups()]
+    assert box == pytest.approx([595.3, 841.9], abs=0.5)  # A4 in points
+    jpeg = content[content.index(b"\xff\xd8") : content.rindex(b"\xff\xd9") + 2]
+    page = Image.open(io.BytesIO(jpeg)).convert("L")
+    dark = torch.from_numpy(np.array(page)) < 64
+    line = dark[page.height // 2]
+    assert int(line.sum()) * box[0] / page.width == pytest.approx(points, abs=0.5)
+    left = int(line.nonzero()[0])
+    assert dark[: page.height // 2, left - 6 : left].any()  # a mark to cut along, beside the corner
 
 
 # What every image-agnostic attack keeps to --------------------------------------------------------
@@ -272,12 +406,20 @@ BAD = {
         ["attack", "universal", *DIGITS, "--set", "algorithm=deepfool", "--target", "3"],
         "takes no target",
     ),
+    "patch too large": (["attack", "patch", *DIGITS, "--set", "eps=0.9"], "larger than an image of 8x8"),
+    "patch larger than all": (["attack", "patch", *DIGITS, "--set", "eps=1.5"], "below 1"),
+    "mask": (["attack", "patch", *DIGITS, "--set", "mask=star.png"], "no image file"),
+    "black mask": (["attack", "patch", *DIGITS, "--set", "mask=black.png"], "nothing white"),
+    "paper": (["attack", "patch", *DIGITS, "--set", "print_width=40cm"], "A4 page"),
+    "width": (["attack", "patch", *DIGITS, "--set", "print_width=wide"], "such as 12cm"),
+    "light": (["attack", "patch", *DIGITS, "--set", "blur=-1"], "blur lies between"),
     "name": (["attack", "univrsal", *DIGITS], "Did you mean universal"),
 }
 
 
 def test_bad_input_ends_with_one_sentence(fitted, capsys):
     Path("text").write_text("no artefact")
+    Image.new("L", (8, 8)).save("black.png")
     save_file({"a": torch.zeros(1)}, "weights.safetensors")
     one = load_artefact("first/artefact.safetensors", "universal", IMAGE_AGNOSTIC)
     samples = ostrich.data.load(ostrich.data.open_data(["digits"]), size=(8, 8), channels=1, limit=1)

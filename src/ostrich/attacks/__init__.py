@@ -21,9 +21,10 @@ from ostrich.attacks.minimum_norm.ddn import DDN
 from ostrich.attacks.minimum_norm.deepfool import DeepFool
 from ostrich.attacks.minimum_norm.fab import FAB
 from ostrich.attacks.minimum_norm.lbfgs import LBFGS
+from ostrich.attacks.physical.patch import AdversarialPatch
 from ostrich.attacks.score_based.one_pixel import OnePixel
 from ostrich.attacks.score_based.square import Square
-from ostrich.attacks.threats import L1, L2, Linf, Pixels, Threat, Unbounded
+from ostrich.attacks.threats import L1, L2, Linf, Patch, Pixels, Threat, Unbounded
 from ostrich.attacks.transformations import EOT
 from ostrich.attacks.universal.perturbation import Universal
 
@@ -36,7 +37,7 @@ _METHODS = (
     *(FoolingAscent, FoolingCPPN, FoolingDirect),
 )
 ATTACKS = {method.name: method for method in _METHODS}
-IMAGE_AGNOSTIC = {method.name: method for method in (Universal,)}
+IMAGE_AGNOSTIC = {method.name: method for method in (Universal, AdversarialPatch)}
 
 __all__ = [
     "APGD",
@@ -52,6 +53,7 @@ __all__ = [
     "LBFGS",
     "MIM",
     "PGD",
+    "AdversarialPatch",
     "AutoAttack",
     "Boundary",
     "Confident",
@@ -63,6 +65,7 @@ __all__ = [
     "HopSkipJump",
     "Linf",
     "OnePixel",
+    "Patch",
     "Pixels",
     "Result",
     "Square",

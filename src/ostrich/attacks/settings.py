@@ -12,7 +12,13 @@ from ostrich.attacks.threats import NORMS, Unbounded
 from ostrich.attacks.transformations import EOT
 from ostrich.errors import InputError, UnknownName
 
-EPS = {"linf": 8 / 255, "l2": 0.5, "l1": 12.0, "l0": 1}  # budgets where none is given: the usual ones
+EPS = {
+    "linf": 8 / 255,
+    "l2": 0.5,
+    "l1": 12.0,
+    "l0": 1,
+    "patch": 0.08,
+}  # budgets where none is given: the usual ones
 
 
 def configure(method: type[Any], settings: Mapping[str, str]) -> Any:

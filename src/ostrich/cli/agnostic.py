@@ -99,6 +99,10 @@ def perform(
         started = time.monotonic()
         judged = judge(used, session.classifier, held_out.images, held_out.labels, seed)
         results = written(session, used, held_out, judged, time.monotonic() - started)
+        views = getattr(used.method, "views", None)
+        if views is not None:
+            goal = used.goal(session.classifier, held_out.labels)
+            results["views"] = evidence.under_views(views, session.classifier, goal, judged.result, seed)
         results["left_out"] = len(whole.samples) - len(held_out.samples)
         session.run.finish(results)
     if as_json:
@@ -181,6 +185,8 @@ def written(
     picture = used.method.picture(used.tensors)
     if picture is not None and picture.shape[0] in (1, 3):
         write_png(folder / "artefact.png", picture)
+    if hasattr(used.method, "write"):
+        used.method.write(used.tensors, folder)
     write_png(folder / "pictures.png", sheet(result))
     labelled, right = part.samples.labels is not None, part.predictions == part.labels
     results = evidence.figures(result, used.method.threat.norm, right, labelled, seconds)

@@ -158,11 +158,10 @@ class Applied:
 
     def init(self, problem: Problem) -> State:
         method, x = self.artefact.method, problem.originals
-        if self.by_chance:
-            return State(method.chance(x, problem.keys, problem.seed))
-        tensors = {name: value.to(x.device) for name, value in self.artefact.tensors.items()}
+        tensors = {name: value.to(x) for name, value in self.artefact.tensors.items()}
+        make = method.chance if self.by_chance else method.apply
         with torch.no_grad():
-            return State(method.apply(tensors, x, problem.keys, problem.seed))
+            return State(make(tensors, x, problem.keys, problem.seed))
 
     def step(self, problem: Problem, state: State) -> State:
         return state  # after the last step the engine verifies what it is left with

@@ -58,7 +58,7 @@ class Agnostic(Method, Protocol):
     def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         """Images (n, C, H, W) under attack, within the budget; `keys` are the images' fingerprints."""
 
-    def chance(self, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+    def chance(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         """The same with something random in the artefact's place: what it has to beat."""
 
     def picture(self, tensors: Tensors) -> Tensor | None:

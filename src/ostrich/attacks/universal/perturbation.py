@@ -92,7 +92,7 @@ class Universal:
     def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         return self.threat.project(images + tensors["perturbation"], images)
 
-    def chance(self, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+    def chance(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         return random_change(self.threat, images, keys, seed)
 
     def picture(self, tensors: Tensors) -> Tensor | None:
