@@ -1,6 +1,7 @@
 """Attacks: an algorithm for a goal under a threat model, run by one engine.
 
-A new attack is one file and its line in `ATTACKS`.
+A new attack is one file and its line in `ATTACKS`, or where it is fitted on some images and applied
+to others, in `IMAGE_AGNOSTIC`.
 """
 
 from ostrich.attacks.decision_based.boundary import Boundary
@@ -20,10 +21,12 @@ from ostrich.attacks.minimum_norm.ddn import DDN
 from ostrich.attacks.minimum_norm.deepfool import DeepFool
 from ostrich.attacks.minimum_norm.fab import FAB
 from ostrich.attacks.minimum_norm.lbfgs import LBFGS
+from ostrich.attacks.physical.patch import AdversarialPatch
 from ostrich.attacks.score_based.one_pixel import OnePixel
 from ostrich.attacks.score_based.square import Square
-from ostrich.attacks.threats import L1, L2, Linf, Pixels, Threat, Unbounded
+from ostrich.attacks.threats import L1, L2, Linf, Patch, Pixels, Threat, Unbounded
 from ostrich.attacks.transformations import EOT
+from ostrich.attacks.universal.perturbation import Universal
 
 _METHODS = (
     *(FGSM, PGD, MIM, APGD),
@@ -34,6 +37,7 @@ _METHODS = (
     *(FoolingAscent, FoolingCPPN, FoolingDirect),
 )
 ATTACKS = {method.name: method for method in _METHODS}
+IMAGE_AGNOSTIC = {method.name: method for method in (Universal, AdversarialPatch)}
 
 __all__ = [
     "APGD",
@@ -43,11 +47,13 @@ __all__ = [
     "EOT",
     "FAB",
     "FGSM",
+    "IMAGE_AGNOSTIC",
     "L1",
     "L2",
     "LBFGS",
     "MIM",
     "PGD",
+    "AdversarialPatch",
     "AutoAttack",
     "Boundary",
     "Confident",
@@ -59,12 +65,14 @@ __all__ = [
     "HopSkipJump",
     "Linf",
     "OnePixel",
+    "Patch",
     "Pixels",
     "Result",
     "Square",
     "Targeted",
     "Threat",
     "Unbounded",
+    "Universal",
     "Untargeted",
     "attack",
 ]

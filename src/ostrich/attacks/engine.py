@@ -35,7 +35,21 @@ MOST_IMAGES = 256  # in one batch
 NEAR = 1.001  # of a budget: what lies farther out is not worth a verification
 
 
-class Attack(Protocol):
+class Method(Protocol):
+    """What every attack says of itself, input-specific or image-agnostic. A frozen dataclass."""
+
+    name: ClassVar[str]
+    needs: ClassVar[str]  # gradient, scores or labels
+    norms: ClassVar[tuple[str, ...]]  # the threat models it knows
+
+    @property
+    def threat(self) -> Threat: ...
+
+    @property
+    def stop(self) -> str: ...
+
+
+class Attack(Method, Protocol):
     """An algorithm for a goal under a threat model. A frozen dataclass; `steps` ends it.
 
     It may also have `lanes`, how many forwards a step costs an image; `most_forwards`, how many an
@@ -45,13 +59,6 @@ class Attack(Protocol):
     `check(classifier)` it refuses, by an InputError, a classifier it cannot be run on. A state with
     `done` (n,) bool says which images the attack has given up, or with stop "minimum" is through with.
     """
-
-    name: ClassVar[str]
-    needs: ClassVar[str]  # gradient, scores or labels
-    norms: ClassVar[tuple[str, ...]]  # the threat models it knows
-
-    @property
-    def threat(self) -> Threat: ...
 
     @property
     def stop(self) -> str:
@@ -329,7 +336,7 @@ def _batch_size(method: Attack, images: Tensor) -> int:
     return max(1, min(MOST_IMAGES, VALUES_PER_FORWARD // max(1, images[:1].numel() * lanes)))
 
 
-def check(method: Attack, classifier: Classifier, eot: EOT | None = None) -> None:
+def check(method: Method, classifier: Classifier, eot: EOT | None = None) -> None:
     """Refuse, by an InputError, an attack that cannot be run on this classifier."""
     offered = {"gradient": 2, "scores": 1, "labels": 0}
     if offered[method.needs] > offered[classifier.access]:

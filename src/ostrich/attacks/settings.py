@@ -8,15 +8,20 @@ from dataclasses import fields
 from fractions import Fraction
 from typing import Any, get_type_hints
 
-from ostrich.attacks.engine import Attack
 from ostrich.attacks.threats import NORMS, Unbounded
 from ostrich.attacks.transformations import EOT
 from ostrich.errors import InputError, UnknownName
 
-EPS = {"linf": 8 / 255, "l2": 0.5, "l1": 12.0, "l0": 1}  # budgets where none is given: the usual ones
+EPS = {
+    "linf": 8 / 255,
+    "l2": 0.5,
+    "l1": 12.0,
+    "l0": 1,
+    "patch": 0.08,
+}  # budgets where none is given: the usual ones
 
 
-def configure(method: type[Any], settings: Mapping[str, str]) -> Attack:
+def configure(method: type[Any], settings: Mapping[str, str]) -> Any:
     """The attack with `settings`, NAME=VALUE; `norm` and `eps` make its threat model.
 
     Without `eps` it is the field's usual one, and none for an attack whose default has none.

@@ -30,7 +30,7 @@ class Threat(Protocol):
 
     @property
     def norm(self) -> str:
-        """linf, l2, l1 or l0."""
+        """linf, l2, l1, l0 or patch."""
 
     @property
     def eps(self) -> float:
@@ -214,6 +214,41 @@ class Pixels:
 
 
 @dataclass(frozen=True)
+class Patch:
+    """The pixels that a patch covers may take any colour; eps is the largest part of all pixels."""
+
+    eps: float
+    norm: ClassVar[str] = "patch"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.eps < 1:
+            raise InputError(
+                f"A patch's eps is the part of the image it covers, above 0 and below 1; got {self.eps}."
+            )
+
+    def pixels(self, images: Tensor) -> int:
+        """The largest number of pixels of images (N, C, H, W)."""
+        return int(self.eps * images.shape[-2] * images.shape[-1] * (1 + TOLERANCE))
+
+    def project(self, images: Tensor, originals: Tensor) -> Tensor:
+        """The pixels with the largest change; ties go to the first."""
+        return Pixels(self.pixels(originals)).project(images, originals)
+
+    def random_start(self, originals: Tensor, draw: Draw) -> Tensor:
+        return Pixels(self.pixels(originals)).random_start(originals, draw)
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        return gradient.sign()
+
+    def distance(self, images: Tensor, originals: Tensor) -> Tensor:
+        """The part of the pixels that changed."""
+        return (images != originals).any(1).flatten(1).to(images.dtype).mean(1)
+
+    def settle(self, images: Tensor, originals: Tensor) -> Tensor:
+        return rounded(images)
+
+
+@dataclass(frozen=True)
 class Unbounded:
     """Any image with values in [0, 1]; distances are measured in `norm`, linf, l2 or l1."""
 
@@ -240,7 +275,7 @@ class Unbounded:
         return rounded(images)
 
 
-NORMS: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2, "l1": L1, "l0": Pixels}
+NORMS: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2, "l1": L1, "l0": Pixels, "patch": Patch}
 
 
 def _settle_sum(images: Tensor, originals: Tensor, eps: float, power: int) -> Tensor:

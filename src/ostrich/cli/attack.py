@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +22,7 @@ def command(
     ] = None,
     settings: o.Settings = None,
     target: Annotated[str | None, typer.Option(metavar="CLASS|random|least-likely")] = None,
+    artefact: Annotated[Path | None, typer.Option(help="apply this fitted image-agnostic attack")] = None,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
@@ -37,7 +39,7 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Attack the images a network gets right, and keep each success as a file that proves it."""
-    from ostrich.attacks import ATTACKS, aims, evidence
+    from ostrich.attacks import ATTACKS, IMAGE_AGNOSTIC, aims, evidence
     from ostrich.attacks import attack as run_attack
     from ostrich.attacks.engine import check
     from ostrich.attacks.settings import configure, configure_eot
@@ -46,15 +48,23 @@ def command(
     from ostrich.errors import InputError, UnknownName
     from ostrich.models import Classifier
 
-    if name not in ATTACKS:
-        raise UnknownName("attack", name, ATTACKS)
+    if name not in ATTACKS | IMAGE_AGNOSTIC:
+        raise UnknownName("attack", name, ATTACKS | IMAGE_AGNOSTIC)
     eot, own = configure_eot(dict(o.pair(text) for text in settings or ()))
-    needs_data = getattr(ATTACKS[name], "needs_data", True)
+    if artefact is not None and name in ATTACKS:
+        raise InputError(
+            f"{name} leaves no artefact; --artefact is for {', '.join(IMAGE_AGNOSTIC)}, fitted before."
+        )
+    if name in IMAGE_AGNOSTIC and eot is not None:
+        raise InputError(f"eot averages over views of one image; {name} is fitted on many and takes none.")
+    needs_data = getattr(ATTACKS.get(name), "needs_data", True)
     if not needs_data:
         from ostrich.cli import fooling
 
         confidence, own = fooling.configure_confidence(own)
-    method = configure(ATTACKS[name], own)
+    if artefact is not None and (own or target):
+        raise InputError("An artefact has its settings and its target; --set and --target belong to fitting.")
+    method = configure((ATTACKS | IMAGE_AGNOSTIC)[name], own)
     chosen = o.ModelOptions(
         model=model,
         weights=weights,
@@ -84,6 +94,24 @@ def command(
         return
     if not data:
         raise InputError(f"{name} needs DATA: {FORMS}.")
+    if name in IMAGE_AGNOSTIC:
+        from ostrich.cli import agnostic
+
+        agnostic.perform(
+            method,
+            chosen,
+            data,
+            artefact=artefact,
+            target=target,
+            limit=limit,
+            seed=seed,
+            precision=precision,
+            out=out,
+            skip_bad=skip_bad,
+            force=force,
+            as_json=as_json,
+        )
+        return
     asked = {"attack": repr(method), "eot": repr(eot), "target": target, "precision": precision}
 
     def validate(classifier: Classifier) -> None:

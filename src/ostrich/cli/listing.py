@@ -54,11 +54,12 @@ def data(as_json: o.Json = False) -> None:
 @app.command("attacks")
 def attacks(as_json: o.Json = False) -> None:
     """Attacks, what they need of a network, and their threat models."""
-    from ostrich.attacks import ATTACKS
+    from ostrich.attacks import ATTACKS, IMAGE_AGNOSTIC
 
     rows = [
-        {"name": m.name, "needs": m.needs, "kind": "input-specific", "threat_models": list(m.norms)}
-        for m in ATTACKS.values()
+        {"name": m.name, "needs": m.needs, "kind": kind, "threat_models": list(m.norms)}
+        for kind, methods in (("input-specific", ATTACKS), ("image-agnostic", IMAGE_AGNOSTIC))
+        for m in methods.values()
     ]
     _show(rows, as_json)
 

@@ -46,10 +46,12 @@ def opened(
     out: Path | None,
     force: bool,
     validate: Callable[[Classifier], object] = lambda classifier: None,
+    examine: Callable[[Samples], object] = lambda samples: None,
 ) -> Iterator[Session]:
     """Open model, data and run directory.
 
-    `validate` refuses, by an InputError, what the classifier does not allow; nothing is written then.
+    `validate` refuses, by an InputError, what the classifier does not allow, and `examine` what the
+    images do not; nothing is written then.
     """
     dataset = datasets.open_data(data)
     classifier = options.load(dataset.size)
@@ -72,6 +74,7 @@ def opened(
     ):
         classifier.class_names = dataset.class_names
     validate(classifier)
+    examine(samples)
     whole = {"data": list(data), "sha256": samples.sha256, "limit": limit, **asked}
     facts = samples.describe()
     with begun(name, options, classifier, whole, data=facts, seed=seed, out=out, force=force) as run:

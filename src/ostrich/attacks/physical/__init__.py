@@ -1,0 +1,1 @@
+"""Attacks that leave the computer: printed, placed, photographed."""

@@ -1,0 +1,190 @@
+"""Adversarial patch: a picture that, wherever it lies, makes the network see its target.
+
+Brown, Mane, Roy, Abadi, Gilmer 2017, "Adversarial patch", equation 1: the expectation over images,
+places and transformations is maximised. A place is a random homography, drawn anew for every image
+of every epoch; then light, blur and noise change. Eykholt et al. 2018, "Robust physical-world attacks
+on deep learning visual classification" (RP2), for printable colours and masks of any shape.
+
+The patch is judged on images and placements it has not seen, as the file holds it, without light,
+blur and noise; `views_reaching_the_goal` says what is left of a success under these.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ostrich.attacks.physical.placement import drawn, homographies, placed, widest
+from ostrich.attacks.physical.printability import non_printability, total_variation
+from ostrich.attacks.physical.printing import read_width, write_pdf
+from ostrich.attacks.threats import Patch
+from ostrich.attacks.transformations import EOT
+from ostrich.attacks.universal.fitting import Fitting, State, Tensors
+from ostrich.attacks.universal.perturbation import check_counts
+from ostrich.errors import InputError
+from ostrich.images import from_bytes, open_image
+from ostrich.models.classifier import Classifier
+from ostrich.randomness import keyed
+
+PLACE, LIGHT, CHANCE = 21, 22, 23  # purposes of random numbers
+SMALLEST = 8  # texels a side, of a patch whose resolution is not given
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialPatch:
+    """`epochs` passes over the fitting images, a forward and a backward each.
+
+    eps is the part of the image's pixels that the patch covers at most.
+    """
+
+    name: ClassVar[str] = "patch"
+    needs: ClassVar[str] = "gradient"
+    norms: ClassVar[tuple[str, ...]] = ("patch",)
+    stop: ClassVar[str] = "budget"
+    one_size: ClassVar[bool] = False
+
+    threat: Patch = Patch(0.08)
+    mask: str = "square"  # square, circle, or a picture: white is patch, black is not
+    resolution: int | None = None  # texels a side; None: as many as it covers pixels, at least 8
+    fit: int | None = None  # images to fit on; None: half of what there is
+    epochs: int = 40
+    batch_size: int = 32
+    rate: float = 0.05  # Adam's, of values in [0, 1]
+    rotation: float = 22.5  # degrees, either way
+    perspective: float = 0.2  # by which one side may be nearer than the other, part of the size
+    brightness: float = 0.1  # added to all values, either way
+    blur: float = 0.3  # standard deviation, pixels
+    noise: float = 0.02  # standard deviation, of values in [0, 1]
+    variation: float = 0.0  # weight of the total variation
+    printable: float = 0.0  # weight of the non-printability score
+    print_width: str | None = None  # 12cm, 120mm or 5in: patch.pdf at this size, with cutting marks
+
+    def __post_init__(self) -> None:
+        check_counts(fit=self.fit, epochs=self.epochs, batch_size=self.batch_size, resolution=self.resolution)
+        if not 0 < self.rate < math.inf:
+            raise InputError(f"rate is a number above 0; got {self.rate}.")
+        for name in ("variation", "printable"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} is a weight from 0 up; got {getattr(self, name)}.")
+        if not 0 <= self.perspective <= 0.9:
+            raise InputError(f"perspective lies between 0 and 0.9; got {self.perspective}.")
+        if not 0 <= self.rotation <= 180:
+            raise InputError(f"rotation lies between 0 and 180 degrees; got {self.rotation}.")
+        if self.print_width is not None:
+            read_width(self.print_width)
+        assert self.views.samples == 1  # its own checks refuse the rest
+
+    @property
+    def views(self) -> EOT:
+        """What a photograph does to the placed patch."""
+        light = EOT(samples=1, brightness=self.brightness, blur=self.blur, noise=self.noise)
+        return replace(light, rotation=0, scale=0, translation=0)
+
+    def check(self, classifier: Classifier) -> None:
+        """Refuse a mask that is none, and a patch that does not fit into the image."""
+        if classifier.size is not None:
+            self._area(self._mask(SMALLEST), classifier.size)
+
+    def init(self, fitting: Fitting) -> State:
+        channels, height, width = fitting.images[0].shape
+        area = self._area(self._mask(64), (height, width))
+        side = self.resolution or max(SMALLEST, round(math.sqrt(area * height * width)))
+        patch = fitting.images.new_full((channels, side, side), 0.5)
+        return {"patch": patch, "mask": self._mask(side).to(patch), "optimiser": {}}
+
+    def epoch(self, fitting: Fitting, state: State, number: int) -> State:
+        patch, mask = torch.nn.Parameter(state["patch"].clone()), state["mask"]
+        optimiser = torch.optim.Adam([patch], lr=self.rate)
+        if state["optimiser"]:
+            optimiser.load_state_dict(state["optimiser"])
+        for rows in fitting.batches(self.batch_size, number):
+            x, keys = fitting.images[rows], rows.tolist()
+            places = [keyed(fitting.seed, PLACE, number, row) for row in keys]
+            matrices = self._matrices(mask, x, places)
+            light = [keyed(fitting.seed, LIGHT, number, row) for row in keys]
+
+            def shown(
+                p: Tensor, x: Tensor = x, m: Tensor = matrices, light: list[torch.Generator] = light
+            ) -> Tensor:
+                return self.views.apply(placed(p[None], mask, x, m, self.threat.pixels(x)), light)
+
+            patch.grad = fitting.gradient(patch.detach(), rows, shown) + self._roughness(patch, mask)
+            optimiser.step()
+            with torch.no_grad():
+                patch.clamp_(0, 1)
+        return {"patch": patch.detach(), "mask": mask, "optimiser": optimiser.state_dict()}
+
+    def tensors(self, state: State) -> Tensors:
+        return {"patch": state["patch"], "mask": state["mask"]}
+
+    def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+        mask = tensors["mask"]
+        matrices = self._matrices(mask, images, [keyed(seed, key, PLACE) for key in keys])
+        return placed(tensors["patch"][None], mask, images, matrices, self.threat.pixels(images))
+
+    def chance(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+        """A patch of random colours in each image, another one in each, in the same places."""
+        mask, shape = tensors["mask"], tensors["patch"].shape
+        matrices = self._matrices(mask, images, [keyed(seed, key, PLACE) for key in keys])
+        colours = [torch.rand(shape, generator=keyed(seed, key, CHANCE), dtype=torch.float64) for key in keys]
+        return placed(torch.stack(colours).to(images), mask, images, matrices, self.threat.pixels(images))
+
+    def picture(self, tensors: Tensors) -> Tensor | None:
+        """The patch on white."""
+        return tensors["patch"] * tensors["mask"] + 1 - tensors["mask"]
+
+    def write(self, tensors: Tensors, folder: Path) -> None:
+        """patch.pdf, where a width was asked for."""
+        if self.print_width is not None:
+            picture = self.picture(tensors)
+            assert picture is not None
+            write_pdf(folder / "patch.pdf", picture, read_width(self.print_width))
+
+    def _matrices(self, mask: Tensor, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """The homographies (n, 3, 3) of placements drawn from one generator for each image."""
+        size = (images.shape[2], images.shape[3])
+        area = self._area(mask, size)
+        return homographies(drawn(generators), size, area, self.rotation, self.perspective).to(images.device)
+
+    def _area(self, mask: Tensor, size: tuple[int, int]) -> float:
+        """The part of the image that the square around the mask takes. Raises InputError if too large."""
+        area = self.threat.eps / mask.double().mean().item()
+        reach = widest(area, size, self.rotation, self.perspective)
+        if reach > 1:
+            raise InputError(
+                f"A patch of {self.threat.eps:.3g} of the area, turned by {self.rotation:g} degrees, is "
+                f"larger than an image of {size[0]}x{size[1]}: give eps up to "
+                f"{math.floor(100 * self.threat.eps / reach**2) / 100:g}, or less rotation and perspective."
+            )
+        return area
+
+    def _mask(self, side: int) -> Tensor:
+        """The mask (1, side, side) in [0, 1]. Raises InputError for a picture without anything white."""
+        if self.mask == "square":
+            return torch.ones(1, side, side)
+        if self.mask == "circle":
+            fine = (torch.arange(8 * side) + 0.5) / (4 * side) - 1  # eight samples a texel, -1 to 1
+            inside = (fine[:, None] ** 2 + fine**2 <= 1).float()
+            return F.avg_pool2d(inside[None], 8)
+        grey = open_image(self.mask).convert("L").resize((side, side))
+        found = from_bytes(np.asarray(grey)[..., None])
+        if float(found.mean()) < 1 / side**2:
+            raise InputError(f"The mask {self.mask!r} has nothing white: white is patch, black is not.")
+        return found
+
+    def _roughness(self, patch: Tensor, mask: Tensor) -> Tensor:
+        """The gradient of what is held against a patch that is rough or cannot be printed."""
+        if not (self.variation or self.printable):
+            return torch.zeros_like(patch)
+        with torch.enable_grad():
+            leaf = patch.detach().clone().requires_grad_(True)
+            cost = self.variation * total_variation(leaf) + self.printable * non_printability(leaf, mask)
+            return torch.autograd.grad(cost, leaf)[0]

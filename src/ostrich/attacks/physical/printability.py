@@ -1,0 +1,52 @@
+"""What a printer can do: its colours, how far a patch is from them, and how rough a patch is.
+
+Sharif, Bhagavatula, Bauer, Reiter 2016, "Accessorize to a crime", section 4.3: total variation and the
+non-printability score, there a product of distances to measured colours. Here the colours are those
+of four-colour print after Neugebauer 1937: area-weighted means of the solid overprints of cyan,
+magenta and yellow (Demichel's weights), at five coverages of each, and the score is the mean distance
+of a pixel to the nearest.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor
+
+# Coated offset paper's solid overprints in sRGB, 0..255: with cyan, with magenta, with yellow.
+SOLIDS = {
+    (0, 0, 0): (255, 255, 255),
+    (1, 0, 0): (0, 174, 239),
+    (0, 1, 0): (236, 0, 140),
+    (0, 0, 1): (255, 242, 0),
+    (0, 1, 1): (237, 28, 36),
+    (1, 0, 1): (0, 166, 81),
+    (1, 1, 0): (46, 49, 146),
+    (1, 1, 1): (35, 31, 32),  # in print, black ink stands for all three
+}
+COVERAGES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def printable_colours() -> Tensor:
+    """Colours (125, 3) in [0, 1]."""
+    inks = torch.tensor(list(itertools.product(COVERAGES, repeat=3)), dtype=torch.float64)  # (125, 3)
+    present = torch.tensor(list(SOLIDS), dtype=torch.float64)  # (8, 3)
+    solids = torch.tensor(list(SOLIDS.values()), dtype=torch.float64) / 255
+    parts = inks[:, None] * present + (1 - inks[:, None]) * (1 - present)  # (125, 8, 3)
+    return (parts.prod(2) @ solids).float()
+
+
+def non_printability(patch: Tensor, mask: Tensor) -> Tensor:
+    """The mean distance of the pixels of a patch (C, s, s) under its mask to the nearest colour."""
+    colours = printable_colours().to(patch)
+    if patch.shape[0] == 1:
+        colours = colours.mean(1, keepdim=True)
+    distances = torch.cdist(patch.flatten(1).T, colours)  # (s * s, 125)
+    return (distances.amin(1) * mask.flatten()).sum() / mask.sum()
+
+
+def total_variation(patch: Tensor) -> Tensor:
+    """The mean absolute difference between neighbouring values of a patch (C, s, s)."""
+    across, down = (patch[..., 1:] - patch[..., :-1]).abs(), (patch[..., 1:, :] - patch[..., :-1, :]).abs()
+    return (across.sum() + down.sum()) / (across.numel() + down.numel())

@@ -1,0 +1,205 @@
+"""Artefacts: what an image-agnostic attack leaves, as a file, and how it is judged on other images.
+
+A file is safetensors: the tensors, among them the fingerprints of the images it was fitted on, so
+that none of these is ever judged; and as metadata the attack, its settings and what is known of the
+fitting. It is applied by the one engine, as an input-specific attack of one step without gradients:
+success is decided on the image rounded to 8 bits, inside the budget.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ostrich.attacks.engine import Result, attack
+from ostrich.attacks.goals import Goal, Targeted, Untargeted
+from ostrich.attacks.problem import Problem
+from ostrich.attacks.settings import configure
+from ostrich.attacks.threats import Threat
+from ostrich.attacks.universal.fitting import Agnostic, Tensors
+from ostrich.errors import InputError
+from ostrich.images import fingerprints
+from ostrich.models.classifier import Classifier
+
+MARK = "ostrich artefact"
+FITTED_ON = "fitted_on"  # the tensor of fingerprints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artefact:
+    """A fitted attack: `shape` (C, H, W) is that of the images, `target` a class's index and name.
+
+    `seen` int64 (N,) are the fingerprints of the fitting images, `facts` what is known of the fitting.
+    """
+
+    method: Agnostic
+    tensors: Tensors
+    shape: tuple[int, int, int]
+    seen: Tensor
+    target: tuple[int, str] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        assert is_dataclass(self.method) and not isinstance(self.method, type), "a method is a dataclass"
+        own = [f.name for f in fields(self.method) if f.name != "threat"]
+        settings = {name: str(getattr(self.method, name)) for name in own}
+        settings |= {"norm": self.method.threat.norm, "eps": repr(self.method.threat.eps)}
+        about = {
+            "attack": self.method.name,
+            "settings": settings,
+            "shape": self.shape,
+            "target": self.target,
+            "facts": self.facts,
+        }
+        content = {name: value.detach().cpu().contiguous() for name, value in self.tensors.items()}
+        partial = path.with_name(f".{path.name}.partial")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(content | {FITTED_ON: self.seen.cpu()}, partial, {MARK: json.dumps(about)})
+        partial.replace(path)
+
+    def digest(self) -> str:
+        """A checksum of the tensors."""
+        checksum = hashlib.sha256()
+        for name in sorted(self.tensors):
+            checksum.update(name.encode() + self.tensors[name].detach().cpu().contiguous().numpy().tobytes())
+        return checksum.hexdigest()
+
+    def check(self, classifier: Classifier) -> None:
+        """Refuse, by an InputError, a classifier whose images or classes the artefact does not fit."""
+        channels, height, width = self.shape
+        if channels != classifier.channels:
+            raise InputError(
+                f"The artefact is for images of {channels} channels; {classifier.name} takes "
+                f"{classifier.channels}."
+            )
+        if self.method.one_size and classifier.size is not None and (height, width) != classifier.size:
+            raise InputError(
+                f"The artefact is for images of {height}x{width} pixels; those of {classifier.name} have "
+                f"{classifier.size[0]}x{classifier.size[1]}. Give --size {height}x{width}, or fit another."
+            )
+        if self.target is not None:
+            self._target(classifier)
+
+    def goal(self, classifier: Classifier, predictions: Tensor) -> Goal:
+        """What it is to reach on images with these clean predictions (N,): its class, or a change."""
+        if self.target is None:
+            return Untargeted(predictions)
+        return Targeted(torch.full_like(predictions, self._target(classifier)))
+
+    def unseen(self, images: Tensor) -> Tensor:
+        """Which of the images (N, C, H, W) it was not fitted on, (N,) bool."""
+        return ~torch.isin(torch.tensor(fingerprints(images)), self.seen.cpu())
+
+    def _target(self, classifier: Classifier) -> int:
+        """The classifier's class of that name, or where it has no names, of that number."""
+        assert self.target is not None
+        index, name = self.target
+        return classifier.class_index(name if classifier.class_names is not None else str(index))
+
+
+def load_artefact(path: str | Path, name: str, methods: Mapping[str, type[Any]]) -> Artefact:
+    """Read the artefact of the attack `name`. Raises InputError for any other file."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get(MARK, "null"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+    except FileNotFoundError:
+        raise InputError(f"There is no artefact {str(path)!r}.") from None
+    except (OSError, SafetensorError, ValueError) as error:
+        raise InputError(f"{str(path)!r} cannot be read as an artefact ({error}).") from None
+    if about is None:
+        raise InputError(f"{str(path)!r} is no artefact of Ostrich, but some other safetensors file.")
+    if about["attack"] != name:
+        kind = about["attack"]
+        raise InputError(f"{str(path)!r} is an artefact of {kind}: `ostrich attack {kind} ...` applies it.")
+    return Artefact(
+        method=configure(methods[name], about["settings"]),
+        seen=tensors.pop(FITTED_ON),
+        tensors=tensors,
+        shape=tuple(about["shape"]),
+        target=None if about["target"] is None else tuple(about["target"]),
+        facts=about["facts"],
+    )
+
+
+@dataclass(frozen=True)
+class State:
+    """What the engine is to judge."""
+
+    images: Tensor  # (n, C, H, W)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """An artefact, or with `by_chance` something random in its place, as an attack of one step."""
+
+    name: ClassVar[str] = "applied"
+    norms: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[str] = "labels"
+    stop: ClassVar[str] = "first"
+    steps: ClassVar[int] = 1
+
+    artefact: Artefact
+    by_chance: bool = False
+
+    @property
+    def threat(self) -> Threat:
+        return self.artefact.method.threat
+
+    def init(self, problem: Problem) -> State:
+        method, x = self.artefact.method, problem.originals
+        tensors = {name: value.to(x) for name, value in self.artefact.tensors.items()}
+        make = method.chance if self.by_chance else method.apply
+        with torch.no_grad():
+            return State(make(tensors, x, problem.keys, problem.seed))
+
+    def step(self, problem: Problem, state: State) -> State:
+        return state  # after the last step the engine verifies what it is left with
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What an artefact does to images it was not fitted on.
+
+    `fooling_rate` is the share of all images whose prediction changed (of a targeted artefact: of
+    those not of the target class before); in `result`, `attacked` are only those right before.
+    """
+
+    result: Result
+    fooling_rate: float | None
+    chance: float | None  # the success rate of something random in its place
+
+
+def judge(
+    artefact: Artefact, classifier: Classifier, images: Tensor, labels: Tensor, seed: int = 0
+) -> Judgement:
+    """Apply it to images (N, C, H, W) with `labels` (N,), and verify every success.
+
+    Raises InputError for a classifier that the artefact does not fit.
+    """
+    from ostrich.attacks.aims import predict
+
+    artefact.check(classifier)
+    predictions = predict(classifier, images).argmax(1)
+    goal, right = artefact.goal(classifier, predictions), predictions == labels
+    result = attack(Applied(artefact=artefact), classifier, images, goal, seed=seed)
+    changed = (result.predictions != result.clean_predictions)[result.attacked]
+    random = attack(Applied(artefact=artefact, by_chance=True), classifier, images, goal, seed=seed)
+    result.attacked &= right
+    result.success &= right
+    by_chance = random.success[result.attacked]
+    return Judgement(result, _mean(changed), _mean(by_chance))
+
+
+def _mean(hits: Tensor) -> float | None:
+    return hits.double().mean().item() if len(hits) else None

@@ -1,0 +1,186 @@
+"""Fitting an image-agnostic attack: from images to an artefact.
+
+An image-agnostic attack is a state machine over passes through its fitting images: `init(fitting) ->
+state`, `epoch(fitting, state, number) -> state`. What is left of the state is an artefact
+(`artefact.py`), which the engine applies to other images and judges there. The networks, the goals
+and the counting are the engine's own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from ostrich import images as pictures
+from ostrich.attacks.engine import Method, check
+from ostrich.attacks.goals import Goal
+from ostrich.attacks.problem import Access
+from ostrich.errors import InputError
+from ostrich.models.classifier import Classifier
+from ostrich.networks import untouched
+from ostrich.randomness import keyed
+
+State = dict[str, Any]  # of tensors, and of dictionaries of tensors: what a checkpoint holds
+Tensors = dict[str, Tensor]
+ORDER = 11  # the purpose of the random numbers that order the images
+
+
+class Agnostic(Method, Protocol):
+    """An image-agnostic attack. A frozen dataclass whose fields are its settings.
+
+    A state with `done` (a bool tensor) true ends the fitting before its epochs are spent. With
+    `check(classifier)` it refuses, by an InputError, a classifier it cannot be fitted on; with
+    `untargeted_only` true it knows no target.
+    """
+
+    one_size: ClassVar[bool]  # whether its artefact is bound to the size of the images it was fitted on
+
+    @property
+    def fit(self) -> int | None:
+        """How many images to fit on; None: half of what there is."""
+
+    @property
+    def epochs(self) -> int: ...
+
+    def init(self, fitting: Fitting) -> State: ...
+
+    def epoch(self, fitting: Fitting, state: State, number: int) -> State: ...
+
+    def tensors(self, state: State) -> Tensors:
+        """What an artefact keeps of the state."""
+
+    def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+        """Images (n, C, H, W) under attack, within the budget; `keys` are the images' fingerprints."""
+
+    def chance(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+        """The same with something random in the artefact's place: what it has to beat."""
+
+    def picture(self, tensors: Tensors) -> Tensor | None:
+        """The artefact as an image (C, H, W), where it is one."""
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """What an image-agnostic attack sees: N images, their goal, and counted access to the network.
+
+    `clean` (N, K) are the logits of the images. The counts of `access` are of the whole fitting, in
+    its one row.
+    """
+
+    access: Access
+    images: Tensor
+    goal: Goal
+    clean: Tensor
+    seed: int
+
+    def batches(self, size: int, epoch: int) -> Sequence[Tensor]:
+        """The places of all images in batches, in an order of this epoch's own."""
+        order = torch.randperm(len(self.images), generator=keyed(self.seed, ORDER, epoch))
+        return order.to(self.images.device).split(size)
+
+    def gradient(self, parameter: Tensor, rows: Tensor, shown: Callable[[Tensor], Tensor]) -> Tensor:
+        """The gradient, shaped as `parameter`, of the mean loss of the images at `rows` (n,).
+
+        `shown(parameter)` (n, C, H, W) is what the network sees of them.
+        """
+        goal = self.goal.rows(rows)
+        found, _ = self.access.gradient(
+            parameter[None], self.counted(1), lambda z: goal.loss(z) / len(rows), None, lambda p: shown(p[0])
+        )
+        return found[0]
+
+    def slope(self, images: Tensor, rows: Tensor) -> Tensor:
+        """The gradient (n, C, H, W) of the mean loss with respect to `images`, those at `rows` changed."""
+        goal = self.goal.rows(rows)
+        return self.access.gradient(images, self.counted(len(rows)), lambda z: goal.loss(z) / len(rows))[0]
+
+    def reached(self, images: Tensor, rows: Tensor) -> Tensor:
+        """Whether `images` (n, C, H, W), those at `rows` changed, reach their goals, (n,)."""
+        return self.goal.rows(rows).reached(self.access.logits(images, self.counted(len(rows))))
+
+    def counted(self, count: int) -> Tensor:
+        """As many rows of the one count as there are images to be charged."""
+        return torch.zeros(count, dtype=torch.int64, device=self.images.device)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a fitting left: the tensors of the artefact, and what it took."""
+
+    tensors: Tensors
+    epochs: int
+    forwards: int
+    backwards: int
+    seconds: float
+
+
+def fit(
+    method: Agnostic,
+    classifier: Classifier,
+    images: Tensor,
+    goal: Goal,
+    *,
+    seed: int = 0,
+    precision: str = "fast",
+    checkpoint: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Fitted:
+    """Fit on images (N, C, H, W) in [0, 1]; bit-equal whether or not it was cut off between epochs.
+
+    With `checkpoint`, a file, the state is kept after every epoch and found again.
+    Raises InputError where there is nothing to fit on, and for a network without gradients.
+    """
+    pictures.check(images)
+    check(method, classifier)
+    check_goal(method, goal.kind)
+    if not len(images):
+        raise InputError(f"{method.name} has no image to fit on that has not reached its goal already.")
+    with untouched(classifier.network):
+        nothing = torch.zeros(1, dtype=torch.int64, device=images.device)
+        access = Access(classifier, precision, nothing.clone(), nothing.clone())
+        access.prepare(images[:1])
+        rows = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        fitting = Fitting(access, images, goal, access.exact(images, rows), seed)
+        before, state, spent = _found(checkpoint, method, fitting)
+        started = time.monotonic()
+        for number in range(before, method.epochs):
+            if bool(state.get("done", False)):
+                break
+            state = method.epoch(fitting, state, number)
+            before = number + 1
+            seconds = spent + time.monotonic() - started
+            _keep(checkpoint, before, state, access, seconds)
+            progress(before, method.epochs)
+        seconds = spent + time.monotonic() - started
+    return Fitted(method.tensors(state), before, int(access.forwards[0]), int(access.backwards[0]), seconds)
+
+
+def check_goal(method: Agnostic, kind: str) -> None:
+    """Refuse, by an InputError, a target where the method knows none."""
+    if kind != "untargeted" and getattr(method, "untargeted_only", False):
+        raise InputError(f"{method} changes predictions and takes no target; leave --target out.")
+
+
+def _keep(checkpoint: Path | None, epoch: int, state: State, access: Access, seconds: float) -> None:
+    if checkpoint is None:
+        return
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    partial = checkpoint.with_suffix(".partial")
+    counts = (access.forwards, access.backwards)
+    torch.save({"epoch": epoch, "state": state, "counts": counts, "seconds": seconds}, partial)
+    partial.replace(checkpoint)
+
+
+def _found(checkpoint: Path | None, method: Agnostic, fitting: Fitting) -> tuple[int, State, float]:
+    """Epochs done, the state after them, and the seconds they took."""
+    if checkpoint is None or not checkpoint.exists():
+        return 0, method.init(fitting), 0.0
+    kept = torch.load(checkpoint, weights_only=True, map_location=fitting.images.device)
+    fitting.access.forwards, fitting.access.backwards = kept["counts"]
+    return kept["epoch"], kept["state"], kept["seconds"]

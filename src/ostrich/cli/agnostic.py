@@ -1,0 +1,222 @@
+"""`ostrich attack universal|... MODEL DATA`: fitted on a part of DATA, judged on the rest.
+
+With `--artefact FILE` nothing is fitted, and all of DATA is judged that was not fitted on before.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+from torch import Tensor
+
+from ostrich.attacks import IMAGE_AGNOSTIC, aims, evidence
+from ostrich.attacks.engine import check
+from ostrich.attacks.result import Result
+from ostrich.attacks.universal.artefact import Artefact, Judgement, judge, load_artefact
+from ostrich.attacks.universal.fitting import Agnostic, check_goal, fit
+from ostrich.attacks.universal.perturbation import enlarged
+from ostrich.cli.options import ModelOptions
+from ostrich.cli.session import Session, opened, progress, report
+from ostrich.data.dataset import Samples, subset
+from ostrich.errors import InputError
+from ostrich.images import fingerprints, grid, write_png
+from ostrich.models import Classifier
+
+FILE = "artefact.safetensors"
+SHOWN = 6  # images in the sheet
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the samples with their images (n, C, H, W), and labels and clean predictions (n,)."""
+
+    samples: Samples
+    images: Tensor
+    labels: Tensor
+    predictions: Tensor
+
+    def take(self, rows: Sequence[int]) -> Part:
+        return Part(self.samples.take(rows), *(t[rows] for t in (self.images, self.labels, self.predictions)))
+
+
+def perform(
+    method: Agnostic,
+    options: ModelOptions,
+    data: Sequence[str],
+    *,
+    artefact: Path | None,
+    target: str | None,
+    limit: int,
+    seed: int,
+    precision: str,
+    out: Path | None,
+    skip_bad: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """The command; of `method`, where an artefact is applied, only the name counts."""
+    name = method.name
+    if target in ("random", "least-likely"):
+        raise InputError(f"--target {target} is said of an image; for {name} it is one class for all.")
+    given = None if artefact is None else load_artefact(artefact, name, IMAGE_AGNOSTIC)
+    asked: dict[str, Any] = {"attack": repr(method), "target": target, "precision": precision}
+    if given is not None:
+        asked |= {"attack": repr(given.method), "artefact": given.digest()}
+
+    def validate(classifier: Classifier) -> None:
+        aims.check_target(classifier, target)
+        if given is not None:
+            given.check(classifier)
+        else:
+            check(method, classifier)
+            check_goal(method, "untargeted" if target is None else "targeted")
+
+    def examine(samples: Samples) -> None:
+        if given is None:
+            divided(method, samples, seed)
+        elif not given.unseen(samples.images()).any():
+            raise InputError("The artefact was fitted on every one of these images; give it others.")
+
+    with opened(
+        f"attack-{name}", options, data, asked, limit, seed, skip_bad, out, force, validate, examine
+    ) as session:
+        images = session.samples.images().to(session.classifier.device)
+        labels, predictions = aims.labels(session.classifier, images, session.samples.labels)
+        whole = Part(session.samples, images, labels, predictions)
+        if given is None:
+            chosen, rest = divided(method, whole.samples, seed)
+            used = fitted(method, session, whole.take(chosen), target, seed, precision)
+        else:
+            used, rest = given, given.unseen(images).nonzero()[:, 0].tolist()
+        held_out = whole.take(rest)
+        started = time.monotonic()
+        judged = judge(used, session.classifier, held_out.images, held_out.labels, seed)
+        results = written(session, used, held_out, judged, time.monotonic() - started)
+        views = getattr(used.method, "views", None)
+        if views is not None:
+            goal = used.goal(session.classifier, held_out.labels)
+            results["views"] = evidence.under_views(views, session.classifier, goal, judged.result, seed)
+        results["left_out"] = len(whole.samples) - len(held_out.samples)
+        session.run.finish(results)
+    if as_json:
+        typer.echo(json.dumps(results))
+    else:
+        report(name, results, session.run.folder)
+
+
+def divided(method: Agnostic, samples: Samples, seed: int) -> tuple[list[int], list[int]]:
+    """The rows of a seeded, class-balanced part to fit on, and of the rest. Raises InputError for none."""
+    count = len(samples)
+    wanted = count // 2 if method.fit is None else method.fit
+    if not 0 < wanted < count:
+        raise InputError(
+            f"{count} images, and {wanted or 'half of them'} to fit on: none would be left to "
+            f"{'judge on' if wanted else 'fit on'}. Give more images, or a larger --limit, or a smaller fit."
+        )
+    chosen = subset(None if samples.labels is None else samples.labels.tolist(), count, wanted, seed)
+    return chosen, sorted(set(range(count)) - set(chosen))
+
+
+def fitted(
+    method: Agnostic, session: Session, part: Part, target: str | None, seed: int, precision: str
+) -> Artefact:
+    """The artefact fitted on a part of the data, and its file in the run directory."""
+    classifier, file = session.classifier, session.run.folder / FILE
+    if file.exists():  # of this very run, which was cut off afterwards
+        return load_artefact(file, method.name, IMAGE_AGNOSTIC)
+    named = None
+    if target is not None:
+        index = classifier.class_index(target)
+        named = (index, classifier.class_name(index))
+        part = part.take((part.predictions != index).nonzero()[:, 0].tolist())
+    blank = Artefact(
+        method=method,
+        tensors={},
+        shape=tuple(part.images.shape[1:]),  # type: ignore[arg-type]
+        seen=torch.tensor(fingerprints(part.images)),
+        target=named,
+    )
+    goal = blank.goal(classifier, part.predictions)
+    checkpoint = session.run.folder / "fitting.pt"
+    with progress(f"{method.name} on {len(part.samples)} images", method.epochs) as advance:
+        done = fit(
+            method,
+            classifier,
+            part.images,
+            goal,
+            seed=seed,
+            precision=precision,
+            checkpoint=checkpoint,
+            progress=advance,
+        )
+    facts = {
+        "model": classifier.name,
+        "data": part.samples.name,
+        "n": len(part.samples),
+        "epochs": done.epochs,
+        "forwards": done.forwards,
+        "backwards": done.backwards,
+        "seconds": done.seconds,
+    }
+    found = Artefact(
+        method=method, tensors=done.tensors, shape=blank.shape, seen=blank.seen, target=named, facts=facts
+    )
+    on_fitting = judge(found, classifier, part.images, part.labels, seed)
+    facts |= {"success_rate": rate(on_fitting.result), "fooling_rate": on_fitting.fooling_rate}
+    found.save(file)
+    checkpoint.unlink(missing_ok=True)
+    return found
+
+
+def written(
+    session: Session, used: Artefact, part: Part, judged: Judgement, seconds: float
+) -> dict[str, Any]:
+    """Write images.csv, the images and the pictures; the figures of what was held out."""
+    folder, classifier, result = session.run.folder, session.classifier, judged.result
+    goal = used.goal(classifier, part.labels)
+    evidence.write_images(folder, part.samples, part.labels, goal, result)
+    picture = used.method.picture(used.tensors)
+    if picture is not None and picture.shape[0] in (1, 3):
+        write_png(folder / "artefact.png", picture)
+    if hasattr(used.method, "write"):
+        used.method.write(used.tensors, folder)
+    write_png(folder / "pictures.png", sheet(result))
+    labelled, right = part.samples.labels is not None, part.predictions == part.labels
+    results = evidence.figures(result, used.method.threat.norm, right, labelled, seconds)
+    if not (folder / FILE).exists():
+        used.save(folder / FILE)
+    return results | {
+        "fooling_rate": judged.fooling_rate,
+        "by_chance": judged.chance,
+        "target": None if used.target is None else used.target[1],
+        "artefact": FILE,
+        "fitted_on": dict(used.facts),
+    }
+
+
+def sheet(result: Result) -> Tensor:
+    """Of some images, those that were fooled first: the image, the change enlarged, what became of it."""
+    order = (~result.success).to(torch.uint8).argsort(stable=True)[:SHOWN].tolist()
+    rows = [
+        image
+        for i in order
+        for image in (
+            result.originals[i],
+            enlarged(result.images[i] - result.originals[i]),
+            result.images[i],
+        )
+    ]
+    return grid(torch.stack(rows), columns=3)
+
+
+def rate(result: Result) -> float | None:
+    """The success rate of those right before."""
+    attacked = int(result.attacked.sum())
+    return int(result.success.sum()) / attacked if attacked else None
