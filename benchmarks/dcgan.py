@@ -2,8 +2,9 @@
 
 Both start from the same weights and see the same real images and codes. The example takes three losses
 one after the other, lets the discriminator's parameters require gradients in the generator's step, and
-leaves the layout as it is; Ostrich freezes them and computes channels-last. "difference" is that of all
-parameters from the example's after the steps, relative to how far they moved.
+leaves layout and Adam as they come; Ostrich freezes them, computes channels-last and takes the fused
+Adam. "difference" is that of all parameters from the example's after the steps, relative to how far they
+moved: Adam's first steps are the gradient's sign, so rounding moves those that have next to none.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ def ours(game: Game, images: Tensor) -> Game:
 
 def example(game: Game, images: Tensor) -> Game:
     """STEPS steps in the order of the example, with the three figures that it reads in each."""
-    of_discriminator, of_generator = optimisers(game, RECIPE)
+    of_discriminator, of_generator = (
+        torch.optim.Adam(player.parameters(), 2e-4, betas=(0.5, 0.999))
+        for player in (game.discriminator, game.generator)
+    )
     ones, zeros = torch.ones(RECIPE.batch_size), torch.zeros(RECIPE.batch_size)
     for step in range(STEPS):
         real = real_batch(images, None, RECIPE, step, torch.device("cpu"))[0].contiguous()

@@ -137,6 +137,7 @@ def test_killed_and_resumed_is_never_killed(tmp_path):
     assert [row["step"] for row in rows] == [6, 12]
     generator = load_generator(str(whole))
     assert generator.card["steps"] == 12
+    assert generator.card["kept_step"] == min(rows, key=lambda row: row["distance"])["step"]
     assert generator.card["measures"]["distance_features"] == "zoo:digits-cnn"
 
 

@@ -23,7 +23,14 @@ from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.evaluation import evaluate
 from ostrich.generative.features import features
 from ostrich.generative.generator import CARD, WEIGHTS, ZOO, load_generator, zoo_generators
-from ostrich.generative.measures import frechet, frechet_distance, kernel_distance, moments, precision_recall
+from ostrich.generative.measures import (
+    classifier_score,
+    frechet,
+    frechet_distance,
+    kernel_distance,
+    moments,
+    precision_recall,
+)
 from ostrich.generative.neighbours import memorisation, nearest, neighbours, sentence
 from ostrich.generative.recipe import RECIPES, GeneratorRecipe
 from ostrich.generative.training import train_game
@@ -127,6 +134,21 @@ def test_precision_and_recall_by_their_definition_and_the_right_way_round():
     assert recall < 0.3
     with pytest.raises(InputError, match="more than 3"):
         precision_recall(a[:3], b)
+
+
+def test_classifier_score_by_its_definition():
+    logits = 2 * normal(30, 4, 0)
+    p = torch.softmax(logits, 1)
+    parts = []
+    for part in (p[:15], p[15:]):
+        divergence = [(row * (row / part.mean(0)).log()).sum() for row in part]
+        parts.append(torch.stack(divergence).mean().exp())
+    mean, deviation = classifier_score(logits, 2)
+    assert mean == pytest.approx(((parts[0] + parts[1]) / 2).item())
+    assert deviation == pytest.approx(((parts[0] - parts[1]).abs() / 2).item())
+    sure = 100 * torch.eye(4).repeat(5, 1)  # every class, and certain of each
+    assert classifier_score(sure, 1)[0] == pytest.approx(4)
+    assert classifier_score(sure[:1].expand(8, -1), 2)[0] == pytest.approx(1)
 
 
 def test_features_are_what_the_last_layer_takes():

@@ -16,7 +16,12 @@ import torch
 from torch import Tensor
 
 from ostrich.generative.codes import great_circle
-from ostrich.generative.measures import frechet_distance, kernel_distance, precision_recall
+from ostrich.generative.measures import (
+    classifier_score,
+    frechet_distance,
+    kernel_distance,
+    precision_recall,
+)
 
 pytestmark = pytest.mark.peers
 
@@ -57,6 +62,15 @@ def test_precision_and_recall():
     found = library.prc_features_to_metric(generated, real, prc_neighborhood=3, verbose=False)
     expected = (found["precision"], found["recall"])  # shares of 200 and 250, in its fp32
     assert precision_recall(generated, real) == pytest.approx(expected, abs=1e-6)
+
+
+def test_classifier_score():
+    library = peer("metric_isc")
+    logits = features(100, 6, 1)
+    found = library.isc_features_to_metric(logits, splits=10, shuffle=False)
+    mean, deviation = classifier_score(logits, 10)
+    assert mean == pytest.approx(found["inception_score_mean"], rel=1e-6)
+    assert deviation == pytest.approx(found["inception_score_std"], rel=1e-6)
 
 
 def test_the_great_circle():

@@ -56,9 +56,8 @@ def pictures(
     samples = datasets.load(
         found, size=(size[0], size[1]), limit=limit if own else None, seed=seed, channels=channels
     )
-    rows = list(range(len(samples)))
     if not own:
-        rows = _division(len(samples), split, seed)[:limit]
+        rows = _division(len(samples), split, limit, seed)
         samples = samples.take(rows)
     pixels = torch.from_numpy(samples.pixels).permute(0, 3, 1, 2).contiguous()
     return Pictures(
@@ -91,8 +90,11 @@ def _toybox(limit: int | None, shape: tuple[int, int, int]) -> Pictures:
     )
 
 
-def _division(count: int, split: str, seed: int) -> list[int]:
-    """The images of a split: a tenth, rounded up, is the test split, unless there is only one image."""
+def _division(count: int, split: str, limit: int | None, seed: int) -> list[int]:
+    """The images of a split: a tenth, rounded up, is the test split, unless there is only one image.
+
+    A limit's choice is of all classes: images of a folder come sorted by class.
+    """
     order = torch.randperm(count, generator=keyed(seed, DIVISION)).tolist()
     held = -(-count // round(1 / HELD_OUT)) if count > 1 else 0
-    return sorted(order[:held] if split == "test" else order[held:])
+    return sorted((order[:held] if split == "test" else order[held:])[:limit])

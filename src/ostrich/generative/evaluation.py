@@ -17,12 +17,18 @@ from ostrich.errors import InputError
 from ostrich.generative.collapse import diversity
 from ostrich.generative.features import features
 from ostrich.generative.generator import Generator
-from ostrich.generative.measures import frechet_distance, kernel_distance, precision_recall
+from ostrich.generative.measures import (
+    classifier_score,
+    frechet_distance,
+    kernel_distance,
+    precision_recall,
+)
 from ostrich.images import rounded
 from ostrich.models import Classifier
 from ostrich.statistics import wilson
 
 DIVERSITY = 256  # images on each side
+SPLITS = 10  # of the classifier score
 TRUNCATION = 0.5  # of the second look at a conditional generator
 
 
@@ -44,8 +50,9 @@ def evaluate(
         raise InputError(f"Measures take at least 8 images and samples; got {len(held_out)} and {samples}.")
     made, asked = generator.sample(range(samples), seed=seed)
     made, real = rounded(made), held_out.images()
-    of_made, of_real = features(network, made)[0], features(network, real)[0]
-    halves = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed)).chunk(2)
+    (of_made, logits), (of_real, real_logits) = features(network, made), features(network, real)
+    order = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))
+    halves = order.chunk(2)
     mean = real.mean(0, keepdim=True).expand(samples, -1, -1, -1)
     noise = torch.rand(made.shape, generator=torch.Generator().manual_seed(seed))
     ceiling = frechet_distance(features(network, rounded(mean))[0], of_real)
@@ -62,6 +69,8 @@ def evaluate(
         "ceiling_noise": frechet_distance(features(network, rounded(noise))[0], of_real),
         "share_of_mean_image": distance / ceiling if ceiling else None,
         "kernel_distance": kernel_distance(of_made, of_real),
+        "classifier_score": classifier_score(logits, min(SPLITS, len(made)))[0],
+        "classifier_score_real": classifier_score(real_logits[order], min(SPLITS, len(real)))[0],
         "precision": precision,
         "recall": recall,
         "diversity": diversity(made[: len(some)], real[some]),

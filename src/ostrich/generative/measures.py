@@ -6,6 +6,8 @@ called FID; here it never is.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -61,6 +63,22 @@ def precision_recall(generated: Tensor, real: Tensor, k: int = 3) -> tuple[float
     if min(len(generated), len(real)) <= k:
         raise InputError(f"Precision and recall with k={k} take more than {k} images on both sides.")
     return _covered(generated, real, k), _covered(real, generated, k)
+
+
+def classifier_score(logits: Tensor, splits: int = 10) -> tuple[float, float]:
+    """exp E KL(p(y|x) | p(y)) of a classifier's logits (N, K): mean and deviation over parts of the samples.
+
+    Salimans et al. 2016, section 4, who take the Inception network; of another it must be named with it.
+    It lies between 1 and K.
+    """
+    if not 1 <= splits <= len(logits):
+        raise InputError(f"{len(logits)} samples are not divided into {splits} parts.")
+    scores = []
+    for part in logits.double().log_softmax(1).chunk(splits):
+        mean = part.logsumexp(0) - math.log(len(part))  # log p(y)
+        scores.append((part.exp() * (part - mean)).sum(1).mean().exp())
+    found = torch.stack(scores)
+    return found.mean().item(), found.std(correction=0).item()
 
 
 def _covered(points: Tensor, others: Tensor, k: int, chunk: int = 1024) -> float:

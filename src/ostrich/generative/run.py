@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import platform
 from collections.abc import Callable
 from functools import partial
@@ -63,7 +64,9 @@ def train_run(
     kept.load_state_dict(
         {k: v.half().to(v.dtype) if v.is_floating_point() else v for k, v in kept.state_dict().items()}
     )
-    results = _measure(kept, game, recipe, training.class_names, held_out.images(), judge)
+    told_apart = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])["told_apart"]
+    results = _measure(kept, game, recipe, training.class_names, held_out.images(), judge, told_apart)
+    results["kept_step"] = restore(run.folder / "checkpoint.pt")["best"].get("step", recipe.steps)
     results |= {"train_images": len(training), "test_images": len(held_out)}
     results |= _gif(run)
     save(kept, run.folder / WEIGHTS)
@@ -85,7 +88,7 @@ def _watch(
     progress: Callable[[int, int], None],
 ) -> Row:
     """A sheet, a line of metrics.jsonl, and the measures by which the best generator is kept."""
-    measured = _measure(network, game, recipe, names, real, judge, told_apart=row["told_apart"])
+    measured = _measure(network, game, recipe, names, real, judge, row["told_apart"])
     shown, _ = _wrapped(network, game, names).sample(range(SHEET), seed=recipe.seed)
     write_png(run.folder / f"sheets/{step:06d}.png", grid(shown))
     run.append({**row, **measured})
@@ -100,7 +103,7 @@ def _measure(
     names: tuple[str, ...] | None,
     real: Tensor,
     judge: Classifier | None,
-    told_apart: float = 0.0,
+    told_apart: float,
 ) -> dict[str, Any]:
     """Diversity, words on collapse, and the distance of the judge's features from those of real images."""
     count = recipe.judge_samples if judge is not None else DIVERSITY
@@ -147,6 +150,7 @@ def card(
         "recipe": f"ostrich generate train {recipe.name} --data {data} --seed {recipe.seed}",
         "objective": recipe.objective,
         "steps": recipe.steps,
+        "kept_step": results["kept_step"],
         "batch_size": recipe.batch_size,
         "seed": recipe.seed,
         "device": f"{device} ({platform.machine()})",

@@ -227,9 +227,8 @@ def optimisers(game: Game, recipe: GeneratorRecipe) -> tuple[torch.optim.Optimiz
 def _optimiser(network: nn.Module, recipe: GeneratorRecipe, rate: float) -> torch.optim.Optimizer:
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(network.parameters(), rate, momentum=recipe.momentum)
-    return torch.optim.Adam(
-        network.parameters(), rate, betas=(recipe.momentum, recipe.beta2), eps=recipe.epsilon
-    )
+    betas = (recipe.momentum, recipe.beta2)
+    return torch.optim.Adam(network.parameters(), rate, betas=betas, eps=recipe.epsilon, fused=True)
 
 
 class _Known:
