@@ -174,6 +174,20 @@ SECTIONS: dict[str, list[Entry]] = {
             "The worst of four attacks for each image (Croce and Hein 2020).",
             "--limit 10 --set eps=2/255",
         ),
+        Entry(
+            "universal",
+            "Universal perturbation",
+            "One change for every image (Moosavi-Dezfooli 2017), judged on images it was not fitted on.",
+            f"attack universal {NET} {DATA}",
+            triples,
+        ),
+        Entry(
+            "patch",
+            "Patch",
+            "One picture, wherever it lies (Brown 2017), judged on other images and places.",
+            f"attack patch {NET} {DATA} --target ostrich",
+            triples,
+        ),
         fooling("fooling-ascent", "Fooling by ascent", "Noise that is a class, surely (Nguyen 2015)."),
         fooling(
             "fooling-cppn",
