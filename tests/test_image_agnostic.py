@@ -18,7 +18,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import ostrich
-from ostrich.attacks import IMAGE_AGNOSTIC, L2, AdversarialPatch, Linf, Patch, Targeted, Universal, Untargeted
+from ostrich.attacks import (
+    IMAGE_AGNOSTIC,
+    L2,
+    AdversarialPatch,
+    Generator,
+    Linf,
+    Patch,
+    Targeted,
+    Universal,
+    Untargeted,
+)
 from ostrich.attacks.aims import predict
 from ostrich.attacks.physical import placement
 from ostrich.attacks.physical.printability import SOLIDS, non_printability, printable_colours, total_variation
@@ -120,6 +130,34 @@ def test_deepfool_stops_once_enough_are_fooled():
     )
     narrow = Universal(threat=L2(1e-4), algorithm="deepfool", epochs=2, batch_size=4)
     assert fit(narrow, model, images, Untargeted(torch.zeros(16, dtype=torch.int64))).epochs == 2
+
+
+# Learned attackers --------------------------------------------------------------------------------
+
+
+def bright_and_dark() -> tuple[ostrich.Classifier, Tensor, Tensor]:
+    """A linear network of two classes that sees brightness, images of both, and their classes.
+
+    No one change can fool it on both: what brightens the dark ones keeps the bright ones.
+    """
+    weights = torch.stack([torch.full((3 * 64,), -0.5), torch.full((3 * 64,), 0.5)])
+    model = nets.linear(weights, (8, 8), 3, bias=torch.tensor([48.0, -48.0]))
+    classes = torch.arange(48) % 2
+    images = rounded(nets.random_images(48, (8, 8)) * 0.02 + 0.44 + 0.1 * classes.view(-1, 1, 1, 1))
+    assert torch.equal(predicted(model, images), classes)
+    return model, images, classes
+
+
+def test_a_learned_attacker_fools_where_no_universal_perturbation_can():
+    model, images, classes = bright_and_dark()
+    fooled = {}
+    for method in (
+        Generator(threat=Linf(24 / 255), epochs=40, batch_size=8),
+        Universal(threat=Linf(24 / 255)),
+    ):
+        artefact = artefact_of(method, model, images[:24])
+        fooled[method.name] = judge(artefact, model, images[24:], classes[24:]).fooling_rate
+    assert fooled == {"generator": 1.0, "universal": 0.5}
 
 
 # Patches ------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from ostrich.attacks.score_based.one_pixel import OnePixel
 from ostrich.attacks.score_based.square import Square
 from ostrich.attacks.threats import L1, L2, Linf, Patch, Pixels, Threat, Unbounded
 from ostrich.attacks.transformations import EOT
+from ostrich.attacks.universal.generator import Generator
 from ostrich.attacks.universal.perturbation import Universal
 
 _METHODS = (
@@ -37,7 +38,7 @@ _METHODS = (
     *(FoolingAscent, FoolingCPPN, FoolingDirect),
 )
 ATTACKS = {method.name: method for method in _METHODS}
-IMAGE_AGNOSTIC = {method.name: method for method in (Universal, AdversarialPatch)}
+IMAGE_AGNOSTIC = {method.name: method for method in (Universal, Generator, AdversarialPatch)}
 
 __all__ = [
     "APGD",
@@ -61,6 +62,7 @@ __all__ = [
     "FoolingAscent",
     "FoolingCPPN",
     "FoolingDirect",
+    "Generator",
     "Goal",
     "HopSkipJump",
     "Linf",

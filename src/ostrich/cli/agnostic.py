@@ -120,8 +120,10 @@ def divided(method: Agnostic, samples: Samples, seed: int) -> tuple[list[int], l
             f"{count} images, and {wanted or 'half of them'} to fit on: none would be left to "
             f"{'judge on' if wanted else 'fit on'}. Give more images, or a larger --limit, or a smaller fit."
         )
-    chosen = subset(None if samples.labels is None else samples.labels.tolist(), count, wanted, seed)
-    return chosen, sorted(set(range(count)) - set(chosen))
+    labels = None if samples.labels is None else samples.labels.tolist()
+    # Held out is what `subset` takes first: what a smaller --limit chooses of the same data lies in it.
+    rest = subset(labels, count, count - wanted, seed)
+    return sorted(set(range(count)) - set(rest)), rest
 
 
 def fitted(

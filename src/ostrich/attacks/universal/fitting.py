@@ -95,10 +95,13 @@ class Fitting:
         )
         return found[0]
 
-    def slope(self, images: Tensor, rows: Tensor) -> Tensor:
-        """The gradient (n, C, H, W) of the mean loss with respect to `images`, those at `rows` changed."""
-        goal = self.goal.rows(rows)
-        return self.access.gradient(images, self.counted(len(rows)), lambda z: goal.loss(z) / len(rows))[0]
+    def slope(self, images: Tensor, rows: Tensor, loss: Callable[[Goal, Tensor], Tensor]) -> Tensor:
+        """The gradient (n, C, H, W), with respect to `images`, those at `rows` changed, of a mean loss.
+
+        `loss(goal, logits)` is (n,).
+        """
+        goal, counted = self.goal.rows(rows), self.counted(len(rows))
+        return self.access.gradient(images, counted, lambda z: loss(goal, z) / len(rows))[0]
 
     def reached(self, images: Tensor, rows: Tensor) -> Tensor:
         """Whether `images` (n, C, H, W), those at `rows` changed, reach their goals, (n,)."""
