@@ -182,6 +182,13 @@ SECTIONS: dict[str, list[Entry]] = {
             triples,
         ),
         Entry(
+            "generator",
+            "Learned attacker",
+            "A network that draws the change for an image in one forward (Poursaeed 2018).",
+            f"attack generator {NET} {DATA}",
+            triples,
+        ),
+        Entry(
             "patch",
             "Patch",
             "One picture, wherever it lies (Brown 2017), judged on other images and places.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ostrich.attacks import ATTACKS
+from ostrich.attacks import ATTACKS, IMAGE_AGNOSTIC
 from ostrich.attribution import EXPLAINERS
 
 README = Path(__file__).parent.parent / "README.md"
@@ -21,7 +21,7 @@ def test_the_snippets_run(capsys):
 
 def test_it_names_every_attack_and_explainer():
     named = set(re.findall(r"`([a-z0-9-]+)`", README.read_text()))
-    assert named >= ATTACKS.keys() | EXPLAINERS.keys()
+    assert named >= ATTACKS.keys() | IMAGE_AGNOSTIC.keys() | EXPLAINERS.keys()
 
 
 def test_the_pictures_exist():
