@@ -120,11 +120,16 @@ class Square:
         signs = torch.where(drawn[:, 4:-2] < 0.5, -1.0, 1.0)[:, :, None, None].to(x)
         if self.threat.norm == "linf":
             mask = _Window.at(drawn[:, :2], side.clamp_min(1), height, width).mask[:, None]
-            proposal = self._bounded(x, torch.where(mask, self.threat.eps * signs, state.images - x))
+
+            def painted(signs: Tensor) -> Tensor:
+                return self._bounded(x, torch.where(mask, self.threat.eps * signs, state.images - x))
+
+            proposal = painted(signs)
             # What is there already would be asked about for nothing (the authors' code draws again).
             same = (proposal == state.images).flatten(1).all(1)
-            signs = where(same, signs * _flips(drawn[:, -1], x.shape[1]).to(x), signs)
-            return self._bounded(x, torch.where(mask, self.threat.eps * signs, state.images - x))
+            if not same.any():
+                return proposal
+            return where(same, painted(signs * _flips(drawn[:, -1], x.shape[1]).to(x)), proposal)
         side = side.clamp_min(3)
         side = (side + (side % 2 == 0)).clamp_max(min(height, width))
         moved = _moved_bump(state.images - x, self.threat.eps, side, signs, drawn)
