@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageSequence
@@ -59,6 +60,7 @@ def triples(folder: Path) -> Image.Image:
     return _side_by_side(tiles)
 
 
+@cache
 def _classes() -> list[str]:
     import ostrich as package
 

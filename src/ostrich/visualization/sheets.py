@@ -70,18 +70,19 @@ def sheets(
     preferred = ascend(classifier, units, settings, seed=seed, progress=progress).images
     batches = (part(start, min(count, start + batch)) for start in range(0, count, batch))
     responses = respond(classifier, batches, units)
+    strongest = [response.strongest(top) for response in responses]
+    answered = [[r.neurons[place] for place in own] for r, own in zip(responses, strongest, strict=True)]
+    boxes = iter(receptive_field(classifier, [neuron for own in answered for neuron in own]))
     found = []
-    for response, image in zip(responses, preferred, strict=True):
-        places = response.strongest(top)
+    for response, image, places, neurons in zip(responses, preferred, strongest, answered, strict=True):
         shown = torch.cat([part(place, place + 1) for place in places])
-        neurons = [response.neurons[place] for place in places]
         found.append(
             Sheet(
                 response=response,
                 preferred=image,
                 images=shown,
                 places=tuple(places),
-                boxes=tuple(receptive_field(classifier, neurons)),
+                boxes=tuple(next(boxes) for _ in neurons),
                 maps=_maps(classifier, shown, neurons),
             )
         )

@@ -43,8 +43,8 @@ def probe(context: Context) -> Answer:
             f"PGD at {budget_text('linf', THREAT.eps)} broke {len(broken)} of {len(right)} images."
         )
     layer = _layer(context)
-    clean, fooled = (_means(context, part[broken], layer) for part in (result.originals, result.images))
-    moved = (fooled - clean) / _means(context, result.originals, layer).std(0).clamp_min(1e-12)
+    clean, fooled = _means(context, result.originals, layer), _means(context, result.images[broken], layer)
+    moved = (fooled - clean[broken]) / clean.std(0).clamp_min(1e-12)
     size = moved.abs().mean(0)
     order = size.argsort(descending=True).tolist()
     half = int((size[order].cumsum(0) < size.sum() / 2).sum()) + 1
