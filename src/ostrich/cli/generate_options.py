@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
-from ostrich.cli import options as o
 
 if TYPE_CHECKING:
     from ostrich.data.pictures import Pictures
@@ -31,7 +29,6 @@ Features = Annotated[
 ]
 
 
-@contextmanager
 def begun(
     name: str,
     generator: Generator,
@@ -40,19 +37,13 @@ def begun(
     out: Path | None,
     force: bool,
     data: Mapping[str, Any] | None = None,
-) -> Iterator[Run]:
+) -> AbstractContextManager[Run]:
     """The run directory of a command on a generator; an unexpected exception is told where it lies."""
-    from ostrich.runs import Run
+    from ostrich.cli.session import kept
 
     whole = {"generator": generator.name, "card": generator.card, "seed": seed, **asked}
-    plain = "".join(c if c.isalnum() else "-" for c in Path(generator.name).name)[:40].strip("-")
-    run = Run.begin(f"generate-{name}-{plain}", o.typed(), whole, out=out, force=force)
-    run.describe(seed=seed, device=generator.device, data=data)
-    try:
-        yield run
-    except Exception as error:
-        error.run_folder = run.folder  # type: ignore[attr-defined]
-        raise
+    name = f"generate-{name}"
+    return kept(name, generator.name, whole, generator.device, data=data, seed=seed, out=out, force=force)
 
 
 def its_pictures(generator: Generator, data: str | None) -> tuple[Pictures, Pictures]:

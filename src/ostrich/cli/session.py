@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -81,7 +82,6 @@ def opened(
         yield Session(classifier=classifier, samples=samples, run=run)
 
 
-@contextmanager
 def begun(
     name: str,
     options: ModelOptions,
@@ -92,15 +92,31 @@ def begun(
     seed: int,
     out: Path | None,
     force: bool,
+) -> AbstractContextManager[Run]:
+    """Open the run directory alone, for a command that takes no data or makes its own."""
+    whole = {"model": options.words(), "seed": seed, "device": str(classifier.device)}
+    whole |= {"network": classifier.digest(), **asked}
+    return kept(name, options.model, whole, classifier.device, data=data, seed=seed, out=out, force=force)
+
+
+@contextmanager
+def kept(
+    name: str,
+    model: str,
+    asked: Mapping[str, Any],
+    device: torch.device,
+    *,
+    data: Mapping[str, Any] | None,
+    seed: int,
+    out: Path | None,
+    force: bool,
 ) -> Iterator[Run]:
-    """Open the run directory alone, for a command that takes no data or makes its own.
+    """The run directory of a command on a classifier or generator named `model`.
 
     `data` describes it in run.json. An unexpected exception is told where its run lies.
     """
-    whole = {"model": options.words(), "seed": seed, "device": str(classifier.device)}
-    whole |= {"network": classifier.digest(), **asked}
-    run = Run.begin(f"{name}-{_plain(options.model)}", typed(), whole, out=out, force=force)
-    run.describe(seed=seed, device=classifier.device, data=data)
+    run = Run.begin(f"{name}-{_plain(model)}", typed(), asked, out=out, force=force)
+    run.describe(seed=seed, device=device, data=data)
     try:
         yield run
     except Exception as error:
