@@ -77,9 +77,7 @@ def _toybox(limit: int | None, shape: tuple[int, int, int]) -> Pictures:
         raise InputError(f"The toybox has 3 channels, the network has {shape[0]}.")
     rendered, labels = toyscenes.render_split("train", limit, workers=2)
     checksum = hashlib.sha256(rendered.tobytes()).hexdigest()
-    size = (shape[1], shape[2])
-    if rendered.shape[1:3] != size:
-        rendered = np.stack([np.asarray(fit(Image.fromarray(one), size)) for one in rendered])
+    rendered = resized(rendered, (shape[1], shape[2]))
     return Pictures(
         name="toybox:train",
         pixels=torch.from_numpy(rendered).permute(0, 3, 1, 2).contiguous(),
@@ -88,6 +86,13 @@ def _toybox(limit: int | None, shape: tuple[int, int, int]) -> Pictures:
         files=tuple(f"train/{i:05d}" for i in range(limit)),
         sha256=checksum,
     )
+
+
+def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 images (N, H, W, 3) brought to `size` (H, W), as a picture file would be."""
+    if pixels.shape[1:3] == size:
+        return pixels
+    return np.stack([np.asarray(fit(Image.fromarray(one), size)) for one in pixels])
 
 
 def _division(count: int, split: str, limit: int | None, seed: int) -> list[int]:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ostrich.data import dataset as datasets
@@ -21,6 +20,7 @@ from ostrich.data import open_data, toyscenes
 from ostrich.data.dataset import subset
 from ostrich.data.digits import CLASS_NAMES as DIGITS
 from ostrich.data.digits import digits
+from ostrich.data.pictures import resized
 from ostrich.errors import InputError
 from ostrich.images import fit
 from ostrich.models.architectures import parse_size
@@ -166,9 +166,7 @@ def _toybox(split: str, count: int, size: int) -> tuple[Tensor, Tensor]:
         pixels, labels = stored.images, stored.labels
     else:
         pixels, labels = toyscenes.render_split(split, count)
-    if size != 64:
-        side = parse_size(size)
-        pixels = np.stack([np.asarray(fit(Image.fromarray(one), side)) for one in pixels])
+    pixels = resized(pixels, parse_size(size))
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(labels)
 
 
