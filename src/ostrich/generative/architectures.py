@@ -5,6 +5,7 @@ from __future__ import annotations
 from ostrich.generative.conditional import conditional_gan
 from ostrich.generative.dcgan import dcgan
 from ostrich.generative.game import Game
+from ostrich.generative.inversion import inversion
 from ostrich.generative.perceptron import perceptron_gan
 from ostrich.models.architectures import Architecture, build
 
@@ -28,6 +29,12 @@ GAMES = {
             build=conditional_gan,
             size=(128, 128),
             source="Brock et al. 2019, Large scale GAN training for high fidelity natural image synthesis",
+        ),
+        Architecture(
+            name="inversion",
+            build=inversion,
+            size=(64, 64),
+            source="Dosovitskiy and Brox 2016, Generating images with perceptual similarity metrics",
         ),
     )
 }

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ostrich.errors import InputError, UnknownName
 from ostrich.generative.objectives import OBJECTIVES
+
+# The settings of a generator that inverts a layer.
+TAUGHT = (
+    "encoder",
+    "layer",
+    "cells",
+    "comparator",
+    "comparator_layer",
+    "image_weight",
+    "feature_weight",
+    "adversarial_weight",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +33,16 @@ class GeneratorRecipe:
     objective: str = "non-saturating"
     penalty: float = 10.0  # weight of the gradient penalty (wgan-gp), Gulrajani 2017
     orthogonal: float = 0.0  # strength of orthogonal regularisation; Brock 2019: 1e-4
+
+    # Of a generator that inverts; the published weights in our measures: see `INVERSION`.
+    encoder: str | None = None  # the classifier whose layer is the code
+    layer: str | None = None
+    cells: int = 4  # a map is averaged to so many by so many places; 0: to one vector
+    comparator: str | None = None  # the classifier whose features are compared, None: the encoder
+    comparator_layer: str | None = None  # None: the encoder's
+    image_weight: float = 64.0
+    feature_weight: float = 10.0
+    adversarial_weight: float = 1.0
 
     steps: int = 10_000
     batch_size: int = 128
@@ -54,10 +76,30 @@ class GeneratorRecipe:
         for name in ("penalty", "orthogonal", "average_from"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"A recipe's {name} is at least 0; got {getattr(self, name)}.")
+        for name in ("cells", "image_weight", "feature_weight", "adversarial_weight"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"A recipe's {name} is at least 0; got {getattr(self, name)}.")
+        self._check_teacher()
         if self.optimiser not in ("adam", "sgd"):
             raise InputError(f"An optimiser is adam or sgd; got {self.optimiser!r}.")
         if self.precision not in ("fast", "exact"):
             raise InputError(f"Precision is fast or exact; got {self.precision!r}.")
+
+    def _check_teacher(self) -> None:
+        """An encoder and its layer belong to a generator that inverts, and nothing of it is ignored."""
+        inverts = self.architecture.partition(",")[0] == "inversion"
+        if inverts and (self.encoder is None or self.layer is None):
+            raise InputError(
+                "A generator that inverts needs the network that it inverts: set encoder=MODEL and "
+                "layer=NAME (`ostrich list units MODEL` lists the layers)."
+            )
+        if inverts:
+            return
+        if idle := [f.name for f in fields(self) if f.name in TAUGHT and getattr(self, f.name) != f.default]:
+            raise InputError(
+                f"{', '.join(idle)} is of a generator that inverts a network's layer, and "
+                f"{self.architecture!r} does not; architecture=inversion does."
+            )
 
 
 RECIPES = {
@@ -114,6 +156,24 @@ RECIPES = {
             momentum=0.0,
             average=0.995,
             judge="zoo:toybox-resnet20",
+        ),
+        GeneratorRecipe(
+            name="toybox-prior",
+            architecture="inversion,size=64,channels=32",
+            data="toybox",
+            train_images=12_000,
+            encoder="zoo:toybox-robust",
+            layer="layer3",
+            objective="hinge",
+            image_weight=12.0,
+            feature_weight=3.0,
+            steps=4000,
+            batch_size=32,
+            generator_rate=5e-4,
+            discriminator_rate=4e-4,
+            average=0.995,
+            watch_every=250,
+            judge="zoo:toybox-robust",
         ),
     )
 }

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from ostrich.data.pictures import Pictures, pictures
-from ostrich.generative.architectures import build_game
 from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.features import features
 from ostrich.generative.game import Game
-from ostrich.generative.generator import CARD, WEIGHTS, Generator
+from ostrich.generative.generator import BATCH, CARD, WEIGHTS, Generator
 from ostrich.generative.measures import frechet_distance
-from ostrich.generative.recipe import GeneratorRecipe
+from ostrich.generative.recipe import TAUGHT, GeneratorRecipe
+from ostrich.generative.teacher import begin
 from ostrich.generative.training import Row, check_images, train_game
 from ostrich.images import grid, read_png, write_gif, write_png
 from ostrich.models import Classifier, load
@@ -37,7 +37,7 @@ def train_run(
 ) -> dict[str, Any]:
     """Train by a recipe into a run directory: checkpoint.pt, generator.safetensors, card.json, sheets."""
     torch.manual_seed(recipe.seed)  # the initial weights
-    game = build_game(recipe.architecture).to(device)
+    game, architecture = begin(recipe, device)
     training = pictures(data, "train", game.shape, limit=recipe.train_images, seed=recipe.seed)
     labels = training.labels if game.classes is not None else None
     check_images(game, training.pixels, labels, recipe.batch_size)
@@ -45,7 +45,10 @@ def train_run(
     judge = load(recipe.judge, device=str(device)) if recipe.judge else None
     described = {"name": data, "n": len(training), "sha256": training.sha256}
     run.describe(seed=recipe.seed, device=device, data=described)
-    run.rewind(restore(run.folder / "checkpoint.pt")["step"])
+    done = restore(run.folder / "checkpoint.pt")["step"]
+    run.rewind(done)
+    if game.teacher is not None and not done:
+        game.teacher.look_at(training.pixels)
     progress(0, recipe.steps)
     watch = partial(
         _watch,
@@ -70,7 +73,7 @@ def train_run(
     results |= {"train_images": len(training), "test_images": len(held_out)}
     results |= _gif(run)
     save(kept, run.folder / WEIGHTS)
-    write_json(run.folder / CARD, card(recipe, data, training, results, device))
+    write_json(run.folder / CARD, card(recipe, architecture, data, training, results, device))
     return results
 
 
@@ -89,7 +92,9 @@ def _watch(
 ) -> Row:
     """A sheet, a line of metrics.jsonl, and the measures by which the best generator is kept."""
     measured = _measure(network, game, recipe, names, real, judge, row["told_apart"])
-    shown, _ = _wrapped(network, game, names).sample(range(SHEET), seed=recipe.seed)
+    shown = _made(network, game, names, SHEET, recipe.seed, real)
+    if game.teacher is not None:  # each image beside what was made of its code
+        shown = torch.stack([real[: SHEET // 2], shown[: SHEET // 2]], 1).flatten(0, 1)
     write_png(run.folder / f"sheets/{step:06d}.png", grid(shown))
     run.append({**row, **measured})
     progress(step, recipe.steps)
@@ -107,7 +112,7 @@ def _measure(
 ) -> dict[str, Any]:
     """Diversity, words on collapse, and the distance of the judge's features from those of real images."""
     count = recipe.judge_samples if judge is not None else DIVERSITY
-    samples, _ = _wrapped(network, game, names).sample(range(count), seed=recipe.seed + 1)
+    samples = _made(network, game, names, count, recipe.seed + 1, real)
     # As many of both; a folder may hold fewer than is wished for. Labelled data may be sorted by class.
     some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:DIVERSITY]
     variety = diversity(samples[: len(some)], real[some]) if len(some) > 1 else float("nan")
@@ -115,7 +120,21 @@ def _measure(
     if judge is not None and len(real) > 1:
         of_samples, of_real = features(judge, samples)[0], features(judge, real)[0]
         measured |= {"distance": frechet_distance(of_samples, of_real), "distance_features": judge.name}
+    if game.teacher is not None:
+        measured |= game.teacher.errors(samples, real[: len(samples)])
     return measured | {"collapse": collapse(told_apart, variety, recipe.objective)}
+
+
+def _made(
+    network: nn.Module, game: Game, names: tuple[str, ...] | None, count: int, seed: int, real: Tensor
+) -> Tensor:
+    """Samples (count, C, H, W) in [0, 1]; with a teacher as many of the real images, made again."""
+    generator = _wrapped(network, game, names)
+    if game.teacher is None:
+        return generator.sample(range(count), seed=seed)[0]
+    with torch.no_grad():
+        parts = [game.teacher.look(2 * part - 1)[0].cpu() for part in real[:count].split(BATCH)]
+    return generator(torch.cat(parts))
 
 
 def _wrapped(network: nn.Module, game: Game, names: tuple[str, ...] | None) -> Generator:
@@ -140,12 +159,18 @@ def _gif(run: Run) -> dict[str, Any]:
 
 
 def card(
-    recipe: GeneratorRecipe, data: str, training: Pictures, results: dict[str, Any], device: torch.device
+    recipe: GeneratorRecipe,
+    architecture: str,
+    data: str,
+    training: Pictures,
+    results: dict[str, Any],
+    device: torch.device,
 ) -> dict[str, Any]:
     """What anyone should know of the generator before they use it."""
-    measures = ("diversity", "distance", "distance_features", "test_images")
+    measures = ("diversity", "distance", "distance_features", "pixel_error", "feature_error", "test_images")
+    taught = {name: getattr(recipe, name) for name in TAUGHT} if recipe.encoder is not None else {}
     return {
-        "architecture": recipe.architecture,
+        "architecture": architecture,
         "class_names": training.class_names,
         "recipe": f"ostrich generate train {recipe.name} --data {data} --seed {recipe.seed}",
         "objective": recipe.objective,
@@ -158,6 +183,7 @@ def card(
         "data": data,
         "data_sha256": training.sha256,
         "train_images": len(training),
+        **taught,
         "limit": recipe.train_images,
         "judge": recipe.judge,
         "measures": {name: results[name] for name in measures if name in results},

@@ -151,9 +151,14 @@ def play(
     for turn in range(recipe.discriminator_steps):
         number = step * recipe.discriminator_steps + turn
         real, real_classes = real_batch(images, labels, recipe, number, device)
-        draw = keyed(recipe.seed, CODE, number)
-        codes = game.codes.draw(batch, draw).to(device)
-        classes = _classes(game, batch, draw, device)
+        if game.teacher is None:
+            draw = keyed(recipe.seed, CODE, number)
+            codes = game.codes.draw(batch, draw).to(device)
+            classes = _classes(game, batch, draw, device)
+        else:
+            with torch.no_grad(), autocast(recipe.precision, device):
+                codes, features = game.teacher.look(real)
+            classes = real_classes = codes
         shared = turn == recipe.discriminator_steps - 1  # with the generator's step
         with torch.set_grad_enabled(shared), parametrize.cached(), autocast(recipe.precision, device):
             generated = game.generator(codes, classes)
@@ -182,6 +187,11 @@ def play(
         with autocast(recipe.precision, device):
             verdict = game.discriminator(generated, classes).float()
         generator_loss = rules.generator(verdict)
+        if game.teacher is not None:
+            with autocast(recipe.precision, device):
+                of_image, of_features = game.teacher.unlike(generated, real, features)
+            generator_loss = recipe.adversarial_weight * generator_loss + recipe.image_weight * of_image
+            generator_loss = generator_loss + recipe.feature_weight * of_features
         generator_loss.backward()
     if recipe.orthogonal:
         add_orthogonal_gradient(game.generator, recipe.orthogonal, except_for=("embedding",))
