@@ -7,23 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import nets
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ostrich
+from ostrich.attacks.fooling.recognition import recognised
 from ostrich.cli.main import run
+from ostrich.crashtest.probes import preferred
+from ostrich.data.pictures import pictures as held_out
 from ostrich.errors import InputError
 from ostrich.generative import training
 from ostrich.generative.architectures import build_game
 from ostrich.generative.game import Game
 from ostrich.generative.generator import CARD, load_generator
 from ostrich.generative.inversion import InversionGenerator
-from ostrich.generative.recipe import GeneratorRecipe
-from ostrich.generative.teacher import Teacher, coded
+from ostrich.generative.recipe import RECIPES, GeneratorRecipe
+from ostrich.generative.teacher import Teacher, begin, coded
 from ostrich.generative.training import real_batch, train_game
+from ostrich.images import rounded
 from ostrich.visualization import Prior, ascend, under
 from ostrich.visualization.parametrisations import Canvas
 
@@ -315,7 +318,63 @@ def test_what_does_not_fit_is_one_sentence(settings, told, tmp_path, capsys):
     assert not (tmp_path / "out" / "run.json").exists()
 
 
+# The bundled one -------------------------------------------------------------------------------
+
+
+def test_the_bundled_prior_makes_held_out_images_again_as_its_card_says():
+    generator = load_generator("zoo:toybox-prior")
+    recipe, measures = RECIPES["toybox-prior"], generator.card["measures"]
+    game, _ = begin(recipe, torch.device("cpu"))
+    game.generator.load_state_dict(generator.network.state_dict())
+    real = held_out("toybox", "test", generator.shape).images()
+    made = generator(torch.cat([game.teacher.look(2 * part - 1)[0] for part in real.split(128)]))
+    errors = game.teacher.errors(made, real)
+    assert errors["pixel_error"] == pytest.approx(measures["pixel_error"], rel=0.02)
+    assert errors["feature_error"] == pytest.approx(measures["feature_error"], rel=0.02)
+    mean = game.teacher.errors(real.mean(0, keepdim=True).expand_as(real), real)
+    assert errors["feature_error"] < 0.5 * mean["feature_error"]
+
+
+def test_what_it_draws_for_one_network_another_recognises():
+    guide, judge = (ostrich.load(f"zoo:toybox-{name}", device="cpu") for name in ("resnet20", "plain14"))
+    settings = under(Prior.of(load_generator("zoo:toybox-prior"), Canvas.of(guide)), steps=40)
+    found = ascend(guide, [f"class:{k}" for k in range(10)], settings)
+    assert recognised(rounded(found.images), range(10), guide, judge).sum() >= 8
+
+
+def test_the_report_shows_the_prior_beside_noise_the_lamp_first():
+    model = ostrich.load("zoo:toybox-plain14", device="cpu")
+    assert [model.class_name(k) for k in preferred.chosen(model)[:3]] == [
+        "table lamp",
+        "sports car",
+        "school bus",
+    ]
+    assert sorted(preferred.chosen(model)) == list(range(10))
+    assert list(preferred.ways(model)) == ["gradient alone", "with views", "with the prior"]
+    grey = ostrich.load("zoo:digits-cnn", device="cpu")
+    assert list(preferred.ways(grey)) == ["gradient alone", "with views"]
+    assert preferred.chosen(grey) == list(range(10))
+
+
+def test_the_probe_writes_a_picture_for_each_way(tmp_path, monkeypatch):
+    for name in ("PLAIN_STEPS", "STEPS", "PRIOR_STEPS"):
+        monkeypatch.setattr(preferred, name, 2)
+    words = ["check", "zoo:toybox-plain14", "toybox", "--only", "preferred", "--limit", "16"]
+    assert run([*words, "--out", str(tmp_path / "out")]) == 0
+    answer = json.loads((tmp_path / "out" / "probes" / "preferred.json").read_text())
+    (block,) = answer["blocks"]
+    assert block["columns"] == 3
+    assert len(block["items"]) == 30
+    assert [item["title"] for item in block["items"][:4]] == [
+        "table lamp, gradient alone",
+        "table lamp, with views",
+        "table lamp, with the prior",
+        "sports car, gradient alone",
+    ]
+    assert all((tmp_path / "out" / item["file"]).exists() for item in block["items"])
+    assert answer["figures"]["n"] == 10
+
+
 def test_an_inversion_names_its_encoder():
     with pytest.raises(InputError, match="set encoder=MODEL"):
         replace(RECIPE, encoder=None)
-    assert np.isfinite(RECIPE.image_weight)

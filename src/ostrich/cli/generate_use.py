@@ -118,7 +118,7 @@ def interpolate(
             way = "between classes"
         else:
             frames = walked(made_by, codes, steps)
-            way = "straight" if made_by.codes.kind == "uniform" else "great circle"
+            way = "great circle" if made_by.codes.kind == "normal" else "straight"
         write_png(run.folder / "sheet.png", grid(frames.transpose(0, 1).flatten(0, 1), steps))
         if gif:
             sheets = [grid(frame, min(rows, 3)) for frame in frames]

@@ -16,9 +16,10 @@ from ostrich.generative.game import Game
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.models import Classifier, load
 from ostrich.networks import untouched
+from ostrich.published import published
 from ostrich.watching import observe
 
-DEVIATIONS = 3.0  # beyond the mean: the published end of a code unit's range
+DEVIATIONS = published("dgn-am/deviations").value  # beyond the mean: the end of a code unit's range
 DEAD = 1e-6  # deviation over the largest value: below, a code unit does not vary
 
 
