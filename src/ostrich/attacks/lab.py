@@ -16,7 +16,7 @@ from torch import Tensor
 from ostrich.errors import InputError
 from ostrich.images import LEVELS, rounded
 
-BISECTIONS = 20  # of the part of a change that the budget leaves
+BISECTIONS = 10  # of the part of a change that the budget leaves, to a thousandth of it
 TO_XYZ = (  # rows X, Y, Z of linear sRGB, divided by the white of D65
     (0.4124564 / 0.95047, 0.3575761 / 0.95047, 0.1804375 / 0.95047),
     (0.2126729, 0.7151522, 0.0721750),
@@ -49,16 +49,15 @@ class Lab:
 
     def project(self, images: Tensor, originals: Tensor) -> Tensor:
         """Each pixel as far on its straight way, in sRGB, from the original as the budget lets it go."""
-        wanted = images.clamp(0, 1)
-        low = torch.zeros_like(wanted[:, :1])
+        change, start = images.clamp(0, 1) - originals, lab(originals)
+        low = torch.zeros_like(change[:, :1])  # the part of the change that surely stays within
         high = torch.ones_like(low)
-        high = torch.where(self._far(wanted, originals), high, low)
-        inside = high == 0
+        low = torch.where(self._far(originals + change, start), low, high)
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            far = self._far(originals + middle * (wanted - originals), originals)
+            far = self._far(originals + middle * change, start)
             low, high = torch.where(far, low, middle), torch.where(far, middle, high)
-        return torch.where(inside, wanted, originals + low * (wanted - originals))
+        return originals + low * change
 
     def random_start(self, originals: Tensor, draw: Callable[[str], Tensor]) -> Tensor:
         return self.project(draw("uniform"), originals)
@@ -72,14 +71,14 @@ class Lab:
 
     def settle(self, images: Tensor, originals: Tensor) -> Tensor:
         """Rounded; where that is too far, rounded towards the original, level by level."""
-        found = rounded(images)
-        far = self._far(found, originals)
+        found, start = rounded(images), lab(originals.double())
+        far = self._far(found.double(), start)
         while far.any():
             nearer = found - (found - originals).sign() / LEVELS
             found = torch.where(far, rounded(nearer), found)
-            far = self._far(found, originals)
+            far = self._far(found.double(), start)
         return found
 
-    def _far(self, images: Tensor, originals: Tensor) -> Tensor:
-        """Which pixels have moved too far, (N, 1, H, W)."""
-        return (lab(images.double()) - lab(originals.double())).norm(dim=1, keepdim=True) > self.eps
+    def _far(self, images: Tensor, start: Tensor) -> Tensor:
+        """Which pixels have moved too far from their colours `start` in Lab, (N, 1, H, W)."""
+        return (lab(images) - start).norm(dim=1, keepdim=True) > self.eps

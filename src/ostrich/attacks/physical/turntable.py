@@ -19,7 +19,7 @@ from ostrich.data.views import Views
 from ostrich.images import from_bytes, rounded, write_gif, write_png
 from ostrich.models.classifier import Classifier
 
-FRAMES, MILLISECONDS = 24, 150
+FRAMES, MILLISECONDS, SIDE = 24, 150, 128  # a frame's picture has about so many pixels a side
 WIDTH, HEIGHT, MARGIN, LINE = 720, 250, 44, 18  # pixels of the map's panels
 DOT, LETTERS = 4, 12
 RIGHT, TARGET, OTHER = "#1f5fa8", "#b3261e", "#c77700"
@@ -71,8 +71,10 @@ def write_turntable(path: Path, classifier: Classifier, views: Views, tensors: T
     for pair in pairs:
         both = torch.stack(pair)
         certain, which = predict(classifier, both).softmax(1).max(1)
+        zoom = max(1, SIDE // max(both.shape[2:]))
         names = [classifier.class_name(int(k)) for k in which]
-        frames.append(gallery(both, names, certain.tolist()))
+        large = both.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+        frames.append(gallery(large, names, certain.tolist()))
     write_gif(path, frames, MILLISECONDS)
 
 
