@@ -33,6 +33,7 @@ from ostrich.crashtest.probes import (
     preferred,
     robustness,
     saliency,
+    texture,
     worst_case,
 )
 from ostrich.errors import OstrichError
@@ -52,6 +53,7 @@ PROBES: dict[str, ModuleType] = {  # in order of worth
     "guided": guided,
     "carriers": carriers,
     "preferred": preferred,
+    "texture": texture,
 }
 DEMO_PROBES = {**PROBES, "photograph": photograph}
 Say = Callable[[str], None]
