@@ -23,11 +23,12 @@ from ostrich.attacks.physical.turntable import shares
 from ostrich.attacks.threats import exact_distance, within
 from ostrich.attacks.universal.fitting import fit
 from ostrich.cli.main import run
+from ostrich.crashtest.probes import texture as texture_probe
 from ostrich.data.meshes import open_mesh, read_mesh, toybox, views_of
 from ostrich.data.toyscenes import render
-from ostrich.data.toyscenes.meshes import solid
+from ostrich.data.toyscenes.meshes import paint_table
 from ostrich.data.toyscenes.sampling import view
-from ostrich.data.toyscenes.views import bake, standing
+from ostrich.data.toyscenes.views import standing
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import fingerprints, from_bytes, read_png, rounded
 
@@ -113,18 +114,16 @@ def test_views_are_the_same_whatever_is_looked_at_beside_them():
 
 def test_a_baked_texture_has_each_paint_where_its_faces_are():
     """The colour at the middle of each face's chart, of the faces larger than a texel."""
-    shape, texels = solid("king penguin"), 128
-    chart = bake("king penguin", texels)
+    mesh = toybox("king penguin")
+    shape, side = mesh.solid, mesh.texture.shape[0]
     middle = shape.uv.mean(1)
     a, b, c = shape.uv.swapaxes(0, 1)
-    area = np.abs((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]) / 2 * texels**2
-    found = chart[((1 - middle[:, 1]) * texels).astype(int), (middle[:, 0] * texels).astype(int)]
-    from ostrich.data.toyscenes.meshes import paint_table
-
+    area = np.abs((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]) / 2 * side**2
+    found = mesh.texture[((1 - middle[:, 1]) * side).astype(int), (middle[:, 0] * side).astype(int)]
     own = np.round(255 * paint_table("king penguin", None))[shape.paint]
     large = area > 3
     assert large.sum() > 300
-    assert (np.abs(found - own).max(1) == 0)[large].mean() > 0.97
+    assert (found == own).all(1)[large].mean() > 0.97
 
 
 # Files --------------------------------------------------------------------------------------------
@@ -325,6 +324,21 @@ def test_the_artefact_paints_the_same_mesh_for_others(painted):
     assert run([*small, "--set", "epochs=1", "--out", "four"]) == 0
     assert results("four")["label"] in "0123"  # it knows no mug: what most views are seen as
     assert results("four")["clean_accuracy"] is None
+
+
+def test_the_crash_test_paints_an_object(painted, monkeypatch):
+    for name, value in (("FIT", 6), ("HELD_OUT", 6), ("EPOCHS", 1), ("CLASS_NAMES", ("coffee mug",))):
+        monkeypatch.setattr(texture_probe, name, value)
+    words = ["check", "zoo:toybox-resnet20", "toybox", "--limit", "10", "--only", "texture"]
+    assert run([*words, "--out", "checked"]) == 0
+    (figures,) = results("checked")["probes"].values()
+    assert (figures["object"], figures["n_fit"], figures["n"]) == ("coffee mug", 6, 6)
+    assert 0 <= figures["success_rate"] <= 1
+    assert Path("checked/pictures/texture-viewpoints.png").exists()
+    assert (
+        run(["check", "zoo:digits-cnn", "digits", "--limit", "10", "--only", "texture", "--out", "no"]) == 0
+    )
+    assert "object of the toybox" in Path("no/index.html").read_text()
 
 
 BAD = {

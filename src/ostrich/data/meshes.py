@@ -63,9 +63,10 @@ class Mesh:
 
     @property
     def digest(self) -> str:
-        """A checksum of shape, texture coordinates and texture."""
+        """A checksum of shape, texture coordinates and texture, 16 hexadecimal digits."""
         parts = (self.solid.corners.astype(np.float32), self.solid.uv.astype(np.float32), self.texture)
-        return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
+        content = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+        return hashlib.sha256(content).hexdigest()[:16]
 
     def write(self, path: Path, texture: np.ndarray) -> None:
         """Write it with another texture (T, T', 3) uint8 as GLB, whole or not at all."""
