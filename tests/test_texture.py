@@ -20,6 +20,7 @@ import ostrich
 from ostrich.attacks import AdversarialTexture, Lab, Linf, Targeted
 from ostrich.attacks.lab import lab
 from ostrich.attacks.physical.turntable import shares
+from ostrich.attacks.settings import configure
 from ostrich.attacks.threats import exact_distance, within
 from ostrich.attacks.universal.fitting import fit
 from ostrich.cli.main import run
@@ -255,6 +256,15 @@ def test_the_target_s_colour_is_painted_where_a_linear_network_looks_for_it():
     ].double().mean() > 0.95
 
 
+def test_its_own_budget_is_the_usual_one():
+    for words, threat in (
+        ({}, Linf(16 / 255)),
+        ({"norm": "linf"}, Linf(16 / 255)),
+        ({"norm": "lab"}, Lab(10.0)),
+    ):
+        assert configure(AdversarialTexture, words).threat == threat
+
+
 # The command --------------------------------------------------------------------------------------
 
 SHORT = ["--limit", "24", "--set", "epochs=2", "--set", "batch_size=8", "--set", "eps=64/255"]
@@ -324,6 +334,13 @@ def test_the_artefact_paints_the_same_mesh_for_others(painted):
     assert run([*small, "--set", "epochs=1", "--out", "four"]) == 0
     assert results("four")["label"] in "0123"  # it knows no mug: what most views are seen as
     assert results("four")["clean_accuracy"] is None
+
+
+def test_other_attacks_take_the_views_as_images(painted):
+    assert run(["attack", "fgsm", "zoo:toybox-resnet20", MUG, "--limit", "3", "--out", "fgsm"]) == 0
+    assert [row["file"] for row in table("fgsm")] == [
+        f"view/{int(row['index']):05d}" for row in table("fgsm")
+    ]
 
 
 def test_the_crash_test_paints_an_object(painted, monkeypatch):
