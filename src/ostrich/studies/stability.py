@@ -237,11 +237,11 @@ STUDY = Study(
     differs="8x8 digits brought to 16 pixels instead of LSUN and faces, a quarter of the published channels; "
     "the papers show samples and give no measure of stability, so there is no figure to compare with.",
     rule="Reproduced: at the published rates the distance to held-out images, paired by seed, is larger for "
-    "both other games with a 95 % interval above zero, no run of DCGAN collapses at any rate, and some run of "
-    "another game does. Direction only: both mean distances are larger and DCGAN collapses no more often than "
-    f"either. Else not reproduced. A run has collapsed where at its end samples differ less than {UNIFORM:g} "
-    f"times as much as real images; that a discriminator is saturated (from {SATURATED:.0%} of pairs told "
-    "apart on) is told, not judged.",
+    "both other games with a 95 % interval above zero, no run of DCGAN collapses at any rate, and some run "
+    "of another game does. Direction only: both mean distances are larger and DCGAN collapses no more often "
+    f"than either. Else not reproduced. A run has collapsed where at its end samples differ less than "
+    f"{UNIFORM:g} times as much as real images; that a discriminator is saturated (from {SATURATED:.0%} of "
+    "pairs told apart on) is told, not judged.",
     specs={
         "smoke": Settings(train=200, test=200, pixels=8, width=0.05, steps=20, batch_size=32, watch_every=10),
         "cpu": Settings(seeds=5),
