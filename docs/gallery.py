@@ -201,7 +201,8 @@ SECTIONS: dict[str, list[Entry]] = {
             "texture",
             "Painted object",
             "A texture that is something else from all sides (Athalye 2018), as it turns: before and after.",
-            f"attack texture {NET} 'mesh:toybox/school bus' --target ostrich --set eps=48/255 --limit 600",
+            f"attack texture {NET} 'mesh:toybox/school bus' --target ostrich --limit 1000 --set epochs=20 "
+            "--set eps=48/255",
             "turntable.gif",
         ),
         fooling("fooling-ascent", "Fooling by ascent", "Noise that is a class, surely (Nguyen 2015)."),

@@ -25,6 +25,7 @@ from ostrich.crashtest.probes import (
     clean,
     doctor,
     fooling,
+    generated,
     guided,
     noise,
     one_pixel,
@@ -53,6 +54,7 @@ PROBES: dict[str, ModuleType] = {  # in order of worth
     "guided": guided,
     "carriers": carriers,
     "preferred": preferred,
+    "generated": generated,
     "texture": texture,
 }
 DEMO_PROBES = {**PROBES, "photograph": photograph}
