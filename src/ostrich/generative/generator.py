@@ -1,4 +1,4 @@
-"""A trained generator: codes to images in [0, 1], with what is known of it.
+"""A trained generator: codes to images or clips in [0, 1], with what is known of it.
 
 A generator is named by `zoo:NAME` (bundled), by the folder of its run, or by any folder with
 `generator.safetensors` and `card.json`.
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ostrich.clips import is_clip
 from ostrich.errors import InputError, UnknownName
 from ostrich.generative.architectures import build_game
 from ostrich.generative.codes import Codes
@@ -24,20 +25,21 @@ from ostrich.models.classifier import class_index
 
 ZOO = Path(__file__).parent / "zoo"
 WEIGHTS, CARD = "generator.safetensors", "card.json"
-BATCH = 128  # images per forward
+BATCH = 128  # images, or frames, per forward
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generator:
     """`network(codes, classes)` gives (N, C, H, W) in [-1, 1]; called, a generator gives images in [0, 1].
 
-    `class_names` are None where it is not conditional.
+    Where `shape` is (C, T, H, W), they are clips (N, C, T, H, W) here and below. `class_names` are None
+    where it is not conditional.
     """
 
     name: str
     network: nn.Module
     codes: Codes
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     class_names: tuple[str, ...] | None
     card: dict[str, Any]
 
@@ -112,7 +114,8 @@ class Generator:
         return next(self.network.parameters()).device
 
     def _images(self, batch: Callable[[slice], Tensor], count: int) -> Tensor:
-        parts = [batch(slice(i, i + BATCH)).float().cpu() for i in range(0, count, BATCH)]
+        size = max(1, BATCH // self.shape[1]) if is_clip(self.shape) else BATCH
+        parts = [batch(slice(i, i + size)).float().cpu() for i in range(0, count, size)]
         return torch.cat(parts).add_(1).div_(2).clamp_(0, 1) if parts else torch.empty(0, *self.shape)
 
 
