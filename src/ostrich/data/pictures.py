@@ -14,6 +14,7 @@ from ostrich.clips import is_clip
 from ostrich.data import dataset as datasets
 from ostrich.data import toyscenes
 from ostrich.data.spec import open_data
+from ostrich.data.videos import contents, read_clips, videos
 from ostrich.errors import InputError
 from ostrich.images import fit
 from ostrich.randomness import keyed
@@ -100,8 +101,34 @@ def _rendered(limit: int | None, shape: tuple[int, ...]) -> int:
 
 
 def _clips(data: str, split: str, shape: tuple[int, ...], limit: int | None, seed: int) -> Pictures:
-    if data != "toybox":
-        raise InputError("later")
+    kind, _, path = data.partition(":")
+    if data == "toybox":
+        return _toybox_clips(split, limit, shape)
+    if kind != "clips" or not path:
+        raise InputError(f"Clips come from toybox or clips:PATH, a folder of videos; got {data!r}.")
+    found = videos(path)
+    channels, length, height, width = shape
+    checksum, files, parts = hashlib.sha256(), [], []
+    # Clips of one video are alike: a video is in one split, whole.
+    for row in _division(len(found), split, limit, seed):
+        video = found[row]
+        parts.append(read_clips(video, length, (height, width), channels))
+        files += [f"{video.name}@{length * i}" for i in range(len(parts[-1]))]
+        for content in contents(video):
+            checksum.update(content)
+    none = np.empty((0, length, height, width, channels), np.uint8)
+    pixels = np.concatenate([none, *parts])[:limit]
+    return Pictures(
+        name=f"{data}:{split}",
+        pixels=torch.from_numpy(pixels).movedim(-1, 1).contiguous(),
+        labels=None,
+        class_names=None,
+        files=tuple(files[:limit]),
+        sha256=checksum.hexdigest(),
+    )
+
+
+def _toybox_clips(split: str, limit: int | None, shape: tuple[int, ...]) -> Pictures:
     count = _rendered(limit if split == "train" else TEST_CLIPS, shape)
     rendered, labels = toyscenes.render_clips(split, count, shape[1], (shape[2], shape[3]), workers=2)
     return Pictures(

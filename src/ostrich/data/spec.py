@@ -6,6 +6,7 @@ folder:PATH          class folders
 toybox               the embedded scenes                 [:train|:test]
 digits               handwritten digits, 8x8, grey       [:train|:test]
 cifar10[:PATH]       CIFAR-10, downloaded or in folders   [:train|:test]
+clips:PATH           a folder of videos, or of folders of frames, for generators of clips
 generator:NAME       samples of a generator, bundled or in the folder of its run
 """
 
@@ -27,6 +28,7 @@ NAMED = {
     "toybox": "rendered scenes of ten objects, 64x64",
     "digits": "handwritten digits, 8x8, grey",
     "cifar10": "CIFAR-10, or cifar10:PATH",
+    "clips:PATH": "videos, or folders of frames, for generators of clips",
     "generator:NAME": "samples of a generator, bundled or in the folder of its run",
 }
 FORMS = "image files, images:PATH, folder:PATH, toybox, digits, cifar10, cifar10:PATH or generator:NAME"
@@ -46,6 +48,8 @@ def open_data(data: str | Sequence[str]) -> Dataset:
         return class_folders(path)
     if kind == "images" and path:
         return image_folder(path)
+    if kind == "clips" and path:
+        raise InputError(f"{word!r} is data for generators of clips; images are needed: {FORMS}.")
     if kind == "generator" and path:
         made: Dataset = import_module(GENERATED).generated(path)
         return made

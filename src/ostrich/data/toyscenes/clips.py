@@ -1,8 +1,9 @@
 """Toybox clips: a scene's object glides and turns, all else is still to the last bit.
 
-Clip i of a split is the scene of image i without its clutter: object, ground and sky. So clips are
-easier than the images, and a small generator of clips has something to learn. The object throws no
-shadow on the ground, which would move with it. The path depends on the split and the number alone.
+Clip i of a split starts from a scene drawn as image i is, without its clutter and with plain ground and
+sky: so clips are much easier than the images, and a small generator of clips has something to learn.
+The object throws no shadow on the ground, which would move with it. Scene and path depend on the split
+and the number alone.
 
 The background is rendered once; in each frame only the rays that meet the object are shaded anew.
 """
@@ -15,7 +16,7 @@ import numpy as np
 from ostrich.errors import InputError
 
 from .raycast import cast, pixels, rays, sizes
-from .sampling import generator, scene, visible_enough
+from .sampling import ATTEMPTS, draw, generator, visible_enough
 from .scenes import Scene
 from .shade import shade
 
@@ -33,7 +34,13 @@ class Clip:
 
 def clip_scene(split: str, index: int) -> Scene:
     """The first frame's scene of clip `index` of "train" or "test". Raises as `scene`."""
-    return replace(scene(split, index), props=())
+    for attempt in range(ATTEMPTS):
+        drawn = draw(split, index, attempt)
+        ground, sky = replace(drawn.ground, pattern="plain"), replace(drawn.sky, pattern="plain")
+        alone = replace(drawn, props=(), ground=ground, sky=sky)
+        if visible_enough(alone):
+            return alone
+    raise AssertionError(f"no object in the picture in {ATTEMPTS} draws of {split} {index}")
 
 
 def clip(start: Scene, frames: int) -> tuple[Scene, ...]:

@@ -20,6 +20,7 @@ from .scenes import Camera, Light, Scene, Surface, Thing, Vector3
 
 SPLITS = ("train", "test")
 MOST_HIDDEN = 0.5  # of the object's rays on a 64x64 grid; leaves room below the promised 0.6
+ATTEMPTS = 200  # draws of a scene before giving up
 PATTERNS = ("plain", "checker", "stripes", "tiles", "blots")
 
 
@@ -44,11 +45,11 @@ def scene(split: str, index: int) -> Scene:
 
     Raises UnknownName, InputError for a negative index, MissingExtra without the ray caster.
     """
-    for attempt in range(200):
+    for attempt in range(ATTEMPTS):
         drawn = draw(split, index, attempt)
         if visible_enough(drawn):
             return drawn
-    raise AssertionError(f"no visible object in 200 draws of {split} {index}")
+    raise AssertionError(f"no visible object in {ATTEMPTS} draws of {split} {index}")
 
 
 def visible_enough(candidate: Scene) -> bool:
