@@ -20,7 +20,7 @@ from ostrich.images import fit
 from ostrich.randomness import keyed
 
 SPLIT = ("toybox", "digits", "cifar10")  # data that has a test split of its own
-TEST_CLIPS = 512  # of the toybox
+TEST_CLIPS = 512  # of the toybox, where no limit is set
 HELD_OUT = 0.1  # of the images of a folder, which has none
 DIVISION = 12  # of a key
 
@@ -129,7 +129,7 @@ def _clips(data: str, split: str, shape: tuple[int, ...], limit: int | None, see
 
 
 def _toybox_clips(split: str, limit: int | None, shape: tuple[int, ...]) -> Pictures:
-    count = _rendered(limit if split == "train" else TEST_CLIPS, shape)
+    count = _rendered(limit or (None if split == "train" else TEST_CLIPS), shape)
     rendered, labels = toyscenes.render_clips(split, count, shape[1], (shape[2], shape[3]), workers=2)
     return Pictures(
         name=f"toybox:{split}",

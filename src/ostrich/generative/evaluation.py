@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostrich.clips import frames, is_clip
+from ostrich.clips import frames, is_clip, stills
 from ostrich.data.pictures import Pictures
 from ostrich.errors import InputError
 from ostrich.generative.collapse import diversity
@@ -109,7 +109,7 @@ def _of_clips(
     of_frames = features(network, frames(real))[0].unflatten(0, (len(real), -1))  # (N, T, D)
     middle = of_frames[:, real.shape[2] // 2]
     still = torch.cat([middle, torch.zeros_like(middle)], 1)  # what `features` makes of it standing
-    noise = torch.rand(frames(made).shape, generator=torch.Generator().manual_seed(seed))
+    noise = torch.rand(stills(real).shape, generator=torch.Generator().manual_seed(seed))
     mean = frames(real).mean(0, keepdim=True).expand(2, *real[0, :, 0].shape)
     by_themselves = {
         "generated": features(network, frames(made))[0],
