@@ -305,10 +305,10 @@ def test_sheets_and_films_lay_out_by_time():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Eleven videos: GIFs of 9 frames, an MP4 of 8 and a folder of 4 PNGs; 8 pixels a side."""
+    """Eleven videos: GIFs of 29 frames, an MP4 of 8 and a folder of 4 PNGs; 8 pixels a side."""
     path = tmp_path_factory.mktemp("videos")
     for i in range(9):
-        write_clip(path / f"{i}.gif", random_clips(1, (3, 9, 8, 8), i)[0], side=8)
+        write_clip(path / f"{i}.gif", random_clips(1, (3, 29, 8, 8), i)[0], side=8)
     write_clip(path / "m.mp4", smooth_clip(8, 8), side=16)
     for t, frame in enumerate(smooth_clip(4, 8).unbind(1)):
         write_png(path / "n" / f"{t:02d}.png", frame)
@@ -321,7 +321,7 @@ def test_videos_are_cut_and_divided_whole(folder):
     held_out = pictures(f"clips:{folder}", "test", SHAPE, seed=3)
     names = {file.partition("@")[0] for file in training.files}
     assert names.isdisjoint(file.partition("@")[0] for file in held_out.files)
-    assert len(training) + len(held_out) == 9 * 2 + 2 + 1  # a ninth frame is left out
+    assert len(training) + len(held_out) == 9 * 7 + 2 + 1  # a last frame is left out
     assert training.pixels.shape[1:] == SHAPE
     assert training.labels is None
     every = [*training.files, *held_out.files]
@@ -454,6 +454,14 @@ def test_neighbours_and_measures_take_clips(trained, tmp_path):
     with Image.open(out / "neighbours.png") as still, Image.open(out / "neighbours.gif") as moving:
         assert still.size[0] == 7 * 8 + 6 * 2
         assert moving.n_frames == 4
+    assert (
+        ostrich(["generate", "evaluate", str(trained), "--count", "8", "--out", str(tmp_path / "far")]) == 0
+    )
+    results = json.loads((tmp_path / "far" / "run.json").read_text())["results"]
+    assert results["mask_0_differs_from_background_by"] == 0
+    assert results["motion"]["clips"] == results["samples"] == 8
+    assert results["ceiling_still_clips"] > 0
+    assert results["frechet_distance_of_frames"]["ceiling_noise"] > 0
 
 
 def test_measures_of_clips_lie_between_their_controls():

@@ -130,12 +130,12 @@ RECIPES = {
             architecture="video,size=32,width=0.5",
             data="toybox",
             train_images=3000,
-            steps=3000,
-            batch_size=32,
+            steps=4000,
+            batch_size=16,
             average=0.995,
-            watch_every=250,
+            watch_every=500,
             judge="zoo:toybox-resnet20",
-            judge_samples=256,
+            judge_samples=128,
         ),
     )
 }
