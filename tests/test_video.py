@@ -150,6 +150,15 @@ def test_impossible_forms_are_refused(spec, capsys):
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
+def test_what_moves_in_bundled_clips_lies_inside_the_mask():
+    generator = load_generator("zoo:toybox-video")
+    codes = generator.codes.numbered(range(32), 0)
+    found = motion(rounded(generator(codes)), generator.streams(codes)[1])
+    assert found.ratio >= 5
+    assert 0.02 < found.share_inside < 0.3  # of real clips 0.12: the mask is neither nothing nor everything
+    assert unmasked(*generator.streams(codes)) == 0
+
+
 # The loop --------------------------------------------------------------------------------------
 
 
@@ -382,6 +391,9 @@ def test_images_are_no_clips_and_clips_no_images(tmp_path, folder, capsys):
     clips = ["explain", "gradient", "zoo:toybox-resnet20", f"clips:{folder}", "--out", str(tmp_path / "b")]
     assert ostrich(clips) == 2
     assert "generators of clips" in capsys.readouterr().err
+    made = ["explain", "gradient", "zoo:toybox-resnet20", "generator:zoo:toybox-video"]
+    assert ostrich([*made, "--out", str(tmp_path / "c")]) == 2
+    assert "makes clips" in capsys.readouterr().err
 
 
 def test_without_pyav_the_sentence_names_the_extra(tmp_path, monkeypatch, capsys):

@@ -130,7 +130,7 @@ RECIPES = {
             architecture="video,size=32,width=0.5",
             data="toybox",
             train_images=3000,
-            steps=4000,
+            steps=6000,
             batch_size=16,
             average=0.995,
             watch_every=500,
