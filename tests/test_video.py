@@ -144,9 +144,9 @@ def test_sparsity_acts_in_training_and_through_the_loop():
 
 
 @pytest.mark.parametrize("spec", ["video,size=24", "video,size=4", "video,width=0", "video,sparsity=-1"])
-def test_impossible_forms_are_refused(spec, capsys):
-    words = ["generate", "train", "toybox-video", "--set", f"architecture={spec}"]
-    assert ostrich(words) == 2
+def test_impossible_forms_are_refused(spec, capsys, tmp_path):
+    words = ["generate", "train", "toybox-video", "--out", str(tmp_path / "out"), "--set"]
+    assert ostrich([*words, f"architecture={spec}"]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
@@ -160,6 +160,20 @@ def test_what_moves_in_bundled_clips_lies_inside_the_mask():
 
 
 # The loop --------------------------------------------------------------------------------------
+
+
+def test_a_projected_discriminator_looks_at_no_clips(tmp_path, capsys):
+    words = [
+        "generate",
+        "train",
+        "toybox-video",
+        "--set",
+        f"architecture={TINY}",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    assert ostrich([*words, "--set", "projected=zoo:toybox-resnet20"]) == 2
+    assert "leave projected unset" in capsys.readouterr().err
 
 
 def test_n_plus_n_steps_are_2n_bit_for_bit(tmp_path):
