@@ -294,7 +294,7 @@ SECTIONS: dict[str, list[Entry]] = {
             "video-interpolate",
             "Interpolation of clips",
             "On the great circle between normal codes (Shoemake 1985).",
-            "generate interpolate zoo:toybox-video --rows 4",
+            "generate interpolate zoo:toybox-video --rows 4 --steps 5",
             "interpolation.gif",
         ),
         Entry(
