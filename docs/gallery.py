@@ -285,6 +285,27 @@ SECTIONS: dict[str, list[Entry]] = {
             "interpolate", "Interpolation", "Straight on between uniform codes (Radford 2016).", "sheet.png"
         ),
         Entry(
+            "video",
+            "Clips",
+            "Objects that move over a background that does not (Vondrick 2016): 16 frames of 32 pixels.",
+            "generate sample zoo:toybox-video --count 16",
+            "grid.gif",
+        ),
+        Entry(
+            "video-streams",
+            "Two streams",
+            "Left to right: clip, foreground, mask, background; the clip is m f + (1 - m) b (Vondrick 2016).",
+            "generate sample zoo:toybox-video --count 6",
+            "streams.gif",
+        ),
+        Entry(
+            "video-interpolate",
+            "Interpolation of clips",
+            "On the great circle between normal codes (Shoemake 1985).",
+            "generate interpolate zoo:toybox-video --rows 4 --steps 5",
+            "interpolation.gif",
+        ),
+        Entry(
             "prior",
             "Preferred images under a prior",
             "The generator draws, the network judges (DGN-AM, Nguyen 2016).",

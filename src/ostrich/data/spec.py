@@ -6,6 +6,7 @@ folder:PATH          class folders
 toybox               the embedded scenes                 [:train|:test]
 digits               handwritten digits, 8x8, grey       [:train|:test]
 cifar10[:PATH]       CIFAR-10, downloaded or in folders   [:train|:test]
+clips:PATH           a folder of videos, or of folders of frames, for generators of clips
 generator:NAME       samples of a generator, bundled or in the folder of its run
 mesh:FILE            views of a textured mesh; mesh:toybox/NAME of an object of the toybox
 """
@@ -28,6 +29,7 @@ NAMED = {
     "toybox": "rendered scenes of ten objects, 64x64",
     "digits": "handwritten digits, 8x8, grey",
     "cifar10": "CIFAR-10, or cifar10:PATH",
+    "clips:PATH": "videos, or folders of frames, for generators of clips",
     "generator:NAME": "samples of a generator, bundled or in the folder of its run",
     "mesh:toybox/NAME": "views of an object of the toybox, or mesh:FILE of a textured mesh",
 }
@@ -52,6 +54,8 @@ def open_data(data: str | Sequence[str]) -> Dataset:
         return class_folders(path)
     if kind == "images" and path:
         return image_folder(path)
+    if kind == "clips" and path:
+        raise InputError(f"{word!r} is data for generators of clips; images are needed: {FORMS}.")
     if kind == "generator" and path:
         made: Dataset = import_module(GENERATED).generated(path)
         return made

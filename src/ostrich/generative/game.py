@@ -9,10 +9,10 @@ from ostrich.generative.codes import Codes
 
 class Game(nn.Module):
     """`generator(codes, classes)` gives images (N, C, H, W) in [-1, 1], `discriminator(images, classes)`
-    logits (N,).
+    logits (N,). A game of clips has (N, C, T, H, W) in their place, here and in all that plays it.
 
-    `codes` is what the generator takes, `shape` the images' (C, H, W), `classes` how many classes it
-    is conditioned on, None where it is not.
+    `codes` is what the generator takes, `shape` the images' (C, H, W) or the clips' (C, T, H, W),
+    `classes` how many classes it is conditioned on, None where it is not.
     """
 
     def __init__(
@@ -21,7 +21,7 @@ class Game(nn.Module):
         generator: nn.Module,
         discriminator: nn.Module,
         codes: Codes,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         classes: int | None = None,
     ) -> None:
         super().__init__()

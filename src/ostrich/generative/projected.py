@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ostrich.clips import is_clip
 from ostrich.errors import InputError
 from ostrich.generative.features import fitted
 from ostrich.generative.game import Game
@@ -103,6 +104,8 @@ def project(game: Game, classifier: Classifier, wide: int = 64, guided: bool = F
 
     Raises InputError where it cannot.
     """
+    if is_clip(game.shape):
+        raise InputError(f"{classifier.name} looks at images, the game makes clips: leave projected unset.")
     if guided and game.classes != classifier.num_classes:
         known = "no classes" if game.classes is None else f"{game.classes} classes"
         raise InputError(

@@ -15,7 +15,7 @@ class GeneratorRecipe:
     name: str
     architecture: str  # a spec of `generative.architectures`, for example "dcgan,width=0.5"
     data: str  # the DATA spec it is meant for; --data overrides it
-    train_images: int | None = None  # how many of the training split, None for all of it
+    train_images: int | None = None  # how many (clips, where it makes clips) of the training split, None: all
     flip: bool = True  # mirror half of the images
 
     objective: str = "non-saturating"
@@ -125,6 +125,28 @@ RECIPES = {
             average=0.995,
             watch_every=200,
             judge="zoo:toybox-resnet20",
+        ),
+        GeneratorRecipe(  # Vondrick 2016, section 2.3: the published network and settings, on toybox clips
+            name="video",
+            architecture="video",
+            data="toybox",
+            train_images=4000,
+            steps=30_000,
+            batch_size=64,
+            judge="zoo:toybox-resnet20",
+            judge_samples=256,
+        ),
+        GeneratorRecipe(
+            name="toybox-video",
+            architecture="video,size=32,width=0.5",
+            data="toybox",
+            train_images=3000,
+            steps=6000,
+            batch_size=16,
+            average=0.995,
+            watch_every=500,
+            judge="zoo:toybox-resnet20",
+            judge_samples=128,
         ),
     )
 }

@@ -6,6 +6,7 @@ import datetime
 import json
 import platform
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ostrich import distributed
+from ostrich.clips import is_clip, sheet
 from ostrich.data.pictures import Pictures, pictures
 from ostrich.generative.architectures import build_game
 from ostrich.generative.collapse import collapse, diversity
@@ -23,13 +25,14 @@ from ostrich.generative.measures import frechet_distance
 from ostrich.generative.projected import project
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.generative.training import Row, check_images, train_game
-from ostrich.images import grid, read_png, write_gif, write_png
+from ostrich.images import read_png, write_gif, write_png
 from ostrich.models import Classifier, load
 from ostrich.runs import Run, write_json
 from ostrich.training.checkpoint import restore
 from ostrich.training.run import save
 
 SHEET = 64  # samples on a sheet, at the same codes and classes every time
+ROWS = 16  # clips on a sheet, a row of frames each
 MILLISECONDS = 250  # each sheet in the GIF
 DIVERSITY = 256  # samples for the measure
 
@@ -51,7 +54,10 @@ def train_run(
     labels = training.labels if game.classes is not None else None
     check_images(game, training.pixels, labels, recipe.batch_size)
     held_out = pictures(data, "test", game.shape, seed=recipe.seed)
-    judge = load(recipe.judge, device=str(device)) if recipe.judge else None
+    judge = load(recipe.judge, device=str(device)) if recipe.judge and distributed.is_main() else None
+    measure = partial(
+        _measure, game=game, recipe=recipe, names=training.class_names, real=_real(held_out, judge)
+    )
     described = {"name": data, "n": len(training), "sha256": training.sha256}
     run.describe(seed=recipe.seed, device=device, data=described)
     run.rewind(restore(run.folder / "checkpoint.pt")["step"])
@@ -61,8 +67,7 @@ def train_run(
         game=game,
         recipe=recipe,
         names=training.class_names,
-        real=held_out.images(),
-        judge=judge,
+        measure=measure,
         run=run,
         progress=progress,
     )
@@ -76,13 +81,30 @@ def train_run(
         {k: v.half().to(v.dtype) if v.is_floating_point() else v for k, v in kept.state_dict().items()}
     )
     told_apart = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])["told_apart"]
-    results = _measure(kept, game, recipe, training.class_names, held_out.images(), judge, told_apart)
+    results = measure(kept, told_apart=told_apart)
     results["kept_step"] = restore(run.folder / "checkpoint.pt")["best"].get("step", recipe.steps)
     results |= {"train_images": len(training), "test_images": len(held_out)}
     results |= _gif(run)
     save(kept, run.folder / WEIGHTS)
     write_json(run.folder / CARD, card(recipe, data, training, results, device))
     return results
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Real:
+    """What samples are measured by: some held-out images, all their features, and whose they are."""
+
+    images: Tensor
+    features: Tensor | None
+    judge: Classifier | None
+
+
+def _real(held_out: Pictures, judge: Classifier | None) -> _Real:
+    # A folder may hold fewer than is wished for. Labelled data may be sorted by class.
+    real = held_out.images()
+    some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:DIVERSITY]
+    known = features(judge, real)[0] if judge is not None and len(real) > 1 else None
+    return _Real(images=real[some], features=known, judge=judge)
 
 
 def _watch(
@@ -93,15 +115,15 @@ def _watch(
     game: Game,
     recipe: GeneratorRecipe,
     names: tuple[str, ...] | None,
-    real: Tensor,
-    judge: Classifier | None,
+    measure: Callable[..., dict[str, Any]],
     run: Run,
     progress: Callable[[int, int], None],
 ) -> Row:
     """A sheet, a line of metrics.jsonl, and the measures by which the best generator is kept."""
-    measured = _measure(network, game, recipe, names, real, judge, row["told_apart"])
-    shown, _ = _wrapped(network, game, names).sample(range(SHEET), seed=recipe.seed)
-    write_png(run.folder / f"sheets/{step:06d}.png", grid(shown))
+    measured = measure(network, told_apart=row["told_apart"])
+    count = ROWS if is_clip(game.shape) else SHEET
+    shown, _ = _wrapped(network, game, names).sample(range(count), seed=recipe.seed)
+    write_png(run.folder / f"sheets/{step:06d}.png", sheet(shown, ROWS))
     run.append({**row, **measured})
     progress(step, recipe.steps)
     return {k: v for k, v in measured.items() if isinstance(v, float)}
@@ -109,23 +131,22 @@ def _watch(
 
 def _measure(
     network: nn.Module,
+    *,
     game: Game,
     recipe: GeneratorRecipe,
     names: tuple[str, ...] | None,
-    real: Tensor,
-    judge: Classifier | None,
+    real: _Real,
     told_apart: float,
 ) -> dict[str, Any]:
     """Diversity, words on collapse, and the distance of the judge's features from those of real images."""
-    count = recipe.judge_samples if judge is not None else DIVERSITY
+    count = recipe.judge_samples if real.judge is not None else DIVERSITY
     samples, _ = _wrapped(network, game, names).sample(range(count), seed=recipe.seed + 1)
-    # As many of both; a folder may hold fewer than is wished for. Labelled data may be sorted by class.
-    some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:DIVERSITY]
-    variety = diversity(samples[: len(some)], real[some]) if len(some) > 1 else float("nan")
+    some = min(len(samples), len(real.images))  # as many of both
+    variety = diversity(samples[:some], real.images[:some]) if some > 1 else float("nan")
     measured: dict[str, Any] = {"diversity": variety}
-    if judge is not None and len(real) > 1:
-        of_samples, of_real = features(judge, samples)[0], features(judge, real)[0]
-        measured |= {"distance": frechet_distance(of_samples, of_real), "distance_features": judge.name}
+    if real.judge is not None and real.features is not None:
+        distance = frechet_distance(features(real.judge, samples)[0], real.features)
+        measured |= {"distance": distance, "distance_features": real.judge.name}
     return measured | {"collapse": collapse(told_apart, variety, recipe.objective)}
 
 

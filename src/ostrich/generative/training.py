@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ostrich import distributed
+from ostrich.clips import is_clip
 from ostrich.errors import InputError
 from ostrich.generative.game import Game
 from ostrich.generative.layers import SpectralNorm, add_orthogonal_gradient, advance
@@ -42,6 +43,7 @@ Row = dict[str, float]
 # (step, the generator as it would be handed back, what is known of these steps) -> what is measured of it
 Watch = Callable[[int, nn.Module, Row], Row]
 CODE, MIRROR, GLOBAL, PENALTY = 3, 4, 5, 6  # purposes in keys; 1 is the order of an epoch
+LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}  # of images and of clips
 
 
 def train_game(
@@ -57,13 +59,15 @@ def train_game(
 ) -> nn.Module:
     """Play `game` in place; returns the generator in evaluation mode.
 
-    `images` uint8 (N, C, H, W) of the game's shape, `labels` int64 (N,) where it is conditional. It is
-    the averaged generator where the recipe averages, and the one with the least `distance` that
-    `watch` measured where it measures one, else the last. `checkpoint` and `stop_after` as in
-    `training.train`. Raises InputError for images that the game cannot be played on.
+    `images` uint8 (N, C, H, W), or clips, of the game's shape, `labels` int64 (N,) where it is
+    conditional. It is the averaged generator where the recipe averages, and the one with the least
+    `distance` that `watch` measured where it measures one, else the last. `checkpoint` and
+    `stop_after` as in `training.train`. Raises InputError for images that the game cannot be played on.
     """
     check_images(game, images, labels, recipe.batch_size)
-    game.to(memory_format=torch.channels_last).train()
+    game.train()
+    for parameter in game.parameters():
+        parameter.data = _laid_out(parameter.data)
     average = copy.deepcopy(game.generator).requires_grad_(False)
     of_discriminator, of_generator = optimisers(game, recipe)
     parts: dict[str, Stateful] = {"game": game, "average": average}
@@ -102,11 +106,14 @@ def train_game(
 def check_images(game: Game, images: Tensor, labels: Tensor | None, batch: int) -> None:
     """Refuse images that the game cannot be played on. Raises InputError."""
     if tuple(images.shape[1:]) != game.shape:
-        raise InputError(f"The game is played on images {game.shape}; got {tuple(images.shape[1:])}.")
+        what = "clips" if is_clip(game.shape) else "images"
+        raise InputError(f"The game is played on {what} {game.shape}; got {tuple(images.shape[1:])}.")
     if len(images) < batch:
+        what = "clip" if is_clip(game.shape) else "image"
+        count = f"is 1 {what}" if len(images) == 1 else f"are {len(images)} {what}s"
         raise InputError(
-            f"There {'is 1 image' if len(images) == 1 else f'are {len(images)} images'} to train on, fewer "
-            f"than a batch of {batch}. A generator needs hundreds; --set batch_size=N makes a batch smaller."
+            f"There {count} to train on, fewer than a batch of {batch}. A generator needs hundreds; "
+            "--set batch_size=N makes a batch smaller."
         )
     if game.classes is None:
         return
@@ -212,7 +219,7 @@ def play(
 def real_batch(
     images: Tensor, labels: Tensor | None, recipe: GeneratorRecipe, number: int, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
-    """The batch of that number: float (N, C, H, W) in [-1, 1], always full, and its classes.
+    """The batch of that number: float (N, C, H, W), or clips, in [-1, 1], always full, and its classes.
 
     Batches go through one epoch's order after the other without a gap.
     """
@@ -223,11 +230,17 @@ def real_batch(
     pixels = images[rows]
     if recipe.flip:
         draw = keyed(recipe.seed, MIRROR, number)
-        mirrored = torch.rand(len(rows), 1, 1, 1, generator=draw) < 0.5
-        pixels = torch.where(mirrored, pixels.flip(3), pixels)
+        mirrored = torch.rand(len(rows), *[1] * (pixels.ndim - 1), generator=draw) < 0.5
+        pixels = torch.where(mirrored, pixels.flip(-1), pixels)
     real = pixels.to(device, torch.float32).div_(127.5).sub_(1)
     classes = labels[rows].to(device) if labels is not None else None
-    return real.contiguous(memory_format=torch.channels_last), classes
+    return _laid_out(real), classes
+
+
+def _laid_out(values: Tensor) -> Tensor:
+    """Images, clips and weights with their channels last, which is quicker."""
+    layout = LAYOUTS.get(values.ndim)
+    return values.contiguous(memory_format=layout) if layout is not None else values
 
 
 def _rows(batch: tuple[Tensor, Tensor | None], rows: slice) -> tuple[Tensor, Tensor | None]:

@@ -24,6 +24,7 @@ MOST_HIDDEN = 0.5  # of the object's rays on a 64x64 grid; leaves room below the
 NEAR = (0.85, 1.15)  # of a view: the bounding sphere's diameter over the shorter side
 TILT = float(np.radians(20))  # of the camera in a view, either way
 AROUND = ("clutter", "patterned", "plain")  # what surrounds the object in a view
+ATTEMPTS = 200  # draws of a scene before giving up
 PATTERNS = ("plain", "checker", "stripes", "tiles", "blots")
 
 
@@ -48,11 +49,11 @@ def scene(split: str, index: int) -> Scene:
 
     Raises UnknownName, InputError for a negative index, MissingExtra without the ray caster.
     """
-    for attempt in range(200):
+    for attempt in range(ATTEMPTS):
         drawn = draw(split, index, attempt)
         if visible_enough(drawn):
             return drawn
-    raise AssertionError(f"no visible object in 200 draws of {split} {index}")
+    raise AssertionError(f"no visible object in {ATTEMPTS} draws of {split} {index}")
 
 
 def view(subject: Thing, index: int) -> Scene:
@@ -61,7 +62,7 @@ def view(subject: Thing, index: int) -> Scene:
     These are the toybox's, but the camera is tilted more and nothing stands before the object; of the
     views a third has clutter, a third a patterned ground and sky, and a third plain ones. The label is -1.
     """
-    for attempt in range(200):
+    for attempt in range(ATTEMPTS):
         rng = np.random.default_rng([crc32(b"view"), index, attempt])
         around = AROUND[rng.integers(len(AROUND))]
         camera = replace(_camera(subject, rng, NEAR), roll=float(rng.uniform(-TILT, TILT)))
