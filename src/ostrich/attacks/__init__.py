@@ -22,6 +22,7 @@ from ostrich.attacks.minimum_norm.deepfool import DeepFool
 from ostrich.attacks.minimum_norm.fab import FAB
 from ostrich.attacks.minimum_norm.lbfgs import LBFGS
 from ostrich.attacks.physical.patch import AdversarialPatch
+from ostrich.attacks.physical.printed import Printed
 from ostrich.attacks.score_based.one_pixel import OnePixel
 from ostrich.attacks.score_based.square import Square
 from ostrich.attacks.threats import L1, L2, Linf, Patch, Pixels, Threat, Unbounded
@@ -35,6 +36,7 @@ _METHODS = (
     *(OnePixel, Square),
     *(Boundary, HopSkipJump),
     AutoAttack,
+    Printed,
     *(FoolingAscent, FoolingCPPN, FoolingDirect),
 )
 ATTACKS = {method.name: method for method in _METHODS}
@@ -69,6 +71,7 @@ __all__ = [
     "OnePixel",
     "Patch",
     "Pixels",
+    "Printed",
     "Result",
     "Square",
     "Targeted",

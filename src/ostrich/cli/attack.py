@@ -146,6 +146,8 @@ def command(
             result, method.threat.norm, correct, samples.labels is not None, time.monotonic() - started
         )
         results |= evidence.members(method, result)
+        if hasattr(method, "report"):
+            results |= method.report(run.folder, classifier, samples.index, goal, result, seed)
         if method.stop == "minimum":
             results["curve"] = evidence.curve(result, correct)
         if eot is not None:
