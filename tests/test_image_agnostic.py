@@ -132,6 +132,38 @@ def test_deepfool_stops_once_enough_are_fooled():
     assert fit(narrow, model, images, Untargeted(torch.zeros(16, dtype=torch.int64))).epochs == 2
 
 
+NETWORKS = """
+import torch
+from torch import nn
+def alone(seed):
+    g = torch.Generator().manual_seed(seed)
+    d = torch.ones(60).scatter(0, torch.randperm(60, generator=g)[:30], -1)  # half of them negative
+    layer = nn.Linear(60, 2)
+    layer.weight.data, layer.bias.data = torch.stack([-d / 2, d / 2]), torch.tensor([0.5, -0.5])
+    return nn.Sequential(nn.Flatten(), layer)
+def one(): return alone(0)
+def two(): return alone(1)
+"""
+
+
+def test_with_several_victims_one_perturbation_fools_them_all(tmp_path):
+    """Two linear networks that look at the same pixels differently: fitted on one, it does not fool both."""
+    (tmp_path / "nets.py").write_text(NETWORKS)
+    one, two = (ostrich.load(f"{tmp_path}/nets.py:{name}", size=(5, 4)) for name in ("one", "two"))
+    images = nets.random_images(8, (5, 4)) * 0.01 + 0.495
+    goal = Targeted(torch.ones(8, dtype=torch.int64))
+
+    def reached(victims: str | None) -> list[bool]:
+        method = Universal(threat=Linf(0.05), victims=victims, batch_size=8)
+        changed = images + fit(method, one, images, goal).tensors["perturbation"]
+        return [bool((predicted(model, changed) == 1).all()) for model in (one, two)]
+
+    assert not predicted(one, images).any()
+    assert not predicted(two, images).any()
+    assert reached(None) == [True, False]
+    assert reached(f"{tmp_path}/nets.py:two") == [True, True]
+
+
 # Learned attackers --------------------------------------------------------------------------------
 
 
@@ -360,7 +392,8 @@ def fitted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("net.py").write_text(
         "import torch\nfrom ostrich.models.residual import SmallNet\n"
-        "def build():\n    return SmallNet(8, num_classes=10, channels=1, width=0.5)\n"
+        "def build():\n    torch.manual_seed(0)\n"
+        "    return SmallNet(8, num_classes=10, channels=1, width=0.5)\n"
     )
     words = ["--set", "eps=48/255", "--set", "fit=16", "--set", "epochs=60"]
     assert run(["attack", "universal", *DIGITS, *words, "--out", "first"]) == 0
@@ -391,9 +424,13 @@ def test_an_artefact_is_applied_to_what_it_was_not_fitted_on(fitted):
     assert run(["attack", "universal", *DIGITS, *file, "--out", "again"]) == 0
     assert [row["index"] for row in table("again")] == [row["index"] for row in table("first")]
     assert [row["success"] for row in table("again")] == [row["success"] for row in table("first")]
-    network = ["net.py:build", "digits", "--limit", "8", "--size", "8"]
+    network = ["net.py:build", "digits", "--limit", "48", "--size", "8"]
     assert run(["attack", "universal", *network, *file, "--out", "other"]) == 0
-    assert json.loads(Path("other/run.json").read_text())["results"]["fitted_on"]["model"] == "zoo:digits-cnn"
+    other = json.loads(Path("other/run.json").read_text())["results"]
+    assert other["fitted_on"]["model"] == "zoo:digits-cnn"
+    assert run(["attack", "universal", *DIGITS, *file, "--also", "net.py:build", "--out", "both"]) == 0
+    both = json.loads(Path("both/run.json").read_text())["results"]
+    assert both["transfer"] == {"net.py:build": other["fooling_rate"]}
 
 
 BAD = {
@@ -444,6 +481,20 @@ BAD = {
         ["attack", "universal", *DIGITS, "--set", "algorithm=deepfool", "--target", "3"],
         "takes no target",
     ),
+    "victim": (
+        ["attack", "universal", *DIGITS, "--set", "victims=zoo:toybox-resnet20"],
+        "The victim zoo:toybox-resnet20 has 3 channels",
+    ),
+    "no victim": (
+        ["attack", "patch", *DIGITS, "--set", "victims=net.py:build+zoo:digit-cnn"],
+        "Did you mean",
+    ),
+    "victims of deepfool": (
+        ["attack", "universal", *DIGITS, "--set", "algorithm=deepfool", "--set", "victims=net.py:build"],
+        "need algorithm=gradient",
+    ),
+    "also": (["attack", "pgd", *DIGITS, "--also", "net.py:build"], "leaves none"),
+    "also another": (["attack", "universal", *DIGITS, "--also", "zoo:toybox-resnet20"], "3 channels"),
     "patch too large": (["attack", "patch", *DIGITS, "--set", "eps=0.9"], "larger than an image of 8x8"),
     "patch larger than all": (["attack", "patch", *DIGITS, "--set", "eps=1.5"], "below 1"),
     "mask": (["attack", "patch", *DIGITS, "--set", "mask=star.png"], "no image file"),

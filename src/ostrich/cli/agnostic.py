@@ -19,8 +19,9 @@ from torch import Tensor
 from ostrich.attacks import IMAGE_AGNOSTIC, aims, evidence
 from ostrich.attacks.engine import check
 from ostrich.attacks.result import Result
+from ostrich.attacks.transfer import companion
 from ostrich.attacks.universal.artefact import Artefact, Judgement, judge, load_artefact
-from ostrich.attacks.universal.fitting import Agnostic, check_goal, fit
+from ostrich.attacks.universal.fitting import Agnostic, check_goal, fit, victims
 from ostrich.attacks.universal.perturbation import enlarged
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import Session, opened, progress, report
@@ -52,6 +53,7 @@ def perform(
     data: Sequence[str],
     *,
     artefact: Path | None,
+    also: Sequence[str],
     target: str | None,
     limit: int,
     seed: int,
@@ -67,15 +69,19 @@ def perform(
         raise InputError(f"--target {target} is said of an image; for {name} it is one class for all.")
     given = None if artefact is None else load_artefact(artefact, name, IMAGE_AGNOSTIC)
     asked: dict[str, Any] = {"attack": repr(method), "target": target, "precision": precision}
+    asked |= {"also": list(also)} if also else {}
     if given is not None:
         asked |= {"attack": repr(given.method), "artefact": given.digest()}
 
     def validate(classifier: Classifier) -> None:
         aims.check_target(classifier, target)
+        for model in also:
+            companion(model, classifier, "network")
         if given is not None:
             given.check(classifier)
         else:
             check(method, classifier)
+            victims(method, classifier)
             check_goal(method, "untargeted" if target is None else "targeted")
 
     def examine(samples: Samples) -> None:
@@ -103,6 +109,8 @@ def perform(
         if views is not None:
             goal = used.goal(session.classifier, held_out.labels)
             results["views"] = evidence.under_views(views, session.classifier, goal, judged.result, seed)
+        if also:
+            results["transfer"] = {model: transferred(used, session, held_out, model, seed) for model in also}
         results["left_out"] = len(whole.samples) - len(held_out.samples)
         session.run.finish(results)
     if as_json:
@@ -201,6 +209,13 @@ def written(
         "artefact": FILE,
         "fitted_on": dict(used.facts),
     }
+
+
+def transferred(used: Artefact, session: Session, part: Part, model: str, seed: int) -> float | None:
+    """The fooling rate of an artefact on another network, of the same images."""
+    other = companion(model, session.classifier, "network")
+    labels, _ = aims.labels(other, part.images, part.samples.labels)
+    return judge(used, other, part.images, labels, seed).fooling_rate
 
 
 def sheet(result: Result) -> Tensor:

@@ -55,6 +55,7 @@ class AdversarialPatch:
     mask: str = "square"  # square, circle, or a picture: white is patch, black is not
     resolution: int | None = None  # texels a side; None: as many as it covers pixels, at least 8
     fit: int | None = None  # images to fit on; None: half of what there is
+    victims: str | None = None  # further networks to fit on, MODELs joined by +
     epochs: int = 40
     batch_size: int = 32
     rate: float = 0.05  # Adam's, of values in [0, 1]

@@ -72,6 +72,7 @@ class Generator:
 
     threat: Threat = Linf(10 / 255)
     fit: int | None = None  # images to fit on; None: half of what there is
+    victims: str | None = None  # further networks to fit on, MODELs joined by +
     epochs: int = 40
     batch_size: int = 16
     rate: float = 1e-3  # Adam's, in the second half, falling linearly to nothing

@@ -54,6 +54,7 @@ class Universal:
     threat: Threat = Linf(10 / 255)
     algorithm: str = "gradient"
     fit: int | None = None  # images to fit on; None: half of what there is
+    victims: str | None = None  # further networks to fit on, MODELs joined by +
     epochs: int = 20
     batch_size: int = 32
     step_size: float | None = None  # None: eps / 10; algorithm "gradient" only
@@ -65,6 +66,10 @@ class Universal:
         check_counts(fit=self.fit, epochs=self.epochs, batch_size=self.batch_size)
         if self.step_size is not None and self.algorithm == "deepfool":
             raise InputError("step_size belongs to algorithm=gradient; DeepFool knows the size of its steps.")
+        if self.victims is not None and self.algorithm == "deepfool":
+            raise InputError(
+                "DeepFool's boundaries are those of one network; victims need algorithm=gradient."
+            )
         if self.step_size is not None and not self.step_size > 0:
             raise InputError(f"A step size is above 0; got {self.step_size}.")
         if self.delta is not None and not 0 <= self.delta < 1:
