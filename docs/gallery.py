@@ -197,6 +197,14 @@ SECTIONS: dict[str, list[Entry]] = {
             f"attack patch {NET} {DATA} --target ostrich",
             triples,
         ),
+        Entry(
+            "printed",
+            "Printed",
+            "On simulated paper, before a simulated camera (Kurakin 2017): the image, the file that fools, "
+            "and photographs of both.",
+            f"attack printed {NET} {DATA} --limit 24",
+            "pictures.png",
+        ),
         fooling("fooling-ascent", "Fooling by ascent", "Noise that is a class, surely (Nguyen 2015)."),
         fooling(
             "fooling-cppn",

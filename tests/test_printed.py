@@ -100,7 +100,7 @@ def test_what_the_camera_breaks_by_itself_is_no_success():
 
 def test_the_command_leaves_files_that_give_its_figures(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    words = ["zoo:digits-cnn", "digits", "--limit", "24", "--set", "eps=48/255", "--set", "steps=4"]
+    words = ["zoo:digits-cnn", "digits", "--limit", "24", "--set", "eps=48/255", "--set", "iterations=4"]
     words += ["--set", "noise=0.2", "--set", "rotation=20"]
     assert run(["attack", "printed", *words, "--out", "out"]) == 0
     results = json.loads(Path("out/run.json").read_text())["results"]
@@ -139,6 +139,7 @@ def test_the_command_leaves_files_that_give_its_figures(tmp_path, monkeypatch):
     ("setting", "sentence"),
     [
         ("attack=pgdd", "Did you mean pgd"),
+        ("iterations=0", "at least one step"),
         ("blur=-1", "blur lies between"),
         ("jpeg=96", "jpeg lies between"),
         ("contrast=2", "contrast lies between"),

@@ -109,6 +109,8 @@ def perform(
         if views is not None:
             goal = used.goal(session.classifier, held_out.labels)
             results["views"] = evidence.under_views(views, session.classifier, goal, judged.result, seed)
+        if getattr(used.method, "print_width", None) is not None:
+            results["photographs"] = photographed(session, used, judged.result, seed)
         if also:
             results["transfer"] = {model: transferred(used, session, held_out, model, seed) for model in also}
         results["left_out"] = len(whole.samples) - len(held_out.samples)
@@ -209,6 +211,21 @@ def written(
         "artefact": FILE,
         "fitted_on": dict(used.facts),
     }
+
+
+def photographed(session: Session, used: Artefact, result: Result, seed: int) -> dict[str, Any]:
+    """How a printed patch is judged: photographs.png, and the part of those attacked that it turns."""
+    rows = result.attacked.nonzero()[:, 0]
+    originals = result.originals[rows]
+    if not len(rows):
+        return {"n": 0, "success_rate": None}
+    shots = used.method.photographed(used.tensors, originals, fingerprints(originals), seed)  # type: ignore[attr-defined]
+    seen = aims.predict(session.classifier, shots).argmax(1)
+    reached = seen != result.clean_predictions[rows]
+    if used.target is not None:
+        reached = seen == used.goal(session.classifier, seen).classes
+    write_png(session.run.folder / "photographs.png", grid(shots[: 2 * SHOWN], columns=SHOWN // 2))
+    return {"n": len(rows), "success_rate": reached.double().mean().item()}
 
 
 def transferred(used: Artefact, session: Session, part: Part, model: str, seed: int) -> float | None:

@@ -23,14 +23,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.attacks.physical.placement import drawn, homographies, placed, widest
-from ostrich.attacks.physical.printability import non_printability, total_variation
+from ostrich.attacks.physical.printability import non_printability, on_paper, total_variation
 from ostrich.attacks.physical.printing import read_width, write_pdf
 from ostrich.attacks.threats import Patch
 from ostrich.attacks.transformations import EOT
 from ostrich.attacks.universal.fitting import Fitting, State, Tensors
 from ostrich.attacks.universal.perturbation import check_counts
 from ostrich.errors import InputError
-from ostrich.images import from_bytes, open_image
+from ostrich.images import from_bytes, open_image, rounded
 from ostrich.models.classifier import Classifier
 from ostrich.randomness import keyed
 
@@ -66,7 +66,7 @@ class AdversarialPatch:
     noise: float = 0.02  # standard deviation, of values in [0, 1]
     variation: float = 0.0  # weight of the total variation
     printable: float = 0.0  # weight of the non-printability score
-    print_width: str | None = None  # 12cm, 120mm or 5in: patch.pdf at this size, with cutting marks
+    print_width: str | None = None  # 12cm, 120mm or 5in: patch.pdf at this size, and simulated photographs
 
     def __post_init__(self) -> None:
         check_counts(fit=self.fit, epochs=self.epochs, batch_size=self.batch_size, resolution=self.resolution)
@@ -137,6 +137,12 @@ class AdversarialPatch:
         matrices = self._matrices(mask, images, [keyed(seed, key, PLACE) for key in keys])
         colours = [torch.rand(shape, generator=keyed(seed, key, CHANCE), dtype=torch.float64) for key in keys]
         return placed(torch.stack(colours).to(images), mask, images, matrices, self.threat.pixels(images))
+
+    def photographed(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+        """Photographs (n, C, H, W), in 8 bits, of the patch as printed, where `apply` lays it."""
+        on_page = {**tensors, "patch": on_paper(tensors["patch"][None])[0]}
+        laid = self.apply(on_page, images, keys, seed)
+        return rounded(self.views.apply(laid, [keyed(seed, key, LIGHT) for key in keys]))
 
     def picture(self, tensors: Tensors) -> Tensor | None:
         """The patch on white."""

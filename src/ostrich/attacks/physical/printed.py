@@ -66,7 +66,7 @@ class Printed:
 
     threat: Threat = Linf(16 / 255)  # Kurakin 2017, table 1: the largest
     attack: str = "pgd"  # what makes the adversarial images: fgsm, mim, pgd or apgd
-    steps: int | None = None  # of an attack that has steps; None: its own
+    iterations: int | None = None  # of an attack of several steps; None: its own
     paper: bool = True  # in the colours of print
     rotation: float = 2.0  # degrees, either way
     scale: float = 0.02  # part of the size, either way
@@ -81,8 +81,8 @@ class Printed:
     def __post_init__(self) -> None:
         if self.attack not in ATTACKS:
             raise UnknownName("attack of printed", self.attack, ATTACKS)
-        if self.steps is not None and self.attack == "fgsm":
-            raise InputError("fgsm is one step; leave steps out, or give attack=pgd.")
+        if self.iterations is not None and self.attack == "fgsm":
+            raise InputError("fgsm is one step; leave iterations out, or give attack=pgd.")
         assert self.members and self.camera  # their own checks refuse the rest
 
     @property
@@ -90,7 +90,8 @@ class Printed:
         """The attack whose images are printed."""
         given: dict[str, Any] = {"threat": self.threat}
         if self.attack != "fgsm":
-            given |= {"stop": "budget"} | ({} if self.steps is None else {"steps": self.steps})
+            given |= {"stop": "budget"}
+            given |= {} if self.iterations is None else {"steps": self.iterations}
         return (ATTACKS[self.attack](**given),)
 
     @property
@@ -98,6 +99,16 @@ class Printed:
         """What a photograph does to a print."""
         names = (*VIEW, "blur", "contrast", "brightness", "noise", "jpeg")
         return EOT(samples=1, **{name: getattr(self, name) for name in names})
+
+    @property
+    def steps(self) -> int:
+        return self.members[0].steps
+
+    def init(self, problem: Any) -> Any:
+        raise AssertionError("what is printed is the member's")
+
+    def step(self, problem: Any, state: Any) -> Any:
+        raise AssertionError("what is printed is the member's")
 
     def parts(self) -> dict[str, Printed]:
         """By name, this photograph with one of its transformations alone, of those it has."""
