@@ -1,6 +1,6 @@
 """A patch against ART's, and against random colours.
 
-Both fit on the same images without those of the target class, by as many steps; a judge lays each patch
+Both fit on the same images without those of the target class, by as many gradients; a judge lays each patch
 on the same other images, at new places. ART's patch adds up its gradient from step to step; here it is
 cleared before each, without which it reaches less than half of that.
 """
@@ -24,15 +24,13 @@ from ostrich.attacks.universal.fitting import fit
 from ostrich.images import fingerprints
 from ostrich.randomness import keyed
 
-TARGET, AREA, ROTATION, PASSES = 5, 0.08, 22.5, 25  # 25 passes of 256 images in batches of 32: 200 steps
+TARGET, AREA, ROTATION, PASSES = 5, 0.08, 22.5, 25
 
 
 def rows(task: Problem) -> list[Row]:
     """One target."""
     whole = Material.of(task).without(TARGET)
-    ours = AdversarialPatch(
-        threat=Patch(AREA), epochs=PASSES, batch_size=BATCH, rotation=ROTATION, perspective=0.0
-    )
+    ours = AdversarialPatch(threat=Patch(AREA), epochs=PASSES, rotation=ROTATION, perspective=0.0)
     builders = {
         f"ART ({optimiser}), gradient cleared": (f"{ART}.evasion", partial(_art_patch, whole, optimiser))
         for optimiser in ("Adam", "pgd")
@@ -44,7 +42,8 @@ def rows(task: Problem) -> list[Row]:
         Row(
             name=f"Patch of {AREA:.0%} of the area",
             setting=f"{whole.task.name}, {len(whole.images)} fitting images, class {TARGET} left out, "
-            f"{PASSES} passes in batches of {BATCH}, turned by up to {ROTATION:g} degrees; judged on "
+            f"{PASSES} passes in batches of {ours.batch_size}, ART's of {BATCH}, "
+            f"turned by up to {ROTATION:g} degrees; judged on "
             f"{len(whole.others)} others, one new place each",
             contestants={
                 "ostrich (fast)": _fitted(whole, ours, "fast"),

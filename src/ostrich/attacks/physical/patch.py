@@ -2,8 +2,10 @@
 
 Brown, Mane, Roy, Abadi, Gilmer 2017, "Adversarial patch", equation 1: the expectation over images,
 places and transformations is maximised. A place is a random homography, drawn anew for every image
-of every epoch; then light, blur and noise change. Eykholt et al. 2018, "Robust physical-world attacks
-on deep learning visual classification" (RP2), for printable colours and masks of any shape.
+of every epoch; then light, blur and noise change. What is brought down is not the cross-entropy but the
+margin by which the target is missed, cut off at `ENOUGH`, for it is the number of images that counts, not
+how certain the network is of them. Eykholt et al. 2018, "Robust physical-world attacks on deep learning
+visual classification" (RP2), for printable colours and masks of any shape.
 
 The patch is judged on images and placements it has not seen, as the file holds it, without light,
 blur and noise; `views_reaching_the_goal` says what is left of a success under these.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -27,7 +30,7 @@ from ostrich.attacks.physical.printability import non_printability, on_paper, to
 from ostrich.attacks.physical.printing import read_width, write_pdf
 from ostrich.attacks.threats import Patch
 from ostrich.attacks.transformations import EOT
-from ostrich.attacks.universal.fitting import Fitting, State, Tensors
+from ostrich.attacks.universal.fitting import Fitting, State, Tensors, past
 from ostrich.attacks.universal.perturbation import check_counts
 from ostrich.errors import InputError
 from ostrich.images import from_bytes, open_image, rounded
@@ -35,6 +38,7 @@ from ostrich.models.classifier import Classifier
 from ostrich.randomness import keyed
 
 PLACE, LIGHT, CHANCE = 21, 22, 23  # purposes of random numbers
+ENOUGH = 5.0  # logits by which an image is past the boundary: it then counts no more
 SMALLEST = 8  # texels a side, of a patch whose resolution is not given
 
 
@@ -57,8 +61,8 @@ class AdversarialPatch:
     fit: int | None = None  # images to fit on; None: half of what there is
     victims: str | None = None  # further networks to fit on, MODELs joined by +
     epochs: int = 40
-    batch_size: int = 32
-    rate: float = 0.05  # Adam's, of values in [0, 1]
+    batch_size: int = 8
+    rate: float = 0.05  # Adam's, of values in [0, 1], falling linearly to nothing
     rotation: float = 22.5  # degrees, either way
     perspective: float = 0.2  # by which one side may be nearer than the other, part of the size
     brightness: float = 0.1  # added to all values, either way
@@ -106,7 +110,8 @@ class AdversarialPatch:
         optimiser = torch.optim.Adam([patch], lr=self.rate)
         if state["optimiser"]:
             optimiser.load_state_dict(state["optimiser"])
-        for rows in fitting.batches(self.batch_size, number):
+        batches = fitting.batches(self.batch_size, number)
+        for done, rows in enumerate(batches):
             x, keys = fitting.images[rows], rows.tolist()
             places = [keyed(fitting.seed, PLACE, number, row) for row in keys]
             matrices = self._matrices(mask, x, places)
@@ -117,7 +122,10 @@ class AdversarialPatch:
             ) -> Tensor:
                 return self.views.apply(placed(p[None], mask, x, m, self.threat.pixels(x)), light)
 
-            patch.grad = fitting.gradient(patch.detach(), rows, shown) + self._roughness(patch, mask)
+            left = 1 - (number + done / len(batches)) / self.epochs
+            optimiser.param_groups[0]["lr"] = self.rate * left
+            slope = fitting.gradient(patch.detach(), rows, shown, partial(past, enough=ENOUGH))
+            patch.grad = slope + self._roughness(patch, mask)
             optimiser.step()
             with torch.no_grad():
                 patch.clamp_(0, 1)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ostrich import images as pictures
 from ostrich.attacks.engine import Method, check
-from ostrich.attacks.goals import Goal, Untargeted
+from ostrich.attacks.goals import Goal, Untargeted, margin
 from ostrich.attacks.problem import Access
 from ostrich.attacks.transfer import companion
 from ostrich.errors import InputError
@@ -87,16 +87,27 @@ class Fitting:
         order = torch.randperm(len(self.images), generator=keyed(self.seed, ORDER, epoch))
         return order.to(self.images.device).split(size)
 
-    def gradient(self, parameter: Tensor, rows: Tensor, shown: Callable[[Tensor], Tensor]) -> Tensor:
+    def gradient(
+        self,
+        parameter: Tensor,
+        rows: Tensor,
+        shown: Callable[[Tensor], Tensor],
+        loss: Callable[[Goal, Tensor], Tensor] = lambda goal, logits: goal.loss(logits),
+    ) -> Tensor:
         """The gradient, shaped as `parameter`, of the mean loss of the images at `rows` (n,).
 
-        `shown(parameter)` (n, C, H, W) is what the network sees of them. Of several networks, the mean.
+        `shown(parameter)` (n, C, H, W) is what the network sees of them; `loss(goal, logits)` is (n,), the
+        goal's own unless given. Of several networks, the mean.
         """
         goal = self.goal.rows(rows)
         found, _ = self.access.gradient(
-            parameter[None], self.counted(1), lambda z: goal.loss(z) / len(rows), None, lambda p: shown(p[0])
+            parameter[None],
+            self.counted(1),
+            lambda z: loss(goal, z) / len(rows),
+            None,
+            lambda p: shown(p[0]),
         )
-        return _mean(found[0], [other.gradient(parameter, rows, shown) for other in self.others])
+        return _mean(found[0], [other.gradient(parameter, rows, shown, loss) for other in self.others])
 
     def slope(self, images: Tensor, rows: Tensor, loss: Callable[[Goal, Tensor], Tensor]) -> Tensor:
         """The gradient (n, C, H, W), with respect to `images`, those at `rows` changed, of a mean loss.
@@ -173,6 +184,16 @@ def fit(
             progress(before, method.epochs)
         seconds = spent + time.monotonic() - started
     return Fitted(method.tensors(state), before, int(access.forwards[0]), int(access.backwards[0]), seconds)
+
+
+def past(goal: Goal, logits: Tensor, enough: float) -> Tensor:
+    """How far images are from their goal, in logits (n,), float64; no less than `enough` past it.
+
+    Beside it the cross-entropy of an untargeted goal has next to no slope on an image that is not fooled
+    yet, and that of a targeted one goes on about images that are there long since.
+    """
+    towards = margin(logits.double(), goal.classes) * (1 if goal.kind == "untargeted" else -1)
+    return towards.clamp_min(-enough)
 
 
 def victims(method: Agnostic, classifier: Classifier) -> list[Classifier]:
