@@ -11,7 +11,7 @@ from ostrich.crashtest.agnostic import examples, trial
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text
 
 TITLE = "One change for every image"
-LEVEL, EPOCHS = 10, 20  # of 255, the published budget
+LEVEL, EPOCHS = 10, 30  # of 255, the published budget
 FORWARDS, GRADIENTS = 3.0, EPOCHS / 2  # per image: half of them are fitted on, the others judged
 SHOWN = 3  # images
 
