@@ -2,11 +2,9 @@
 
 algorithm "gradient": minibatches of the fitting images, v <- project(v - step * direction(grad)), the
 gradient that of the mean loss (Shafahi, Najibi, Xu, Dickerson, Davis, Goldstein 2020, "Universal
-adversarial training", section 3: stochastic gradient, sign steps). Three things differ. The loss is not
-the cross-entropy but the margin, bent softly towards zero where an image is past the boundary, so that
-what is not fooled yet pulls hardest. A batch is mirrored half of the time, which doubles what there is to
-fit on. And what is kept spends the whole budget: under Linf the sign of v, for what came to rest between
-the bounds did so by chance.
+adversarial training", section 3: stochastic gradient, sign steps). Two things are added. A batch is
+mirrored half of the time, which doubles what there is to fit on; and what is kept spends the whole
+budget: under Linf the sign of v, for what came to rest between the bounds did so by chance.
 
 algorithm "deepfool": Moosavi-Dezfooli, Fawzi, Fawzi, Frossard 2017, "Universal adversarial
 perturbations", algorithm 1. Pass after pass, wherever x + v is not yet fooled, the smallest change
@@ -19,28 +17,24 @@ Fooled is who changes the prediction, right or wrong: no labels are needed.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.attacks.engine import select
-from ostrich.attacks.goals import Goal
 from ostrich.attacks.minimum_norm.deepfool import DeepFool
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Linf, Threat, Unbounded
-from ostrich.attacks.universal.fitting import Fitting, State, Tensors, past
+from ostrich.attacks.universal.fitting import Fitting, State, Tensors
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import fingerprints
 from ostrich.randomness import keyed
 
 ALGORITHMS = ("gradient", "deepfool")
 DELTA = 0.2  # Moosavi-Dezfooli 2017, their code: of the fitting images, that may stay unfooled
-BEND = 10.0  # logits over which an image past its goal loses its pull
 INNER = DeepFool(steps=10, candidates=10)  # their code: max_iter and num_classes
 CHANCE, MIRROR = 12, 14  # purposes of random numbers: a random perturbation, mirrored batches
 
@@ -122,7 +116,7 @@ class Universal:
 
     def _slide(self, fitting: Fitting, v: Tensor, rows: Tensor, x: Tensor) -> Tensor:
         """v after a step down the mean loss of a batch of images x (n, C, H, W)."""
-        gradient = fitting.gradient(v, rows, lambda v: (x + v).clamp(0, 1), _bent)
+        gradient = fitting.gradient(v, rows, lambda v: (x + v).clamp(0, 1))
         length = self.step_size if self.step_size is not None else self.threat.eps / 10
         return within_budget(self.threat, v - length * self.threat.direction(gradient[None])[0])
 
@@ -138,11 +132,6 @@ class Universal:
         """The part of the fitting images that v does not fool."""
         rows = torch.arange(len(fitting.images), device=v.device)
         return 1 - fitting.reached((fitting.images + v).clamp(0, 1), rows).double().mean().item()
-
-
-def _bent(goal: Goal, logits: Tensor) -> Tensor:
-    """How far images are from their goal (n,), in logits, and with ever less slope past it."""
-    return BEND * F.softplus(past(goal, logits, math.inf) / BEND)
 
 
 def smallest_changes(fitting: Fitting, images: Tensor, rows: Tensor) -> Tensor:
