@@ -205,6 +205,14 @@ SECTIONS: dict[str, list[Entry]] = {
             "--set eps=48/255",
             "turntable.gif",
         ),
+        Entry(
+            "printed",
+            "Printed",
+            "On simulated paper, before a simulated camera (Kurakin 2017): the image, the file that fools, "
+            "and photographs of both.",
+            f"attack printed {NET} {DATA} --limit 24",
+            "pictures.png",
+        ),
         fooling("fooling-ascent", "Fooling by ascent", "Noise that is a class, surely (Nguyen 2015)."),
         fooling(
             "fooling-cppn",

@@ -23,6 +23,7 @@ from ostrich.attacks.minimum_norm.deepfool import DeepFool
 from ostrich.attacks.minimum_norm.fab import FAB
 from ostrich.attacks.minimum_norm.lbfgs import LBFGS
 from ostrich.attacks.physical.patch import AdversarialPatch
+from ostrich.attacks.physical.printed import Printed
 from ostrich.attacks.physical.texture import AdversarialTexture
 from ostrich.attacks.score_based.one_pixel import OnePixel
 from ostrich.attacks.score_based.square import Square
@@ -37,6 +38,7 @@ _METHODS = (
     *(OnePixel, Square),
     *(Boundary, HopSkipJump),
     AutoAttack,
+    Printed,
     *(FoolingAscent, FoolingCPPN, FoolingDirect),
 )
 ATTACKS = {method.name: method for method in _METHODS}
@@ -75,6 +77,7 @@ __all__ = [
     "OnePixel",
     "Patch",
     "Pixels",
+    "Printed",
     "Result",
     "Square",
     "Targeted",

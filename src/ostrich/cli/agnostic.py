@@ -20,8 +20,9 @@ from ostrich.attacks import IMAGE_AGNOSTIC, aims, evidence
 from ostrich.attacks.engine import check
 from ostrich.attacks.result import Result
 from ostrich.attacks.threats import exact_distance
+from ostrich.attacks.transfer import companion
 from ostrich.attacks.universal.artefact import Artefact, Judgement, judge, judged_in, load_artefact
-from ostrich.attacks.universal.fitting import Agnostic, check_goal, fit
+from ostrich.attacks.universal.fitting import Agnostic, check_goal, fit, victims
 from ostrich.attacks.universal.perturbation import enlarged
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import Session, opened, progress, report
@@ -55,6 +56,7 @@ def perform(
     data: Sequence[str],
     *,
     artefact: Path | None,
+    also: Sequence[str],
     target: str | None,
     limit: int,
     seed: int,
@@ -70,15 +72,19 @@ def perform(
         raise InputError(f"--target {target} is said of an image; for {name} it is one class for all.")
     given = None if artefact is None else load_artefact(artefact, name, IMAGE_AGNOSTIC)
     asked: dict[str, Any] = {"attack": repr(method), "target": target, "precision": precision}
+    asked |= {"also": list(also)} if also else {}
     if given is not None:
         asked |= {"attack": repr(given.method), "artefact": given.digest()}
 
     def validate(classifier: Classifier) -> None:
         aims.check_target(classifier, target)
+        for model in also:
+            companion(model, classifier, "network")
         if given is not None:
             given.check(classifier)
         else:
             check(method, classifier)
+            victims(method, classifier)
             check_goal(method, "untargeted" if target is None else "targeted")
 
     def examine(samples: Samples) -> None:
@@ -114,6 +120,10 @@ def perform(
         if views is not None:
             goal = used.goal(session.classifier, held_out.labels)
             results["views"] = evidence.under_views(views, session.classifier, goal, judged.result, seed)
+        if getattr(used.method, "print_width", None) is not None:
+            results["photographs"] = photographed(session, used, judged.result, seed)
+        if also:
+            results["transfer"] = {model: transferred(used, session, held_out, model, seed) for model in also}
         results["left_out"] = len(whole.samples) - len(held_out.samples)
         session.run.finish(results)
     if as_json:
@@ -270,6 +280,28 @@ def painted(used: Artefact, part: Part, classifier: Classifier, folder: Path) ->
         **seen,
         "texture": {"norm": threat.norm, "eps": threat.eps, "distance": change},
     }
+
+
+def photographed(session: Session, used: Artefact, result: Result, seed: int) -> dict[str, Any]:
+    """How a printed patch is judged: photographs.png, and the part of those attacked that it turns."""
+    rows = result.attacked.nonzero()[:, 0]
+    originals = result.originals[rows]
+    if not len(rows):
+        return {"n": 0, "success_rate": None}
+    shots = used.method.photographed(used.tensors, originals, fingerprints(originals), seed)  # type: ignore[attr-defined]
+    seen = aims.predict(session.classifier, shots).argmax(1)
+    reached = seen != result.clean_predictions[rows]
+    if used.target is not None:
+        reached = seen == used.goal(session.classifier, seen).classes
+    write_png(session.run.folder / "photographs.png", grid(shots[: 2 * SHOWN], columns=SHOWN // 2))
+    return {"n": len(rows), "success_rate": reached.double().mean().item()}
+
+
+def transferred(used: Artefact, session: Session, part: Part, model: str, seed: int) -> float | None:
+    """The fooling rate of an artefact on another network, of the same images."""
+    other = companion(model, session.classifier, "network")
+    labels, _ = aims.labels(other, part.images, part.samples.labels)
+    return judge(used, other, part.images, labels, seed).fooling_rate
 
 
 def sheet(result: Result) -> Tensor:

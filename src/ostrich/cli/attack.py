@@ -23,6 +23,9 @@ def command(
     settings: o.Settings = None,
     target: Annotated[str | None, typer.Option(metavar="CLASS|random|least-likely")] = None,
     artefact: Annotated[Path | None, typer.Option(help="apply this fitted image-agnostic attack")] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="judge the artefact there too (repeatable)")
+    ] = None,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
@@ -55,6 +58,8 @@ def command(
         raise InputError(
             f"{name} leaves no artefact; --artefact is for {', '.join(IMAGE_AGNOSTIC)}, fitted before."
         )
+    if also and name in ATTACKS:
+        raise InputError(f"--also judges an artefact; {name} leaves none.")
     if name in IMAGE_AGNOSTIC and eot is not None:
         raise InputError(f"eot averages over views of one image; {name} is fitted on many and takes none.")
     needs_data = getattr(ATTACKS.get(name), "needs_data", True)
@@ -102,6 +107,7 @@ def command(
             chosen,
             data,
             artefact=artefact,
+            also=also or [],
             target=target,
             limit=limit,
             seed=seed,
@@ -146,6 +152,8 @@ def command(
             result, method.threat.norm, correct, samples.labels is not None, time.monotonic() - started
         )
         results |= evidence.members(method, result)
+        if hasattr(method, "report"):
+            results |= method.report(run.folder, classifier, samples.index, goal, result, seed)
         if method.stop == "minimum":
             results["curve"] = evidence.curve(result, correct)
         if eot is not None:
