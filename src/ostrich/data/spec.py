@@ -6,6 +6,8 @@ folder:PATH          class folders
 toybox               the embedded scenes                 [:train|:test]
 digits               handwritten digits, 8x8, grey       [:train|:test]
 cifar10[:PATH]       CIFAR-10, downloaded or in folders   [:train|:test]
+faces                100 faces and 100 others, grey       [:train|:test], or faces:astronaut
+face-windows         24-pixel windows, faces or not       [:train|:test]
 generator:NAME       samples of a generator, bundled or in the folder of its run
 """
 
@@ -19,6 +21,7 @@ from ostrich.data import toys
 from ostrich.data.cifar import cifar10
 from ostrich.data.dataset import Dataset
 from ostrich.data.digits import digits
+from ostrich.data.faces import face_windows, faces
 from ostrich.data.files import class_folders, image_files, image_folder
 from ostrich.errors import InputError, UnknownName
 
@@ -27,9 +30,14 @@ NAMED = {
     "toybox": "rendered scenes of ten objects, 64x64",
     "digits": "handwritten digits, 8x8, grey",
     "cifar10": "CIFAR-10, or cifar10:PATH",
+    "faces": "100 faces and 100 others, grey, 140x140; faces:astronaut is one photograph",
+    "face-windows": "faces and what is none in windows of 24x24, grey",
     "generator:NAME": "samples of a generator, bundled or in the folder of its run",
 }
-FORMS = "image files, images:PATH, folder:PATH, toybox, digits, cifar10, cifar10:PATH or generator:NAME"
+FORMS = (
+    "image files, images:PATH, folder:PATH, toybox, digits, cifar10, cifar10:PATH, faces, face-windows or "
+    "generator:NAME"
+)
 GENERATED = "ostrich.generative.dataset"  # a room above, which is not imported before it is asked for
 
 
@@ -55,6 +63,10 @@ def open_data(data: str | Sequence[str]) -> Dataset:
         return toys.dataset(split or "test")
     if word == "digits":
         return digits(split or "test")
+    if word == "faces" or words[0] == "faces:astronaut":
+        return faces(split or words[0].partition(":")[2] or "test")
+    if word == "face-windows":
+        return face_windows(split or "test")
     if Path(words[0]).is_file():
         return image_files(words)
     if Path(words[0]).is_dir():
