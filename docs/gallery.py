@@ -197,6 +197,14 @@ SECTIONS: dict[str, list[Entry]] = {
             f"attack patch {NET} {DATA} --target ostrich",
             triples,
         ),
+        Entry(
+            "dazzle",
+            "Camouflage",
+            "Make-up under which a detector finds no face (Harvey 2010): 3 % of its box, fitted by CMA-ES. Framed "
+            "is what OpenCV's cascade finds.",
+            "attack dazzle detector:viola-jones faces:astronaut --set per_face=true --set eps=0.03",
+            "pictures.png",
+        ),
         fooling("fooling-ascent", "Fooling by ascent", "Noise that is a class, surely (Nguyen 2015)."),
         fooling(
             "fooling-cppn",

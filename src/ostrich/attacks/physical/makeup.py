@@ -97,7 +97,7 @@ def tinted(tone: Array, shape: Array) -> Array:
     hue = HUES[shape % len(HUES)]
     hue = hue - (hue @ LUMA)[..., None]  # a direction without grey
     tone = tone[..., None]
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         room = np.where(hue > 0, (1 - tone) / hue, np.where(hue < 0, -tone / hue, np.inf)).min(
             -1, keepdims=True
         )
