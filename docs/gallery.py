@@ -200,8 +200,8 @@ SECTIONS: dict[str, list[Entry]] = {
         Entry(
             "dazzle",
             "Camouflage",
-            "Make-up under which a detector finds no face (Harvey 2010): 3 % of its box, fitted by CMA-ES. Framed "
-            "is what OpenCV's cascade finds.",
+            "Make-up on 3 % of a face under which a detector does not find it (after Harvey 2010); framed is "
+            "what OpenCV's cascade finds.",
             "attack dazzle detector:viola-jones faces:astronaut --set per_face=true --set eps=0.03",
             "pictures.png",
         ),

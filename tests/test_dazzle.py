@@ -21,7 +21,7 @@ from ostrich.attacks.physical.dazzle import Face, View, close_up, cost_of, searc
 from ostrich.attacks.physical.makeup import FREE, LUMA, Form, drawn, random_look, tinted
 from ostrich.attacks.settings import configure
 from ostrich.attacks.universal.artefact import load_artefact
-from ostrich.cli.dazzle import Told
+from ostrich.cli.dazzle import Told, picture, surest
 from ostrich.cli.main import run
 from ostrich.data.faces import BOX, FACES, enlarged, face_windows, faces, split_rows, stored
 from ostrich.errors import MissingExtra
@@ -309,6 +309,14 @@ def test_a_look_is_applied_to_other_faces_and_another_detector(fitted):
                 read_png(f"own-other/{again['adversarial_file']}"),
             )
             assert torch.equal(*images)
+
+
+def test_of_several_detections_the_surest_is_the_face():
+    """OpenCV's cascade finds the astronaut, and a larger face in the rocket behind her."""
+    pytest.importorskip("cv2")
+    image = picture(faces("astronaut"), 0)
+    box = surest(open_detector("detector:viola-jones").boxes(grey(image)))
+    assert (box.left, box.top, box.side) == pytest.approx((175, 66, 97), abs=12)
 
 
 def test_a_photograph_shows_where_its_face_is(fitted):

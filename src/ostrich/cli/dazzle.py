@@ -98,7 +98,7 @@ def perform(
 
 
 def read(dataset: Dataset, detector: Detector, limit: int, seed: int, skip_bad: bool) -> Material:
-    """Faces of known place, or photographs in which the detector finds the largest face by itself."""
+    """Faces of known place, or photographs in which the detector finds the surest face by itself."""
     known = dataset.class_names == CLASS_NAMES and dataset.name.startswith("faces")
     faces: list[Face] = []
     backgrounds: list[Tensor] = []
@@ -118,7 +118,7 @@ def read(dataset: Dataset, detector: Detector, limit: int, seed: int, skip_bad: 
         if known and dataset.labels is not None and dataset.labels[i]:
             backgrounds.append(image)
             continue
-        box = Box(*BOX) if known else largest(detector.boxes(grey(image)))
+        box = Box(*BOX) if known else surest(detector.boxes(grey(image)))
         if box is not None:
             faces.append(Face(dataset.files[i], image, box, fingerprints(image[None])[0]))
         elif skip_bad:
@@ -147,9 +147,9 @@ def picture(dataset: Dataset, number: int) -> Tensor:
     return from_bytes(pixels)
 
 
-def largest(boxes: Sequence[Box]) -> Box | None:
-    """The largest face, None where there is none."""
-    return max(boxes, key=lambda box: box.side, default=None)
+def surest(boxes: Sequence[Box]) -> Box | None:
+    """The face found most surely, of several the largest; None where there is none."""
+    return max(boxes, key=lambda box: (box.confidence, box.side), default=None)
 
 
 def divided(method: Dazzle, faces: Sequence[Face], seed: int) -> tuple[list[int], list[int]]:

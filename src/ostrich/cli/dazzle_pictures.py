@@ -18,6 +18,7 @@ from ostrich.models.detectors import Box, Detector, grey
 
 TILE = 280  # pixels: the longer side of a picture on the sheet
 GAP = 8
+AROUND = 0.7  # of the face's side, that is shown around it
 FOUND = (40, 220, 90)  # colour of a detection's frame
 BLANK = 300  # pixels
 
@@ -27,7 +28,10 @@ def before_and_after(
 ) -> None:
     """A row of the faces as they are, and one of them under their looks; a frame is what is found."""
     tiles = [
-        [framed(image, detector.boxes(grey(image))) for image in (face.picture, face.wearing(look, method))]
+        [
+            framed(image, face.box, detector.boxes(grey(image)))
+            for image in (face.picture, face.wearing(look, method))
+        ]
         for face, look in zip(faces, looks)
     ]
     height = max(tile.height for pair in tiles for tile in pair)
@@ -40,15 +44,19 @@ def before_and_after(
     write_png(path, from_bytes(np.asarray(sheet)))
 
 
-def framed(image: Tensor, boxes: Sequence[Box]) -> Image.Image:
-    """A picture at the size of a tile, with a frame around each box."""
+def framed(image: Tensor, face: Box, boxes: Sequence[Box]) -> Image.Image:
+    """What of a picture is around a face, at the size of a tile, with a frame around each detection."""
     found = as_rgb(to_picture(image))
+    left, top = max(0, round(face.left - AROUND * face.side)), max(0, round(face.top - AROUND * face.side))
+    right = min(found.width, round(face.left + (1 + AROUND) * face.side))
+    bottom = min(found.height, round(face.top + (1 + AROUND) * face.side))
+    found = found.crop((left, top, right, bottom))
     factor = TILE / max(found.size)
     found = found.resize((round(found.width * factor), round(found.height * factor)))
     pen = ImageDraw.Draw(found)
     for box in boxes:
-        left, top, side = (factor * value for value in (box.left, box.top, box.side))
-        pen.rectangle((left, top, left + side, top + side), outline=FOUND, width=3)
+        x, y, side = factor * (box.left - left), factor * (box.top - top), factor * box.side
+        pen.rectangle((x, y, x + side, y + side), outline=FOUND, width=3)
     return found
 
 
