@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ostrich import data as datasets
 from ostrich.attacks import CAMOUFLAGE, Dazzle, evidence
-from ostrich.attacks.physical.dazzle import Costs, Face, Found, View, cost_of, random_of, search
+from ostrich.attacks.physical.dazzle import Costs, Face, Found, View, cma_package, cost_of, random_of, search
 from ostrich.attacks.result import Result
 from ostrich.attacks.universal.artefact import Artefact, load_artefact
 from ostrich.cli.dazzle_pictures import before_and_after, on_a_blank_face
@@ -66,6 +66,8 @@ def perform(
     if len(words := options.words()) > 1:
         raise InputError(f"A detector is whole as it is: {' '.join(words[1:])} belongs to a classifier.")
     detector = open_detector(options.model)
+    if given is None:
+        cma_package()  # before anything is written
     material = read(datasets.open_data(data), detector, limit, seed, skip_bad)
     used = method if given is None else given.method
     chosen, rest = (

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import ClassVar
 
@@ -34,6 +34,7 @@ SEEN, HELD_OUT, CHANCE = 31, 32, 33  # purposes of random numbers
 RANDOM_LOOKS = 20  # of which the best is where the search begins
 SPREAD = 0.5  # CMA-ES's first step, where a look's numbers are standard normal
 SEEN_VIEWS = 6  # of the one face in a generation; of many faces, each has one
+STARTS = 4  # of a search for one face: most end at the first, a few in a local minimum
 PROOFS = 2  # times as many views of a look that seems to hide every face, before the search ends
 
 
@@ -52,14 +53,15 @@ class Dazzle:
     strokes: int = 3
     triangles: int = 2
     symmetric: bool = False  # every shape on both sides of the face
-    generations: int = 30  # at most
+    generations: int = 30  # of a start, at most
+    starts: int | None = None  # at most; None: 4 with per_face, else 1
     population: int = 14  # looks in a generation
     scale: float = 0.25  # of the picture's size, by which a view is larger or smaller at most
     tilt: float = 10.0  # degrees, either way
     views: int = 8  # of each face, that it is judged on
 
     def __post_init__(self) -> None:
-        check_counts(fit=self.fit, generations=self.generations, views=self.views)
+        check_counts(fit=self.fit, generations=self.generations, starts=self.starts, views=self.views)
         if self.strokes < 0 or self.triangles < 0 or not self.form.numbers:
             raise InputError("A look has strokes and triangles, 0 or more of each and one at least.")
         if self.population < 4:
@@ -163,28 +165,38 @@ class Found:
 def search(method: Dazzle, costs: Costs, seed: int) -> Found:
     """The look that CMA-ES finds; it ends early where a look costs nothing on many views.
 
-    Raises MissingExtra.
+    Where it does not, it starts again elsewhere, and the best of all starts is taken. Raises MissingExtra.
     """
-    cma = _cma()
     random = np.random.default_rng(seed)
+    found: list[Found] = []
+    for number in range(method.starts or (STARTS if method.per_face else 1)):
+        found.append(_from_one_start(method, costs, random, number * (method.generations + 2)))
+        if found[-1].cost <= 0:
+            break
+    best = min(found, key=lambda one: one.cost)
+    return replace(best, generations=sum(one.generations for one in found))
+
+
+def _from_one_start(method: Dazzle, costs: Costs, random: np.random.Generator, before: int) -> Found:
+    """A search from the best of some random looks; `before` is the number of its first generation."""
     looks = [random_look(method.form, random) for _ in range(RANDOM_LOOKS)]
-    start = looks[int(np.argmin(costs(looks, 0, 1)))]
+    start = looks[int(np.argmin(costs(looks, before, 1)))]
     options = {
         "popsize": method.population,
         "randn": lambda *shape: random.standard_normal(shape),
         "seed": np.nan,  # leave numpy's own generator alone
         "verbose": -9,
     }
-    strategy = cma.CMAEvolutionStrategy(start, SPREAD, options)
+    strategy = cma_package().CMAEvolutionStrategy(start, SPREAD, options)
     for generation in range(1, method.generations + 1):
         looks = strategy.ask()
-        found = costs(looks, generation, 1)
+        found = costs(looks, before + generation, 1)
         strategy.tell(looks, found)
         best = looks[int(np.argmin(found))]
-        if min(found) <= 0 and costs([best], generation, PROOFS)[0] <= 0:
+        if min(found) <= 0 and costs([best], before + generation, PROOFS)[0] <= 0:
             return Found(best, 0.0, generation)
     last = [best, strategy.mean]
-    found = costs(last, method.generations + 1, PROOFS)
+    found = costs(last, before + method.generations + 1, PROOFS)
     chosen = int(np.argmin(found))
     return Found(np.asarray(last[chosen]), found[chosen], method.generations)
 
@@ -249,7 +261,8 @@ def random_of(method: Dazzle, key: int, number: int, seed: int) -> np.ndarray:
     return torch.randn(method.form.numbers, generator=draw, dtype=torch.float64).numpy()
 
 
-def _cma() -> ModuleType:
+def cma_package() -> ModuleType:
+    """The package `cma`. Raises MissingExtra."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it misses matplotlib, which only its plots need
