@@ -129,7 +129,10 @@ def evaluate(
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
-    """Measure samples against held-out images in the features of a named classifier (so it is no FID)."""
+    """Measure samples against held-out images in the features of a named classifier.
+
+    Only in those of inception is the distance FID.
+    """
     from ostrich.cli.session import report
     from ostrich.errors import InputError
     from ostrich.generative import load_generator

@@ -1,5 +1,7 @@
 """How good are samples? Distances in the features of a named classifier, beside a floor and ceilings.
 
+They are called FID, KID and inception score only where the classifier is the one of these measures.
+
 The floor is the distance between two halves of the held-out images; the ceilings are a generator that
 always makes the mean image, and one that makes noise. All images are brought to the generator's size
 first, so what the classifier sees of real images is as coarse as what it sees of samples.
@@ -17,6 +19,7 @@ from ostrich.errors import InputError
 from ostrich.generative.collapse import diversity
 from ostrich.generative.features import features
 from ostrich.generative.generator import Generator
+from ostrich.generative.inception import NAME as INCEPTION
 from ostrich.generative.measures import (
     classifier_score,
     frechet_distance,
@@ -75,6 +78,9 @@ def evaluate(
         "recall": recall,
         "diversity": diversity(made[: len(some)], real[some]),
     }
+    if network.name == INCEPTION:
+        named = (("fid", "frechet_distance"), ("kid", "kernel_distance"), ("is", "classifier_score"))
+        results |= {name: results[measure] for name, measure in named}
     if judge is not None and asked is not None:
         results["as_asked"] = _as_asked(judge, made, asked)
         cut, cut_asked = generator.sample(range(samples), seed=seed, truncation=TRUNCATION)

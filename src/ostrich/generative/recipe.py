@@ -22,6 +22,10 @@ class GeneratorRecipe:
     penalty: float = 10.0  # weight of the gradient penalty (wgan-gp), Gulrajani 2017
     orthogonal: float = 0.0  # strength of orthogonal regularisation; Brock 2019: 1e-4
 
+    projected: str | None = None  # a classifier through which the discriminator looks (Sauer 2021)
+    heads: int = 64  # its channels
+    guidance: float = 0.0  # weight of that classifier's cross-entropy for the generator (Sauer 2022)
+
     steps: int = 10_000
     batch_size: int = 128
     discriminator_steps: int = 1  # for each step of the generator
@@ -44,16 +48,18 @@ class GeneratorRecipe:
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise UnknownName("objective", self.objective, OBJECTIVES)
-        counts = ("steps", "batch_size", "discriminator_steps", "watch_every", "judge_samples")
+        counts = ("steps", "batch_size", "discriminator_steps", "watch_every", "judge_samples", "heads")
         for name in (*counts, "generator_rate", "discriminator_rate", "epsilon"):
             if not getattr(self, name) > 0:
                 raise InputError(f"A recipe's {name} is above 0; got {getattr(self, name)}.")
         for name in ("momentum", "beta2", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"A recipe's {name} lies in [0, 1); got {getattr(self, name)}.")
-        for name in ("penalty", "orthogonal", "average_from"):
+        for name in ("penalty", "orthogonal", "guidance", "average_from"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"A recipe's {name} is at least 0; got {getattr(self, name)}.")
+        if self.guidance and self.projected is None:
+            raise InputError("guidance is by the classifier that projected= names; the recipe names none.")
         if self.optimiser not in ("adam", "sgd"):
             raise InputError(f"An optimiser is adam or sgd; got {self.optimiser!r}.")
         if self.precision not in ("fast", "exact"):
@@ -104,15 +110,20 @@ RECIPES = {
         ),
         GeneratorRecipe(
             name="toybox-conditional",
-            architecture="conditional,size=32,classes=10,channels=16,code=80,embedding=32",
+            architecture="conditional,size=64,classes=10,channels=8,code=80,embedding=32",
             data="toybox",
             train_images=12_000,
             objective="hinge",
-            steps=5000,
-            batch_size=32,
-            discriminator_rate=4e-4,  # two rates instead of more discriminator steps (Heusel 2017)
+            projected="zoo:toybox-robust",
+            heads=32,
+            guidance=1.0,
+            steps=3000,
+            batch_size=48,
+            generator_rate=4e-4,
+            discriminator_rate=4e-4,
             momentum=0.0,
             average=0.995,
+            watch_every=200,
             judge="zoo:toybox-resnet20",
         ),
     )

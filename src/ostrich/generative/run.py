@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ostrich import distributed
 from ostrich.data.pictures import Pictures, pictures
 from ostrich.generative.architectures import build_game
 from ostrich.generative.collapse import collapse, diversity
@@ -19,6 +20,7 @@ from ostrich.generative.features import features
 from ostrich.generative.game import Game
 from ostrich.generative.generator import CARD, WEIGHTS, Generator
 from ostrich.generative.measures import frechet_distance
+from ostrich.generative.projected import project
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.generative.training import Row, check_images, train_game
 from ostrich.images import grid, read_png, write_gif, write_png
@@ -35,9 +37,16 @@ DIVERSITY = 256  # samples for the measure
 def train_run(
     recipe: GeneratorRecipe, data: str, run: Run, device: torch.device, progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    """Train by a recipe into a run directory: checkpoint.pt, generator.safetensors, card.json, sheets."""
+    """Train by a recipe into a run directory: checkpoint.pt, generator.safetensors, card.json, sheets.
+
+    Results are rank 0's, which alone measures and writes; the others' are empty.
+    """
     torch.manual_seed(recipe.seed)  # the initial weights
-    game = build_game(recipe.architecture).to(device)
+    game = build_game(recipe.architecture)
+    if recipe.projected:
+        through = load(recipe.projected, device=str(device))
+        project(game, through, recipe.heads, guided=recipe.guidance > 0)
+    game.to(device)
     training = pictures(data, "train", game.shape, limit=recipe.train_images, seed=recipe.seed)
     labels = training.labels if game.classes is not None else None
     check_images(game, training.pixels, labels, recipe.batch_size)
@@ -60,6 +69,8 @@ def train_run(
     kept = train_game(
         game, recipe, training.pixels, labels, checkpoint=run.folder / "checkpoint.pt", watch=watch
     )
+    if not distributed.is_main():
+        return {}
     # What is told of it is told of the weights as they are stored, in half precision.
     kept.load_state_dict(
         {k: v.half().to(v.dtype) if v.is_floating_point() else v for k, v in kept.state_dict().items()}
@@ -146,6 +157,8 @@ def card(
     measures = ("diversity", "distance", "distance_features", "test_images")
     return {
         "architecture": recipe.architecture,
+        "projected": recipe.projected,
+        "guidance": recipe.guidance,
         "class_names": training.class_names,
         "recipe": f"ostrich generate train {recipe.name} --data {data} --seed {recipe.seed}",
         "objective": recipe.objective,

@@ -8,6 +8,10 @@ optimisers, the average, the best generator so far and the number of the step, a
 The discriminator's last step is against the very images that the generator's step then improves: one
 forward of the generator serves both. Its graph is cut off from the discriminator's step, and the
 discriminator is frozen in the generator's, so neither computes gradients that nobody uses.
+
+Under torchrun each process plays with every w-th image and code of a batch, and the gradients are added up:
+the steps are those of one process, up to rounding, for networks whose images do not meet. In batch norm
+they do; its statistics are averaged over the processes before each measure.
 """
 
 from __future__ import annotations
@@ -21,10 +25,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ostrich import distributed
 from ostrich.errors import InputError
 from ostrich.generative.game import Game
 from ostrich.generative.layers import SpectralNorm, add_orthogonal_gradient, advance
 from ostrich.generative.objectives import gradient_penalty, objective
+from ostrich.generative.projected import ProjectedDiscriminator
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.models.fastpath import autocast
 from ostrich.networks import frozen
@@ -69,22 +75,26 @@ def train_game(
 
     while step < last:
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-            torch.manual_seed(int(torch.randint(2**62, (), generator=keyed(recipe.seed, GLOBAL, step))))
+            draw = keyed(recipe.seed, GLOBAL, step, distributed.rank())
+            torch.manual_seed(int(torch.randint(2**62, (), generator=draw)))
             known.add(*play(game, recipe, images, labels, step, of_discriminator, of_generator))
         step += 1
         follow(average, game.generator, recipe.average if step > recipe.average_from else 0.0)
         if step % recipe.watch_every == 0 or step == recipe.steps:
             row = {"step": step, "steps": recipe.steps, **known.row()}
             average.eval()
-            measured = watch(step, average, row)
+            distributed.average_buffers(average)
+            measured = watch(step, average, row) if distributed.is_main() else {}
             if measured.get("distance", float("inf")) < best.get("distance", float("inf")):
                 state = {name: value.clone() for name, value in average.state_dict().items()}
                 best = {"distance": measured["distance"], "step": step, "generator": state}
             known = _Known()
         if checkpoint is not None and (step == last or time.monotonic() - wrote > checkpoint_seconds):
-            save(checkpoint, {"step": step, "best": best}, **parts)
+            if distributed.is_main():
+                save(checkpoint, {"step": step, "best": best}, **parts)
             wrote = time.monotonic()
-    if best and step == recipe.steps:
+    distributed.wait()
+    if best and step == recipe.steps:  # rank 0 alone measured, and its generator is the one that is stored
         average.load_state_dict(best["generator"])
     return average.eval()
 
@@ -146,14 +156,17 @@ def play(
     Returns the two losses, and the logits of the last real and generated batch.
     """
     rules, batch = objective(recipe.objective), recipe.batch_size
+    mine = slice(distributed.rank(), None, distributed.world())
+    share = len(range(batch)[mine]) / batch
     device = next(game.parameters()).device
     advance(game.generator)
     for turn in range(recipe.discriminator_steps):
         number = step * recipe.discriminator_steps + turn
-        real, real_classes = real_batch(images, labels, recipe, number, device)
+        real, real_classes = _rows(real_batch(images, labels, recipe, number, device), mine)
         draw = keyed(recipe.seed, CODE, number)
-        codes = game.codes.draw(batch, draw).to(device)
-        classes = _classes(game, batch, draw, device)
+        codes, classes = _rows(
+            (game.codes.draw(batch, draw).to(device), _classes(game, batch, draw, device)), mine
+        )
         shared = turn == recipe.discriminator_steps - 1  # with the generator's step
         with torch.set_grad_enabled(shared), parametrize.cached(), autocast(recipe.precision, device):
             generated = game.generator(codes, classes)
@@ -171,18 +184,25 @@ def play(
                     lambda x: game.discriminator(x, real_classes),  # noqa: B023, called here
                     real,
                     cut.float(),
-                    keyed(recipe.seed, PENALTY, number),
+                    keyed(recipe.seed, PENALTY, number, distributed.rank()),
                 )
                 discriminator_loss = discriminator_loss + recipe.penalty * slope
-            discriminator_loss.backward()
+            (discriminator_loss * share).backward()
+        distributed.add_gradients(game.discriminator)
         discriminator_optimiser.step()
 
     generator_optimiser.zero_grad(set_to_none=True)
     with frozen(game.discriminator), parametrize.cached():
         with autocast(recipe.precision, device):
             verdict = game.discriminator(generated, classes).float()
-        generator_loss = rules.generator(verdict)
-        generator_loss.backward()
+            generator_loss = rules.generator(verdict)
+            if recipe.guidance and classes is not None:
+                assert isinstance(game.discriminator, ProjectedDiscriminator)
+                generator_loss = generator_loss + recipe.guidance * game.discriminator.guidance(
+                    generated, classes
+                )
+        (generator_loss * share).backward()
+    distributed.add_gradients(game.generator)
     if recipe.orthogonal:
         add_orthogonal_gradient(game.generator, recipe.orthogonal, except_for=("embedding",))
     generator_optimiser.step()
@@ -208,6 +228,12 @@ def real_batch(
     real = pixels.to(device, torch.float32).div_(127.5).sub_(1)
     classes = labels[rows].to(device) if labels is not None else None
     return real.contiguous(memory_format=torch.channels_last), classes
+
+
+def _rows(batch: tuple[Tensor, Tensor | None], rows: slice) -> tuple[Tensor, Tensor | None]:
+    """These rows of images or codes and of their classes."""
+    first, classes = batch
+    return first[rows], classes[rows] if classes is not None else None
 
 
 def _classes(game: Game, count: int, draw: torch.Generator, device: torch.device) -> Tensor | None:
