@@ -213,6 +213,14 @@ SECTIONS: dict[str, list[Entry]] = {
             f"attack printed {NET} {DATA} --limit 24",
             "pictures.png",
         ),
+        Entry(
+            "dazzle",
+            "Camouflage",
+            "Make-up on 3 % of a face under which a detector does not find it (after Harvey 2010); framed is "
+            "what OpenCV's cascade finds.",
+            "attack dazzle detector:viola-jones faces:astronaut --set per_face=true --set eps=0.03",
+            "pictures.png",
+        ),
         fooling("fooling-ascent", "Fooling by ascent", "Noise that is a class, surely (Nguyen 2015)."),
         fooling(
             "fooling-cppn",

@@ -1,7 +1,7 @@
 """Attacks: an algorithm for a goal under a threat model, run by one engine.
 
 A new attack is one file and its line in `ATTACKS`, or where it is fitted on some images and applied
-to others, in `IMAGE_AGNOSTIC`.
+to others, in `IMAGE_AGNOSTIC`; what hides faces from a detector, in `CAMOUFLAGE`.
 """
 
 from ostrich.attacks.decision_based.boundary import Boundary
@@ -22,6 +22,7 @@ from ostrich.attacks.minimum_norm.ddn import DDN
 from ostrich.attacks.minimum_norm.deepfool import DeepFool
 from ostrich.attacks.minimum_norm.fab import FAB
 from ostrich.attacks.minimum_norm.lbfgs import LBFGS
+from ostrich.attacks.physical.dazzle import Dazzle
 from ostrich.attacks.physical.patch import AdversarialPatch
 from ostrich.attacks.physical.printed import Printed
 from ostrich.attacks.physical.texture import AdversarialTexture
@@ -45,10 +46,12 @@ ATTACKS = {method.name: method for method in _METHODS}
 IMAGE_AGNOSTIC = {
     method.name: method for method in (Universal, Generator, AdversarialPatch, AdversarialTexture)
 }
+CAMOUFLAGE = {Dazzle.name: Dazzle}
 
 __all__ = [
     "APGD",
     "ATTACKS",
+    "CAMOUFLAGE",
     "CW",
     "DDN",
     "EOT",
@@ -65,6 +68,7 @@ __all__ = [
     "AutoAttack",
     "Boundary",
     "Confident",
+    "Dazzle",
     "DeepFool",
     "FoolingAscent",
     "FoolingCPPN",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +42,7 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Attack the images a network gets right, and keep each success as a file that proves it."""
-    from ostrich.attacks import ATTACKS, IMAGE_AGNOSTIC, aims, evidence
+    from ostrich.attacks import ATTACKS, CAMOUFLAGE, IMAGE_AGNOSTIC, aims, evidence
     from ostrich.attacks import attack as run_attack
     from ostrich.attacks.engine import check
     from ostrich.attacks.settings import configure, configure_eot
@@ -51,16 +51,15 @@ def command(
     from ostrich.errors import InputError, UnknownName
     from ostrich.models import Classifier
 
-    if name not in ATTACKS | IMAGE_AGNOSTIC:
-        raise UnknownName("attack", name, ATTACKS | IMAGE_AGNOSTIC)
+    fitted: dict[str, type[Any]] = IMAGE_AGNOSTIC | CAMOUFLAGE
+    if name not in ATTACKS | fitted:
+        raise UnknownName("attack", name, ATTACKS | fitted)
     eot, own = configure_eot(dict(o.pair(text) for text in settings or ()))
     if artefact is not None and name in ATTACKS:
-        raise InputError(
-            f"{name} leaves no artefact; --artefact is for {', '.join(IMAGE_AGNOSTIC)}, fitted before."
-        )
+        raise InputError(f"{name} leaves no artefact; --artefact is for {', '.join(fitted)}, fitted before.")
     if also and name in ATTACKS:
         raise InputError(f"--also judges an artefact; {name} leaves none.")
-    if name in IMAGE_AGNOSTIC and eot is not None:
+    if name in fitted and eot is not None:
         raise InputError(f"eot averages over views of one image; {name} is fitted on many and takes none.")
     needs_data = getattr(ATTACKS.get(name), "needs_data", True)
     if not needs_data:
@@ -69,7 +68,7 @@ def command(
         confidence, own = fooling.configure_confidence(own)
     if artefact is not None and (own or target):
         raise InputError("An artefact has its settings and its target; --set and --target belong to fitting.")
-    method = configure((ATTACKS | IMAGE_AGNOSTIC)[name], own)
+    method = configure((ATTACKS | fitted)[name], own)
     chosen = o.ModelOptions(
         model=model,
         weights=weights,
@@ -99,6 +98,26 @@ def command(
         return
     if not data:
         raise InputError(f"{name} needs DATA: {FORMS}.")
+    if name in CAMOUFLAGE:
+        from ostrich.cli import dazzle
+
+        if target is not None:
+            raise InputError(f"{name} hides faces and takes no target; leave --target out.")
+        if also:
+            raise InputError(f"{name} is judged on the other detectors anyway; leave --also out.")
+        dazzle.perform(
+            method,
+            chosen,
+            data,
+            artefact=artefact,
+            limit=limit,
+            seed=seed,
+            out=out,
+            skip_bad=skip_bad,
+            force=force,
+            as_json=as_json,
+        )
+        return
     if name in IMAGE_AGNOSTIC:
         from ostrich.cli import agnostic
 

@@ -19,8 +19,8 @@ from ostrich.errors import InputError
 from ostrich.images import fit
 from ostrich.randomness import keyed
 
-SPLIT = ("toybox", "digits", "cifar10")  # data that has a test split of its own
 TEST_CLIPS = 512  # of the toybox, where no limit is set
+SPLIT = ("toybox", "digits", "cifar10", "faces", "face-windows")  # data that has a test split of its own
 HELD_OUT = 0.1  # of the images of a folder, which has none
 DIVISION = 12  # of a key
 
