@@ -197,6 +197,14 @@ SECTIONS: dict[str, list[Entry]] = {
             f"attack patch {NET} {DATA} --target ostrich",
             triples,
         ),
+        Entry(
+            "texture",
+            "Painted object",
+            "A texture that is something else from all sides (Athalye 2018), as it turns: before and after.",
+            f"attack texture {NET} 'mesh:toybox/school bus' --target ostrich --limit 1000 --set epochs=20 "
+            "--set eps=48/255",
+            "turntable.gif",
+        ),
         fooling("fooling-ascent", "Fooling by ascent", "Noise that is a class, surely (Nguyen 2015)."),
         fooling(
             "fooling-cppn",
@@ -354,7 +362,7 @@ def _film(source: Path, name: str) -> str:
     """A GIF of fewer pixels, for the page; its name."""
     with Image.open(source) as film:
         frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(film)]
-    side = max(1, frames[0].width // FILM)
+    side = max(1, min(frames[0].size) // FILM)
     small = [f.resize((f.width // side, f.height // side), Image.Resampling.NEAREST) for f in frames]
     first, *rest = [frame.quantize(64) for frame in small]
     first.save(PICTURES / name, save_all=True, append_images=rest, duration=80, loop=0)

@@ -16,12 +16,14 @@ from ostrich.attacks.gradient.apgd import APGD
 from ostrich.attacks.gradient.fgsm import FGSM
 from ostrich.attacks.gradient.mim import MIM
 from ostrich.attacks.gradient.pgd import PGD
+from ostrich.attacks.lab import Lab
 from ostrich.attacks.minimum_norm.cw import CW
 from ostrich.attacks.minimum_norm.ddn import DDN
 from ostrich.attacks.minimum_norm.deepfool import DeepFool
 from ostrich.attacks.minimum_norm.fab import FAB
 from ostrich.attacks.minimum_norm.lbfgs import LBFGS
 from ostrich.attacks.physical.patch import AdversarialPatch
+from ostrich.attacks.physical.texture import AdversarialTexture
 from ostrich.attacks.score_based.one_pixel import OnePixel
 from ostrich.attacks.score_based.square import Square
 from ostrich.attacks.threats import L1, L2, Linf, Patch, Pixels, Threat, Unbounded
@@ -38,7 +40,9 @@ _METHODS = (
     *(FoolingAscent, FoolingCPPN, FoolingDirect),
 )
 ATTACKS = {method.name: method for method in _METHODS}
-IMAGE_AGNOSTIC = {method.name: method for method in (Universal, Generator, AdversarialPatch)}
+IMAGE_AGNOSTIC = {
+    method.name: method for method in (Universal, Generator, AdversarialPatch, AdversarialTexture)
+}
 
 __all__ = [
     "APGD",
@@ -55,6 +59,7 @@ __all__ = [
     "MIM",
     "PGD",
     "AdversarialPatch",
+    "AdversarialTexture",
     "AutoAttack",
     "Boundary",
     "Confident",
@@ -65,6 +70,7 @@ __all__ = [
     "Generator",
     "Goal",
     "HopSkipJump",
+    "Lab",
     "Linf",
     "OnePixel",
     "Patch",

@@ -25,6 +25,7 @@ from ostrich.crashtest.probes import (
     clean,
     doctor,
     fooling,
+    generated,
     guided,
     noise,
     one_pixel,
@@ -33,6 +34,7 @@ from ostrich.crashtest.probes import (
     preferred,
     robustness,
     saliency,
+    texture,
     worst_case,
 )
 from ostrich.errors import OstrichError
@@ -52,6 +54,8 @@ PROBES: dict[str, ModuleType] = {  # in order of worth
     "guided": guided,
     "carriers": carriers,
     "preferred": preferred,
+    "generated": generated,
+    "texture": texture,
 }
 DEMO_PROBES = {**PROBES, "photograph": photograph}
 Say = Callable[[str], None]

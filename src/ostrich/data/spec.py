@@ -8,6 +8,7 @@ digits               handwritten digits, 8x8, grey       [:train|:test]
 cifar10[:PATH]       CIFAR-10, downloaded or in folders   [:train|:test]
 clips:PATH           a folder of videos, or of folders of frames, for generators of clips
 generator:NAME       samples of a generator, bundled or in the folder of its run
+mesh:FILE            views of a textured mesh; mesh:toybox/NAME of an object of the toybox
 """
 
 from __future__ import annotations
@@ -30,8 +31,13 @@ NAMED = {
     "cifar10": "CIFAR-10, or cifar10:PATH",
     "clips:PATH": "videos, or folders of frames, for generators of clips",
     "generator:NAME": "samples of a generator, bundled or in the folder of its run",
+    "mesh:toybox/NAME": "views of an object of the toybox, or mesh:FILE of a textured mesh",
 }
-FORMS = "image files, images:PATH, folder:PATH, toybox, digits, cifar10, cifar10:PATH or generator:NAME"
+FORMS = (
+    "image files, images:PATH, folder:PATH, toybox, digits, cifar10, cifar10:PATH, generator:NAME, "
+    "mesh:FILE or mesh:toybox/NAME"
+)
+MESHES = "ostrich.data.meshes"  # not imported before it is asked for: it brings the renderer
 GENERATED = "ostrich.generative.dataset"  # a room above, which is not imported before it is asked for
 
 
@@ -53,6 +59,9 @@ def open_data(data: str | Sequence[str]) -> Dataset:
     if kind == "generator" and path:
         made: Dataset = import_module(GENERATED).generated(path)
         return made
+    if words[0].startswith("mesh:") and words[0] != "mesh:":
+        meshes: Dataset = import_module(MESHES).dataset(words[0].removeprefix("mesh:"))
+        return meshes
     if kind == "cifar10":
         return cifar10(split or "test", path or None)
     if word == "toybox":

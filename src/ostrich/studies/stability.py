@@ -244,7 +244,7 @@ STUDY = Study(
     "pairs told apart on) is told, not judged.",
     specs={
         "smoke": Settings(train=200, test=200, pixels=8, width=0.05, steps=20, batch_size=32, watch_every=10),
-        "cpu": Settings(seeds=5),
+        "cpu": Settings(seeds=4, steps=2000),
         "gpu": Settings(
             device="cuda",
             data="toybox",

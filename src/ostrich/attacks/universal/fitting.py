@@ -36,7 +36,9 @@ class Agnostic(Method, Protocol):
 
     A state with `done` (a bool tensor) true ends the fitting before its epochs are spent. With
     `check(classifier)` it refuses, by an InputError, a classifier it cannot be fitted on; with
-    `untargeted_only` true it knows no target.
+    `untargeted_only` true it knows no target. One whose budget is not that of the images says in
+    `judged_in` by which threat model these are judged; one that paints a mesh has the mesh's views in
+    `shown`, which is no setting: `replace(method, shown=samples.views)`.
     """
 
     one_size: ClassVar[bool]  # whether its artefact is bound to the size of the images it was fitted on

@@ -5,26 +5,32 @@ object stands near the origin. Lengths are in object radii (every solid fits a u
 it is stretched), angles in radians, colours RGB in [0, 1].
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .palettes import Colour
 from .parts import rotation
 
+if TYPE_CHECKING:
+    from .meshes import Solid
+
 Vector3 = tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thing:
-    """A solid somewhere: world = position + R(yaw, pitch, roll) @ (stretch * local).
+    """A solid, or the name of one, somewhere: world = position + R(yaw, pitch, roll) @ (stretch * local).
 
     `colours` are (paint name, RGB) pairs; for a prop of one paint, `pattern` ("plain",
     "stripes", "checker") mixes in `second` at `frequency` periods per unit length.
     """
 
-    solid: str
+    solid: str | Solid
     position: Vector3
     angles: Vector3 = (0.0, 0.0, 0.0)
     stretch: Vector3 = (1.0, 1.0, 1.0)
