@@ -72,11 +72,12 @@ def its_network(generator: Generator, features: str | None, device: str) -> Clas
     from ostrich.errors import InputError
     from ostrich.generative import inception
     from ostrich.models import load
+    from ostrich.models.loading import pick_device
 
     name = features or generator.card["judge"]
     if name is None:
         raise InputError("Name the classifier whose features are compared: --features MODEL.")
     kind, _, weights = name.partition(":")
     if kind == inception.NAME:
-        return inception.inception(weights or None, device)
+        return inception.inception(weights or None, str(pick_device(device)))
     return load(name, device=device)

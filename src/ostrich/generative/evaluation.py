@@ -87,10 +87,10 @@ def evaluate(
         "recall": recall,
         "diversity": diversity(made[: len(some)], real[some]),
     }
-    if network.name == INCEPTION and not is_clip(generator.shape):
+    if network.name == INCEPTION and not is_clip(made.shape[1:]):
         named = (("fid", "frechet_distance"), ("kid", "kernel_distance"), ("is", "classifier_score"))
         results |= {name: results[measure] for name, measure in named}
-    if is_clip(generator.shape):
+    if is_clip(made.shape[1:]):
         results |= _of_clips(generator, network, made, real, of_real, halves, seed)
     if judge is not None and asked is not None:
         results["as_asked"] = _as_asked(judge, made, asked)
