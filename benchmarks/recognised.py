@@ -1,18 +1,23 @@
-"""Do other networks recognise the images that one network prefers? Every preset, ten seeds a class.
+"""Do other networks recognise the images that one network prefers? Every preset and prior, ten seeds a class.
 
-    python -m benchmarks.recognised [--model NAME] [--seeds 10] [--seed 100] [PRESET[,NAME=VALUE...] ...]
+    python -m benchmarks.recognised [--model NAME ...] [--seeds 10] [--seed 100] [HOW[,NAME=VALUE...] ...]
 
-For each of the model's classes the image that its score prefers is made, rounded to 8 bits, and shown
-to the zoo's other networks with the same classes. Recognised: the class comes first of all. The table,
-with 95 % intervals (Wilson), is written to benchmarks/recognised.md; rows that were not asked for stay
-as they are. The preset `lucid` was chosen with seeds 0 to 2; those measured are others.
+HOW is a preset, or prior:GENERATOR. For each of the model's classes the image that its score prefers is
+made, rounded to 8 bits, and shown to the zoo's other networks with the same classes. Recognised: the class
+comes first of all. One table for each --model, with 95 % intervals (Wilson), is written to
+benchmarks/recognised.md; rows that were not asked for stay as they are. A network whose layer a prior was
+trained to invert is marked (encodes): its word on that prior is not counted in the last column, all
+networks that neither guided nor encoded for any row of the table. Presets and steps under a prior were
+chosen with seeds 0 to 2; those measured are others.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
@@ -20,36 +25,93 @@ import ostrich
 from benchmarks.bench import machine
 from ostrich.attacks.fooling.recognition import kin, recognised
 from ostrich.cli.options import pair
+from ostrich.generative import load_generator
 from ostrich.images import rounded
 from ostrich.models import Classifier
 from ostrich.statistics import wilson
-from ostrich.visualization import PRESETS, ascend, configure
+from ostrich.visualization import PRESETS, Ascent, Prior, ascend, configure, under
+from ostrich.visualization.parametrisations import Canvas
 
-RESULTS = Path(__file__).with_name("recognised.md")
+RESULTS = Path(__file__).with_name("recognised.json")
+TABLES = RESULTS.with_suffix(".md")
+PRIOR = "prior:"
 HEAD = """# Preferred images, shown to other networks
 
-Images that the classes of {model} prefer, {n} a preset ({classes} classes, {seeds} seeds each):
-how many in a hundred a network takes for that class first of all, with 95 % interval. Chance is
-{chance:.0f}. The first network is the one that they were made with.
-
+Images that classes prefer: how many in a hundred a network takes for that class first of all, with 95 %
+interval. The first network of a table is the one that they were made with. Chance is one in the number of
+classes. The last column counts the networks that neither guided the ascent nor encoded for a prior here.
 """
 
 
-def row(model: Classifier, judges: Sequence[Classifier], asked: str, seed: int, seeds: int) -> list[str]:
-    """The table's line of a preset, or of one with settings."""
-    preset, *given = asked.split(",")
-    settings = configure(dict(pair(text) for text in given), preset)
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What came of one way to climb: hits by network, of n images."""
+
+    model: str
+    how: str
+    encoder: str | None
+    n: int
+    hits: dict[str, int]
+    steps: int
+    seconds: float
+    command: str
+    date: str
+    machine: str
+
+
+def row(model: Classifier, judges: Sequence[Classifier], asked: str, seed: int, seeds: int) -> Row:
+    """The row of a preset or prior, or of one with settings."""
+    how, *given = asked.split(",")
+    start: str | Ascent = how
+    encoder = None
+    if how.startswith(PRIOR):
+        generator = load_generator(how.removeprefix(PRIOR), model.device)
+        encoder = generator.card.get("encoder")
+        start = under(Prior.of(generator, Canvas.of(model)))
+    settings = configure(dict(pair(text) for text in given), start)
     classes = [k for k in range(model.num_classes) for _ in range(seeds)]
     started = time.process_time()
-    units = [f"class:{k}" for k in range(model.num_classes)]
-    found = ascend(model, units, settings, seed=seed, seeds=seeds)
+    found = ascend(model, [f"class:{k}" for k in range(model.num_classes)], settings, seed=seed, seeds=seeds)
     seconds = time.process_time() - started
-    cells = [" ".join([preset, *given])]
-    for judge in (model, *judges):
-        hits = int(recognised(rounded(found.images), classes, model, judge).sum())
-        low, high = wilson(hits, len(classes))
-        cells.append(f"{100 * hits / len(classes):.0f} ({100 * low:.0f}-{100 * high:.0f})")
-    return [*cells, str(settings.steps), f"{seconds:.0f}"]
+    images = rounded(found.images)
+    return Row(
+        model=model.name,
+        how=" ".join([how, *given]),
+        encoder=encoder,
+        n=len(classes),
+        hits={j.name: int(recognised(images, classes, model, j).sum()) for j in (model, *judges)},
+        steps=settings.steps,
+        seconds=round(seconds),
+        command=f"python -m benchmarks.recognised --model {model.name} --seeds {seeds} --seed {seed}",
+        date=str(date.today()),
+        machine=machine(),
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows of one model in Markdown."""
+    model, names = rows[0].model, list(dict.fromkeys(name for one in rows for name in one.hits))
+    encoders = {one.encoder for one in rows}
+    heads = [f"{name} (encodes)" if name in encoders else name for name in names]
+    lines = [["by", *heads, "neither", "steps", "CPU s"], ["---", *["---:"] * (len(names) + 3)]]
+    for one in rows:
+        counted = [name for name in names if name != model and name not in encoders]
+        cells = [_share(one.hits[name], one.n) for name in names]
+        total = _share(sum(one.hits[name] for name in counted), one.n * len(counted))
+        lines.append([one.how, *cells, total, str(one.steps), f"{one.seconds:.0f}"])
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    last = max(rows, key=lambda one: one.date)
+    return (
+        f"\n## {model}\n\n{rows[0].n} images a row.\n\n{text}\n\n"
+        f"Measured {last.date} by `{last.command}`. {last.machine}\n"
+    )
+
+
+def _share(hits: int, count: int) -> str:
+    if not count:
+        return "-"
+    low, high = wilson(hits, count)
+    return f"{100 * hits / count:.1f} ({100 * low:.0f}-{100 * high:.0f})"
 
 
 def main() -> None:
@@ -57,33 +119,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.recognised", description=__doc__.partition("\n")[0]
     )
-    parser.add_argument("--model", default="zoo:toybox-resnet20")
-    parser.add_argument("presets", nargs="*", metavar="PRESET", help="all of them unless named")
+    parser.add_argument("--model", action="append", help="repeatable [default: zoo:toybox-resnet20]")
+    parser.add_argument("how", nargs="*", metavar="HOW", help="a preset or prior:GENERATOR; all presets")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=100, help="the first of them")
     asked = parser.parse_args()
-    model = ostrich.load(asked.model, device="cpu")
-    judges = kin(model)
-    names = [judge.name for judge in (model, *judges)]
-    top = [["preset", *names, "steps", "CPU s"], ["---", *["---:"] * (len(names) + 2)]]
-    earlier = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
-    rows = [line[2:-2].split(" | ") for line in earlier.splitlines() if line.startswith("| ")]
-    lines = {cells[0]: cells for cells in rows if cells[0] not in ("preset", "---")}
-    words = f"--model {asked.model} --seeds {asked.seeds} --seed {asked.seed}"
-    head = HEAD.format(
-        model=asked.model,
-        n=model.num_classes * asked.seeds,
-        classes=model.num_classes,
-        seeds=asked.seeds,
-        chance=100 / model.num_classes,
-    )
-    for preset in asked.presets or PRESETS:
-        cells = row(model, judges, preset, asked.seed, asked.seeds)
-        print(" | ".join(cells), flush=True)
-        lines[cells[0]] = cells
-        table = "\n".join("| " + " | ".join(line) + " |" for line in [*top, *lines.values()])
-        tail = f"\n\nMeasured {date.today()} by `python -m benchmarks.recognised {words}`. {machine()}\n"
-        RESULTS.write_text(head + table + tail, encoding="utf-8")
+    earlier = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    rows = {(one["model"], one["how"]): Row(**one) for one in earlier}
+    for name in asked.model or ["zoo:toybox-resnet20"]:
+        model = ostrich.load(name, device="cpu")
+        judges = kin(model)
+        for how in asked.how or PRESETS:
+            made = row(model, judges, how, asked.seed, asked.seeds)
+            print(made.model, made.how, made.hits, f"of {made.n}", flush=True)
+            rows[made.model, made.how] = made
+            RESULTS.write_text(json.dumps([asdict(one) for one in rows.values()], indent=1) + "\n")
+    groups = {model: [one for key, one in rows.items() if key[0] == model] for model, _ in rows}
+    TABLES.write_text(HEAD + "".join(table(own) for own in groups.values()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 PICTURES, RUNS = HERE / "gallery", HERE.parent / "runs" / "gallery"
 ZOOM, GAP, LINE = 2, 12, 20  # each pixel of a toybox image is shown as 2x2
 SHOWN = 2  # images of an attack
+PAIRS, FIRST = 6, ("class:table lamp", "class:sports car")  # of preferred images, and those shown first
 FILM = 128  # pixels of a film's side
 NET, DATA = "zoo:toybox-resnet20", "toybox"
 Picture = Callable[[Path], Image.Image]
@@ -128,6 +129,23 @@ def _beside(folder: Path) -> Image.Image:
 def preferred(name: str, title: str, said: str, more: str) -> Entry:
     """Preferred images of the ten classes."""
     return Entry(name, title, said, f"visualize {NET} --unit class:* {more}", "grid.png")
+
+
+def _under_noise(folder: Path) -> Image.Image:
+    """What the plain ascent made of each class and, below, this one; the lamp and the car first."""
+    above, below = (
+        json.loads((run / "run.json").read_text(encoding="utf-8"))["results"]["units"]
+        for run in (RUNS / "plain", folder)
+    )
+    pairs = sorted(zip(above, below, strict=True), key=lambda pair: pair[0]["unit"] not in FIRST)
+    tiles = []
+    for plain, drawn in pairs[:PAIRS]:
+        top, bottom = Image.open(RUNS / "plain" / plain["file"]), Image.open(folder / drawn["file"])
+        both = Image.new("RGB", (top.width, top.height + bottom.height))
+        both.paste(top, (0, 0))
+        both.paste(bottom, (0, top.height))
+        tiles.append(_captioned(both, plain["unit"].partition(":")[2]))
+    return _side_by_side(tiles)
 
 
 def generated(name: str, title: str, said: str, file: str) -> Entry:
@@ -324,9 +342,9 @@ SECTIONS: dict[str, list[Entry]] = {
         Entry(
             "prior",
             "Preferred images under a prior",
-            "The generator draws, the network judges (DGN-AM, Nguyen 2016).",
-            f"visualize {NET} --unit class:* --prior zoo:toybox-dcgan",
-            "grid.png",
+            "The generator draws, the network judges (DGN-AM, Nguyen 2016). Above, the gradient alone.",
+            f"visualize {NET} --unit class:* --prior zoo:toybox-prior",
+            _under_noise,
         ),
     ],
 }

@@ -37,7 +37,7 @@ from ostrich.generative.measures import (
     precision_recall,
 )
 from ostrich.generative.neighbours import memorisation, nearest, neighbours, sentence
-from ostrich.generative.recipe import RECIPES, GeneratorRecipe
+from ostrich.generative.recipe import RECIPES, TAUGHT, GeneratorRecipe
 from ostrich.generative.training import train_game
 from ostrich.images import read_png, to_bytes
 from ostrich.training.run import save
@@ -79,8 +79,11 @@ def test_bundled_generators_are_what_their_cards_say(name):
     generator = load_generator(f"zoo:{name}", torch.device("cpu"))
     card, recipe = generator.card, RECIPES[name]
     assert (ZOO / f"{name}.safetensors").stat().st_size <= 4_000_000
-    for field in ("architecture", "objective", "steps", "batch_size", "seed", "precision", "train_images"):
+    for field in ("objective", "steps", "batch_size", "seed", "precision", "train_images", "judge"):
         assert card[field] == getattr(recipe, field)
+    completed = ",code=32,cells=8" if recipe.encoder else ""  # the shape of the encoder's layer
+    assert card["architecture"] == recipe.architecture + completed
+    assert all(card[field] == getattr(recipe, field) for field in TAUGHT if recipe.encoder)
     assert card["recipe"] == f"ostrich generate train {name} --data {recipe.data} --seed {recipe.seed}"
     assert card["measures"]["distance_features"] == recipe.judge
     count = 64 if is_clip(generator.shape) else 128

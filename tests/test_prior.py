@@ -96,7 +96,7 @@ def test_an_image_under_a_prior_is_one_the_generator_draws():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"shape": (1, 4, 4)}, "takes 3 channels"),
+        ({"shape": (2, 4, 4)}, "takes 3 channels"),
         ({"shape": (3, 4, 8)}, "4x8 pixels"),
         ({"class_names": ("a", "b")}, "is no prior"),
     ],

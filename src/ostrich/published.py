@@ -25,6 +25,8 @@ _ZEILER = "Zeiler & Fergus 2014, Visualizing and understanding convolutional net
 _HE = "He et al. 2016, Deep residual learning for image recognition"
 _YOSINSKI = "Yosinski et al. 2015, Understanding neural networks through deep visualization"
 _TOOLBOX = "Deep Visualization Toolbox, doc/running-optimize-image.md"
+_DGN_AM = "Nguyen et al. 2016, Synthesizing the preferred inputs for neurons in neural networks"
+_DEEPSIM = "Dosovitskiy & Brox 2016, Generating images with perceptual similarity metrics"
 _VISUALISATION = ("decay", "blur-sigma", "blur-every", "small-norm", "small-contribution", "steps", "rate")
 _IN = ("of 1", "pixels", "steps", "% of pixels", "% of pixels", "steps", "in values of 0..255")
 _BN = "Ioffe & Szegedy 2015, Batch normalization"
@@ -159,6 +161,22 @@ PUBLISHED = {
         for name, value, unit in zip(
             (*_VISUALISATION, "progress"), values, (*_IN, "of the unit, a step"), strict=True
         )
+    },
+    # For codes of CaffeNet's fc6, whose lowest is 0.
+    **{
+        f"dgn-am/{name}": Published(value=value, unit=unit, source=f"{_DGN_AM}, act_max.py", read=True)
+        for name, value, unit in (
+            ("start", 1, "standard deviation of a code unit, mean 0"),
+            ("steps", 200, "steps"),
+            ("rate", 8.0, "mean change of a code unit in the first step, falling linearly to 0"),
+            ("decay", 0.01, "of 1, a step"),
+            ("deviations", 3, "above a code unit's mean, its highest value"),
+        )
+    },
+    # For sums over values of 0..255 and over features of AlexNet's conv5.
+    **{
+        f"deepsim/{name}-weight": Published(value=value, unit="of a loss", source=_DEEPSIM, read=False)
+        for name, value in (("feature", 0.01), ("adversarial", 100.0), ("image", 2e-6))
     },
     "yosinski/start": Published(
         value=10,

@@ -153,7 +153,7 @@ def interpolate(
             way = "between classes"
         else:
             frames = walked(made_by, codes, steps)
-            way = "straight" if made_by.codes.kind == "uniform" else "great circle"
+            way = "great circle" if made_by.codes.kind == "normal" else "straight"
         ways = frames.transpose(0, 1).flatten(0, 1)  # row by row
         write_png(run.folder / "sheet.png", grid(stills(ways), steps))
         if is_clip(made_by.shape):

@@ -234,9 +234,16 @@ def _remarks(results: dict[str, Any]) -> list[str]:
     """What is to be said of the units: dead ones, and the judges' word."""
     remarks = []
     rows = results.get("units", ())
+    prior = results.get("settings", {}).get("prior")
     for unit in dict.fromkeys(row["unit"] for row in rows):
         own = [row for row in rows if row["unit"] == unit]
-        if all(row["dead"] for row in own):
+        if all(row["dead"] for row in own) and prior is not None:
+            remarks.append(
+                f"{unit} is dead under {prior}: no code moves it at any step from {len(own)} "
+                f"start{'s' if len(own) > 1 else ''}, so its image is a random one of the generator. "
+                "Other starts may wake it (--seeds 8); if none does, the generator draws nothing that does."
+            )
+        elif all(row["dead"] for row in own):
             remarks.append(
                 f"{unit} is dead: no pixel moves it at any step from {len(own)} "
                 f"start{'s' if len(own) > 1 else ''}, so its image is noise. Other starts may wake it "

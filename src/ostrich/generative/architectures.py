@@ -5,6 +5,7 @@ from __future__ import annotations
 from ostrich.generative.conditional import conditional_gan
 from ostrich.generative.dcgan import dcgan
 from ostrich.generative.game import Game
+from ostrich.generative.inversion import inversion
 from ostrich.generative.perceptron import perceptron_gan
 from ostrich.generative.video import video_gan
 from ostrich.models.architectures import Architecture, build
@@ -35,6 +36,12 @@ GAMES = {
             build=video_gan,
             size=(64, 64),
             source="Vondrick et al. 2016, Generating videos with scene dynamics",
+        ),
+        Architecture(
+            name="inversion",
+            build=inversion,
+            size=(64, 64),
+            source="Dosovitskiy and Brox 2016, Generating images with perceptual similarity metrics",
         ),
     )
 }

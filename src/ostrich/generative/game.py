@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import nn
 
 from ostrich.generative.codes import Codes
+
+if TYPE_CHECKING:
+    from ostrich.generative.teacher import Teacher
 
 
 class Game(nn.Module):
@@ -12,7 +17,9 @@ class Game(nn.Module):
     logits (N,). A game of clips has (N, C, T, H, W) in their place, here and in all that plays it.
 
     `codes` is what the generator takes, `shape` the images' (C, H, W) or the clips' (C, T, H, W),
-    `classes` how many classes it is conditioned on, None where it is not.
+    `classes` how many classes it is conditioned on, None where it is not. With a `teacher` codes are not
+    drawn: they are those of the real images, which the generator is to make again, and the discriminator
+    takes them as `classes`.
     """
 
     def __init__(
@@ -30,3 +37,4 @@ class Game(nn.Module):
         self.codes = codes
         self.shape = shape
         self.classes = classes
+        self.teacher: Teacher | None = None

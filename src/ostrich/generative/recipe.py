@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ostrich.errors import InputError, UnknownName
 from ostrich.generative.objectives import OBJECTIVES
+
+# The settings of a generator that inverts a layer.
+TAUGHT = (
+    "encoder",
+    "layer",
+    "cells",
+    "comparator",
+    "comparator_layer",
+    "image_weight",
+    "feature_weight",
+    "adversarial_weight",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +37,16 @@ class GeneratorRecipe:
     projected: str | None = None  # a classifier through which the discriminator looks (Sauer 2021)
     heads: int = 64  # its channels
     guidance: float = 0.0  # weight of that classifier's cross-entropy for the generator (Sauer 2022)
+    # Of a generator that inverts. Published weights: `published.py`, deepsim; of the image, over a mean of
+    # squares in [-1, 1] and beside an adversarial weight of 1: 2e-6 * 256 * 256 * 3 * 127.5**2 / 100 = 64.
+    encoder: str | None = None  # the classifier whose layer is the code
+    layer: str | None = None
+    cells: int = 4  # a map is averaged to so many by so many places; 0: to one vector
+    comparator: str | None = None  # the classifier whose features are compared, None: the encoder
+    comparator_layer: str | None = None  # None: the encoder's
+    image_weight: float = 64.0
+    feature_weight: float = 10.0
+    adversarial_weight: float = 1.0
 
     steps: int = 10_000
     batch_size: int = 128
@@ -60,10 +82,32 @@ class GeneratorRecipe:
                 raise InputError(f"A recipe's {name} is at least 0; got {getattr(self, name)}.")
         if self.guidance and self.projected is None:
             raise InputError("guidance is by the classifier that projected= names; the recipe names none.")
+        for name in ("cells", "image_weight", "feature_weight", "adversarial_weight"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"A recipe's {name} is at least 0; got {getattr(self, name)}.")
+        self._check_teacher()
         if self.optimiser not in ("adam", "sgd"):
             raise InputError(f"An optimiser is adam or sgd; got {self.optimiser!r}.")
         if self.precision not in ("fast", "exact"):
             raise InputError(f"Precision is fast or exact; got {self.precision!r}.")
+
+    def _check_teacher(self) -> None:
+        """An encoder and its layer belong to a generator that inverts, and nothing of it is ignored."""
+        inverts = self.architecture.partition(",")[0] == "inversion"
+        if inverts and (self.encoder is None or self.layer is None):
+            raise InputError(
+                "A generator that inverts needs the network that it inverts: set encoder=MODEL and "
+                "layer=NAME (`ostrich list units MODEL` lists the layers)."
+            )
+        if inverts and self.projected is not None:
+            raise InputError("A generator that inverts has a discriminator of its own: leave projected= out.")
+        if inverts:
+            return
+        if idle := [f.name for f in fields(self) if f.name in TAUGHT and getattr(self, f.name) != f.default]:
+            raise InputError(
+                f"{', '.join(idle)} is of a generator that inverts a network's layer, and "
+                f"{self.architecture!r} does not; architecture=inversion does."
+            )
 
 
 RECIPES = {
@@ -147,6 +191,25 @@ RECIPES = {
             watch_every=500,
             judge="zoo:toybox-resnet20",
             judge_samples=128,
+        ),
+        GeneratorRecipe(
+            name="toybox-prior",
+            architecture="inversion,size=64,channels=48",
+            data="toybox",
+            train_images=12_000,
+            encoder="zoo:toybox-robust",
+            layer="layer2",
+            cells=8,
+            objective="hinge",
+            image_weight=32.0,
+            feature_weight=3.0,
+            steps=1200,
+            batch_size=32,
+            generator_rate=5e-4,
+            discriminator_rate=4e-4,
+            average=0.995,
+            watch_every=200,
+            judge="zoo:toybox-robust",
         ),
     )
 }

@@ -16,14 +16,13 @@ from torch import Tensor, nn
 from ostrich import distributed
 from ostrich.clips import is_clip, sheet
 from ostrich.data.pictures import Pictures, pictures
-from ostrich.generative.architectures import build_game
 from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.features import features
 from ostrich.generative.game import Game
-from ostrich.generative.generator import CARD, WEIGHTS, Generator
+from ostrich.generative.generator import BATCH, CARD, WEIGHTS, Generator
 from ostrich.generative.measures import frechet_distance
-from ostrich.generative.projected import project
-from ostrich.generative.recipe import GeneratorRecipe
+from ostrich.generative.recipe import TAUGHT, GeneratorRecipe
+from ostrich.generative.teacher import begin
 from ostrich.generative.training import Row, check_images, train_game
 from ostrich.images import read_png, write_gif, write_png
 from ostrich.models import Classifier, load
@@ -45,22 +44,20 @@ def train_run(
     Results are rank 0's, which alone measures and writes; the others' are empty.
     """
     torch.manual_seed(recipe.seed)  # the initial weights
-    game = build_game(recipe.architecture)
-    if recipe.projected:
-        through = load(recipe.projected, device=str(device))
-        project(game, through, recipe.heads, guided=recipe.guidance > 0)
-    game.to(device)
+    game, architecture = begin(recipe, device)
     training = pictures(data, "train", game.shape, limit=recipe.train_images, seed=recipe.seed)
     labels = training.labels if game.classes is not None else None
     check_images(game, training.pixels, labels, recipe.batch_size)
     held_out = pictures(data, "test", game.shape, seed=recipe.seed)
     judge = load(recipe.judge, device=str(device)) if recipe.judge and distributed.is_main() else None
-    measure = partial(
-        _measure, game=game, recipe=recipe, names=training.class_names, real=_real(held_out, judge)
-    )
+    real = _real(held_out, judge)
+    measure = partial(_measure, game=game, recipe=recipe, names=training.class_names, real=real)
     described = {"name": data, "n": len(training), "sha256": training.sha256}
     run.describe(seed=recipe.seed, device=device, data=described)
-    run.rewind(restore(run.folder / "checkpoint.pt")["step"])
+    done = restore(run.folder / "checkpoint.pt")["step"]
+    run.rewind(done)
+    if game.teacher is not None and not done:
+        game.teacher.look_at(training.pixels)
     progress(0, recipe.steps)
     watch = partial(
         _watch,
@@ -68,6 +65,7 @@ def train_run(
         recipe=recipe,
         names=training.class_names,
         measure=measure,
+        real=real,
         run=run,
         progress=progress,
     )
@@ -86,15 +84,18 @@ def train_run(
     results |= {"train_images": len(training), "test_images": len(held_out)}
     results |= _gif(run)
     save(kept, run.folder / WEIGHTS)
-    write_json(run.folder / CARD, card(recipe, data, training, results, device))
+    write_json(run.folder / CARD, card(recipe, architecture, data, training, results, device))
     return results
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Real:
-    """What samples are measured by: some held-out images, all their features, and whose they are."""
+    """What samples are measured by: held-out images, some of them in any order, the features of all, and
+    whose these are.
+    """
 
     images: Tensor
+    some: Tensor
     features: Tensor | None
     judge: Classifier | None
 
@@ -104,7 +105,7 @@ def _real(held_out: Pictures, judge: Classifier | None) -> _Real:
     real = held_out.images()
     some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:DIVERSITY]
     known = features(judge, real)[0] if judge is not None and len(real) > 1 else None
-    return _Real(images=real[some], features=known, judge=judge)
+    return _Real(images=real, some=real[some], features=known, judge=judge)
 
 
 def _watch(
@@ -116,13 +117,16 @@ def _watch(
     recipe: GeneratorRecipe,
     names: tuple[str, ...] | None,
     measure: Callable[..., dict[str, Any]],
+    real: _Real,
     run: Run,
     progress: Callable[[int, int], None],
 ) -> Row:
     """A sheet, a line of metrics.jsonl, and the measures by which the best generator is kept."""
     measured = measure(network, told_apart=row["told_apart"])
     count = ROWS if is_clip(game.shape) else SHEET
-    shown, _ = _wrapped(network, game, names).sample(range(count), seed=recipe.seed)
+    shown = _made(network, game, names, count, recipe.seed, real.images)
+    if game.teacher is not None:  # each image beside what was made of its code
+        shown = torch.stack([real.images[: count // 2], shown[: count // 2]], 1).flatten(0, 1)
     write_png(run.folder / f"sheets/{step:06d}.png", sheet(shown, ROWS))
     run.append({**row, **measured})
     progress(step, recipe.steps)
@@ -140,14 +144,28 @@ def _measure(
 ) -> dict[str, Any]:
     """Diversity, words on collapse, and the distance of the judge's features from those of real images."""
     count = recipe.judge_samples if real.judge is not None else DIVERSITY
-    samples, _ = _wrapped(network, game, names).sample(range(count), seed=recipe.seed + 1)
-    some = min(len(samples), len(real.images))  # as many of both
-    variety = diversity(samples[:some], real.images[:some]) if some > 1 else float("nan")
+    samples = _made(network, game, names, count, recipe.seed + 1, real.images)
+    some = min(len(samples), len(real.some))  # as many of both
+    variety = diversity(samples[:some], real.some[:some]) if some > 1 else float("nan")
     measured: dict[str, Any] = {"diversity": variety}
     if real.judge is not None and real.features is not None:
         distance = frechet_distance(features(real.judge, samples)[0], real.features)
         measured |= {"distance": distance, "distance_features": real.judge.name}
+    if game.teacher is not None:
+        measured |= game.teacher.errors(samples, real.images[: len(samples)])
     return measured | {"collapse": collapse(told_apart, variety, recipe.objective)}
+
+
+def _made(
+    network: nn.Module, game: Game, names: tuple[str, ...] | None, count: int, seed: int, real: Tensor
+) -> Tensor:
+    """Samples (count, C, H, W) in [0, 1]; with a teacher as many of the real images, made again."""
+    generator = _wrapped(network, game, names)
+    if game.teacher is None:
+        return generator.sample(range(count), seed=seed)[0]
+    with torch.no_grad():
+        parts = [game.teacher.look(2 * part - 1)[0].cpu() for part in real[:count].split(BATCH)]
+    return generator(torch.cat(parts))
 
 
 def _wrapped(network: nn.Module, game: Game, names: tuple[str, ...] | None) -> Generator:
@@ -172,12 +190,18 @@ def _gif(run: Run) -> dict[str, Any]:
 
 
 def card(
-    recipe: GeneratorRecipe, data: str, training: Pictures, results: dict[str, Any], device: torch.device
+    recipe: GeneratorRecipe,
+    architecture: str,
+    data: str,
+    training: Pictures,
+    results: dict[str, Any],
+    device: torch.device,
 ) -> dict[str, Any]:
     """What anyone should know of the generator before they use it."""
-    measures = ("diversity", "distance", "distance_features", "test_images")
+    measures = ("diversity", "distance", "distance_features", "pixel_error", "feature_error", "test_images")
+    taught = {name: getattr(recipe, name) for name in TAUGHT} if recipe.encoder is not None else {}
     return {
-        "architecture": recipe.architecture,
+        "architecture": architecture,
         "projected": recipe.projected,
         "guidance": recipe.guidance,
         "class_names": training.class_names,
@@ -192,6 +216,7 @@ def card(
         "data": data,
         "data_sha256": training.sha256,
         "train_images": len(training),
+        **taught,
         "limit": recipe.train_images,
         "judge": recipe.judge,
         "measures": {name: results[name] for name in measures if name in results},

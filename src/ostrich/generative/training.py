@@ -170,10 +170,14 @@ def play(
     for turn in range(recipe.discriminator_steps):
         number = step * recipe.discriminator_steps + turn
         real, real_classes = _rows(real_batch(images, labels, recipe, number, device), mine)
-        draw = keyed(recipe.seed, CODE, number)
-        codes, classes = _rows(
-            (game.codes.draw(batch, draw).to(device), _classes(game, batch, draw, device)), mine
-        )
+        if game.teacher is None:
+            draw = keyed(recipe.seed, CODE, number)
+            drawn = game.codes.draw(batch, draw).to(device), _classes(game, batch, draw, device)
+            codes, classes = _rows(drawn, mine)
+        else:
+            with torch.no_grad(), autocast(recipe.precision, device):
+                codes, features = game.teacher.look(real)
+            classes = real_classes = codes
         shared = turn == recipe.discriminator_steps - 1  # with the generator's step
         with torch.set_grad_enabled(shared), parametrize.cached(), autocast(recipe.precision, device):
             generated = game.generator(codes, classes)
@@ -203,11 +207,14 @@ def play(
         with autocast(recipe.precision, device):
             verdict = game.discriminator(generated, classes).float()
             generator_loss = rules.generator(verdict)
-            if recipe.guidance and classes is not None:
+            if game.teacher is not None:
+                of_image, of_features = game.teacher.unlike(generated, real, features)
+                generator_loss = recipe.adversarial_weight * generator_loss + recipe.image_weight * of_image
+                generator_loss = generator_loss + recipe.feature_weight * of_features
+            elif recipe.guidance and classes is not None:
                 assert isinstance(game.discriminator, ProjectedDiscriminator)
-                generator_loss = generator_loss + recipe.guidance * game.discriminator.guidance(
-                    generated, classes
-                )
+                guided = game.discriminator.guidance(generated, classes)
+                generator_loss = generator_loss + recipe.guidance * guided
         (generator_loss * share).backward()
     distributed.add_gradients(game.generator)
     if recipe.orthogonal:

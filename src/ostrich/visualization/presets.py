@@ -26,10 +26,11 @@ from ostrich.visualization.prior import Prior
 from ostrich.visualization.regularisers import Regularisers
 from ostrich.visualization.transformations import Transformations
 
+VIEWS = Transformations(jitter=0.05, rotate=10, scale=0.1, pad=0.1)
 PIECES = ("parametrisation", "transformations", "regularisers", "optimiser")
 NAMED: dict[str, Mapping[str, type[Any]]] = {"parametrisation": PARAMETRISATIONS, "optimiser": OPTIMISERS}
 PRESET = "lucid"  # where none is named
-PRIOR_STEPS = 200  # of an ascent under a prior; DGN-AM's
+PRIOR_STEPS = int(published("dgn-am/steps").value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,22 +87,25 @@ PRESETS = {
         steps=256,
         keep="last",  # a value is that of one random view
         parametrisation=Fourier(deviation=0.1, decay_power=1.5),
-        transformations=Transformations(jitter=0.05, rotate=10, scale=0.1, pad=0.1),
+        transformations=VIEWS,
         optimiser=Adam(step_size=0.02),
     ),
 }
 
 
-def under(prior: Prior) -> Ascent:
-    """An ascent with a generator's code: DGN-AM's, with steps for codes of unit size.
+def under(prior: Prior, steps: int = PRIOR_STEPS) -> Ascent:
+    """An ascent with a generator's code: DGN-AM's, with steps for codes of unit size, under random views.
 
-    Its decay of 0.01 was for codes without bounds; on zoo:toybox-dcgan's, which end at -1 and 1, it hurt.
+    Its first step, 8, was for fc6 of CaffeNet: in units of a code's deviation it leaps from end to end of
+    its range. Its decay of 0.01 was for codes without bounds; on zoo:toybox-dcgan's, which end at -1 and 1,
+    it hurt. The views are lucid's and not DGN-AM's; other networks see more in images that bear them.
     """
     return Ascent(
-        steps=PRIOR_STEPS,
+        steps=steps,
         keep="last",
         parametrisation=prior,
-        optimiser=Normalised(step_size=0.3, falls=PRIOR_STEPS),
+        transformations=VIEWS,
+        optimiser=Normalised(step_size=0.3, falls=steps),
     )
 
 

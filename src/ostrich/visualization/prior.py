@@ -26,8 +26,6 @@ from ostrich.visualization.parametrisations import START, Canvas
 if TYPE_CHECKING:  # generators are trained in a room beside this one
     from ostrich.generative import Generator
 
-NORMAL = 3.0  # deviations to which a normal code is clipped, as theirs are
-
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
@@ -47,7 +45,7 @@ class Prior:
                 f"{generator.name} is told the class that it draws, so it is no prior: its code alone is no "
                 "image. Take a generator without classes."
             )
-        if channels != wanted or height * wide != width * tall:
+        if channels not in (1, wanted) or height * wide != width * tall:
             raise InputError(
                 f"{generator.name} draws images of {channels} channels and {height}x{width} pixels; the "
                 f"network takes {wanted} channels and {tall}x{wide}, which no enlargement makes of them."
@@ -64,11 +62,10 @@ class Prior:
         size = canvas.shape[1:]
         if drawn.shape[2:] != size:
             drawn = F.interpolate(drawn, size, mode="bilinear", align_corners=False, antialias=True)
-        return ((drawn + 1) / 2).clamp(0, 1)
+        return ((drawn + 1) / 2).clamp(0, 1).expand(-1, canvas.shape[0], -1, -1)  # grey ones in all channels
 
     def project(self, parameters: Tensor) -> Tensor:
-        most = 1.0 if self.generator.codes.kind == "uniform" else NORMAL
-        return parameters.clamp(-most, most)
+        return self.generator.codes.clipped(parameters)
 
     def nothing(self, canvas: Canvas) -> Tensor:
         return canvas.mean.new_zeros(())
