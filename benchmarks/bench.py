@@ -39,6 +39,7 @@ LIBRARIES = (
     "foolbox",
     "torchattacks",
     "adv-lib",
+    "adversarial-robustness-toolbox",
     "captum",
     "zennit",
     "torch-lucent",

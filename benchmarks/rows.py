@@ -20,6 +20,8 @@ ROWS = (
     "square",
     "hopskipjump",
     "autoattack",
+    "universal",
+    "patch",
     "guided",
     "attribution",
     "visualisation",

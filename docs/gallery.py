@@ -215,6 +215,30 @@ SECTIONS: dict[str, list[Entry]] = {
             f"attack patch {NET} {DATA} --target ostrich",
             triples,
         ),
+        Entry(
+            "texture",
+            "Painted object",
+            "A texture that is something else from all sides (Athalye 2018), as it turns: before and after.",
+            f"attack texture {NET} 'mesh:toybox/school bus' --target ostrich --limit 1000 --set epochs=20 "
+            "--set eps=48/255",
+            "turntable.gif",
+        ),
+        Entry(
+            "printed",
+            "Printed",
+            "On simulated paper, before a simulated camera (Kurakin 2017): the image, the file that fools, "
+            "and photographs of both.",
+            f"attack printed {NET} {DATA} --limit 24",
+            "pictures.png",
+        ),
+        Entry(
+            "dazzle",
+            "Camouflage",
+            "Make-up on 3 % of a face under which a detector does not find it (after Harvey 2010); framed is "
+            "what OpenCV's cascade finds.",
+            "attack dazzle detector:viola-jones faces:astronaut --set per_face=true --set eps=0.03",
+            "pictures.png",
+        ),
         fooling("fooling-ascent", "Fooling by ascent", "Noise that is a class, surely (Nguyen 2015)."),
         fooling(
             "fooling-cppn",
@@ -295,6 +319,27 @@ SECTIONS: dict[str, list[Entry]] = {
             "interpolate", "Interpolation", "Straight on between uniform codes (Radford 2016).", "sheet.png"
         ),
         Entry(
+            "video",
+            "Clips",
+            "Objects that move over a background that does not (Vondrick 2016): 16 frames of 32 pixels.",
+            "generate sample zoo:toybox-video --count 16",
+            "grid.gif",
+        ),
+        Entry(
+            "video-streams",
+            "Two streams",
+            "Left to right: clip, foreground, mask, background; the clip is m f + (1 - m) b (Vondrick 2016).",
+            "generate sample zoo:toybox-video --count 6",
+            "streams.gif",
+        ),
+        Entry(
+            "video-interpolate",
+            "Interpolation of clips",
+            "On the great circle between normal codes (Shoemake 1985).",
+            "generate interpolate zoo:toybox-video --rows 4 --steps 5",
+            "interpolation.gif",
+        ),
+        Entry(
             "prior",
             "Preferred images under a prior",
             "The generator draws, the network judges (DGN-AM, Nguyen 2016). Above, the gradient alone.",
@@ -351,7 +396,7 @@ def _film(source: Path, name: str) -> str:
     """A GIF of fewer pixels, for the page; its name."""
     with Image.open(source) as film:
         frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(film)]
-    side = max(1, frames[0].width // FILM)
+    side = max(1, min(frames[0].size) // FILM)
     small = [f.resize((f.width // side, f.height // side), Image.Resampling.NEAREST) for f in frames]
     first, *rest = [frame.quantize(64) for frame in small]
     first.save(PICTURES / name, save_all=True, append_images=rest, duration=80, loop=0)

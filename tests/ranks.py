@@ -11,6 +11,9 @@ from torch import nn
 
 from ostrich import distributed
 from ostrich.cli.main import run
+from ostrich.generative.architectures import build_game
+from ostrich.generative.recipe import GeneratorRecipe
+from ostrich.generative.training import train_game
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
 from ostrich.training.sharded import sharded_accuracy
@@ -72,8 +75,32 @@ def evaluate_task(folder: Path) -> None:
         (folder / "evaluate.json").write_text(repr(found))
 
 
+def play_task(folder: Path) -> None:
+    """12 steps of a game without batch norm, batches of 7: the parameters at the end."""
+    recipe = GeneratorRecipe(
+        name="ranks",
+        architecture="dcgan,size=8,channels=1,width=0.05,code=5,norm=false",
+        data="none",
+        steps=12,
+        batch_size=7,
+        optimiser="sgd",
+        generator_rate=0.05,
+        discriminator_rate=0.05,
+        precision="exact",
+    )
+    torch.manual_seed(0)
+    game = build_game(recipe.architecture)
+    train_game(game, recipe, images(30)[0], checkpoint=folder / "game.pt")
+    if distributed.is_main():
+        parameters = torch.cat([p.detach().flatten() for p in game.parameters()]).tolist()
+        (folder / "play.json").write_text(json.dumps(parameters))
+
+
 COMMAND = ["train", "digits-cnn", "--out", "out", "--set", "epochs=0.5", "--set", "train_images=320"]
-TASKS = {"train": train_task, "evaluate": evaluate_task}
+GENERATE = ["generate", "train", "digits-perceptron", "--out", "generator", "--set", "steps=4"]
+GENERATE += ["--set", "architecture=perceptron,size=8,channels=1,width=0.05", "--set", "watch_every=2"]
+GENERATE += ["--set", "batch_size=20", "--set", "judge_samples=20"]
+TASKS = {"train": train_task, "play": play_task, "evaluate": evaluate_task}
 
 
 def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
@@ -84,6 +111,7 @@ def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
     if task == "command":  # which begins to work together by itself
         os.chdir(folder)
         assert run(COMMAND) == 0
+        assert run(GENERATE) == 0
         return
     with distributed.together():
         assert distributed.world() == count

@@ -40,8 +40,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The tasks done by one process, and by two (training) and three (evaluation)."""
     one, many = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("many")
     ranks.train_task(one)
+    ranks.play_task(one)
     ranks.evaluate_task(one)
     together(2, "train", many)
+    together(2, "play", many)
     together(3, "evaluate", many)
     return one, many
 
@@ -54,6 +56,15 @@ def test_two_ranks_take_the_steps_of_one_process(folders):
     assert np.abs(np.subtract(one["parameters"], many["parameters"])).max() <= 1e-8
     assert one["images"] == many["images"] == 125
     assert one["accuracy"] == many["accuracy"]  # of 101 images over two ranks: nothing is padded
+
+
+def test_two_ranks_play_the_game_of_one_process(folders):
+    one, many = (np.array(json.loads((folder / "play.json").read_text())) for folder in folders)
+    torch.manual_seed(0)
+    start = ranks.build_game("dcgan,size=8,channels=1,width=0.05,code=5,norm=false").parameters()
+    moved = np.abs(one - torch.cat([p.detach().flatten() for p in start]).numpy()).max()
+    assert moved > 1e-3
+    assert np.abs(one - many).max() <= 1e-3 * moved
 
 
 def test_three_ranks_evaluate_every_image_once(folders):
@@ -98,4 +109,12 @@ def test_the_command_trains_in_two_processes_and_one_writes(tmp_path):
     steps = [json.loads(line)["step"] for line in lines]
     assert steps == sorted(set(steps))
     assert (tmp_path / "out/network.safetensors").exists()
+    made = json.loads((tmp_path / "generator/run.json").read_text())
+    assert made["finished"]
+    assert made["asked"]["processes"] == 2
+    assert [path.name for path in sorted((tmp_path / "generator/sheets").iterdir())] == [
+        "000002.png",
+        "000004.png",
+    ]
+    assert (tmp_path / "generator/generator.safetensors").exists()
     assert not list(tmp_path.glob("runs"))

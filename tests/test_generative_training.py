@@ -22,8 +22,10 @@ from ostrich.generative.collapse import collapse, diversity, spread
 from ostrich.generative.generator import load_generator
 from ostrich.generative.layers import SpectralNorm
 from ostrich.generative.objectives import OBJECTIVES
+from ostrich.generative.projected import ProjectedDiscriminator, feature_shapes, project
 from ostrich.generative.recipe import RECIPES, GeneratorRecipe
 from ostrich.generative.training import follow, real_batch, train_game
+from ostrich.models import load
 from ostrich.training.checkpoint import save
 
 DCGAN = GeneratorRecipe(
@@ -53,12 +55,18 @@ PERCEPTRON = replace(
     generator_rate=0.1,
     average=0,
 )
-EVERY = {"dcgan": DCGAN, "conditional": CONDITIONAL, "perceptron": PERCEPTRON}
+PROJECTED = replace(
+    CONDITIONAL, projected="arch:resnet8,classes=3,width=0.25", heads=4, guidance=0.5, discriminator_steps=1
+)
+EVERY = {"projected": PROJECTED, "dcgan": DCGAN, "conditional": CONDITIONAL, "perceptron": PERCEPTRON}
 
 
 def game(recipe: GeneratorRecipe) -> training.Game:
     torch.manual_seed(0)
-    return build_game(recipe.architecture)
+    built = build_game(recipe.architecture)
+    if recipe.projected:
+        project(built, load(recipe.projected, device="cpu"), recipe.heads, guided=True)
+    return built
 
 
 def data(recipe: GeneratorRecipe, count: int = 21) -> tuple[Tensor, Tensor]:
@@ -78,6 +86,60 @@ def same(a: nn.Module, b: nn.Module) -> bool:
     return all(
         torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
     )
+
+
+# A discriminator that looks through a classifier --------------------------------------------------
+
+
+def test_the_features_looked_at_are_the_last_of_every_size():
+    found = feature_shapes(load("arch:resnet8,classes=3,stem_stride=2,size=64", device="cpu"))
+    assert found == {"layer1": (16, 32, 32), "layer2": (32, 16, 16), "layer3": (64, 8, 8)}
+    assert list(feature_shapes(load("arch:alexnet", device="cpu")).values())[-1][1:] == (6, 6)
+    with pytest.raises(InputError, match="no maps"):
+        feature_shapes(load("arch:mlp,hidden=4,size=8,channels=3", device="cpu"))
+
+
+def test_the_classifier_is_looked_through_and_left_alone():
+    played = game(PROJECTED)
+    discriminator = played.discriminator
+    assert isinstance(discriminator, ProjectedDiscriminator)
+    (classifier,) = discriminator.seen
+    before = [value.clone() for value in classifier.network.state_dict().values()]
+    fixed = [p.clone() for p in (*discriminator.channels.parameters(), *discriminator.scales.parameters())]
+    images, labels = data(PROJECTED)
+    train_game(played, PROJECTED, images, labels)
+    assert all(map(torch.equal, before, classifier.network.state_dict().values()))
+    after = (*discriminator.channels.parameters(), *discriminator.scales.parameters())
+    assert all(map(torch.equal, fixed, after))
+    assert all(p.grad is None for p in (*after, *classifier.network.parameters()))
+    assert sum(p.numel() for p in discriminator.parameters()) < sum(
+        p.numel() for p in classifier.network.parameters()
+    )
+    shown = torch.rand(2, 3, 32, 32).mul(2).sub(1).requires_grad_(True)
+    judged = discriminator(shown, torch.tensor([0, 2]))
+    assert judged.shape == (2, 3 * 16)  # the image and two sizes of features, 4x4 places each
+    through = torch.autograd.grad(judged[:, :16].sum(), shown)[0]  # of the head on the smallest features
+    assert through.abs().sum() > 0
+    assert not torch.equal(judged, discriminator(shown, torch.tensor([1, 2])))
+
+
+def test_guidance_is_the_classifiers_cross_entropy():
+    discriminator = game(PROJECTED).discriminator
+    (classifier,) = discriminator.seen
+    shown, classes = torch.rand(5, 3, 32, 32).mul(2).sub(1), torch.tensor([0, 1, 2, 2, 1])
+    scores = classifier((shown + 1) / 2).log_softmax(1)
+    expected = -scores[torch.arange(5), classes].mean()
+    assert torch.allclose(discriminator.guidance(shown, classes), expected, rtol=1e-5)
+
+
+def test_a_guide_of_other_classes_is_refused():
+    guide = load("arch:resnet8,classes=4,width=0.25", device="cpu")
+    with pytest.raises(InputError, match="4 classes apart and cannot guide a generator of 3 classes"):
+        project(build_game(CONDITIONAL.architecture), guide, guided=True)
+    with pytest.raises(InputError, match="of no classes"):
+        project(build_game("dcgan,size=8"), guide, guided=True)
+    with pytest.raises(InputError, match="projected="):
+        replace(CONDITIONAL, guidance=1.0)
 
 
 # Resume ----------------------------------------------------------------------------------------

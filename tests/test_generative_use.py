@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,19 +12,22 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 import ostrich as package
 from ostrich import data as datasets
 from ostrich.cli.main import run as ostrich
+from ostrich.clips import is_clip
 from ostrich.data.pictures import Pictures, pictures
-from ostrich.errors import InputError
+from ostrich.errors import InputError, MissingExtra
 from ostrich.generative.architectures import build_game
 from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.evaluation import evaluate
 from ostrich.generative.features import features
 from ostrich.generative.generator import CARD, WEIGHTS, ZOO, load_generator, zoo_generators
+from ostrich.generative.inception import inception
 from ostrich.generative.measures import (
     classifier_score,
     frechet,
@@ -81,9 +86,10 @@ def test_bundled_generators_are_what_their_cards_say(name):
     assert all(card[field] == getattr(recipe, field) for field in TAUGHT if recipe.encoder)
     assert card["recipe"] == f"ostrich generate train {name} --data {recipe.data} --seed {recipe.seed}"
     assert card["measures"]["distance_features"] == recipe.judge
-    samples, _ = generator.sample(range(128))
-    real = pictures("toybox", "test", generator.shape).images()
-    assert collapse(0.5, diversity(samples, real[:128]), recipe.objective) == []
+    count = 64 if is_clip(generator.shape) else 128
+    samples, _ = generator.sample(range(count))
+    real = pictures("toybox", "test", generator.shape, limit=count).images()
+    assert collapse(0.5, diversity(samples, real), recipe.objective) == []
 
 
 # Measures --------------------------------------------------------------------------------------
@@ -379,6 +385,44 @@ def test_real_images_measured_as_samples_reach_the_floor():
     found = evaluate(Real(), rest, model, samples=180)
     assert found["frechet_distance"] < 2 * found["floor_two_halves_of_real"]
     assert found["share_of_mean_image"] < 0.3
+
+
+class FakeExtractor(nn.Module):
+    """What torch-fidelity's extractor is from outside, small: pooled features, and a last layer `fc`."""
+
+    def __init__(self, name: str, wanted: list[str], feature_extractor_weights_path: str | None = None):
+        super().__init__()
+        if feature_extractor_weights_path is None:
+            raise OSError("no network")
+        self.fc = nn.Linear(2048, 1008)
+        self.asked: list[torch.dtype] = []
+
+    def forward(self, x: Tensor) -> tuple[Tensor]:
+        self.asked.append(x.dtype)
+        return (F.adaptive_avg_pool2d(x.float(), (1, 1)).flatten(1).repeat(1, 683)[:, :2048],)
+
+
+def test_only_in_the_features_of_inception_is_it_fid(tmp_path, capsys, monkeypatch, plain):
+    torch.save({}, tmp_path / "weights.pt")
+    library = "torch_fidelity.feature_extractor_inceptionv3"
+    monkeypatch.setitem(sys.modules, "torch_fidelity", types.ModuleType("torch_fidelity"))
+    monkeypatch.setitem(sys.modules, library, types.ModuleType(library))
+    monkeypatch.setattr(sys.modules[library], "FeatureExtractorInceptionV3", FakeExtractor, raising=False)
+    network = inception(str(tmp_path / "weights.pt"))
+    rows, logits = features(network, torch.rand(3, 1, 8, 8))  # grey ones in three channels
+    assert rows.shape == (3, 2048)
+    assert torch.allclose(logits, rows @ network.network.last.weight.T, atol=1e-3)  # "unbiased"
+    assert network.network.extractor.asked == [torch.uint8]
+    words = ["generate", "evaluate", plain, "--count", "20", "--features", f"inception:{tmp_path}/weights.pt"]
+    assert ostrich([*words, "--json", "--out", str(tmp_path / "out")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["fid"] == found["frechet_distance"] > 0
+    assert found["kid"] == found["kernel_distance"]
+    assert ostrich(["generate", "evaluate", plain, "--features", "inception"]) == 2
+    assert "inception:FILE" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(MissingExtra, match=r"\[fidelity\]"):
+        inception()
 
 
 def test_samples_are_data(tmp_path, plain, conditional):

@@ -99,6 +99,7 @@ def test_an_image_under_a_prior_is_one_the_generator_draws():
         ({"shape": (2, 4, 4)}, "takes 3 channels"),
         ({"shape": (3, 4, 8)}, "4x8 pixels"),
         ({"class_names": ("a", "b")}, "is no prior"),
+        ({"shape": (3, 2, 8, 8)}, "makes clips"),
     ],
 )
 def test_a_prior_that_does_not_fit_is_refused(given, told):

@@ -46,10 +46,10 @@ def test_a_shift_by_whole_pixels_moves_them():
 
 def test_a_blur_keeps_the_mean_of_a_flat_image_and_spreads_a_point():
     flat = torch.full((2, 3, 9, 9), 0.3, dtype=torch.float64)
-    assert torch.allclose(blurred(flat, torch.tensor([0.5, 2.0])), flat)
+    assert torch.allclose(blurred(flat, torch.tensor([0.5, 2.0]), 2.0), flat)
     point = torch.zeros(1, 1, 21, 21, dtype=torch.float64)
     point[0, 0, 10, 10] = 1
-    spread = blurred(point, torch.tensor([1.5]))[0, 0]
+    spread = blurred(point, torch.tensor([1.5]), 1.5)[0, 0]
     places = (torch.arange(21) - 10).double()
     assert abs(float(spread.sum()) - 1) < 1e-9
     assert abs(float((spread.sum(0) * places**2).sum()) ** 0.5 - 1.5) < 0.05

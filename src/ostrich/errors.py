@@ -4,7 +4,8 @@
     ├── InputError               the caller gave something that cannot be used (command line: exit 2)
     │   ├── UnknownName          a name that does not exist; the message lists the nearest ones
     │   ├── CheckpointMismatch   weights that do not fit the network
-    │   └── UnreadableImage      an image file that cannot be decoded
+    │   ├── UnreadableImage      an image file that cannot be decoded
+    │   └── UnreadableVideo      a video file that cannot be decoded, or holds no frames
     ├── MissingExtra             an optional dependency is not installed (exit 2)
     └── RunExists                a finished run directory would be overwritten (exit 2)
 
@@ -52,6 +53,10 @@ class CheckpointMismatch(InputError):
 
 class UnreadableImage(InputError):
     """An image file that is missing, damaged or not an image."""
+
+
+class UnreadableVideo(InputError):
+    """A video file that is missing, damaged, no video, or without frames."""
 
 
 class MissingExtra(OstrichError):

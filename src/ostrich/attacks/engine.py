@@ -56,6 +56,8 @@ class Attack(Method, Protocol):
     image may cost in all; `members`, attacks that are run one after another on what still stands, in
     the place of its own `init` and `step`; and `shared`, True where one state serves all images of a
     batch: then all are one batch, which goes on between its steps where it was cut off. With
+    `photographed(images, keys, seed)` a success has to reach the goal in the image that this returns
+    too, and the original must not reach it there. With
     `check(classifier)` it refuses, by an InputError, a classifier it cannot be run on. A state with
     `done` (n,) bool says which images the attack has given up, or with stop "minimum" is through with.
     """
@@ -154,10 +156,13 @@ def _run(
     if labels is not None:
         result.attacked &= result.clean_predictions == labels
     keys = tuple(pictures.fingerprints(images))
-    problem = Problem(
-        access, images, goal, method.threat, everything, keys, seed, clean, eot=eot, starts=starts
+    whole = Problem(
+        *(access, images, goal, method.threat, everything, keys, seed, clean),
+        eot=eot,
+        starts=starts,
+        photographed=getattr(method, "photographed", None),
     )
-    problem = problem.keep(result.attacked)
+    problem = whole.keep(result.attacked)
     if len(problem.rows):
         access.prepare(problem.originals[:1])
         for number, member in enumerate(getattr(method, "members", (method,))):
@@ -165,6 +170,10 @@ def _run(
             if len(standing.rows):
                 _steps(member, standing, result, active_set, halfway, watch)
                 result.found_by[standing.rows[result.success[standing.rows]]] = number
+    if whole.photographed is not None:
+        broken = whole.keep(result.success)
+        by_itself = broken.rows[broken.reached_photographed(broken.originals)]
+        result.success[by_itself], result.found_by[by_itself] = False, -1
     result.forwards, result.backwards, result.checks = access.forwards, access.backwards, access.checks
     return result
 
@@ -265,6 +274,8 @@ def _verify(
     settled = part.threat.settle(proposed[mask], part.originals)
     logits = part.access.exact(settled, part.rows)
     success = part.goal.reached(logits, SLACK) & within(part.threat, settled, part.originals)
+    if part.photographed is not None:
+        success &= part.reached_photographed(settled, SLACK)
     written = torch.ones_like(success) if overwrite else success
     rows = part.rows[written]
     probability, prediction = logits.softmax(1).max(1)

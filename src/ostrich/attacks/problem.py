@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -18,6 +18,7 @@ from ostrich.randomness import keyed
 
 VALUES_PER_FORWARD = 256 * 3 * 64 * 64  # pixels times channels at once, about 1 GB of activations
 Loss = Callable[[Tensor], Tensor]  # of the logits (n, K), (n,)
+Photographed = Callable[[Tensor, Sequence[int], int], Tensor]  # of images, their keys and the seed
 GOLDEN = 0x9E3779B97F4A7C15  # an odd number far from a simple fraction of 2^64, to tell lanes apart
 
 
@@ -123,8 +124,9 @@ class Problem:
     `queries` is the largest number of forwards an image may cost, None for no limit, of which
     `reserve` are kept for the search on the 8-bit grid and one for the last verification. With `eot`,
     a gradient is that of the mean over random views. `starts` are other images (P, C, H, W) and their
-    logits (P, K), where an attack that knows no scores may begin. In a problem of lanes, `lanes` rows
-    in a row belong to one image.
+    logits (P, K), where an attack that knows no scores may begin. With `photographed`, of images,
+    keys and seed, a success has to reach the goal there too. In a problem of lanes, `lanes` rows in a
+    row belong to one image.
     """
 
     access: Access
@@ -139,6 +141,7 @@ class Problem:
     reserve: int = 0
     eot: EOT | None = None
     starts: tuple[Tensor, Tensor] | None = None
+    photographed: Photographed | None = None
     lanes: int = 1
     seen: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # images (n,...) and whether reached (n,)
 
@@ -201,6 +204,14 @@ class Problem:
         reached = self.goal.reached(self.access.logits(images, self.rows, "exact"))
         self.saw(images, reached)
         return reached
+
+    def reached_photographed(self, images: Tensor, slack: float = 0) -> Tensor:
+        """Whether what is photographed of `images` reaches the goal in the plain network, (n,)."""
+        assert self.photographed is not None
+        if not len(images):
+            return torch.zeros_like(self.rows, dtype=torch.bool)
+        photographs = self.photographed(images, self.keys, self.seed)
+        return self.goal.reached(self.access.exact(photographs, self.rows), slack)
 
     def together(self, images: Tensor) -> Tensor:
         """The logits (m, K) of images that belong to no image of the batch but serve them all.

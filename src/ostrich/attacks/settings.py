@@ -18,18 +18,20 @@ EPS = {
     "l1": 12.0,
     "l0": 1,
     "patch": 0.08,
+    "lab": 10.0,
 }  # budgets where none is given: the usual ones
 
 
 def configure(method: type[Any], settings: Mapping[str, str]) -> Any:
     """The attack with `settings`, NAME=VALUE; `norm` and `eps` make its threat model.
 
-    Without `eps` it is the field's usual one, and none for an attack whose default has none.
+    Without `eps` it is the attack's own where the norm is its own, else the field's usual one, and none
+    for an attack whose default has none.
 
     Raises UnknownName for a setting the attack does not have, InputError for a value it refuses.
     """
     hints = get_type_hints(method)
-    known = [f.name for f in fields(method) if f.name != "threat"]
+    known = [f.name for f in fields(method) if f.name not in ("threat", "shown")]
     budget = any(f.name == "threat" for f in fields(method))
     allowed = [*known, "norm", "eps"] if budget else known
     values: dict[str, Any] = {}
@@ -46,6 +48,8 @@ def configure(method: type[Any], settings: Mapping[str, str]) -> Any:
             values["threat"] = NORMS[norm](read_value("eps", settings["eps"], float))
         elif method.threat.eps == float("inf"):  # a smallest change needs no budget
             values["threat"] = Unbounded(norm)
+        elif norm == method.threat.norm:
+            values["threat"] = method.threat
         else:
             values["threat"] = NORMS[norm](EPS[norm])
     return method(**values)

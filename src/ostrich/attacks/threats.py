@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.batched import lift
+from ostrich.attacks.lab import Lab
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import LEVELS, rounded
 
@@ -30,7 +31,7 @@ class Threat(Protocol):
 
     @property
     def norm(self) -> str:
-        """linf, l2, l1, l0 or patch."""
+        """linf, l2, l1, l0, patch or lab."""
 
     @property
     def eps(self) -> float:
@@ -275,7 +276,14 @@ class Unbounded:
         return rounded(images)
 
 
-NORMS: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2, "l1": L1, "l0": Pixels, "patch": Patch}
+NORMS: dict[str, Callable[[float], Threat]] = {
+    "linf": Linf,
+    "l2": L2,
+    "l1": L1,
+    "l0": Pixels,
+    "patch": Patch,
+    "lab": Lab,
+}
 
 
 def _settle_sum(images: Tensor, originals: Tensor, eps: float, power: int) -> Tensor:

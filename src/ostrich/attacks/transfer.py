@@ -44,13 +44,7 @@ class Transfer:
 
     def check(self, classifier: Classifier) -> Classifier:
         """The surrogate. Raises InputError where it cannot be had or does not fit the classifier."""
-        other = load(self.surrogate, device=classifier.device.type)
-        if (other.channels, other.num_classes) != (classifier.channels, classifier.num_classes):
-            raise InputError(
-                f"The surrogate {self.surrogate} has {other.channels} channels and {other.num_classes} "
-                f"classes; the network under attack has {classifier.channels} and {classifier.num_classes}."
-            )
-        return other
+        return companion(self.surrogate, classifier, "surrogate")
 
     def init(self, problem: Problem) -> State:
         from ostrich.attacks.engine import attack  # which runs this file
@@ -64,3 +58,20 @@ class Transfer:
     def step(self, problem: Problem, state: State) -> State:
         problem.seen.append((state.images, torch.ones_like(problem.rows, dtype=torch.bool)))
         return state
+
+
+def companion(model: str, classifier: Classifier, role: str) -> Classifier:
+    """Another network, MODEL as on the command line, for the images and classes of a classifier.
+
+    Raises InputError where it cannot be had or does not fit.
+    """
+    other = load(model, size=classifier.size, device=classifier.device.type)
+    if (other.channels, other.num_classes) != (classifier.channels, classifier.num_classes):
+        raise InputError(
+            f"The {role} {model} has {other.channels} channels and {other.num_classes} classes; the "
+            f"network under attack has {classifier.channels} and {classifier.num_classes}."
+        )
+    names = (other.class_names, classifier.class_names)
+    if None not in names and list(names[0]) != list(names[1]):  # type: ignore[arg-type]
+        raise InputError(f"The {role} {model} has other classes than {classifier.name}, or in another order.")
+    return other

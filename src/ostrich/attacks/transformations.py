@@ -5,8 +5,8 @@ attack follows the gradient of the mean of the loss over transformations, so tha
 survives them. Each image of a batch is shown `samples` times, all in one forward.
 
 A view is one random homography (rotation, scale, translation, perspective), resampled bilinearly
-with the border repeated, then blur, brightness, noise, and JPEG, which is passed straight through
-backwards (Athalye, Carlini, Wagner 2018, section 4.1.1).
+with the border repeated, then blur, contrast, brightness, noise, and JPEG, which is passed straight
+through backwards (Athalye, Carlini, Wagner 2018, section 4.1.1).
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class EOT:
     blur: float = 0.0  # standard deviation, pixels
     noise: float = 0.0  # standard deviation, of values in [0, 1]
     brightness: float = 0.1  # added to all values, either way
+    contrast: float = 0.0  # part of the distance from middle grey, either way
     jpeg: int = 0  # lowest quality, 1 to 95; 0: none
 
     def __post_init__(self) -> None:
@@ -50,7 +51,8 @@ class EOT:
         for name, most in (("rotation", 180), ("scale", 0.9), ("translation", 1), ("perspective", 0.9)):
             if not 0 <= getattr(self, name) <= most:
                 raise InputError(f"EOT's {name} lies between 0 and {most}; got {getattr(self, name)}.")
-        for name, most in (("blur", 20), ("noise", 1), ("brightness", 1), ("jpeg", BEST_JPEG)):
+        mosts = {"blur": 20, "noise": 1, "brightness": 1, "contrast": 1, "jpeg": BEST_JPEG}
+        for name, most in mosts.items():
             if not 0 <= getattr(self, name) <= most:
                 raise InputError(f"EOT's {name} lies between 0 and {most}; got {getattr(self, name)}.")
 
@@ -63,7 +65,11 @@ class EOT:
         if self.rotation or self.scale or self.translation or self.perspective:
             views = warp(views, self._homographies(2 * numbers - 1))
         if self.blur:
-            views = blurred(views, self.blur * numbers[:, 6])
+            views = blurred(views, self.blur * numbers[:, 6], self.blur)
+        if self.contrast:
+            apart = [torch.rand(self.samples, generator=g, dtype=torch.float64) for g in generators]
+            factors = 1 + self.contrast * (2 * torch.cat(apart).to(images) - 1)
+            views = 0.5 + factors.view(count, 1, 1, 1) * (views - 0.5)
         views = views + self.brightness * (2 * numbers[:, 7] - 1).view(count, 1, 1, 1)
         if self.noise:
             shape = (self.samples, *images.shape[1:])
@@ -88,10 +94,13 @@ class EOT:
         return matrix
 
 
-def blurred(images: Tensor, sigmas: Tensor) -> Tensor:
-    """Images (m, C, H, W), each under a Gaussian of its own standard deviation (m,), in pixels."""
+def blurred(images: Tensor, sigmas: Tensor, widest: float) -> Tensor:
+    """Images (m, C, H, W), each under a Gaussian of its own standard deviation (m,), in pixels.
+
+    Each is cut off where one of deviation `widest` would be, so that neighbours change nothing.
+    """
     count, channels, height, width = images.shape
-    radius = max(1, math.ceil(3 * float(sigmas.max())))
+    radius = max(1, math.ceil(3 * widest))
     offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernel = (-0.5 * (offsets / sigmas.clamp_min(1e-3)[:, None]) ** 2).exp()  # (m, 2r+1)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(channels, 0)

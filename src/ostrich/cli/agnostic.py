@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from torch import Tensor
 from ostrich.attacks import IMAGE_AGNOSTIC, aims, evidence
 from ostrich.attacks.engine import check
 from ostrich.attacks.result import Result
-from ostrich.attacks.universal.artefact import Artefact, Judgement, judge, load_artefact
-from ostrich.attacks.universal.fitting import Agnostic, check_goal, fit
+from ostrich.attacks.threats import exact_distance
+from ostrich.attacks.transfer import companion
+from ostrich.attacks.universal.artefact import Artefact, Judgement, judge, judged_in, load_artefact
+from ostrich.attacks.universal.fitting import Agnostic, check_goal, fit, victims
 from ostrich.attacks.universal.perturbation import enlarged
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import Session, opened, progress, report
@@ -28,9 +30,11 @@ from ostrich.data.dataset import Samples, subset
 from ostrich.errors import InputError
 from ostrich.images import fingerprints, grid, write_png
 from ostrich.models import Classifier
+from ostrich.randomness import keyed
 
 FILE = "artefact.safetensors"
 SHOWN = 6  # images in the sheet
+TARGET = 33  # the purpose of the random number of a random target
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ def perform(
     data: Sequence[str],
     *,
     artefact: Path | None,
+    also: Sequence[str],
     target: str | None,
     limit: int,
     seed: int,
@@ -62,39 +67,51 @@ def perform(
     as_json: bool,
 ) -> None:
     """The command; of `method`, where an artefact is applied, only the name counts."""
-    name = method.name
-    if target in ("random", "least-likely"):
+    name, paints = method.name, hasattr(method, "shown")
+    if target in ("random", "least-likely") and not paints:
         raise InputError(f"--target {target} is said of an image; for {name} it is one class for all.")
     given = None if artefact is None else load_artefact(artefact, name, IMAGE_AGNOSTIC)
     asked: dict[str, Any] = {"attack": repr(method), "target": target, "precision": precision}
+    asked |= {"also": list(also)} if also else {}
     if given is not None:
         asked |= {"attack": repr(given.method), "artefact": given.digest()}
 
     def validate(classifier: Classifier) -> None:
         aims.check_target(classifier, target)
+        for model in also:
+            companion(model, classifier, "network")
         if given is not None:
             given.check(classifier)
         else:
             check(method, classifier)
+            victims(method, classifier)
             check_goal(method, "untargeted" if target is None else "targeted")
 
     def examine(samples: Samples) -> None:
+        if paints and samples.views is None:
+            raise InputError(f"{name} paints an object: give it mesh:FILE or mesh:toybox/NAME for DATA.")
         if given is None:
             divided(method, samples, seed)
-        elif not given.unseen(samples.images()).any():
+            return
+        if samples.views is not None and paints and given.facts["mesh"] != samples.views.mesh.digest:
+            raise InputError(
+                f"The artefact paints {given.facts['data']}, another mesh than {samples.name}: "
+                "give it that one."
+            )
+        if not given.unseen(identities(samples)).any():
             raise InputError("The artefact was fitted on every one of these images; give it others.")
 
     with opened(
         f"attack-{name}", options, data, asked, limit, seed, skip_bad, out, force, validate, examine
     ) as session:
-        images = session.samples.images().to(session.classifier.device)
-        labels, predictions = aims.labels(session.classifier, images, session.samples.labels)
-        whole = Part(session.samples, images, labels, predictions)
+        whole = looked_at(method if given is None else given.method, session)
         if given is None:
             chosen, rest = divided(method, whole.samples, seed)
             used = fitted(method, session, whole.take(chosen), target, seed, precision)
         else:
-            used, rest = given, given.unseen(images).nonzero()[:, 0].tolist()
+            used = given
+            rest = given.unseen(identities(whole.samples)).nonzero()[:, 0].tolist()
+        used = replace(used, method=beheld(used.method, whole.samples))
         held_out = whole.take(rest)
         started = time.monotonic()
         judged = judge(used, session.classifier, held_out.images, held_out.labels, seed)
@@ -103,12 +120,52 @@ def perform(
         if views is not None:
             goal = used.goal(session.classifier, held_out.labels)
             results["views"] = evidence.under_views(views, session.classifier, goal, judged.result, seed)
+        if getattr(used.method, "print_width", None) is not None:
+            results["photographs"] = photographed(session, used, judged.result, seed)
+        if also:
+            results["transfer"] = {model: transferred(used, session, held_out, model, seed) for model in also}
         results["left_out"] = len(whole.samples) - len(held_out.samples)
         session.run.finish(results)
     if as_json:
         typer.echo(json.dumps(results))
     else:
         report(name, results, session.run.folder)
+
+
+def looked_at(method: Agnostic, session: Session) -> Part:
+    """All of the data, as the network sees it.
+
+    The label of an object whose name says none is the one asked for, else what most views are seen as.
+    """
+    classifier, samples = session.classifier, session.samples
+    images = samples.images().to(classifier.device)
+    label = getattr(method, "label", None)
+    if label is not None:
+        samples = replace(samples, labels=torch.full((len(samples),), classifier.class_index(label)))
+    labels, predictions = aims.labels(classifier, images, samples.labels)
+    if samples.labels is None and samples.views is not None:
+        labels = torch.full_like(labels, int(predictions.mode().values))
+    return Part(samples, images, labels, predictions)
+
+
+def beheld(method: Agnostic, samples: Samples) -> Agnostic:
+    """The method with the views of the mesh that it paints, if it does."""
+    return replace(method, shown=samples.views) if hasattr(method, "shown") else method  # type: ignore[type-var]
+
+
+def identities(samples: Samples) -> list[int]:
+    """What tells images that were fitted on: of a mesh's views their numbers, whatever their size."""
+    return fingerprints(samples.images()) if samples.views is None else list(samples.views.numbers)
+
+
+def aimed_at(part: Part, classifier: Classifier, target: str, seed: int) -> int:
+    """The one class for all: by name, or of an object a random one, or the one least likely on average."""
+    if target == "least-likely":
+        return int(aims.predict(classifier, part.images).softmax(1).mean(0).argmin())
+    if target == "random":
+        step = torch.randint(1, classifier.num_classes, (1,), generator=keyed(seed, TARGET))
+        return int(part.labels[0] + step) % classifier.num_classes
+    return classifier.class_index(target)
 
 
 def divided(method: Agnostic, samples: Samples, seed: int) -> tuple[list[int], list[int]]:
@@ -135,14 +192,15 @@ def fitted(
         return load_artefact(file, method.name, IMAGE_AGNOSTIC)
     named = None
     if target is not None:
-        index = classifier.class_index(target)
+        index = aimed_at(part, classifier, target, seed)
         named = (index, classifier.class_name(index))
         part = part.take((part.predictions != index).nonzero()[:, 0].tolist())
+    method = beheld(method, part.samples)
     blank = Artefact(
         method=method,
         tensors={},
         shape=tuple(part.images.shape[1:]),  # type: ignore[arg-type]
-        seen=torch.tensor(fingerprints(part.images)),
+        seen=torch.tensor(identities(part.samples)),
         target=named,
     )
     goal = blank.goal(classifier, part.predictions)
@@ -167,6 +225,8 @@ def fitted(
         "backwards": done.backwards,
         "seconds": done.seconds,
     }
+    if part.samples.views is not None:
+        facts["mesh"] = part.samples.views.mesh.digest
     found = Artefact(
         method=method, tensors=done.tensors, shape=blank.shape, seen=blank.seen, target=named, facts=facts
     )
@@ -191,7 +251,9 @@ def written(
         used.method.write(used.tensors, folder)
     write_png(folder / "pictures.png", sheet(result))
     labelled, right = part.samples.labels is not None, part.predictions == part.labels
-    results = evidence.figures(result, used.method.threat.norm, right, labelled, seconds)
+    results = evidence.figures(result, judged_in(used.method).norm, right, labelled, seconds)
+    if part.samples.views is not None and hasattr(used.method, "shown"):
+        results |= painted(used, part, classifier, folder)
     if not (folder / FILE).exists():
         used.save(folder / FILE)
     return results | {
@@ -201,6 +263,45 @@ def written(
         "artefact": FILE,
         "fitted_on": dict(used.facts),
     }
+
+
+def painted(used: Artefact, part: Part, classifier: Classifier, folder: Path) -> dict[str, Any]:
+    """What the views of a painted object show, and how far its texture was changed."""
+    from ostrich.attacks.physical.turntable import write_evidence
+
+    views, label, threat = part.samples.views, int(part.labels[0]), used.method.threat
+    assert views is not None
+    target = int(used.goal(classifier, part.labels[:1]).classes[0]) if used.target is not None else None
+    seen = write_evidence(folder, classifier, views, used.tensors, label, target)
+    texture, original = (used.tensors[name][None] for name in ("texture", "original"))
+    change = exact_distance(threat, texture, original).item()
+    return {
+        "label": classifier.class_name(label),
+        **seen,
+        "texture": {"norm": threat.norm, "eps": threat.eps, "distance": change},
+    }
+
+
+def photographed(session: Session, used: Artefact, result: Result, seed: int) -> dict[str, Any]:
+    """How a printed patch is judged: photographs.png, and the part of those attacked that it turns."""
+    rows = result.attacked.nonzero()[:, 0]
+    originals = result.originals[rows]
+    if not len(rows):
+        return {"n": 0, "success_rate": None}
+    shots = used.method.photographed(used.tensors, originals, fingerprints(originals), seed)  # type: ignore[attr-defined]
+    seen = aims.predict(session.classifier, shots).argmax(1)
+    reached = seen != result.clean_predictions[rows]
+    if used.target is not None:
+        reached = seen == used.goal(session.classifier, seen).classes
+    write_png(session.run.folder / "photographs.png", grid(shots[: 2 * SHOWN], columns=SHOWN // 2))
+    return {"n": len(rows), "success_rate": reached.double().mean().item()}
+
+
+def transferred(used: Artefact, session: Session, part: Part, model: str, seed: int) -> float | None:
+    """The fooling rate of an artefact on another network, of the same images."""
+    other = companion(model, session.classifier, "network")
+    labels, _ = aims.labels(other, part.images, part.samples.labels)
+    return judge(used, other, part.images, labels, seed).fooling_rate
 
 
 def sheet(result: Result) -> Tensor:

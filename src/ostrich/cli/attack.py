@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ def command(
     settings: o.Settings = None,
     target: Annotated[str | None, typer.Option(metavar="CLASS|random|least-likely")] = None,
     artefact: Annotated[Path | None, typer.Option(help="apply this fitted image-agnostic attack")] = None,
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="judge the artefact there too (repeatable)")
+    ] = None,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
@@ -39,7 +42,7 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Attack the images a network gets right, and keep each success as a file that proves it."""
-    from ostrich.attacks import ATTACKS, IMAGE_AGNOSTIC, aims, evidence
+    from ostrich.attacks import ATTACKS, CAMOUFLAGE, IMAGE_AGNOSTIC, aims, evidence
     from ostrich.attacks import attack as run_attack
     from ostrich.attacks.engine import check
     from ostrich.attacks.settings import configure, configure_eot
@@ -48,14 +51,15 @@ def command(
     from ostrich.errors import InputError, UnknownName
     from ostrich.models import Classifier
 
-    if name not in ATTACKS | IMAGE_AGNOSTIC:
-        raise UnknownName("attack", name, ATTACKS | IMAGE_AGNOSTIC)
+    fitted: dict[str, type[Any]] = IMAGE_AGNOSTIC | CAMOUFLAGE
+    if name not in ATTACKS | fitted:
+        raise UnknownName("attack", name, ATTACKS | fitted)
     eot, own = configure_eot(dict(o.pair(text) for text in settings or ()))
     if artefact is not None and name in ATTACKS:
-        raise InputError(
-            f"{name} leaves no artefact; --artefact is for {', '.join(IMAGE_AGNOSTIC)}, fitted before."
-        )
-    if name in IMAGE_AGNOSTIC and eot is not None:
+        raise InputError(f"{name} leaves no artefact; --artefact is for {', '.join(fitted)}, fitted before.")
+    if also and name in ATTACKS:
+        raise InputError(f"--also judges an artefact; {name} leaves none.")
+    if name in fitted and eot is not None:
         raise InputError(f"eot averages over views of one image; {name} is fitted on many and takes none.")
     needs_data = getattr(ATTACKS.get(name), "needs_data", True)
     if not needs_data:
@@ -64,7 +68,7 @@ def command(
         confidence, own = fooling.configure_confidence(own)
     if artefact is not None and (own or target):
         raise InputError("An artefact has its settings and its target; --set and --target belong to fitting.")
-    method = configure((ATTACKS | IMAGE_AGNOSTIC)[name], own)
+    method = configure((ATTACKS | fitted)[name], own)
     chosen = o.ModelOptions(
         model=model,
         weights=weights,
@@ -94,6 +98,26 @@ def command(
         return
     if not data:
         raise InputError(f"{name} needs DATA: {FORMS}.")
+    if name in CAMOUFLAGE:
+        from ostrich.cli import dazzle
+
+        if target is not None:
+            raise InputError(f"{name} hides faces and takes no target; leave --target out.")
+        if also:
+            raise InputError(f"{name} is judged on the other detectors anyway; leave --also out.")
+        dazzle.perform(
+            method,
+            chosen,
+            data,
+            artefact=artefact,
+            limit=limit,
+            seed=seed,
+            out=out,
+            skip_bad=skip_bad,
+            force=force,
+            as_json=as_json,
+        )
+        return
     if name in IMAGE_AGNOSTIC:
         from ostrich.cli import agnostic
 
@@ -102,6 +126,7 @@ def command(
             chosen,
             data,
             artefact=artefact,
+            also=also or [],
             target=target,
             limit=limit,
             seed=seed,
@@ -146,6 +171,8 @@ def command(
             result, method.threat.norm, correct, samples.labels is not None, time.monotonic() - started
         )
         results |= evidence.members(method, result)
+        if hasattr(method, "report"):
+            results |= method.report(run.folder, classifier, samples.index, goal, result, seed)
         if method.stop == "minimum":
             results["curve"] = evidence.curve(result, correct)
         if eot is not None:

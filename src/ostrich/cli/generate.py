@@ -34,7 +34,11 @@ def train(
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
-    """Train a generator; the run directory gets its weights, its card and a film of its samples."""
+    """Train a generator; the run directory gets its weights, its card and a film of its samples.
+
+    torchrun trains it data-parallel.
+    """
+    from ostrich import distributed
     from ostrich.cli.session import console, progress, report
     from ostrich.cli.train import changed
     from ostrich.generative.recipe import recipe as find
@@ -45,12 +49,18 @@ def train(
     chosen = changed(find(recipe), settings or [], seed, precision)
     where = pick_device(device)
     started = time.monotonic()
-    asked = {"recipe": asdict(chosen), "data": data, "device": str(where)}
-    run = Run.begin(f"generate-train-{recipe}", o.typed(), asked, out=out, force=force)
-    with progress(f"training {recipe}", chosen.steps) as advance:
-        results: dict[str, Any] = train_run(chosen, data or chosen.data, run, where, advance)
-    results["seconds"] = time.monotonic() - started
-    run.finish(results)
+    with distributed.together():
+        asked: dict[str, Any] = {"recipe": asdict(chosen), "data": data, "device": str(where)}
+        if distributed.world() > 1:
+            asked["processes"] = distributed.world()
+        run = Run.begin(f"generate-train-{recipe}", o.typed(), asked, out=out, force=force)
+        with progress(f"training {recipe}", chosen.steps) as advance:
+            results: dict[str, Any] = train_run(chosen, data or chosen.data, run, where, advance)
+        results["seconds"] = time.monotonic() - started
+        run.finish(results)
+        main = distributed.is_main()
+    if not main:
+        return
     if as_json:
         typer.echo(json.dumps(results))
         return

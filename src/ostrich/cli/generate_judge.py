@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from ostrich.data.pictures import Pictures
     from ostrich.generative.neighbours import Neighbours
 
+SIDE = 512  # pixels of a film
 SHOWN = 12  # samples on the sheet of neighbours, those nearest to a training image first
+IMAGES, CLIPS = 2000, 256  # samples that are measured
 NEAREST = 3  # training images beside each, in pixels and again in features
 
 
@@ -36,11 +38,12 @@ def neighbours(
 ) -> None:
     """Show samples' nearest training images, in pixels and in features, and whether it memorised."""
     from ostrich.cli.session import console
+    from ostrich.clips import film, is_clip, stills, write_clip
     from ostrich.errors import InputError
     from ostrich.generative import load_generator
     from ostrich.generative import neighbours as near
     from ostrich.generative.features import features as features_of
-    from ostrich.images import rounded, write_png
+    from ostrich.images import grid, rounded, write_png
     from ostrich.models.loading import pick_device
     from ostrich.runs import write_text
 
@@ -70,7 +73,11 @@ def neighbours(
             verdict = near.memorisation(found[space], near.neighbours(rows["held_out"], rows["training"]))
             results[space] = asdict(verdict) | {"sentence": near.sentence(space, verdict)}
         results["memorised"] = any(results[space]["memorised"] for space in spaces)
-        write_png(run.folder / "neighbours.png", _sheet(samples, training, spaces, found))
+        shown = _beside(samples, training, spaces, found)
+        columns = shown.shape[1]
+        write_png(run.folder / "neighbours.png", grid(stills(shown.flatten(0, 1)), columns))
+        if is_clip(made_by.shape):
+            write_clip(run.folder / "neighbours.gif", film(shown.flatten(0, 1), columns), SIDE)
         write_text(run.folder / "neighbours.csv", _table(training, found))
         results |= {"sheet": "neighbours.png", "table": "neighbours.csv"}
         run.finish(results)
@@ -82,22 +89,20 @@ def neighbours(
     console.print(f"run: {run.folder}", soft_wrap=True)
 
 
-def _sheet(
+def _beside(
     samples: Tensor, training: Pictures, spaces: dict[str, dict[str, Tensor]], found: dict[str, Neighbours]
 ) -> Tensor:
-    """A row for each sample: itself, its nearest training images in pixels, and those in features."""
+    """(rows, 1 + 2 NEAREST, C, H, W): a sample, its nearest training images in pixels, those in features."""
     import torch
 
     from ostrich.generative.neighbours import nearest
-    from ostrich.images import grid
 
     closest = torch.stack([one.ratio for one in found.values()]).amin(0).argsort(stable=True)[:SHOWN]
     every, columns = training.images(), [samples[closest][:, None]]
     for rows in spaces.values():
         index = nearest(rows["samples"][closest], rows["training"], min(NEAREST, len(every)))[1]
         columns.append(every[index])
-    sheet = torch.cat(columns, 1)  # (rows, 1 + 2 NEAREST, C, H, W)
-    return grid(sheet.flatten(0, 1), sheet.shape[1])
+    return torch.cat(columns, 1)
 
 
 def _table(training: Pictures, found: dict[str, Neighbours]) -> str:
@@ -115,7 +120,9 @@ def _table(training: Pictures, found: dict[str, Neighbours]) -> str:
 def evaluate(
     generator: g.GeneratorArgument,
     data: g.Data = None,
-    count: Annotated[int, typer.Option(help="samples")] = 2000,
+    count: Annotated[
+        int | None, typer.Option(help="samples [default: 2000 images or 256 clips]", show_default=False)
+    ] = None,
     features: g.Features = None,
     judge: Annotated[
         str | None,
@@ -129,8 +136,12 @@ def evaluate(
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
-    """Measure samples against held-out images in the features of a named classifier (so it is no FID)."""
+    """Measure samples against held-out images in the features of a named classifier.
+
+    Only in those of inception is the distance FID.
+    """
     from ostrich.cli.session import report
+    from ostrich.clips import is_clip
     from ostrich.errors import InputError
     from ostrich.generative import load_generator
     from ostrich.generative.evaluation import evaluate as measured
@@ -143,6 +154,7 @@ def evaluate(
     if other is not None and made_by.class_names is None:
         raise InputError(f"{made_by.name} is not conditional: there is no class asked for, so no --judge.")
     held_out = g.its_held_out(made_by, data)
+    count = count if count is not None else CLIPS if is_clip(made_by.shape) else IMAGES
     what = {"n": count, "data": data, "features": network.name, "judge": judge}
     facts = {"name": held_out.name, "n": len(held_out), "sha256": held_out.sha256}
     with g.begun("evaluate", made_by, what, seed, out, force, facts) as run:

@@ -25,7 +25,11 @@ Data = Annotated[
     str | None, typer.Option(metavar="DATA", help="the training data [default: as the generator's card says]")
 ]
 Features = Annotated[
-    str | None, typer.Option(metavar="MODEL", help="the classifier whose features are compared")
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="the classifier whose features are compared; inception or inception:FILE for FID",
+    ),
 ]
 
 
@@ -66,9 +70,14 @@ def its_held_out(generator: Generator, data: str | None) -> Pictures:
 def its_network(generator: Generator, features: str | None, device: str) -> Classifier:
     """The classifier whose features are compared. Raises InputError where none is named."""
     from ostrich.errors import InputError
+    from ostrich.generative import inception
     from ostrich.models import load
+    from ostrich.models.loading import pick_device
 
     name = features or generator.card["judge"]
     if name is None:
         raise InputError("Name the classifier whose features are compared: --features MODEL.")
+    kind, _, weights = name.partition(":")
+    if kind == inception.NAME:
+        return inception.inception(weights or None, str(pick_device(device)))
     return load(name, device=device)

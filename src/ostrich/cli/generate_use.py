@@ -1,4 +1,4 @@
-"""`ostrich generate sample` and `interpolate`: images of a trained generator."""
+"""`ostrich generate sample` and `interpolate`: images, or clips, of a trained generator."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ostrich.generative import Generator
 
 SIDE = 512  # pixels; smaller GIFs are enlarged by whole numbers
+ROWS = 16  # clips on the sheet
+STREAMS = 8  # clips whose streams are shown apart
 MILLISECONDS = 80  # each frame of a GIF
 
 
@@ -35,13 +37,14 @@ def sample(
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
-    """Draw samples: a PNG each, their grid, and their codes as codes.npy."""
+    """Draw samples: a PNG each, their grid, and their codes as codes.npy; clips as GIF, MP4 and streams."""
     import torch
 
     from ostrich.cli.session import report
+    from ostrich.clips import film, is_clip, sheet, write_clip
     from ostrich.errors import InputError
     from ostrich.generative import load_generator
-    from ostrich.images import grid, write_png
+    from ostrich.images import write_png
     from ostrich.models.loading import pick_device
 
     if codes is None and count < 1:
@@ -63,12 +66,23 @@ def sample(
         rows = []
         for i, image in enumerate(images):
             name = f"-{_plain(_class_name(made_by, asked, i))}" if asked is not None else ""
-            rows.append(f"samples/{i:04d}{name}.png")
-            write_png(run.folder / rows[-1], image)
-        write_png(run.folder / "grid.png", grid(images))
-        _write_codes(run.folder / "codes.npy", drawn)
+            rows.append(f"samples/{i:04d}{name}")
+            if is_clip(made_by.shape):
+                write_clip(run.folder / f"{rows[-1]}.gif", image)
+                write_clip(run.folder / f"{rows[-1]}.mp4", image)
+            else:
+                write_png(run.folder / f"{rows[-1]}.png", image)
+        write_png(run.folder / "grid.png", sheet(images, ROWS))
+        _write_array(run.folder / "codes.npy", drawn)
         results: dict[str, Any] = {"n": len(images), "truncation": truncation, "grid": "grid.png"}
-        results |= {"codes": "codes.npy", "files": rows}
+        suffixes = (".gif", ".mp4") if is_clip(made_by.shape) else (".png",)
+        results |= {"codes": "codes.npy", "files": [row + suffix for row in rows for suffix in suffixes]}
+        if is_clip(made_by.shape):
+            for name in ("grid.gif", "grid.mp4"):
+                write_clip(run.folder / name, film(images), SIDE)
+            results |= {"film": "grid.gif", "video": "grid.mp4"} | _streams(
+                made_by, images, drawn, run.folder
+            )
         if asked is not None:
             results["classes"] = torch.bincount(asked, minlength=len(made_by.class_names or ())).tolist()
         run.finish(results)
@@ -76,6 +90,24 @@ def sample(
         typer.echo(json.dumps(results))
         return
     report(made_by.name, {"samples": len(images), "grid": run.folder / "grid.png"}, run.folder)
+
+
+def _streams(generator: Generator, clips: Tensor, codes: Tensor, folder: Path) -> dict[str, Any]:
+    """The streams of the first clips: beside one another as a picture and a film, and as arrays."""
+    import torch
+
+    from ostrich.clips import film, stills, write_clip
+    from ostrich.images import grid, write_png
+
+    few = clips[:STREAMS]
+    foreground, mask, background = generator.streams(codes[:STREAMS])
+    shown = [few, foreground, mask, background]  # left to right
+    columns = torch.stack([one.expand_as(few) for one in shown], 1).flatten(0, 1)  # (4 N, C, T, H, W)
+    write_clip(folder / "streams.gif", film(columns, len(shown)), SIDE)
+    write_png(folder / "streams.png", grid(stills(columns), len(shown)))
+    for name, values in (("foreground", foreground), ("mask", mask), ("background", background)):
+        _write_array(folder / f"streams/{name}.npy", values)
+    return {"streams": "streams.png", "streams_film": "streams.gif"}
 
 
 def interpolate(
@@ -87,7 +119,9 @@ def interpolate(
         str | None, typer.Option("--to", metavar="CLASS", help="to this one, by a fixed code")
     ] = None,
     truncation: g.Truncation = None,
-    gif: Annotated[bool, typer.Option("--gif", help="the ways there and back as interpolation.gif")] = False,
+    gif: Annotated[
+        bool, typer.Option("--gif", help="the ways there and back as interpolation.gif; clips play, always")
+    ] = False,
     seed: o.Seed = 0,
     device: o.Device = "auto",
     out: o.Out = None,
@@ -96,6 +130,7 @@ def interpolate(
 ) -> None:
     """Walk between codes, straight if uniform, on the great circle if normal; or between classes."""
     from ostrich.cli.session import report
+    from ostrich.clips import enlarged, film, is_clip, stills, write_clip
     from ostrich.errors import InputError
     from ostrich.generative import load_generator
     from ostrich.images import grid, write_gif, write_png
@@ -119,11 +154,13 @@ def interpolate(
         else:
             frames = walked(made_by, codes, steps)
             way = "great circle" if made_by.codes.kind == "normal" else "straight"
-        write_png(run.folder / "sheet.png", grid(frames.transpose(0, 1).flatten(0, 1), steps))
-        if gif:
-            sheets = [grid(frame, min(rows, 3)) for frame in frames]
-            scale = max(1, SIDE // max(sheets[0].shape[-2:]))
-            larger = [sheet.repeat_interleave(scale, 1).repeat_interleave(scale, 2) for sheet in sheets]
+        ways = frames.transpose(0, 1).flatten(0, 1)  # row by row
+        write_png(run.folder / "sheet.png", grid(stills(ways), steps))
+        if is_clip(made_by.shape):
+            gif = True
+            write_clip(run.folder / "interpolation.gif", film(ways, steps), SIDE)
+        elif gif:
+            larger = [enlarged(grid(frame, min(rows, 3)), SIDE) for frame in frames]
             write_gif(run.folder / "interpolation.gif", [*larger, *larger[-2:0:-1]], MILLISECONDS)
         results = {"rows": rows, "steps": steps, "way": way, "sheet": "sheet.png"}
         results |= {"gif": "interpolation.gif"} if gif else {}
@@ -156,7 +193,7 @@ def _read_codes(path: Path) -> Tensor:
         raise InputError(f"The codes {str(path)!r} cannot be read as .npy ({error}).") from None
 
 
-def _write_codes(path: Path, codes: Tensor) -> None:
+def _write_array(path: Path, values: Tensor) -> None:
     import io
 
     import numpy as np
@@ -164,7 +201,7 @@ def _write_codes(path: Path, codes: Tensor) -> None:
     from ostrich.runs import write_bytes
 
     content = io.BytesIO()
-    np.save(content, codes.numpy())
+    np.save(content, values.numpy())
     write_bytes(path, content.getvalue())
 
 

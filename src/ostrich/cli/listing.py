@@ -17,11 +17,12 @@ app = typer.Typer(
 
 @app.command("models")
 def models(as_json: o.Json = False) -> None:
-    """Networks of ours: trained (zoo:), to be trained (arch:), and trained generators (zoo:)."""
+    """Networks of ours: trained (zoo:), to be trained (arch:), generators (zoo:); face detectors."""
     from ostrich.generative.generator import known_generators
     from ostrich.models import loading
+    from ostrich.models.detectors import known_detectors
 
-    _show([*loading.known_models(), *known_generators()], as_json)
+    _show([*loading.known_models(), *known_generators(), *known_detectors()], as_json)
 
 
 @app.command("units")
@@ -54,11 +55,12 @@ def data(as_json: o.Json = False) -> None:
 @app.command("attacks")
 def attacks(as_json: o.Json = False) -> None:
     """Attacks, what they need of a network, and their threat models."""
-    from ostrich.attacks import ATTACKS, IMAGE_AGNOSTIC
+    from ostrich.attacks import ATTACKS, CAMOUFLAGE, IMAGE_AGNOSTIC
 
+    agnostic = IMAGE_AGNOSTIC | CAMOUFLAGE
     rows = [
         {"name": m.name, "needs": m.needs, "kind": kind, "threat_models": list(m.norms)}
-        for kind, methods in (("input-specific", ATTACKS), ("image-agnostic", IMAGE_AGNOSTIC))
+        for kind, methods in (("input-specific", ATTACKS), ("image-agnostic", agnostic))
         for m in methods.values()
     ]
     _show(rows, as_json)
@@ -129,4 +131,6 @@ def _text(value: Any) -> str:
             if all(isinstance(v, int) for v in value)
             else ", ".join(map(str, value))
         )
+    if value is None:
+        return "-"
     return f"{value:,}" if isinstance(value, int) else str(value)

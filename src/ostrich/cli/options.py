@@ -16,14 +16,16 @@ from ostrich.errors import InputError
 ModelArgument = Annotated[
     str,
     typer.Argument(
-        metavar="MODEL", help="zoo:NAME, arch:NAME, torchvision:NAME, timm:NAME, PATH.py:FUNCTION, onnx:FILE"
+        metavar="MODEL",
+        help="zoo:NAME, arch:NAME, torchvision:NAME, timm:NAME, PATH.py:FUNCTION, onnx:FILE; for dazzle "
+        "detector:viola-jones|lbp|cnn",
     ),
 ]
 DataArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA",
-        help="image files, images:PATH, folder:PATH, toybox, digits, cifar10[:PATH], generator:NAME",
+        help="image files, images:PATH, folder:PATH, toybox, digits, cifar10[:PATH], faces, generator:NAME",
     ),
 ]
 Weights = Annotated[Path | None, typer.Option(help="safetensors or torch file")]

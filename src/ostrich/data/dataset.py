@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,7 +21,10 @@ from PIL import Image
 from torch import Tensor
 
 from ostrich.errors import InputError, UnreadableImage
-from ostrich.images import fit, from_bytes
+from ostrich.images import fit, from_bytes, to_bytes
+
+if TYPE_CHECKING:
+    from ostrich.data.views import Views
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,7 @@ class Dataset:
 
     `read(i)` is the RGB picture i (UnreadableImage if it is damaged), `content(i)` the bytes that
     its checksum is taken of; `labels` index `class_names`; `size` is the pictures' common (H, W)
-    where they have one.
+    where they have one. Those of a mesh are drawn at any size by `views(indices, (H, W), channels)`.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Dataset:
     labels: Sequence[int] | None = None
     class_names: tuple[str, ...] | None = None
     size: tuple[int, int] | None = None
+    views: Callable[[Sequence[int], tuple[int, int], int], Views] | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -49,7 +54,8 @@ class Samples:
     """The chosen pictures as a network sees them.
 
     `pixels` uint8 (N, H, W, C); `labels` int64 (N,) in the classifier's numbering, or None;
-    `index` the position of each in its data set; `skipped` the files that could not be read.
+    `index` the position of each in its data set; `skipped` the files that could not be read; `views`,
+    of a mesh, what else is known of the pictures.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Samples:
     labels: Tensor | None
     sha256: str
     skipped: tuple[str, ...] = field(default=())
+    views: Views | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -78,6 +85,7 @@ class Samples:
             labels=None if self.labels is None else self.labels[rows],
             sha256=self.sha256,
             skipped=self.skipped,
+            views=None if self.views is None else self.views.take(rows),
         )
 
     def describe(self) -> dict[str, object]:
@@ -129,8 +137,10 @@ def load(
     `class_names` and `num_classes` are the classifier's, to which the labels are matched.
     Raises UnreadableImage unless `skip_bad`, InputError where nothing is left.
     """
-    translate = match_classes(dataset.class_names, class_names, num_classes)
     chosen = subset(dataset.labels, len(dataset), limit, seed)
+    if dataset.views is not None:
+        return _drawn(dataset, dataset.views(chosen, size, channels), class_names)
+    translate = match_classes(dataset.class_names, class_names, num_classes)
     checksum = hashlib.sha256()
     kept, skipped, pixels = [], [], []
     for i in chosen:
@@ -161,6 +171,23 @@ def load(
     )
 
 
+def _drawn(dataset: Dataset, views: Views, class_names: Sequence[str] | None) -> Samples:
+    """Views of a mesh; its label is the class of its name, where the classifier has that."""
+    checksum = hashlib.sha256()
+    for i in views.numbers:
+        checksum.update(dataset.content(i))
+    found = _places(class_names)[_plain((dataset.class_names or ("",))[0])]
+    return Samples(
+        name=dataset.name,
+        files=tuple(dataset.files[i] for i in views.numbers),
+        index=views.numbers,
+        pixels=to_bytes(views.untouched),
+        labels=torch.tensor(found * len(views)) if len(found) == 1 else None,
+        sha256=checksum.hexdigest(),
+        views=views,
+    )
+
+
 def match_classes(
     theirs: Sequence[str] | None, ours: Sequence[str] | None, num_classes: int | None
 ) -> list[int]:
@@ -171,12 +198,9 @@ def match_classes(
     """
     if theirs is None:
         return []
-    if ours is not None:
-        places: dict[str, list[int]] = defaultdict(list)
-        for index, name in enumerate(ours):
-            places[_plain(name)].append(index)
-        if all(len(places.get(_plain(name), ())) == 1 for name in theirs):
-            return [places[_plain(name)][0] for name in theirs]
+    places = _places(ours)
+    if ours is not None and all(len(places[_plain(name)]) == 1 for name in theirs):
+        return [places[_plain(name)][0] for name in theirs]
     count = num_classes if num_classes is not None else (len(ours) if ours is not None else None)
     numbered = [re.match(r"(\d+)_", name) for name in theirs]
     if all(numbered):
@@ -192,6 +216,14 @@ def match_classes(
         f"The data has {len(theirs)} classes ({', '.join(list(theirs)[:5])}, ...), the classifier {count}: "
         "name the folders as its classes, or INDEX_name, or give its class names with --classes FILE."
     )
+
+
+def _places(names: Sequence[str] | None) -> dict[str, list[int]]:
+    """By name, whatever its case and underscores, the classes that have it."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for index, name in enumerate(names or ()):
+        places[_plain(name)].append(index)
+    return places
 
 
 def _plain(name: str) -> str:

@@ -23,7 +23,7 @@ def image_files(paths: Sequence[str]) -> Dataset:
 
 def image_folder(folder: str) -> Dataset:
     """`images:PATH`: every image directly inside a folder; no labels."""
-    found = _images_in(_folder(folder))
+    found = images_in(the_folder(folder))
     if not found:
         raise InputError(f"The folder {folder!r} holds no image files ({_kinds()}).")
     return _dataset(f"images:{folder}", found)
@@ -31,13 +31,13 @@ def image_folder(folder: str) -> Dataset:
 
 def class_folders(folder: str, name: str | None = None) -> Dataset:
     """`folder:PATH`: one folder per class, images inside."""
-    root = _folder(folder)
+    root = the_folder(folder)
     classes = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     files: list[Path] = []
     labels: list[int] = []
     names: list[str] = []
     for path in classes:
-        inside = _images_in(path)
+        inside = images_in(path)
         if inside:
             files += inside
             labels += [len(names)] * len(inside)
@@ -73,14 +73,16 @@ def _dataset(
     )
 
 
-def _folder(folder: str) -> Path:
+def the_folder(folder: str) -> Path:
+    """The folder of that name. Raises InputError where there is none."""
     path = Path(folder)
     if not path.is_dir():
         raise InputError(f"There is no folder {folder!r}.")
     return path
 
 
-def _images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """The image files directly inside a folder, by name."""
     return sorted(
         p
         for p in folder.iterdir()

@@ -1,4 +1,4 @@
-"""Images to train on and images held out: uint8 tensors of one size, with labels where there are any."""
+"""Images or clips to train on, and held out: uint8 tensors of one size, with labels where there are any."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ostrich.clips import is_clip
 from ostrich.data import dataset as datasets
 from ostrich.data import toyscenes
 from ostrich.data.spec import open_data
+from ostrich.data.videos import contents, read_clips, videos
 from ostrich.errors import InputError
 from ostrich.images import fit
 from ostrich.randomness import keyed
 
-SPLIT = ("toybox", "digits", "cifar10")  # data that has a test split of its own
+TEST_CLIPS = 512  # of the toybox, where no limit is set
+SPLIT = ("toybox", "digits", "cifar10", "faces", "face-windows")  # data that has a test split of its own
 HELD_OUT = 0.1  # of the images of a folder, which has none
 DIVISION = 12  # of a key
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """`pixels` uint8 (N, C, H, W), `labels` int64 (N,) or None, `files` their names."""
+    """`pixels` uint8 (N, C, H, W) or (N, C, T, H, W), `labels` int64 (N,) or None, `files` their names."""
 
     name: str
     pixels: Tensor
@@ -37,18 +40,21 @@ class Pictures:
         return len(self.pixels)
 
     def images(self) -> Tensor:
-        """Images (N, C, H, W) in [0, 1]."""
+        """Images (N, C, H, W), or clips, in [0, 1]."""
         return self.pixels.float().div_(255)
 
 
 def pictures(
-    data: str, split: str, shape: tuple[int, int, int], *, limit: int | None = None, seed: int = 0
+    data: str, split: str, shape: tuple[int, ...], *, limit: int | None = None, seed: int = 0
 ) -> Pictures:
     """The split "train" or "test" of a DATA spec without its `:train`, at the shape (C, H, W).
 
+    At a shape (C, T, H, W) they are clips: of the toybox, or of the videos of `clips:PATH`.
     A folder has no splits: a tenth of it, chosen by the seed, is held out as its test split.
     """
     channels, *size = shape
+    if is_clip(shape):
+        return _clips(data, split, shape, limit, seed)
     if data == "toybox" and split == "train":
         return _toybox(limit, shape)
     own = data.partition(":")[0] in SPLIT
@@ -70,11 +76,8 @@ def pictures(
     )
 
 
-def _toybox(limit: int | None, shape: tuple[int, int, int]) -> Pictures:
-    if limit is None:
-        raise InputError("The toybox has unlimited training images: set train_images.")
-    if shape[0] != 3:
-        raise InputError(f"The toybox has 3 channels, the network has {shape[0]}.")
+def _toybox(limit: int | None, shape: tuple[int, ...]) -> Pictures:
+    limit = _rendered(limit, shape)
     rendered, labels = toyscenes.render_split("train", limit, workers=2)
     checksum = hashlib.sha256(rendered.tobytes()).hexdigest()
     rendered = resized(rendered, (shape[1], shape[2]))
@@ -85,6 +88,56 @@ def _toybox(limit: int | None, shape: tuple[int, int, int]) -> Pictures:
         class_names=toyscenes.CLASS_NAMES,
         files=tuple(f"train/{i:05d}" for i in range(limit)),
         sha256=checksum,
+    )
+
+
+def _rendered(limit: int | None, shape: tuple[int, ...]) -> int:
+    """How many are to be rendered. Raises InputError."""
+    if limit is None:
+        raise InputError("The toybox has unlimited training images: set train_images.")
+    if shape[0] != 3:
+        raise InputError(f"The toybox has 3 channels, the network has {shape[0]}.")
+    return limit
+
+
+def _clips(data: str, split: str, shape: tuple[int, ...], limit: int | None, seed: int) -> Pictures:
+    kind, _, path = data.partition(":")
+    if data == "toybox":
+        return _toybox_clips(split, limit, shape)
+    if kind != "clips" or not path:
+        raise InputError(f"Clips come from toybox or clips:PATH, a folder of videos; got {data!r}.")
+    found = videos(path)
+    channels, length, height, width = shape
+    checksum, files, parts = hashlib.sha256(), [], []
+    # Clips of one video are alike: a video is in one split, whole.
+    for row in _division(len(found), split, limit, seed):
+        video = found[row]
+        parts.append(read_clips(video, length, (height, width), channels))
+        files += [f"{video.name}@{length * i}" for i in range(len(parts[-1]))]
+        for content in contents(video):
+            checksum.update(content)
+    none = np.empty((0, length, height, width, channels), np.uint8)
+    pixels = np.concatenate([none, *parts])[:limit]
+    return Pictures(
+        name=f"{data}:{split}",
+        pixels=torch.from_numpy(pixels).movedim(-1, 1).contiguous(),
+        labels=None,
+        class_names=None,
+        files=tuple(files[:limit]),
+        sha256=checksum.hexdigest(),
+    )
+
+
+def _toybox_clips(split: str, limit: int | None, shape: tuple[int, ...]) -> Pictures:
+    count = _rendered(limit or (None if split == "train" else TEST_CLIPS), shape)
+    rendered, labels = toyscenes.render_clips(split, count, shape[1], (shape[2], shape[3]), workers=2)
+    return Pictures(
+        name=f"toybox:{split}",
+        pixels=torch.from_numpy(rendered).movedim(-1, 1).contiguous(),
+        labels=torch.from_numpy(labels),
+        class_names=toyscenes.CLASS_NAMES,
+        files=tuple(f"{split}/{i:05d}" for i in range(count)),
+        sha256=hashlib.sha256(rendered.tobytes()).hexdigest(),
     )
 
 

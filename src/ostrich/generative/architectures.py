@@ -7,6 +7,7 @@ from ostrich.generative.dcgan import dcgan
 from ostrich.generative.game import Game
 from ostrich.generative.inversion import inversion
 from ostrich.generative.perceptron import perceptron_gan
+from ostrich.generative.video import video_gan
 from ostrich.models.architectures import Architecture, build
 
 GAMES = {
@@ -29,6 +30,12 @@ GAMES = {
             build=conditional_gan,
             size=(128, 128),
             source="Brock et al. 2019, Large scale GAN training for high fidelity natural image synthesis",
+        ),
+        Architecture(
+            name="video",
+            build=video_gan,
+            size=(64, 64),
+            source="Vondrick et al. 2016, Generating videos with scene dynamics",
         ),
         Architecture(
             name="inversion",

@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
+from ostrich.clips import is_clip
 from ostrich.data.dataset import Dataset
 from ostrich.errors import InputError
 from ostrich.generative.generator import load_generator
@@ -23,6 +24,8 @@ BLOCK = 64  # samples made at once
 def generated(name: str) -> Dataset:
     """The samples of the generator of that name. Raises InputError, UnknownName."""
     generator = load_generator(name)
+    if is_clip(generator.shape):
+        raise InputError(f"{name} makes clips; images are needed.")
     if generator.shape[0] not in (1, 3):
         raise InputError(f"{name} makes images of {generator.shape[0]} channels; pictures have 1 or 3.")
 

@@ -1,28 +1,39 @@
 """How good are samples? Distances in the features of a named classifier, beside a floor and ceilings.
 
+They are called FID, KID and inception score only where the classifier is the one of these measures.
+
 The floor is the distance between two halves of the held-out images; the ceilings are a generator that
 always makes the mean image, and one that makes noise. All images are brought to the generator's size
 first, so what the classifier sees of real images is as coarse as what it sees of samples.
+
+Clips are measured by their features over time (`features`), and their frames by themselves beside it.
+Among their ceilings are still clips, the middle frames of one half of the real ones standing, compared
+with the other half: to the measure of single frames they are as good as real, to that over time not.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ostrich.clips import frames, is_clip, stills
 from ostrich.data.pictures import Pictures
 from ostrich.errors import InputError
 from ostrich.generative.collapse import diversity
 from ostrich.generative.features import features
 from ostrich.generative.generator import Generator
+from ostrich.generative.inception import NAME as INCEPTION
 from ostrich.generative.measures import (
     classifier_score,
     frechet_distance,
     kernel_distance,
     precision_recall,
 )
+from ostrich.generative.motion import motion, unmasked
+from ostrich.generative.video import VideoGenerator
 from ostrich.images import rounded
 from ostrich.models import Classifier
 from ostrich.statistics import wilson
@@ -53,9 +64,10 @@ def evaluate(
     (of_made, logits), (of_real, real_logits) = features(network, made), features(network, real)
     order = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))
     halves = order.chunk(2)
-    mean = real.mean(0, keepdim=True).expand(samples, -1, -1, -1)
+    mean = real.mean(0, keepdim=True).expand(2, *real.shape[1:])  # any two alike have no covariance
     noise = torch.rand(made.shape, generator=torch.Generator().manual_seed(seed))
-    ceiling = frechet_distance(features(network, rounded(mean))[0], of_real)
+    of_mean = features(network, rounded(mean))[0]
+    ceiling = frechet_distance(of_mean, of_real)
     distance = frechet_distance(of_made, of_real)
     precision, recall = precision_recall(of_made, of_real)
     some = halves[0][:DIVERSITY]
@@ -75,6 +87,11 @@ def evaluate(
         "recall": recall,
         "diversity": diversity(made[: len(some)], real[some]),
     }
+    if network.name == INCEPTION and not is_clip(made.shape[1:]):
+        named = (("fid", "frechet_distance"), ("kid", "kernel_distance"), ("is", "classifier_score"))
+        results |= {name: results[measure] for name, measure in named}
+    if is_clip(made.shape[1:]):
+        results |= _of_clips(generator, network, made, real, of_real, halves, seed)
     if judge is not None and asked is not None:
         results["as_asked"] = _as_asked(judge, made, asked)
         cut, cut_asked = generator.sample(range(samples), seed=seed, truncation=TRUNCATION)
@@ -82,6 +99,44 @@ def evaluate(
         results[f"as_asked_truncated_{TRUNCATION}"] = _as_asked(judge, rounded(cut), cut_asked)
         if held_out.labels is not None:
             results["as_labelled_real"] = _as_asked(judge, real, held_out.labels)
+    return results
+
+
+def _of_clips(
+    generator: Generator,
+    network: Classifier,
+    made: Tensor,
+    real: Tensor,
+    of_real: Tensor,
+    halves: tuple[Tensor, ...],
+    seed: int,
+) -> dict[str, Any]:
+    """The ceiling of still clips, the distance of single frames beside its controls, and the motion."""
+    of_frames = features(network, frames(real))[0].unflatten(0, (len(real), -1))  # (N, T, D)
+    middle = of_frames[:, real.shape[2] // 2]
+    still = torch.cat([middle, torch.zeros_like(middle)], 1)  # what `features` makes of it standing
+    noise = torch.rand(stills(real).shape, generator=torch.Generator().manual_seed(seed))
+    mean = frames(real).mean(0, keepdim=True).expand(2, *real[0, :, 0].shape)
+    by_themselves = {
+        "generated": features(network, frames(made))[0],
+        "floor_two_halves_of_real": of_frames[halves[0]].flatten(0, 1),
+        "still_clips": middle[halves[0]],
+        "ceiling_mean_image": features(network, rounded(mean))[0],
+        "ceiling_noise": features(network, rounded(noise))[0],
+    }
+    against = dict.fromkeys(by_themselves, of_frames.flatten(0, 1))
+    for name in ("floor_two_halves_of_real", "still_clips"):
+        against[name] = of_frames[halves[1]].flatten(0, 1)
+    results: dict[str, Any] = {
+        "ceiling_still_clips": frechet_distance(still[halves[0]], of_real[halves[1]]),
+        "frechet_distance_of_frames": {
+            name: frechet_distance(found, against[name]) for name, found in by_themselves.items()
+        },
+    }
+    if isinstance(generator.network, VideoGenerator):
+        streams = generator.streams(generator.codes.numbered(range(len(made)), seed))
+        results["motion"] = asdict(motion(made, streams[1]))
+        results["mask_0_differs_from_background_by"] = unmasked(*streams)
     return results
 
 

@@ -1,4 +1,8 @@
-"""Features of a named classifier: what its last linear layer sees. Distances between them are named by it."""
+"""Features of a named classifier: what its last linear layer sees. Distances between them are named by it.
+
+A clip's features are those of its frames: their mean over time, and beside it how far they move from
+frame to frame, root mean square. A clip that stands still has zeros there.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ostrich.clips import frames
 from ostrich.errors import InputError
 from ostrich.models import Classifier
 from ostrich.networks import untouched
@@ -17,10 +22,16 @@ BATCH = 256  # images
 def features(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
     """Features (N, D) and logits (N, K), float32 on the CPU, of images (N, C, H, W) in [0, 1].
 
-    Images of another size are interpolated bilinearly to the classifier's, so real images to compare
-    with must first have been brought to the generated ones' size. Raises InputError for a network
-    without a linear layer.
+    Of clips (N, C, T, H, W) features (N, 2 D) and the mean logits of their frames. Images of another
+    size are interpolated bilinearly to the classifier's, so real images to compare with must first have
+    been brought to the generated ones' size. Raises InputError for a network without a linear layer.
     """
+    if images.ndim == 5:
+        of_frames, logits = (
+            found.unflatten(0, (len(images), -1)) for found in features(classifier, frames(images))
+        )  # (N, T, D), (N, T, K)
+        change = of_frames.diff(dim=1).square().mean(1).sqrt()
+        return torch.cat([of_frames.mean(1), change], 1), logits.mean(1)
     network = classifier.network
     layers = (
         [m for m in network.modules() if isinstance(m, nn.Linear)] if isinstance(network, nn.Module) else []
@@ -29,14 +40,14 @@ def features(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
         raise InputError(f"{classifier.name} has no linear layer whose input could serve as features.")
     seen: list[Tensor] = []
     handle = layers[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1).cpu()))
-    logits = []
+    answers = []
     try:
         with untouched(network):
             for batch in images.split(BATCH):
-                logits.append(classifier(fitted(batch, classifier)).float().cpu())
+                answers.append(classifier(fitted(batch, classifier)).float().cpu())
     finally:
         handle.remove()
-    return torch.cat(seen).float(), torch.cat(logits)
+    return torch.cat(seen).float(), torch.cat(answers)
 
 
 def fitted(images: Tensor, classifier: Classifier) -> Tensor:

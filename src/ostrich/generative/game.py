@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 class Game(nn.Module):
     """`generator(codes, classes)` gives images (N, C, H, W) in [-1, 1], `discriminator(images, classes)`
-    logits (N,).
+    logits (N,). A game of clips has (N, C, T, H, W) in their place, here and in all that plays it.
 
-    `codes` is what the generator takes, `shape` the images' (C, H, W), `classes` how many classes it
-    is conditioned on, None where it is not. With a `teacher` codes are not drawn: they are those of the
-    real images, which the generator is to make again, and the discriminator takes them as `classes`.
+    `codes` is what the generator takes, `shape` the images' (C, H, W) or the clips' (C, T, H, W),
+    `classes` how many classes it is conditioned on, None where it is not. With a `teacher` codes are not
+    drawn: they are those of the real images, which the generator is to make again, and the discriminator
+    takes them as `classes`.
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class Game(nn.Module):
         generator: nn.Module,
         discriminator: nn.Module,
         codes: Codes,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         classes: int | None = None,
     ) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A trained generator: codes to images in [0, 1], with what is known of it.
+"""A trained generator: codes to images or clips in [0, 1], with what is known of it.
 
 A generator is named by `zoo:NAME` (bundled), by the folder of its run, or by any folder with
 `generator.safetensors` and `card.json`.
@@ -15,29 +15,32 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ostrich.clips import is_clip
 from ostrich.errors import InputError, UnknownName
 from ostrich.generative.architectures import build_game
 from ostrich.generative.codes import Codes
 from ostrich.generative.conditional import ConditionalGenerator
+from ostrich.generative.video import VideoGenerator
 from ostrich.models.checkpoints import load_weights
 from ostrich.models.classifier import class_index
 
 ZOO = Path(__file__).parent / "zoo"
 WEIGHTS, CARD = "generator.safetensors", "card.json"
-BATCH = 128  # images per forward
+BATCH = 128  # images, or frames, per forward
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generator:
     """`network(codes, classes)` gives (N, C, H, W) in [-1, 1]; called, a generator gives images in [0, 1].
 
-    `class_names` are None where it is not conditional.
+    Where `shape` is (C, T, H, W), they are clips (N, C, T, H, W) here and below. `class_names` are None
+    where it is not conditional.
     """
 
     name: str
     network: nn.Module
     codes: Codes
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     class_names: tuple[str, ...] | None
     card: dict[str, Any]
 
@@ -76,6 +79,20 @@ class Generator:
         images = self._images(lambda rows: network.from_embedding(all_codes[rows], way[rows]), len(way))
         return images.unflatten(0, (len(shares), len(codes)))
 
+    @torch.no_grad()
+    def streams(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of clips of two streams: foreground, mask (N, 1, T, H, W), background (N, C, 1, H, W), in [0, 1].
+
+        The clips are m f + (1 - m) b. Raises InputError for a generator that has no streams.
+        """
+        self.codes.check(codes)
+        network = self.network
+        if not isinstance(network, VideoGenerator):
+            raise InputError(f"{self.name} has no streams: it is no video GAN.")
+        parts = [network.streams(some.to(self.device)) for some in codes.split(self._batch)]
+        foreground, mask, background = (torch.cat(each).float().cpu() for each in zip(*parts))
+        return foreground.add(1).div(2), mask, background.add(1).div(2)
+
     def sample(
         self,
         numbers: range,
@@ -111,8 +128,12 @@ class Generator:
         """Where its parameters are."""
         return next(self.network.parameters()).device
 
+    @property
+    def _batch(self) -> int:
+        return max(1, BATCH // self.shape[1]) if is_clip(self.shape) else BATCH
+
     def _images(self, batch: Callable[[slice], Tensor], count: int) -> Tensor:
-        parts = [batch(slice(i, i + BATCH)).float().cpu() for i in range(0, count, BATCH)]
+        parts = [batch(slice(i, i + self._batch)).float().cpu() for i in range(0, count, self._batch)]
         return torch.cat(parts).add_(1).div_(2).clamp_(0, 1) if parts else torch.empty(0, *self.shape)
 
 

@@ -25,22 +25,28 @@ from ostrich.statistics import wilson
 
 COPY = 0.5  # of the distance between the training image and its nearest other
 QUANTILE = 0.01  # of the held-out images' distances, and the share of copies that is no surprise
-CHUNK = 4096  # rows of the reference at a time
+CHUNK = 2**26  # numbers of the reference at a time, in whole rows
 
 
 def nearest(
-    queries: Tensor, reference: Tensor, k: int = 1, *, chunk: int = CHUNK, leave_out: Tensor | None = None
+    queries: Tensor,
+    reference: Tensor,
+    k: int = 1,
+    *,
+    chunk: int | None = None,
+    leave_out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Distances and indices (N, k), nearest first, of the rows of `reference` (M, D) nearest to each query.
 
-    Euclidean, in float64, every row compared, in chunks. Of equal distances the first row comes first.
-    `leave_out` (N,) names one row that each query is not compared with: itself, for instance.
+    Euclidean, in float64, every row compared, `chunk` at a time. Of equal distances the first row comes
+    first. `leave_out` (N,) names one row that each query is not compared with: itself, for instance.
     """
     if queries.ndim != 2 or reference.ndim != 2 or queries.shape[1] != reference.shape[1]:
         raise InputError(f"Rows of one length are compared; got {queries.shape} and {reference.shape}.")
     available = len(reference) - (leave_out is not None)
     if not 1 <= k <= available:
         raise InputError(f"There are {available} neighbours to choose from; k={k} is outside 1 to that.")
+    chunk = chunk or max(1, CHUNK // max(1, reference.shape[1]))
     queries = queries.double()
     squares = queries.square().sum(1, keepdim=True)
     best = queries.new_full((len(queries), 0), 0.0)

@@ -27,13 +27,16 @@ class GeneratorRecipe:
     name: str
     architecture: str  # a spec of `generative.architectures`, for example "dcgan,width=0.5"
     data: str  # the DATA spec it is meant for; --data overrides it
-    train_images: int | None = None  # how many of the training split, None for all of it
+    train_images: int | None = None  # how many (clips, where it makes clips) of the training split, None: all
     flip: bool = True  # mirror half of the images
 
     objective: str = "non-saturating"
     penalty: float = 10.0  # weight of the gradient penalty (wgan-gp), Gulrajani 2017
     orthogonal: float = 0.0  # strength of orthogonal regularisation; Brock 2019: 1e-4
 
+    projected: str | None = None  # a classifier through which the discriminator looks (Sauer 2021)
+    heads: int = 64  # its channels
+    guidance: float = 0.0  # weight of that classifier's cross-entropy for the generator (Sauer 2022)
     # Of a generator that inverts. Published weights: `published.py`, deepsim; of the image, over a mean of
     # squares in [-1, 1] and beside an adversarial weight of 1: 2e-6 * 256 * 256 * 3 * 127.5**2 / 100 = 64.
     encoder: str | None = None  # the classifier whose layer is the code
@@ -67,16 +70,18 @@ class GeneratorRecipe:
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise UnknownName("objective", self.objective, OBJECTIVES)
-        counts = ("steps", "batch_size", "discriminator_steps", "watch_every", "judge_samples")
+        counts = ("steps", "batch_size", "discriminator_steps", "watch_every", "judge_samples", "heads")
         for name in (*counts, "generator_rate", "discriminator_rate", "epsilon"):
             if not getattr(self, name) > 0:
                 raise InputError(f"A recipe's {name} is above 0; got {getattr(self, name)}.")
         for name in ("momentum", "beta2", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"A recipe's {name} lies in [0, 1); got {getattr(self, name)}.")
-        for name in ("penalty", "orthogonal", "average_from"):
+        for name in ("penalty", "orthogonal", "guidance", "average_from"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"A recipe's {name} is at least 0; got {getattr(self, name)}.")
+        if self.guidance and self.projected is None:
+            raise InputError("guidance is by the classifier that projected= names; the recipe names none.")
         for name in ("cells", "image_weight", "feature_weight", "adversarial_weight"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"A recipe's {name} is at least 0; got {getattr(self, name)}.")
@@ -94,6 +99,8 @@ class GeneratorRecipe:
                 "A generator that inverts needs the network that it inverts: set encoder=MODEL and "
                 "layer=NAME (`ostrich list units MODEL` lists the layers)."
             )
+        if inverts and self.projected is not None:
+            raise InputError("A generator that inverts has a discriminator of its own: leave projected= out.")
         if inverts:
             return
         if idle := [f.name for f in fields(self) if f.name in TAUGHT and getattr(self, f.name) != f.default]:
@@ -147,16 +154,43 @@ RECIPES = {
         ),
         GeneratorRecipe(
             name="toybox-conditional",
-            architecture="conditional,size=32,classes=10,channels=16,code=80,embedding=32",
+            architecture="conditional,size=64,classes=10,channels=8,code=80,embedding=32",
             data="toybox",
             train_images=12_000,
             objective="hinge",
-            steps=5000,
-            batch_size=32,
-            discriminator_rate=4e-4,  # two rates instead of more discriminator steps (Heusel 2017)
+            projected="zoo:toybox-robust",
+            heads=32,
+            guidance=1.0,
+            steps=3000,
+            batch_size=48,
+            generator_rate=4e-4,
+            discriminator_rate=4e-4,
             momentum=0.0,
             average=0.995,
+            watch_every=200,
             judge="zoo:toybox-resnet20",
+        ),
+        GeneratorRecipe(  # Vondrick 2016, section 2.3: the published network and settings, on toybox clips
+            name="video",
+            architecture="video",
+            data="toybox",
+            train_images=4000,
+            steps=30_000,
+            batch_size=64,
+            judge="zoo:toybox-resnet20",
+            judge_samples=256,
+        ),
+        GeneratorRecipe(
+            name="toybox-video",
+            architecture="video,size=32,width=0.5",
+            data="toybox",
+            train_images=3000,
+            steps=6000,
+            batch_size=16,
+            average=0.995,
+            watch_every=500,
+            judge="zoo:toybox-resnet20",
+            judge_samples=128,
         ),
         GeneratorRecipe(
             name="toybox-prior",

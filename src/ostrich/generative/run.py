@@ -6,12 +6,15 @@ import datetime
 import json
 import platform
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ostrich import distributed
+from ostrich.clips import is_clip, sheet
 from ostrich.data.pictures import Pictures, pictures
 from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.features import features
@@ -21,13 +24,14 @@ from ostrich.generative.measures import frechet_distance
 from ostrich.generative.recipe import TAUGHT, GeneratorRecipe
 from ostrich.generative.teacher import begin
 from ostrich.generative.training import Row, check_images, train_game
-from ostrich.images import grid, read_png, write_gif, write_png
+from ostrich.images import read_png, write_gif, write_png
 from ostrich.models import Classifier, load
 from ostrich.runs import Run, write_json
 from ostrich.training.checkpoint import restore
 from ostrich.training.run import save
 
 SHEET = 64  # samples on a sheet, at the same codes and classes every time
+ROWS = 16  # clips on a sheet, a row of frames each
 MILLISECONDS = 250  # each sheet in the GIF
 DIVERSITY = 256  # samples for the measure
 
@@ -35,14 +39,19 @@ DIVERSITY = 256  # samples for the measure
 def train_run(
     recipe: GeneratorRecipe, data: str, run: Run, device: torch.device, progress: Callable[[int, int], None]
 ) -> dict[str, Any]:
-    """Train by a recipe into a run directory: checkpoint.pt, generator.safetensors, card.json, sheets."""
+    """Train by a recipe into a run directory: checkpoint.pt, generator.safetensors, card.json, sheets.
+
+    Results are rank 0's, which alone measures and writes; the others' are empty.
+    """
     torch.manual_seed(recipe.seed)  # the initial weights
     game, architecture = begin(recipe, device)
     training = pictures(data, "train", game.shape, limit=recipe.train_images, seed=recipe.seed)
     labels = training.labels if game.classes is not None else None
     check_images(game, training.pixels, labels, recipe.batch_size)
     held_out = pictures(data, "test", game.shape, seed=recipe.seed)
-    judge = load(recipe.judge, device=str(device)) if recipe.judge else None
+    judge = load(recipe.judge, device=str(device)) if recipe.judge and distributed.is_main() else None
+    real = _real(held_out, judge)
+    measure = partial(_measure, game=game, recipe=recipe, names=training.class_names, real=real)
     described = {"name": data, "n": len(training), "sha256": training.sha256}
     run.describe(seed=recipe.seed, device=device, data=described)
     done = restore(run.folder / "checkpoint.pt")["step"]
@@ -55,26 +64,48 @@ def train_run(
         game=game,
         recipe=recipe,
         names=training.class_names,
-        real=held_out.images(),
-        judge=judge,
+        measure=measure,
+        real=real,
         run=run,
         progress=progress,
     )
     kept = train_game(
         game, recipe, training.pixels, labels, checkpoint=run.folder / "checkpoint.pt", watch=watch
     )
+    if not distributed.is_main():
+        return {}
     # What is told of it is told of the weights as they are stored, in half precision.
     kept.load_state_dict(
         {k: v.half().to(v.dtype) if v.is_floating_point() else v for k, v in kept.state_dict().items()}
     )
     told_apart = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])["told_apart"]
-    results = _measure(kept, game, recipe, training.class_names, held_out.images(), judge, told_apart)
+    results = measure(kept, told_apart=told_apart)
     results["kept_step"] = restore(run.folder / "checkpoint.pt")["best"].get("step", recipe.steps)
     results |= {"train_images": len(training), "test_images": len(held_out)}
     results |= _gif(run)
     save(kept, run.folder / WEIGHTS)
     write_json(run.folder / CARD, card(recipe, architecture, data, training, results, device))
     return results
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Real:
+    """What samples are measured by: held-out images, some of them in any order, the features of all, and
+    whose these are.
+    """
+
+    images: Tensor
+    some: Tensor
+    features: Tensor | None
+    judge: Classifier | None
+
+
+def _real(held_out: Pictures, judge: Classifier | None) -> _Real:
+    # A folder may hold fewer than is wished for. Labelled data may be sorted by class.
+    real = held_out.images()
+    some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:DIVERSITY]
+    known = features(judge, real)[0] if judge is not None and len(real) > 1 else None
+    return _Real(images=real, some=real[some], features=known, judge=judge)
 
 
 def _watch(
@@ -85,17 +116,18 @@ def _watch(
     game: Game,
     recipe: GeneratorRecipe,
     names: tuple[str, ...] | None,
-    real: Tensor,
-    judge: Classifier | None,
+    measure: Callable[..., dict[str, Any]],
+    real: _Real,
     run: Run,
     progress: Callable[[int, int], None],
 ) -> Row:
     """A sheet, a line of metrics.jsonl, and the measures by which the best generator is kept."""
-    measured = _measure(network, game, recipe, names, real, judge, row["told_apart"])
-    shown = _made(network, game, names, SHEET, recipe.seed, real)
+    measured = measure(network, told_apart=row["told_apart"])
+    count = ROWS if is_clip(game.shape) else SHEET
+    shown = _made(network, game, names, count, recipe.seed, real.images)
     if game.teacher is not None:  # each image beside what was made of its code
-        shown = torch.stack([real[: SHEET // 2], shown[: SHEET // 2]], 1).flatten(0, 1)
-    write_png(run.folder / f"sheets/{step:06d}.png", grid(shown))
+        shown = torch.stack([real.images[: count // 2], shown[: count // 2]], 1).flatten(0, 1)
+    write_png(run.folder / f"sheets/{step:06d}.png", sheet(shown, ROWS))
     run.append({**row, **measured})
     progress(step, recipe.steps)
     return {k: v for k, v in measured.items() if isinstance(v, float)}
@@ -103,25 +135,24 @@ def _watch(
 
 def _measure(
     network: nn.Module,
+    *,
     game: Game,
     recipe: GeneratorRecipe,
     names: tuple[str, ...] | None,
-    real: Tensor,
-    judge: Classifier | None,
+    real: _Real,
     told_apart: float,
 ) -> dict[str, Any]:
     """Diversity, words on collapse, and the distance of the judge's features from those of real images."""
-    count = recipe.judge_samples if judge is not None else DIVERSITY
-    samples = _made(network, game, names, count, recipe.seed + 1, real)
-    # As many of both; a folder may hold fewer than is wished for. Labelled data may be sorted by class.
-    some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:DIVERSITY]
-    variety = diversity(samples[: len(some)], real[some]) if len(some) > 1 else float("nan")
+    count = recipe.judge_samples if real.judge is not None else DIVERSITY
+    samples = _made(network, game, names, count, recipe.seed + 1, real.images)
+    some = min(len(samples), len(real.some))  # as many of both
+    variety = diversity(samples[:some], real.some[:some]) if some > 1 else float("nan")
     measured: dict[str, Any] = {"diversity": variety}
-    if judge is not None and len(real) > 1:
-        of_samples, of_real = features(judge, samples)[0], features(judge, real)[0]
-        measured |= {"distance": frechet_distance(of_samples, of_real), "distance_features": judge.name}
+    if real.judge is not None and real.features is not None:
+        distance = frechet_distance(features(real.judge, samples)[0], real.features)
+        measured |= {"distance": distance, "distance_features": real.judge.name}
     if game.teacher is not None:
-        measured |= game.teacher.errors(samples, real[: len(samples)])
+        measured |= game.teacher.errors(samples, real.images[: len(samples)])
     return measured | {"collapse": collapse(told_apart, variety, recipe.objective)}
 
 
@@ -171,6 +202,8 @@ def card(
     taught = {name: getattr(recipe, name) for name in TAUGHT} if recipe.encoder is not None else {}
     return {
         "architecture": architecture,
+        "projected": recipe.projected,
+        "guidance": recipe.guidance,
         "class_names": training.class_names,
         "recipe": f"ostrich generate train {recipe.name} --data {data} --seed {recipe.seed}",
         "objective": recipe.objective,

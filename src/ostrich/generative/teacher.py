@@ -13,6 +13,7 @@ from ostrich.generative.architectures import build_game
 from ostrich.generative.codes import Observed
 from ostrich.generative.features import BATCH, fitted
 from ostrich.generative.game import Game
+from ostrich.generative.projected import project
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.models import Classifier, load
 from ostrich.networks import untouched
@@ -92,12 +93,16 @@ class Teacher:
 
 
 def begin(recipe: GeneratorRecipe, device: torch.device) -> tuple[Game, str]:
-    """The untrained game of a recipe, with its teacher where it has one, and its whole architecture.
+    """The untrained game of a recipe, with what it looks through or is taught by, and its whole architecture.
 
     The architecture of a generator that inverts is completed by the shape of its code. Raises InputError.
     """
     if recipe.encoder is None or recipe.layer is None:
-        return build_game(recipe.architecture).to(device), recipe.architecture
+        game = build_game(recipe.architecture)
+        if recipe.projected is not None:
+            through = load(recipe.projected, device=str(device))
+            project(game, through, recipe.heads, guided=recipe.guidance > 0)
+        return game.to(device), recipe.architecture
     encoder = load(recipe.encoder, device=str(device))
     comparator = encoder if recipe.comparator is None else load(recipe.comparator, device=str(device))
     compared = recipe.comparator_layer or recipe.layer

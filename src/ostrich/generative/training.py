@@ -8,6 +8,10 @@ optimisers, the average, the best generator so far and the number of the step, a
 The discriminator's last step is against the very images that the generator's step then improves: one
 forward of the generator serves both. Its graph is cut off from the discriminator's step, and the
 discriminator is frozen in the generator's, so neither computes gradients that nobody uses.
+
+Under torchrun each process plays with every w-th image and code of a batch, and the gradients are added up:
+the steps are those of one process, up to rounding, for networks whose images do not meet. In batch norm
+they do; its statistics are averaged over the processes before each measure.
 """
 
 from __future__ import annotations
@@ -21,10 +25,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ostrich import distributed
+from ostrich.clips import is_clip
 from ostrich.errors import InputError
 from ostrich.generative.game import Game
 from ostrich.generative.layers import SpectralNorm, add_orthogonal_gradient, advance
 from ostrich.generative.objectives import gradient_penalty, objective
+from ostrich.generative.projected import ProjectedDiscriminator
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.models.fastpath import autocast
 from ostrich.networks import frozen
@@ -36,6 +43,7 @@ Row = dict[str, float]
 # (step, the generator as it would be handed back, what is known of these steps) -> what is measured of it
 Watch = Callable[[int, nn.Module, Row], Row]
 CODE, MIRROR, GLOBAL, PENALTY = 3, 4, 5, 6  # purposes in keys; 1 is the order of an epoch
+LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}  # of images and of clips
 
 
 def train_game(
@@ -51,13 +59,15 @@ def train_game(
 ) -> nn.Module:
     """Play `game` in place; returns the generator in evaluation mode.
 
-    `images` uint8 (N, C, H, W) of the game's shape, `labels` int64 (N,) where it is conditional. It is
-    the averaged generator where the recipe averages, and the one with the least `distance` that
-    `watch` measured where it measures one, else the last. `checkpoint` and `stop_after` as in
-    `training.train`. Raises InputError for images that the game cannot be played on.
+    `images` uint8 (N, C, H, W), or clips, of the game's shape, `labels` int64 (N,) where it is
+    conditional. It is the averaged generator where the recipe averages, and the one with the least
+    `distance` that `watch` measured where it measures one, else the last. `checkpoint` and
+    `stop_after` as in `training.train`. Raises InputError for images that the game cannot be played on.
     """
     check_images(game, images, labels, recipe.batch_size)
-    game.to(memory_format=torch.channels_last).train()
+    game.train()
+    for parameter in game.parameters():
+        parameter.data = _laid_out(parameter.data)
     average = copy.deepcopy(game.generator).requires_grad_(False)
     of_discriminator, of_generator = optimisers(game, recipe)
     parts: dict[str, Stateful] = {"game": game, "average": average}
@@ -69,22 +79,26 @@ def train_game(
 
     while step < last:
         with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-            torch.manual_seed(int(torch.randint(2**62, (), generator=keyed(recipe.seed, GLOBAL, step))))
+            draw = keyed(recipe.seed, GLOBAL, step, distributed.rank())
+            torch.manual_seed(int(torch.randint(2**62, (), generator=draw)))
             known.add(*play(game, recipe, images, labels, step, of_discriminator, of_generator))
         step += 1
         follow(average, game.generator, recipe.average if step > recipe.average_from else 0.0)
         if step % recipe.watch_every == 0 or step == recipe.steps:
             row = {"step": step, "steps": recipe.steps, **known.row()}
             average.eval()
-            measured = watch(step, average, row)
+            distributed.average_buffers(average)
+            measured = watch(step, average, row) if distributed.is_main() else {}
             if measured.get("distance", float("inf")) < best.get("distance", float("inf")):
                 state = {name: value.clone() for name, value in average.state_dict().items()}
                 best = {"distance": measured["distance"], "step": step, "generator": state}
             known = _Known()
         if checkpoint is not None and (step == last or time.monotonic() - wrote > checkpoint_seconds):
-            save(checkpoint, {"step": step, "best": best}, **parts)
+            if distributed.is_main():
+                save(checkpoint, {"step": step, "best": best}, **parts)
             wrote = time.monotonic()
-    if best and step == recipe.steps:
+    distributed.wait()
+    if best and step == recipe.steps:  # rank 0 alone measured, and its generator is the one that is stored
         average.load_state_dict(best["generator"])
     return average.eval()
 
@@ -92,11 +106,14 @@ def train_game(
 def check_images(game: Game, images: Tensor, labels: Tensor | None, batch: int) -> None:
     """Refuse images that the game cannot be played on. Raises InputError."""
     if tuple(images.shape[1:]) != game.shape:
-        raise InputError(f"The game is played on images {game.shape}; got {tuple(images.shape[1:])}.")
+        what = "clips" if is_clip(game.shape) else "images"
+        raise InputError(f"The game is played on {what} {game.shape}; got {tuple(images.shape[1:])}.")
     if len(images) < batch:
+        what = "clip" if is_clip(game.shape) else "image"
+        count = f"is 1 {what}" if len(images) == 1 else f"are {len(images)} {what}s"
         raise InputError(
-            f"There {'is 1 image' if len(images) == 1 else f'are {len(images)} images'} to train on, fewer "
-            f"than a batch of {batch}. A generator needs hundreds; --set batch_size=N makes a batch smaller."
+            f"There {count} to train on, fewer than a batch of {batch}. A generator needs hundreds; "
+            "--set batch_size=N makes a batch smaller."
         )
     if game.classes is None:
         return
@@ -146,15 +163,17 @@ def play(
     Returns the two losses, and the logits of the last real and generated batch.
     """
     rules, batch = objective(recipe.objective), recipe.batch_size
+    mine = slice(distributed.rank(), None, distributed.world())
+    share = len(range(batch)[mine]) / batch
     device = next(game.parameters()).device
     advance(game.generator)
     for turn in range(recipe.discriminator_steps):
         number = step * recipe.discriminator_steps + turn
-        real, real_classes = real_batch(images, labels, recipe, number, device)
+        real, real_classes = _rows(real_batch(images, labels, recipe, number, device), mine)
         if game.teacher is None:
             draw = keyed(recipe.seed, CODE, number)
-            codes = game.codes.draw(batch, draw).to(device)
-            classes = _classes(game, batch, draw, device)
+            drawn = game.codes.draw(batch, draw).to(device), _classes(game, batch, draw, device)
+            codes, classes = _rows(drawn, mine)
         else:
             with torch.no_grad(), autocast(recipe.precision, device):
                 codes, features = game.teacher.look(real)
@@ -176,23 +195,28 @@ def play(
                     lambda x: game.discriminator(x, real_classes),  # noqa: B023, called here
                     real,
                     cut.float(),
-                    keyed(recipe.seed, PENALTY, number),
+                    keyed(recipe.seed, PENALTY, number, distributed.rank()),
                 )
                 discriminator_loss = discriminator_loss + recipe.penalty * slope
-            discriminator_loss.backward()
+            (discriminator_loss * share).backward()
+        distributed.add_gradients(game.discriminator)
         discriminator_optimiser.step()
 
     generator_optimiser.zero_grad(set_to_none=True)
     with frozen(game.discriminator), parametrize.cached():
         with autocast(recipe.precision, device):
             verdict = game.discriminator(generated, classes).float()
-        generator_loss = rules.generator(verdict)
-        if game.teacher is not None:
-            with autocast(recipe.precision, device):
+            generator_loss = rules.generator(verdict)
+            if game.teacher is not None:
                 of_image, of_features = game.teacher.unlike(generated, real, features)
-            generator_loss = recipe.adversarial_weight * generator_loss + recipe.image_weight * of_image
-            generator_loss = generator_loss + recipe.feature_weight * of_features
-        generator_loss.backward()
+                generator_loss = recipe.adversarial_weight * generator_loss + recipe.image_weight * of_image
+                generator_loss = generator_loss + recipe.feature_weight * of_features
+            elif recipe.guidance and classes is not None:
+                assert isinstance(game.discriminator, ProjectedDiscriminator)
+                guided = game.discriminator.guidance(generated, classes)
+                generator_loss = generator_loss + recipe.guidance * guided
+        (generator_loss * share).backward()
+    distributed.add_gradients(game.generator)
     if recipe.orthogonal:
         add_orthogonal_gradient(game.generator, recipe.orthogonal, except_for=("embedding",))
     generator_optimiser.step()
@@ -202,7 +226,7 @@ def play(
 def real_batch(
     images: Tensor, labels: Tensor | None, recipe: GeneratorRecipe, number: int, device: torch.device
 ) -> tuple[Tensor, Tensor | None]:
-    """The batch of that number: float (N, C, H, W) in [-1, 1], always full, and its classes.
+    """The batch of that number: float (N, C, H, W), or clips, in [-1, 1], always full, and its classes.
 
     Batches go through one epoch's order after the other without a gap.
     """
@@ -213,11 +237,23 @@ def real_batch(
     pixels = images[rows]
     if recipe.flip:
         draw = keyed(recipe.seed, MIRROR, number)
-        mirrored = torch.rand(len(rows), 1, 1, 1, generator=draw) < 0.5
-        pixels = torch.where(mirrored, pixels.flip(3), pixels)
+        mirrored = torch.rand(len(rows), *[1] * (pixels.ndim - 1), generator=draw) < 0.5
+        pixels = torch.where(mirrored, pixels.flip(-1), pixels)
     real = pixels.to(device, torch.float32).div_(127.5).sub_(1)
     classes = labels[rows].to(device) if labels is not None else None
-    return real.contiguous(memory_format=torch.channels_last), classes
+    return _laid_out(real), classes
+
+
+def _laid_out(values: Tensor) -> Tensor:
+    """Images, clips and weights with their channels last, which is quicker."""
+    layout = LAYOUTS.get(values.ndim)
+    return values.contiguous(memory_format=layout) if layout is not None else values
+
+
+def _rows(batch: tuple[Tensor, Tensor | None], rows: slice) -> tuple[Tensor, Tensor | None]:
+    """These rows of images or codes and of their classes."""
+    first, classes = batch
+    return first[rows], classes[rows] if classes is not None else None
 
 
 def _classes(game: Game, count: int, draw: torch.Generator, device: torch.device) -> Tensor | None:

@@ -17,6 +17,7 @@ from torch import nn
 from ostrich.errors import InputError, UnknownName
 from ostrich.models.alexnet import alexnet, alexnet_small
 from ostrich.models.digits_cnn import digits_cnn
+from ostrich.models.face_cnn import FaceCNN
 from ostrich.models.mlp import mlp
 from ostrich.models.residual import SmallNet
 from ostrich.models.residual_imagenet import ImageNetResidual
@@ -52,6 +53,12 @@ ARCHITECTURES = {
         Architecture(name="alexnet-small", build=alexnet_small, size=(64, 64), source=f"after {_ALEX}"),
         Architecture(
             name="digits-cnn", build=digits_cnn, size=(8, 8), source="after LeCun et al. 1998, LeNet-5"
+        ),
+        Architecture(
+            name="face-cnn",
+            build=FaceCNN,
+            size=(24, 24),
+            source="after Garcia and Delakis 2004, Convolutional face finder",
         ),
         Architecture(
             name="mlp",

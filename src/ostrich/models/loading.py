@@ -53,6 +53,10 @@ def load(
     not return a tensor of scores).
     """
     kind, _, rest = model.partition(":")
+    if kind == "detector":
+        raise InputError(
+            f"{model} finds faces and classifies nothing: `ostrich attack dazzle {model} faces`."
+        )
     loaders = {
         "zoo": _zoo,
         "arch": _arch,

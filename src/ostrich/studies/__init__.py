@@ -21,6 +21,7 @@ STUDIES = (
     "data-size",
     "off-the-shelf",
     "removal",
+    "stability",
 )
 
 

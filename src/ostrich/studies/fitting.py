@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +64,31 @@ def fitted(
     `name` tells several trainings of one trial apart.
     """
     metrics = folder / f"{name}{METRICS}"
-
-    def log(row: dict[str, float]) -> None:
-        with metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-
     train(
         network,
         recipe,
         *given.train,
         held_out=given.test if held_out else None,
         checkpoint=folder / f"{name}{CHECKPOINT}",
-        log=log,
+        log=logger(metrics),
     )
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
-    rows = {row["step"]: row for row in map(json.loads, lines)}  # what was trained twice counts once
+    return logged(metrics)
+
+
+def logger(path: Path) -> Callable[[dict[str, Any]], None]:
+    """What appends a row to that file."""
+
+    def log(row: dict[str, Any]) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    return log
+
+
+def logged(path: Path) -> list[dict[str, Any]]:
+    """The rows by their step; what was trained twice, after an interruption, counts once."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    rows = {row["step"]: row for row in map(json.loads, lines)}
     return [rows[step] for step in sorted(rows)]
 
 

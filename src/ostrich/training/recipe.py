@@ -131,6 +131,17 @@ RECIPES = {
             flip=False,  # a mirrored digit is another sign
             shift=1,
         ),
+        Recipe(
+            name="face-cnn",  # the windows are turned, moved and mirrored already
+            architecture="face-cnn",
+            data="face-windows",
+            mean=(0.44,),  # of the training windows
+            std=(0.26,),
+            epochs=8,
+            batch_size=64,
+            learning_rate=0.05,
+            shift=0,
+        ),
     )
 }
 

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ostrich.clips import is_clip
 from ostrich.errors import InputError
 from ostrich.randomness import keyed
 from ostrich.visualization.parametrisations import START, Canvas
@@ -38,6 +39,8 @@ class Prior:
     @classmethod
     def of(cls, generator: Generator, canvas: Canvas) -> Prior:
         """The prior of a generator that fits. Raises InputError where channels or proportions do not."""
+        if is_clip(generator.shape):
+            raise InputError(f"{generator.name} makes clips; a prior makes images.")
         channels, height, width = generator.shape
         wanted, tall, wide = canvas.shape
         if generator.class_names is not None:

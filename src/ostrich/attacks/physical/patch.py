@@ -2,8 +2,10 @@
 
 Brown, Mane, Roy, Abadi, Gilmer 2017, "Adversarial patch", equation 1: the expectation over images,
 places and transformations is maximised. A place is a random homography, drawn anew for every image
-of every epoch; then light, blur and noise change. Eykholt et al. 2018, "Robust physical-world attacks
-on deep learning visual classification" (RP2), for printable colours and masks of any shape.
+of every epoch; then light, blur and noise change. What is brought down is not the cross-entropy but the
+margin by which the target is missed, cut off at `ENOUGH`, for it is the number of images that counts, not
+how certain the network is of them. Eykholt et al. 2018, "Robust physical-world attacks on deep learning
+visual classification" (RP2), for printable colours and masks of any shape.
 
 The patch is judged on images and placements it has not seen, as the file holds it, without light,
 blur and noise; `views_reaching_the_goal` says what is left of a success under these.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,18 +26,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.attacks.physical.placement import drawn, homographies, placed, widest
-from ostrich.attacks.physical.printability import non_printability, total_variation
+from ostrich.attacks.physical.printability import non_printability, on_paper, total_variation
 from ostrich.attacks.physical.printing import read_width, write_pdf
 from ostrich.attacks.threats import Patch
 from ostrich.attacks.transformations import EOT
-from ostrich.attacks.universal.fitting import Fitting, State, Tensors
+from ostrich.attacks.universal.fitting import Fitting, State, Tensors, past
 from ostrich.attacks.universal.perturbation import check_counts
 from ostrich.errors import InputError
-from ostrich.images import from_bytes, open_image
+from ostrich.images import from_bytes, open_image, rounded
 from ostrich.models.classifier import Classifier
 from ostrich.randomness import keyed
 
 PLACE, LIGHT, CHANCE = 21, 22, 23  # purposes of random numbers
+ENOUGH = 5.0  # logits by which an image is past the boundary: it then counts no more
 SMALLEST = 8  # texels a side, of a patch whose resolution is not given
 
 
@@ -55,9 +59,10 @@ class AdversarialPatch:
     mask: str = "square"  # square, circle, or a picture: white is patch, black is not
     resolution: int | None = None  # texels a side; None: as many as it covers pixels, at least 8
     fit: int | None = None  # images to fit on; None: half of what there is
+    victims: str | None = None  # further networks to fit on, MODELs joined by +
     epochs: int = 40
-    batch_size: int = 32
-    rate: float = 0.05  # Adam's, of values in [0, 1]
+    batch_size: int = 8
+    rate: float = 0.05  # Adam's, of values in [0, 1], falling linearly to nothing
     rotation: float = 22.5  # degrees, either way
     perspective: float = 0.2  # by which one side may be nearer than the other, part of the size
     brightness: float = 0.1  # added to all values, either way
@@ -65,7 +70,7 @@ class AdversarialPatch:
     noise: float = 0.02  # standard deviation, of values in [0, 1]
     variation: float = 0.0  # weight of the total variation
     printable: float = 0.0  # weight of the non-printability score
-    print_width: str | None = None  # 12cm, 120mm or 5in: patch.pdf at this size, with cutting marks
+    print_width: str | None = None  # 12cm, 120mm or 5in: patch.pdf at this size, and simulated photographs
 
     def __post_init__(self) -> None:
         check_counts(fit=self.fit, epochs=self.epochs, batch_size=self.batch_size, resolution=self.resolution)
@@ -105,7 +110,8 @@ class AdversarialPatch:
         optimiser = torch.optim.Adam([patch], lr=self.rate)
         if state["optimiser"]:
             optimiser.load_state_dict(state["optimiser"])
-        for rows in fitting.batches(self.batch_size, number):
+        batches = fitting.batches(self.batch_size, number)
+        for done, rows in enumerate(batches):
             x, keys = fitting.images[rows], rows.tolist()
             places = [keyed(fitting.seed, PLACE, number, row) for row in keys]
             matrices = self._matrices(mask, x, places)
@@ -116,7 +122,10 @@ class AdversarialPatch:
             ) -> Tensor:
                 return self.views.apply(placed(p[None], mask, x, m, self.threat.pixels(x)), light)
 
-            patch.grad = fitting.gradient(patch.detach(), rows, shown) + self._roughness(patch, mask)
+            left = 1 - (number + done / len(batches)) / self.epochs
+            optimiser.param_groups[0]["lr"] = self.rate * left
+            slope = fitting.gradient(patch.detach(), rows, shown, partial(past, enough=ENOUGH))
+            patch.grad = slope + self._roughness(patch, mask)
             optimiser.step()
             with torch.no_grad():
                 patch.clamp_(0, 1)
@@ -136,6 +145,12 @@ class AdversarialPatch:
         matrices = self._matrices(mask, images, [keyed(seed, key, PLACE) for key in keys])
         colours = [torch.rand(shape, generator=keyed(seed, key, CHANCE), dtype=torch.float64) for key in keys]
         return placed(torch.stack(colours).to(images), mask, images, matrices, self.threat.pixels(images))
+
+    def photographed(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+        """Photographs (n, C, H, W), in 8 bits, of the patch as printed, where `apply` lays it."""
+        on_page = {**tensors, "patch": on_paper(tensors["patch"][None])[0]}
+        laid = self.apply(on_page, images, keys, seed)
+        return rounded(self.views.apply(laid, [keyed(seed, key, LIGHT) for key in keys]))
 
     def picture(self, tensors: Tensors) -> Tensor | None:
         """The patch on white."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,7 +27,6 @@ from ostrich.attacks.settings import configure
 from ostrich.attacks.threats import Threat
 from ostrich.attacks.universal.fitting import Agnostic, Tensors
 from ostrich.errors import InputError
-from ostrich.images import fingerprints
 from ostrich.models.classifier import Classifier
 
 MARK = "ostrich artefact"
@@ -38,7 +37,8 @@ FITTED_ON = "fitted_on"  # the tensor of fingerprints
 class Artefact:
     """A fitted attack: `shape` (C, H, W) is that of the images, `target` a class's index and name.
 
-    `seen` int64 (N,) are the fingerprints of the fitting images, `facts` what is known of the fitting.
+    `seen` int64 (N,) are the fingerprints of the fitting images, or the numbers of a mesh's views;
+    `facts` what is known of the fitting.
     """
 
     method: Agnostic
@@ -51,7 +51,7 @@ class Artefact:
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         assert is_dataclass(self.method) and not isinstance(self.method, type), "a method is a dataclass"
-        own = [f.name for f in fields(self.method) if f.name != "threat"]
+        own = [f.name for f in fields(self.method) if f.name not in ("threat", "shown")]
         settings = {name: str(getattr(self.method, name)) for name in own}
         settings |= {"norm": self.method.threat.norm, "eps": repr(self.method.threat.eps)}
         about = {
@@ -96,9 +96,9 @@ class Artefact:
             return Untargeted(predictions)
         return Targeted(torch.full_like(predictions, self._target(classifier)))
 
-    def unseen(self, images: Tensor) -> Tensor:
-        """Which of the images (N, C, H, W) it was not fitted on, (N,) bool."""
-        return ~torch.isin(torch.tensor(fingerprints(images)), self.seen.cpu())
+    def unseen(self, keys: Sequence[int]) -> Tensor:
+        """Which of the images with these fingerprints it was not fitted on, (N,) bool."""
+        return ~torch.isin(torch.tensor(keys), self.seen.cpu())
 
     def _target(self, classifier: Classifier) -> int:
         """The classifier's class of that name, or where it has no names, of that number."""
@@ -154,7 +154,7 @@ class Applied:
 
     @property
     def threat(self) -> Threat:
-        return self.artefact.method.threat
+        return judged_in(self.artefact.method)
 
     def init(self, problem: Problem) -> State:
         method, x = self.artefact.method, problem.originals
@@ -165,6 +165,12 @@ class Applied:
 
     def step(self, problem: Problem, state: State) -> State:
         return state  # after the last step the engine verifies what it is left with
+
+
+def judged_in(method: Agnostic) -> Threat:
+    """Within which threat model its images are judged: its own, unless its budget is not the images'."""
+    found: Threat = getattr(method, "judged_in", method.threat)
+    return found
 
 
 @dataclass(frozen=True)

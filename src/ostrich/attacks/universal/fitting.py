@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -19,8 +20,9 @@ from torch import Tensor
 
 from ostrich import images as pictures
 from ostrich.attacks.engine import Method, check
-from ostrich.attacks.goals import Goal
+from ostrich.attacks.goals import Goal, Untargeted, margin
 from ostrich.attacks.problem import Access
+from ostrich.attacks.transfer import companion
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
@@ -34,9 +36,12 @@ ORDER = 11  # the purpose of the random numbers that order the images
 class Agnostic(Method, Protocol):
     """An image-agnostic attack. A frozen dataclass whose fields are its settings.
 
-    A state with `done` (a bool tensor) true ends the fitting before its epochs are spent. With
-    `check(classifier)` it refuses, by an InputError, a classifier it cannot be fitted on; with
-    `untargeted_only` true it knows no target.
+    With `victims`, MODELs joined by +, it is fitted on these networks too. A state with `done` (a bool
+    tensor) true ends the fitting before its epochs are spent. With `check(classifier)` it refuses, by an
+    InputError, a classifier it cannot be fitted on; with `untargeted_only` true it knows no target. One
+    whose budget is not that of the images says in `judged_in` by which threat model these are judged; one
+    that paints a mesh has the mesh's views in `shown`, which is no setting:
+    `replace(method, shown=samples.views)`.
     """
 
     one_size: ClassVar[bool]  # whether its artefact is bound to the size of the images it was fitted on
@@ -70,7 +75,7 @@ class Fitting:
     """What an image-agnostic attack sees: N images, their goal, and counted access to the network.
 
     `clean` (N, K) are the logits of the images. The counts of `access` are of the whole fitting, in
-    its one row.
+    its one row. `others` are the same images before further networks that are to be fooled as well.
     """
 
     access: Access
@@ -78,22 +83,34 @@ class Fitting:
     goal: Goal
     clean: Tensor
     seed: int
+    others: tuple[Fitting, ...] = ()
 
     def batches(self, size: int, epoch: int) -> Sequence[Tensor]:
         """The places of all images in batches, in an order of this epoch's own."""
         order = torch.randperm(len(self.images), generator=keyed(self.seed, ORDER, epoch))
         return order.to(self.images.device).split(size)
 
-    def gradient(self, parameter: Tensor, rows: Tensor, shown: Callable[[Tensor], Tensor]) -> Tensor:
+    def gradient(
+        self,
+        parameter: Tensor,
+        rows: Tensor,
+        shown: Callable[[Tensor], Tensor],
+        loss: Callable[[Goal, Tensor], Tensor] = lambda goal, logits: goal.loss(logits),
+    ) -> Tensor:
         """The gradient, shaped as `parameter`, of the mean loss of the images at `rows` (n,).
 
-        `shown(parameter)` (n, C, H, W) is what the network sees of them.
+        `shown(parameter)` (n, C, H, W) is what the network sees of them; `loss(goal, logits)` is (n,), the
+        goal's own unless given. Of several networks, the mean.
         """
         goal = self.goal.rows(rows)
         found, _ = self.access.gradient(
-            parameter[None], self.counted(1), lambda z: goal.loss(z) / len(rows), None, lambda p: shown(p[0])
+            parameter[None],
+            self.counted(1),
+            lambda z: loss(goal, z) / len(rows),
+            None,
+            lambda p: shown(p[0]),
         )
-        return found[0]
+        return _mean(found[0], [other.gradient(parameter, rows, shown, loss) for other in self.others])
 
     def slope(self, images: Tensor, rows: Tensor, loss: Callable[[Goal, Tensor], Tensor]) -> Tensor:
         """The gradient (n, C, H, W), with respect to `images`, those at `rows` changed, of a mean loss.
@@ -101,11 +118,15 @@ class Fitting:
         `loss(goal, logits)` is (n,).
         """
         goal, counted = self.goal.rows(rows), self.counted(len(rows))
-        return self.access.gradient(images, counted, lambda z: loss(goal, z) / len(rows))[0]
+        own = self.access.gradient(images, counted, lambda z: loss(goal, z) / len(rows))[0]
+        return _mean(own, [other.slope(images, rows, loss) for other in self.others])
 
     def reached(self, images: Tensor, rows: Tensor) -> Tensor:
-        """Whether `images` (n, C, H, W), those at `rows` changed, reach their goals, (n,)."""
-        return self.goal.rows(rows).reached(self.access.logits(images, self.counted(len(rows))))
+        """Whether `images` (n, C, H, W), those at `rows` changed, reach their goals everywhere, (n,)."""
+        found = self.goal.rows(rows).reached(self.access.logits(images, self.counted(len(rows))))
+        for other in self.others:
+            found = found & other.reached(images, rows)
+        return found
 
     def counted(self, count: int) -> Tensor:
         """As many rows of the one count as there are images to be charged."""
@@ -137,19 +158,23 @@ def fit(
     """Fit on images (N, C, H, W) in [0, 1]; bit-equal whether or not it was cut off between epochs.
 
     With `checkpoint`, a file, the state is kept after every epoch and found again.
-    Raises InputError where there is nothing to fit on, and for a network without gradients.
+    Raises InputError where there is nothing to fit on, for a network without gradients, and for victims
+    that cannot be had or see other images or classes.
     """
     pictures.check(images)
     check(method, classifier)
     check_goal(method, goal.kind)
     if not len(images):
         raise InputError(f"{method.name} has no image to fit on that has not reached its goal already.")
-    with untouched(classifier.network):
-        nothing = torch.zeros(1, dtype=torch.int64, device=images.device)
-        access = Access(classifier, precision, nothing.clone(), nothing.clone())
-        access.prepare(images[:1])
-        rows = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-        fitting = Fitting(access, images, goal, access.exact(images, rows), seed)
+    networks = [classifier, *victims(method, classifier)]
+    with ExitStack() as left_as_it_was:
+        for one in networks:
+            left_as_it_was.enter_context(untouched(one.network))
+        none = torch.zeros(1, dtype=torch.int64, device=images.device)
+        counts = (none, none.clone())
+        first, *others = [_seen_by(one, images, goal, seed, precision, counts) for one in networks]
+        fitting = replace(first, goal=goal, others=tuple(others))
+        access = fitting.access
         before, state, spent = _found(checkpoint, method, fitting)
         started = time.monotonic()
         for number in range(before, method.epochs):
@@ -162,6 +187,45 @@ def fit(
             progress(before, method.epochs)
         seconds = spent + time.monotonic() - started
     return Fitted(method.tensors(state), before, int(access.forwards[0]), int(access.backwards[0]), seconds)
+
+
+def past(goal: Goal, logits: Tensor, enough: float) -> Tensor:
+    """How far images are from their goal, in logits (n,), float64; no less than `enough` past it.
+
+    Beside it the cross-entropy of an untargeted goal has next to no slope on an image that is not fooled
+    yet, and that of a targeted one goes on about images that are there long since.
+    """
+    towards = margin(logits.double(), goal.classes) * (1 if goal.kind == "untargeted" else -1)
+    return towards.clamp_min(-enough)
+
+
+def victims(method: Agnostic, classifier: Classifier) -> list[Classifier]:
+    """The other networks it is to be fitted on. Raises InputError for one that does not fit."""
+    named = getattr(method, "victims", None)
+    found = [companion(name, classifier, "victim") for name in named.split("+")] if named else []
+    for one in found:
+        check(method, one)
+    return found
+
+
+def _seen_by(
+    classifier: Classifier,
+    images: Tensor,
+    goal: Goal,
+    seed: int,
+    precision: str,
+    counts: tuple[Tensor, Tensor],
+) -> Fitting:
+    """What one network sees; where predictions are to change, they are its own."""
+    access = Access(classifier, precision, *counts)
+    access.prepare(images[:1])
+    clean = access.exact(images, torch.zeros(len(images), dtype=torch.int64, device=images.device))
+    own = Untargeted(clean.argmax(1)) if goal.kind == "untargeted" else goal
+    return Fitting(access, images, own, clean, seed)
+
+
+def _mean(own: Tensor, others: Sequence[Tensor]) -> Tensor:
+    return torch.stack([own, *others]).mean(0) if others else own
 
 
 def check_goal(method: Agnostic, kind: str) -> None:
@@ -185,5 +249,8 @@ def _found(checkpoint: Path | None, method: Agnostic, fitting: Fitting) -> tuple
     if checkpoint is None or not checkpoint.exists():
         return 0, method.init(fitting), 0.0
     kept = torch.load(checkpoint, weights_only=True, map_location=fitting.images.device)
-    fitting.access.forwards, fitting.access.backwards = kept["counts"]
+    for count, before in zip(
+        (fitting.access.forwards, fitting.access.backwards), kept["counts"], strict=True
+    ):
+        count.copy_(before)  # all networks count in these
     return kept["epoch"], kept["state"], kept["seconds"]

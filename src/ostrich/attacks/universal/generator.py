@@ -18,15 +18,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ostrich.attacks.goals import Goal, margin
 from ostrich.attacks.threats import Linf, Threat
-from ostrich.attacks.universal.fitting import Fitting, State, Tensors
+from ostrich.attacks.universal.fitting import Fitting, State, Tensors, past
 from ostrich.attacks.universal.perturbation import Universal, check_counts, random_change
 from ostrich.errors import InputError
 from ostrich.randomness import keyed
@@ -72,6 +72,7 @@ class Generator:
 
     threat: Threat = Linf(10 / 255)
     fit: int | None = None  # images to fit on; None: half of what there is
+    victims: str | None = None  # further networks to fit on, MODELs joined by +
     epochs: int = 40
     batch_size: int = 16
     rate: float = 1e-3  # Adam's, in the second half, falling linearly to nothing
@@ -111,7 +112,7 @@ class Generator:
             with torch.enable_grad():
                 varied = _varied(fitting.images[rows], keyed(fitting.seed, AUGMENT, number, done))
                 broken = self._broken(network, state["shared"], varied)
-                slope = fitting.slope(broken.detach(), rows, _past)
+                slope = fitting.slope(broken.detach(), rows, partial(past, enough=ENOUGH))
                 optimiser.zero_grad()
                 broken.backward(slope)
             optimiser.step()
@@ -159,12 +160,6 @@ def _varied(images: Tensor, generator: torch.Generator) -> Tensor:
     wide = F.pad(images, (SHIFT, SHIFT, SHIFT, SHIFT), mode="replicate")
     shifted = wide[..., top : top + height, left : left + width]
     return shifted.flip(3) if mirrored else shifted
-
-
-def _past(goal: Goal, logits: Tensor) -> Tensor:
-    """How far images are from their goal, in logits (n,); no less than ENOUGH past it."""
-    towards = margin(logits.double(), goal.classes) * (1 if goal.kind == "untargeted" else -1)
-    return towards.clamp_min(-ENOUGH)
 
 
 def _layer(ins: int, outs: int, stride: int) -> nn.Sequential:

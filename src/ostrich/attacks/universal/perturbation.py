@@ -2,7 +2,9 @@
 
 algorithm "gradient": minibatches of the fitting images, v <- project(v - step * direction(grad)), the
 gradient that of the mean loss (Shafahi, Najibi, Xu, Dickerson, Davis, Goldstein 2020, "Universal
-adversarial training", section 3: stochastic gradient, sign steps).
+adversarial training", section 3: stochastic gradient, sign steps). Two things are added. A batch is
+mirrored half of the time, which doubles what there is to fit on; and what is kept spends the whole
+budget: under Linf the sign of v, for what came to rest between the bounds did so by chance.
 
 algorithm "deepfool": Moosavi-Dezfooli, Fawzi, Fawzi, Frossard 2017, "Universal adversarial
 perturbations", algorithm 1. Pass after pass, wherever x + v is not yet fooled, the smallest change
@@ -34,7 +36,7 @@ from ostrich.randomness import keyed
 ALGORITHMS = ("gradient", "deepfool")
 DELTA = 0.2  # Moosavi-Dezfooli 2017, their code: of the fitting images, that may stay unfooled
 INNER = DeepFool(steps=10, candidates=10)  # their code: max_iter and num_classes
-CHANCE = 12  # the purpose of the random numbers of a random perturbation
+CHANCE, MIRROR = 12, 14  # purposes of random numbers: a random perturbation, mirrored batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +56,10 @@ class Universal:
     threat: Threat = Linf(10 / 255)
     algorithm: str = "gradient"
     fit: int | None = None  # images to fit on; None: half of what there is
-    epochs: int = 20
-    batch_size: int = 32
+    victims: str | None = None  # further networks to fit on, MODELs joined by +
+    epochs: int = 30
+    batch_size: int | None = None  # None: 32, or of few images as many as make eight batches
+    mirror: bool = True  # whether batches are mirrored half of the time; algorithm "gradient" only
     step_size: float | None = None  # None: eps / 10; algorithm "gradient" only
     delta: float | None = None  # None: 0.2 with "deepfool", else all epochs are spent
 
@@ -65,6 +69,10 @@ class Universal:
         check_counts(fit=self.fit, epochs=self.epochs, batch_size=self.batch_size)
         if self.step_size is not None and self.algorithm == "deepfool":
             raise InputError("step_size belongs to algorithm=gradient; DeepFool knows the size of its steps.")
+        if self.victims is not None and self.algorithm == "deepfool":
+            raise InputError(
+                "DeepFool's boundaries are those of one network; victims need algorithm=gradient."
+            )
         if self.step_size is not None and not self.step_size > 0:
             raise InputError(f"A step size is above 0; got {self.step_size}.")
         if self.delta is not None and not 0 <= self.delta < 1:
@@ -80,14 +88,22 @@ class Universal:
     def epoch(self, fitting: Fitting, state: State, number: int) -> State:
         v = state["perturbation"]  # (C, H, W)
         advance = self._slide if self.algorithm == "gradient" else self._cross
-        for rows in fitting.batches(self.batch_size, number):
-            v = advance(fitting, v, rows)
+        size = self.batch_size or max(1, min(32, len(fitting.images) // 8))
+        coin = keyed(fitting.seed, MIRROR, number)
+        for rows in fitting.batches(size, number):
+            x = fitting.images[rows]
+            if self.mirror and self.algorithm == "gradient" and torch.rand(1, generator=coin).item() < 0.5:
+                x = x.flip(3)
+            v = advance(fitting, v, rows, x)
         delta = DELTA if self.delta is None and self.algorithm == "deepfool" else self.delta
         done = delta is not None and self._unfooled(fitting, v) <= delta
         return {"perturbation": v, "done": torch.tensor(done)}
 
     def tensors(self, state: State) -> Tensors:
-        return {"perturbation": state["perturbation"]}
+        v = state["perturbation"]
+        if self.algorithm == "gradient":
+            v = self.threat.eps * self.threat.direction(v[None])[0]
+        return {"perturbation": v}
 
     def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         return self.threat.project(images + tensors["perturbation"], images)
@@ -98,16 +114,15 @@ class Universal:
     def picture(self, tensors: Tensors) -> Tensor | None:
         return enlarged(tensors["perturbation"])
 
-    def _slide(self, fitting: Fitting, v: Tensor, rows: Tensor) -> Tensor:
-        """v after a step down the mean loss of a batch."""
-        x = fitting.images[rows]
+    def _slide(self, fitting: Fitting, v: Tensor, rows: Tensor, x: Tensor) -> Tensor:
+        """v after a step down the mean loss of a batch of images x (n, C, H, W)."""
         gradient = fitting.gradient(v, rows, lambda v: (x + v).clamp(0, 1))
         length = self.step_size if self.step_size is not None else self.threat.eps / 10
         return within_budget(self.threat, v - length * self.threat.direction(gradient[None])[0])
 
-    def _cross(self, fitting: Fitting, v: Tensor, rows: Tensor) -> Tensor:
+    def _cross(self, fitting: Fitting, v: Tensor, rows: Tensor, x: Tensor) -> Tensor:
         """v with the smallest changes added that take the unfooled images of a batch over a boundary."""
-        shifted = (fitting.images[rows] + v).clamp(0, 1)
+        shifted = (x + v).clamp(0, 1)
         still = ~fitting.reached(shifted, rows)
         for change in smallest_changes(fitting, shifted[still], rows[still]):
             v = within_budget(self.threat, v + change)

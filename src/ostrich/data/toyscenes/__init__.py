@@ -3,20 +3,23 @@
     parts -> vehicles, animals, things, palettes -> meshes      the ten objects
     scenes -> sampling                                          which scene is image i
     structure -> raycast, shade                                 its picture
+    clips                                                       the object in motion
     store (the committed test images, the cache), testfile (writes them), difficulty, speed
 
 Only rendering needs embreex, and only `mesh` needs trimesh.
 """
 
+from .clips import Clip, clip, render_clip, toybox_clip
 from .meshes import CLASS_NAMES, mesh
 from .raycast import Render, render
 from .sampling import SPLITS, label, scene
-from .scenes import Scene, clip
-from .store import Stored, render_split, test_images
+from .scenes import Scene
+from .store import Stored, render_clips, render_split, test_images
 
 __all__ = [
     "CLASS_NAMES",
     "SPLITS",
+    "Clip",
     "Render",
     "Scene",
     "Stored",
@@ -24,7 +27,10 @@ __all__ = [
     "label",
     "mesh",
     "render",
+    "render_clip",
+    "render_clips",
     "render_split",
     "scene",
     "test_images",
+    "toybox_clip",
 ]

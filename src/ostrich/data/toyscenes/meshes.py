@@ -88,25 +88,26 @@ class Solid:
         return float(self.corners[..., 2].min())
 
 
-@cache
-def solid(name: str) -> Solid:
-    """The object or prop of that name, built once per process.
+def solid(name: str | Solid) -> Solid:
+    """The object or prop of that name, built once per process; a solid is itself.
 
     Raises UnknownName where there is none.
     """
+    return _built(name) if isinstance(name, str) else name
+
+
+@cache
+def _built(name: str) -> Solid:
     builder = BUILDERS.get(name) or PROPS.get(name)
     if builder is None:
         raise UnknownName("toybox object", name, [*BUILDERS, *PROPS])
     parts = pack(builder())
     corners = np.concatenate([p.vertices[p.faces] for p in parts])  # (F, 3, 3)
-    normals = np.concatenate([_corner_normals(p.vertices[p.faces]) for p in parts])
-    flat = corners.reshape(-1, 3)
-    centre = (flat.min(0) + flat.max(0)) / 2
-    radius = np.linalg.norm(flat - centre, axis=1).max()
+    normals = np.concatenate([corner_normals(p.vertices[p.faces]) for p in parts])
     paints = tuple(dict.fromkeys(key for p in parts for key in p.paints))
     return Solid(
         name=name,
-        corners=(corners - centre) / radius,
+        corners=in_unit_sphere(corners),
         normals=normals,
         uv=np.concatenate([p.uv[p.faces] for p in parts]),
         paint=np.array([paints.index(key) for p in parts for key in p.paints]),
@@ -114,7 +115,14 @@ def solid(name: str) -> Solid:
     )
 
 
-def _corner_normals(corners: np.ndarray, crease: float = 0.75) -> np.ndarray:
+def in_unit_sphere(corners: np.ndarray) -> np.ndarray:
+    """Corners (F, 3, 3) centred and scaled."""
+    flat = corners.reshape(-1, 3)
+    centre = (flat.min(0) + flat.max(0)) / 2
+    return (corners - centre) / np.linalg.norm(flat - centre, axis=1).max()
+
+
+def corner_normals(corners: np.ndarray, crease: float = 0.75) -> np.ndarray:
     """Normals (F, 3, 3): faces at a point are averaged where they meet by less than a crease.
 
     `crease` is a cosine: 0.75 is an angle of 41 degrees.
@@ -135,24 +143,26 @@ def _corner_normals(corners: np.ndarray, crease: float = 0.75) -> np.ndarray:
     return normals.reshape(-1, 3, 3)
 
 
-def paint_table(name: str, colours: Mapping[str, Colour] | None) -> np.ndarray:
+def paint_table(name: str | Solid, colours: Mapping[str, Colour] | None) -> np.ndarray:
     """RGB of each paint of the object, (P, 3) in [0, 1]; missing paints keep the default.
 
     Raises InputError where `colours` names a paint that the object does not have.
     """
-    table = default_colours(name) | dict(colours or {})
-    unknown = set(table) - set(solid(name).paints)
+    shape = solid(name)
+    table = default_colours(shape.name) | dict(colours or {})
+    unknown = set(table) - set(shape.paints)
     if unknown:
         raise InputError(
-            f"{name!r} has no paint {sorted(unknown)}; its paints are {', '.join(solid(name).paints)}"
+            f"{shape.name!r} has no paint {sorted(unknown)}; its paints are {', '.join(shape.paints)}"
         )
-    return np.array([table[key] for key in solid(name).paints], dtype=float)
+    return np.array([table[key] for key in shape.paints], dtype=float)
 
 
-def glow_table(name: str) -> np.ndarray:
+def glow_table(name: str | Solid) -> np.ndarray:
     """Least light factor of each paint of the object or prop, (P,) in [0, 1]."""
-    paints = PALETTES.get(name, {})
-    return np.array([paints[key].glow if paints else 0.0 for key in solid(name).paints])
+    shape = solid(name)
+    paints = PALETTES.get(shape.name, {})
+    return np.array([paints[key].glow if paints else 0.0 for key in shape.paints])
 
 
 def mesh(name: str, colours: Mapping[str, Colour] | None = None) -> "trimesh.Trimesh":
@@ -165,7 +175,7 @@ def mesh(name: str, colours: Mapping[str, Colour] | None = None) -> "trimesh.Tri
     """
     if name not in CLASS_NAMES:
         raise UnknownName("toybox object", name, CLASS_NAMES)
-    trimesh = _trimesh()
+    trimesh = load_trimesh()
     shape = solid(name)
     table = np.round(255 * paint_table(name, colours)).astype(np.uint8)
     rgba = np.concatenate([table, np.full((len(table), 1), 255, np.uint8)], axis=1)
@@ -177,6 +187,7 @@ def mesh(name: str, colours: Mapping[str, Colour] | None = None) -> "trimesh.Tri
         visual=trimesh.visual.TextureVisuals(uv=shape.uv.reshape(-1, 2)),
         metadata={
             "name": name,
+            "solid": shape,
             "face_colours": rgba[shape.paint],
             "paint": shape.paint.copy(),
             "paints": shape.paints,
@@ -185,7 +196,8 @@ def mesh(name: str, colours: Mapping[str, Colour] | None = None) -> "trimesh.Tri
     )
 
 
-def _trimesh() -> ModuleType:
+def load_trimesh() -> ModuleType:
+    """The library. Raises MissingExtra where it is not installed."""
     try:
         import trimesh
         import trimesh.visual

@@ -167,19 +167,22 @@ def render(
     hits = cast(things, scene.camera, directions, (height, width), samples)
     picture = shade(scene, things, directions, hits, texture)
 
-    def pixels(values: np.ndarray) -> np.ndarray:  # (H * n, W * n, ...) -> (H, W, ...)
-        total = np.zeros((height, width, *values.shape[2:]), dtype=np.float32)
-        for i in range(samples):
-            for j in range(samples):
-                total += values[i::samples, j::samples]
-        return total / samples**2
-
     middle = (slice(samples // 2, None, samples),) * 2  # one ray per pixel for what is no average
     return Render(
-        image=np.round(255 * pixels(picture.colour).clip(0, 1)).astype(np.uint8),
-        mask=pixels(picture.owner == 0) >= 0.5,
-        unoccluded=pixels(hits.first) >= 0.5,
+        image=np.round(255 * pixels(picture.colour, samples).clip(0, 1)).astype(np.uint8),
+        mask=pixels(picture.owner == 0, samples) >= 0.5,
+        unoccluded=pixels(hits.first, samples) >= 0.5,
         depth=picture.depth[middle].astype(np.float32),
         uv=picture.uv[middle].astype(np.float32),
         light=picture.light[middle].astype(np.float32),
     )
+
+
+def pixels(values: np.ndarray, samples: int) -> np.ndarray:
+    """Means over the rays of each pixel: (H * samples, W * samples, ...) to (H, W, ...), float32."""
+    height, width = values.shape[0] // samples, values.shape[1] // samples
+    total = np.zeros((height, width, *values.shape[2:]), dtype=np.float32)
+    for i in range(samples):
+        for j in range(samples):
+            total += values[i::samples, j::samples]
+    return total / samples**2

@@ -7,6 +7,7 @@ depends on which other images were made.
 
 import colorsys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from zlib import crc32
 
@@ -20,6 +21,10 @@ from .scenes import Camera, Light, Scene, Surface, Thing, Vector3
 
 SPLITS = ("train", "test")
 MOST_HIDDEN = 0.5  # of the object's rays on a 64x64 grid; leaves room below the promised 0.6
+NEAR = (0.85, 1.15)  # of a view: the bounding sphere's diameter over the shorter side
+TILT = float(np.radians(20))  # of the camera in a view, either way
+AROUND = ("clutter", "patterned", "plain")  # what surrounds the object in a view
+ATTEMPTS = 200  # draws of a scene before giving up
 PATTERNS = ("plain", "checker", "stripes", "tiles", "blots")
 
 
@@ -44,11 +49,40 @@ def scene(split: str, index: int) -> Scene:
 
     Raises UnknownName, InputError for a negative index, MissingExtra without the ray caster.
     """
-    for attempt in range(200):
+    for attempt in range(ATTEMPTS):
         drawn = draw(split, index, attempt)
         if visible_enough(drawn):
             return drawn
-    raise AssertionError(f"no visible object in 200 draws of {split} {index}")
+    raise AssertionError(f"no visible object in {ATTEMPTS} draws of {split} {index}")
+
+
+def view(subject: Thing, index: int) -> Scene:
+    """View `index` (0, 1, ...) of an object that stands still: its camera, light and surroundings.
+
+    These are the toybox's, but the camera is tilted more and nothing stands before the object; of the
+    views a third has clutter, a third a patterned ground and sky, and a third plain ones. The label is -1.
+    """
+    for attempt in range(ATTEMPTS):
+        rng = np.random.default_rng([crc32(b"view"), index, attempt])
+        around = AROUND[rng.integers(len(AROUND))]
+        camera = replace(_camera(subject, rng, NEAR), roll=float(rng.uniform(-TILT, TILT)))
+        patterns = ("plain",) if around == "plain" else PATTERNS
+        drawn = Scene(
+            split="view",
+            index=index,
+            label=-1,
+            subject=subject,
+            props=_clutter(subject, camera, rng) if around == "clutter" else (),
+            camera=camera,
+            light=_light(rng),
+            ground=_surface(rng, 0.35, 1.1, patterns),
+            sky=_surface(rng, 1.0, 3.5, patterns),
+        )
+        if visible_enough(drawn):
+            return drawn
+    raise InputError(
+        f"No view shows enough of {solid(subject.solid).name!r}: it is too thin or too flat to be seen."
+    )
 
 
 def visible_enough(candidate: Scene) -> bool:
@@ -102,10 +136,13 @@ def _subject(name: str, rng: np.random.Generator) -> Thing:
     )
 
 
-def _camera(subject: Thing, rng: np.random.Generator) -> Camera:
-    """An eye around the object; `aim` is off the object so that it lands away from the centre."""
+def _camera(subject: Thing, rng: np.random.Generator, share: tuple[float, float] = (0.52, 0.82)) -> Camera:
+    """An eye around the object; `aim` is off the object so that it lands away from the centre.
+
+    `share` is the range of the bounding sphere's diameter over the shorter side.
+    """
     field = np.radians(rng.uniform(34, 56))
-    across = rng.uniform(0.52, 0.82)  # the bounding sphere's diameter over the shorter side
+    across = rng.uniform(*share)
     distance = 1 / (across * np.tan(field / 2))
     azimuth, elevation = rng.uniform(0, 2 * np.pi), np.radians(rng.uniform(3, 48))
     away = np.array([
@@ -118,7 +155,7 @@ def _camera(subject: Thing, rng: np.random.Generator) -> Camera:
     eye[2] = max(eye[2], 0.15)
     level = Camera(eye=_triple(eye), aim=_triple(centre), field=float(field))
     right, down, _ = level.axes
-    room = 1.16 - across  # how far the centre may go, in half sides; poor draws are refused
+    room = max(0.0, 1.16 - across)  # how far the centre may go, in half sides; poor draws are refused
     bearing, radius = rng.uniform(0, 2 * np.pi), room * np.sqrt(rng.uniform(0.45, 1.0))
     step = distance * np.tan(field / 2) * radius
     aim = centre - step * (np.cos(bearing) * right + np.sin(bearing) * down)
@@ -194,11 +231,13 @@ def _light(rng: np.random.Generator) -> Light:
     )
 
 
-def _surface(rng: np.random.Generator, slowest: float, fastest: float) -> Surface:
+def _surface(
+    rng: np.random.Generator, slowest: float, fastest: float, patterns: tuple[str, ...] = PATTERNS
+) -> Surface:
     return Surface(
         first=_colour(rng),
         second=_colour(rng),
-        pattern=PATTERNS[rng.integers(len(PATTERNS))],
+        pattern=patterns[rng.integers(len(patterns))],
         frequency=float(rng.uniform(slowest, fastest)),
         turn=float(rng.uniform(0, np.pi)),
         phase=(float(rng.uniform()), float(rng.uniform())),

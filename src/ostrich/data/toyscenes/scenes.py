@@ -5,26 +5,32 @@ object stands near the origin. Lengths are in object radii (every solid fits a u
 it is stretched), angles in radians, colours RGB in [0, 1].
 """
 
-from dataclasses import dataclass, replace
+from __future__ import annotations
+
+from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .palettes import Colour
 from .parts import rotation
 
+if TYPE_CHECKING:
+    from .meshes import Solid
+
 Vector3 = tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thing:
-    """A solid somewhere: world = position + R(yaw, pitch, roll) @ (stretch * local).
+    """A solid, or the name of one, somewhere: world = position + R(yaw, pitch, roll) @ (stretch * local).
 
     `colours` are (paint name, RGB) pairs; for a prop of one paint, `pattern` ("plain",
     "stripes", "checker") mixes in `second` at `frequency` periods per unit length.
     """
 
-    solid: str
+    solid: str | Solid
     position: Vector3
     angles: Vector3 = (0.0, 0.0, 0.0)
     stretch: Vector3 = (1.0, 1.0, 1.0)
@@ -123,40 +129,3 @@ class Scene:
     light: Light
     ground: Surface
     sky: Surface
-
-
-def clip(scene: Scene, frames: int) -> tuple[Scene, ...]:
-    """The object gliding and turning over a still background: `frames` scenes, the first is `scene`.
-
-    The path is a gentle arc in the ground plane that depends on the scene's split and index only;
-    it is shortened until the object stays in the picture and at least 40 % visible in every frame.
-    Raises InputError for fewer than one frame, MissingExtra without the ray caster.
-    """
-    from ostrich.errors import InputError
-
-    from .sampling import generator, visible_enough
-
-    if frames < 1:
-        raise InputError(f"a clip has at least 1 frame, not {frames}")
-    rng = generator(scene.split, scene.index, stream="clip")
-    heading, bend = rng.uniform(0, 2 * np.pi), rng.uniform(-0.5, 0.5)
-    turn = rng.uniform(-0.9, 0.9)
-    for reach in (1.2, 0.8, 0.5, 0.3, 0.15, 0.05):
-        path = [_moved(scene, t, reach, heading, bend, turn) for t in np.linspace(0, 1, frames)]
-        if all(visible_enough(frame) for frame in path[1:]):
-            return tuple(path)
-    return (scene,) * frames  # boxed in on every side: a still
-
-
-def _moved(scene: Scene, time: float, reach: float, heading: float, bend: float, turn: float) -> Scene:
-    if time == 0:
-        return scene
-    way, course = reach * time, heading + bend * time
-    x, y, z = scene.subject.position
-    yaw, pitch, roll = scene.subject.angles
-    subject = replace(
-        scene.subject,
-        position=(x + way * float(np.cos(course)), y + way * float(np.sin(course)), z),
-        angles=(yaw + turn * reach * time, pitch, roll),
-    )
-    return replace(scene, subject=subject)

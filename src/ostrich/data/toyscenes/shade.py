@@ -19,9 +19,13 @@ LIFT = 2e-3  # shadow rays start this far above a surface, in object radii
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Picture:
-    """On the sample grid (A, B): colour (A, B, 3), owner, depth, light (A, B), uv (A, B, 2)."""
+    """On the sample grid (A, B): colour and factor (A, B, 3), owner, depth, light (A, B), uv (A, B, 2).
+
+    `factor` is what the own colour of a place was multiplied with, `light` the same in white light.
+    """
 
     colour: np.ndarray
+    factor: np.ndarray
     owner: np.ndarray
     depth: np.ndarray
     uv: np.ndarray
@@ -68,13 +72,14 @@ def shade(
     ahead = unit(way)
     albedo[:, sky] = _sky(scene.sky, ahead[:, sky])
 
-    colour, light = _lit(scene, things, point, normal, albedo, ahead, glow)
+    colour, factor, light = _lit(scene, things, point, normal, albedo, ahead, glow)
     # distant ground fades into the sky, so that the horizon has no moire
     far = ground[depth[ground] > 14]
     haze = 1 - np.exp((14 - depth[far]) / 20)
     colour[:, far] = (1 - haze) * colour[:, far] + haze * column(scene.sky.first)
     return Picture(
         colour=colour.T.reshape(*shape, 3),
+        factor=factor.T.reshape(*shape, 3),
         owner=owner.reshape(shape),
         depth=depth.reshape(shape),
         uv=uv.reshape(*shape, 2),
@@ -182,8 +187,8 @@ def _lit(
     albedo: np.ndarray,
     ahead: np.ndarray,
     glow: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Colours (3, R) and light factors (R,); `glow` is the least of them, 1 in the sky."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Colours and factors (3, R), and factors in white light (R,); `glow` is the least, 1 in the sky."""
     lamp, sun = scene.light, column(scene.light.direction)
     back = dot(normal, ahead) > 0
     normal[:, back] *= -1  # both sides of a sheet are lit
@@ -194,11 +199,12 @@ def _lit(
     at = at[~_shadowed(things, point[:, at] + LIFT * normal[:, at], sun)]
     sunlight = np.zeros_like(facing)
     sunlight[at] = facing[at] * lamp.strength
-    colour = albedo * (ambient + sunlight * column(lamp.tint))
+    factor = ambient + sunlight * column(lamp.tint)
+    colour = albedo * factor
     half = unit(sun - ahead[:, at])
     shine = np.maximum(dot(normal[:, at], half), 0)
     colour[:, at] += lamp.gloss * shine**40
-    return colour, ambient + sunlight
+    return colour, factor, ambient + sunlight
 
 
 def _shadowed(things: tuple[Thing, ...], point: np.ndarray, sun: np.ndarray) -> np.ndarray:

@@ -1,15 +1,16 @@
 """Rendered toybox images: the committed test file, and a cache of whatever else is rendered.
 
 `test_images` reads `test-512.webp` (lossless, 32 x 16 tiles of 64 x 64) and `test-512.npz` (labels
-and masks) beside this module; it needs neither trimesh nor embreex. `render_split` renders in
-blocks of 100 images, each cached as one .npy file with its sha256 beside it: a block whose sum is
-wrong is rendered again. The folder is $OSTRICH_CACHE, else `ostrich` in the user's cache folder.
+and masks) beside this module; it needs neither trimesh nor embreex. `render_split` and
+`render_clips` render in blocks of 100, each cached as one .npy file with its sha256 beside it: a
+block whose sum is wrong is rendered again. The folder is $OSTRICH_CACHE, else `ostrich` in the
+user's cache folder.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +27,7 @@ from ostrich.errors import InputError, UnreadableImage
 from .sampling import label
 
 VERSION = 1  # of the scenes; raise it with every change that changes a picture
+CLIPS_VERSION = 1  # of the clips, likewise
 BLOCK = 100  # images per cache file
 TILES = (16, 32)  # rows and columns of the committed sheet; 16 * 32 = 512
 HERE = Path(__file__).parent
@@ -87,20 +89,72 @@ def render_split(
     from .raycast import sizes
 
     height, width = sizes(size)
+    folder = cache_folder() / f"toybox-v{VERSION}" / f"{split}-{height}x{width}" if cache else None
+    made = partial(_image, split, (height, width))
+    images = _rendered(made, (height, width, 3), folder, range(start, start + n), workers, progress)
+    return images, _labels(split, start, n)
+
+
+def render_clips(
+    split: str,
+    n: int,
+    frames: int,
+    size: int | tuple[int, int] = 64,
+    cache: bool = True,
+    workers: int = 1,
+    progress: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Clips 0 ... n - 1 of a split, (n, T, H, W, 3) uint8, and labels (n,); the rest as `render_split`."""
+    from .raycast import sizes
+
+    height, width = sizes(size)
+    if frames < 1:
+        raise InputError(f"a clip has at least 1 frame, not {frames}")
+    name = f"{split}-{frames}x{height}x{width}"
+    folder = cache_folder() / f"toybox-clips-v{CLIPS_VERSION}" / name if cache else None
+    made = partial(_clip, split, frames, (height, width))
+    clips = _rendered(made, (frames, height, width, 3), folder, range(n), workers, progress)
+    return clips, _labels(split, 0, n)
+
+
+def _labels(split: str, start: int, n: int) -> np.ndarray:
+    return np.array([label(split, i) for i in range(start, start + n)], dtype=np.int64)
+
+
+def _image(split: str, size: tuple[int, int], index: int) -> np.ndarray:
+    from .raycast import render
+    from .sampling import scene
+
+    return render(scene(split, index), size=size).image
+
+
+def _clip(split: str, frames: int, size: tuple[int, int], index: int) -> np.ndarray:
+    from .clips import toybox_clip
+
+    return toybox_clip(split, index, frames, size).frames
+
+
+def _rendered(
+    made: Callable[[int], np.ndarray],
+    shape: tuple[int, ...],
+    folder: Path | None,
+    wanted: range,
+    workers: int,
+    progress: bool,
+) -> np.ndarray:
+    """What `made` makes of the numbers `wanted`, (n, *shape) uint8, block by block."""
+    start, n = wanted.start, len(wanted)
     if n < 1 or start < 0:
         raise InputError(f"n must be at least 1 and start at least 0, not n={n}, start={start}")
-    labels = np.array([label(split, i) for i in range(start, start + n)], dtype=np.int64)
-    folder = cache_folder() / f"toybox-v{VERSION}" / f"{split}-{height}x{width}" if cache else None
     edges = range(start // BLOCK * BLOCK, start + n, BLOCK)
     if folder is None:  # exactly what was asked for
         spans = [(max(e, start), min(e + BLOCK, start + n)) for e in edges]
     else:
         spans = [(e, e + BLOCK) for e in edges]
-    work = partial(_block, split, (height, width), folder)
-    images = np.empty((n, height, width, 3), dtype=np.uint8)
+    images = np.empty((n, *shape), dtype=np.uint8)
     blocks = track(
-        _map(work, spans, workers),
-        f"toybox {split}",
+        _map(partial(_block, made, shape, folder), spans, workers),
+        "toybox",
         total=len(spans),
         console=Console(stderr=True),
         disable=not progress,
@@ -108,7 +162,7 @@ def render_split(
     for (low, _), block in zip(spans, blocks, strict=True):
         first, last = max(low, start), min(low + len(block), start + n)
         images[first - start : last - start] = block[first - low : last - low]
-    return images, labels
+    return images
 
 
 def _map(work: "partial[np.ndarray]", spans: Sequence[tuple[int, int]], workers: int) -> Iterator[np.ndarray]:
@@ -119,16 +173,15 @@ def _map(work: "partial[np.ndarray]", spans: Sequence[tuple[int, int]], workers:
         yield from pool.map(work, spans)
 
 
-def _block(split: str, size: tuple[int, int], folder: Path | None, span: tuple[int, int]) -> np.ndarray:
-    """Images low ... high - 1, (high - low, H, W, 3) uint8, from the cache where it holds them."""
+def _block(
+    made: Callable[[int], np.ndarray], shape: tuple[int, ...], folder: Path | None, span: tuple[int, int]
+) -> np.ndarray:
+    """What is made of low ... high - 1, (high - low, *shape) uint8, from the cache where it holds them."""
     low, high = span
     file = None if folder is None else folder / f"{low:07d}.npy"
-    if file is not None and (kept := _read(file, (high - low, *size, 3))) is not None:
+    if file is not None and (kept := _read(file, (high - low, *shape))) is not None:
         return kept
-    from .raycast import render
-    from .sampling import scene
-
-    images = np.stack([render(scene(split, i), size=size).image for i in range(low, high)])
+    images = np.stack([made(i) for i in range(low, high)])
     if file is not None:
         _write(file, images)
     return images

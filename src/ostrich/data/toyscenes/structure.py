@@ -13,7 +13,7 @@ import numpy as np
 
 from ostrich.errors import MissingExtra
 
-from .meshes import solid
+from .meshes import Solid, solid
 from .scenes import Thing
 
 
@@ -33,7 +33,7 @@ class Structure:
 
 
 @cache
-def _structure(name: str) -> Structure:
+def _structure(name: str | Solid) -> Structure:
     """The ray structure of a solid, built once per process."""
     try:
         from embreex.mesh_construction import TriangleMesh
@@ -88,7 +88,7 @@ def distances(
 
 
 @cache
-def bounding_corners(name: str) -> np.ndarray:
+def bounding_corners(name: str | Solid) -> np.ndarray:
     """Corners of the solid's bounding box, (3, 8)."""
     flat = solid(name).corners.reshape(-1, 3)
     low, high = flat.min(0), flat.max(0)

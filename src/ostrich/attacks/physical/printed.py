@@ -1,0 +1,206 @@
+"""Printed and photographed: do adversarial images survive paper and a camera?
+
+Kurakin, Goodfellow, Bengio 2017, "Adversarial examples in the physical world". There images were
+printed, photographed by a phone and cropped; here both are simulated: the colours of four-colour print,
+a view that is not quite straight, blur, contrast, brightness, noise and JPEG, each drawn anew for every
+image, the same for an image and its adversarial.
+
+Section 3.1, the destruction rate: of the images that were right before and whose adversarial is
+misclassified, the part whose adversarial is no longer misclassified once transformed; section 4, the same
+for each transformation alone. Beside each stands how many of the clean images it spares.
+
+What is printed is the adversarial file, inside the budget. A success is one whose photograph fools as
+well, while the photograph of the clean image does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ostrich.attacks.gradient.apgd import APGD
+from ostrich.attacks.gradient.fgsm import FGSM
+from ostrich.attacks.gradient.mim import MIM
+from ostrich.attacks.gradient.pgd import PGD
+from ostrich.attacks.physical.printability import on_paper
+from ostrich.attacks.threats import Linf, Threat
+from ostrich.attacks.transformations import EOT
+from ostrich.errors import InputError, UnknownName
+from ostrich.images import fingerprints, grid, rounded, write_png
+from ostrich.randomness import keyed
+
+if TYPE_CHECKING:
+    from ostrich.attacks.engine import Attack
+    from ostrich.attacks.goals import Goal
+    from ostrich.attacks.result import Result
+    from ostrich.models.classifier import Classifier
+
+ATTACKS = {method.name: method for method in (FGSM, MIM, PGD, APGD)}
+CAMERA = 31  # the purpose of the random numbers of a photograph
+STRAIGHT = EOT(samples=1, rotation=0, scale=0, translation=0, brightness=0)
+VIEW = ("rotation", "scale", "translation", "perspective")
+SHOWN = 6  # images in the sheet
+COLUMNS = (
+    "index",
+    "clean_prediction",
+    "adversarial_prediction",
+    "success",
+    "clean_photograph_file",
+    "adversarial_photograph_file",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Printed:
+    """The gradients of `attack`, its whole budget spent, and two forwards per image for photographs."""
+
+    name: ClassVar[str] = "printed"
+    needs: ClassVar[str] = "gradient"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+    stop: ClassVar[str] = "budget"
+
+    threat: Threat = Linf(16 / 255)  # Kurakin 2017, table 1: the largest
+    attack: str = "pgd"  # what makes the adversarial images: fgsm, mim, pgd or apgd
+    iterations: int | None = None  # of an attack of several steps; None: its own
+    paper: bool = True  # in the colours of print
+    rotation: float = 2.0  # degrees, either way
+    scale: float = 0.02  # part of the size, either way
+    translation: float = 0.01  # part of the side, in both directions
+    perspective: float = 0.02  # by which one side may be nearer than the other, part of the size
+    blur: float = 0.5  # standard deviation, pixels
+    contrast: float = 0.2  # part of the distance from middle grey, either way
+    brightness: float = 0.1  # added to all values, either way
+    noise: float = 0.02  # standard deviation, of values in [0, 1]
+    jpeg: int = 80  # lowest quality, 1 to 95; 0: none
+
+    def __post_init__(self) -> None:
+        if self.attack not in ATTACKS:
+            raise UnknownName("attack of printed", self.attack, ATTACKS)
+        if self.iterations is not None and self.attack == "fgsm":
+            raise InputError("fgsm is one step; leave iterations out, or give attack=pgd.")
+        assert self.members and self.camera  # their own checks refuse the rest
+
+    @property
+    def members(self) -> tuple[Attack, ...]:
+        """The attack whose images are printed."""
+        given: dict[str, Any] = {"threat": self.threat}
+        if self.attack != "fgsm":
+            given |= {"stop": "budget"}
+            given |= {} if self.iterations is None else {"steps": self.iterations}
+        return (ATTACKS[self.attack](**given),)
+
+    @property
+    def camera(self) -> EOT:
+        """What a photograph does to a print."""
+        names = (*VIEW, "blur", "contrast", "brightness", "noise", "jpeg")
+        return EOT(samples=1, **{name: getattr(self, name) for name in names})
+
+    @property
+    def steps(self) -> int:
+        return self.members[0].steps
+
+    def init(self, problem: Any) -> Any:
+        raise AssertionError("what is printed is the member's")
+
+    def step(self, problem: Any, state: Any) -> Any:
+        raise AssertionError("what is printed is the member's")
+
+    def parts(self) -> dict[str, Printed]:
+        """By name, this photograph with one of its transformations alone, of those it has."""
+        nothing = dict.fromkeys((*VIEW, "blur", "contrast", "brightness", "noise", "jpeg"), 0)
+        bare = replace(self, paper=False, **nothing)  # type: ignore[arg-type]
+        groups = {"paper": ("paper",), "view": VIEW} | {
+            name: (name,) for name in ("blur", "contrast", "brightness", "noise", "jpeg")
+        }
+        return {
+            name: replace(bare, **{field: getattr(self, field) for field in fields})
+            for name, fields in groups.items()
+            if any(getattr(self, field) for field in fields)
+        }
+
+    def photographed(self, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+        """The photographs (n, C, H, W), in 8 bits, of prints of `images`; `keys` are the originals'."""
+        prints = on_paper(images) if self.paper else images
+        return rounded(self.camera.apply(prints, [keyed(seed, key, CAMERA) for key in keys]))
+
+    def report(
+        self,
+        folder: Path,
+        classifier: Classifier,
+        index: Sequence[int],
+        goal: Goal,
+        result: Result,
+        seed: int,
+    ) -> dict[str, Any]:
+        """Write the photographs, photographs.csv and the sheet; destruction rates for run.json."""
+        from ostrich.attacks.evidence import write_table
+
+        clean, broken = (_photographs(self, x, result, seed) for x in (result.originals, result.images))
+        seen = [_predictions(classifier, photographs) for photographs in (clean, broken)]
+        rows = []
+        for i in result.attacked.nonzero()[:, 0].tolist():
+            files = [f"images/{index[i]:05d}-{kind}-photograph.png" for kind in ("clean", "adversarial")]
+            for file, photograph in zip(files, (clean[i], broken[i]), strict=True):
+                write_png(folder / file, photograph)
+            success = "true" if result.success[i] else "false"
+            values = (index[i], int(seen[0][i]), int(seen[1][i]), success, *files)
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+        write_table(folder / "photographs.csv", COLUMNS, rows)
+        write_png(folder / "pictures.png", _sheet(result, clean, broken))
+        return survival(self, classifier, goal, result, seed)
+
+
+def survival(
+    method: Printed, classifier: Classifier, goal: Goal, result: Result, seed: int = 0
+) -> dict[str, Any]:
+    """Destruction rates, and how many clean images stay right, as a whole and per transformation.
+
+    `n` are the images attacked, `n_fooled` those whose file fools; a rate of none is None.
+    """
+    fooled = result.attacked & _hits(goal, result.predictions)
+    whole = {"photograph": method} | method.parts()
+    destroyed, right = {}, {}
+    for name, part in whole.items():
+        shots = [_photographs(part, x, result, seed) for x in (result.originals, result.images)]
+        clean, broken = (_hits(goal, _predictions(classifier, x)) for x in shots)
+        destroyed[name] = _mean(~broken[fooled])
+        right[name] = _mean(~clean[result.attacked])
+    return {
+        "n_attacked": int(result.attacked.sum()),
+        "n_fooled": int(fooled.sum()),
+        "destruction_rate": destroyed,
+        "clean_kept": right,
+    }
+
+
+def _photographs(method: Printed, images: Tensor, result: Result, seed: int) -> Tensor:
+    keys = fingerprints(result.originals)
+    return method.photographed(images, keys, seed) if len(images) else images
+
+
+def _predictions(classifier: Classifier, images: Tensor) -> Tensor:
+    from ostrich.attacks.aims import predict
+
+    return predict(classifier, images).argmax(1)
+
+
+def _hits(goal: Goal, predictions: Tensor) -> Tensor:
+    """Whether predictions (N,) are what the goal is, (N,)."""
+    same = predictions == goal.classes
+    return ~same if goal.kind == "untargeted" else same
+
+
+def _mean(hits: Tensor) -> float | None:
+    return hits.double().mean().item() if len(hits) else None
+
+
+def _sheet(result: Result, clean: Tensor, broken: Tensor) -> Tensor:
+    """Of some images, successes first: the image, the adversarial, and the photographs of both."""
+    order = (~result.success).to(torch.uint8).argsort(stable=True)[:SHOWN].tolist()
+    columns = (result.originals, result.images, clean, broken)
+    return grid(torch.stack([images[i] for i in order for images in columns]), columns=4)

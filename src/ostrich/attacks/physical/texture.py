@@ -1,0 +1,142 @@
+"""Adversarial texture: an object painted so that from wherever it is seen, it is seen as something else.
+
+Athalye, Engstrom, Ilyas, Kwok 2018, "Synthesizing robust adversarial examples", section 2.3: the
+texture of a fixed mesh follows the gradient of the mean loss over viewpoints, distances, tilts, lights
+and backgrounds. A picture is linear in the texture once its rays have been traced (`data/views.py`).
+They penalise the distance in Lab space; here the change of each texel is bounded, in its values
+(Linf) or in its colour (Lab), and the steps are signs with momentum (Dong et al. 2018), ever shorter.
+
+It is judged on views that it has not seen, as the files of texture and picture hold it, without blur
+and noise; `views_reaching_the_goal` says what a camera leaves of a success.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ostrich.attacks.lab import Lab
+from ostrich.attacks.threats import Linf, Threat, Unbounded, within
+from ostrich.attacks.transformations import EOT
+from ostrich.attacks.universal.fitting import Fitting, State, Tensors
+from ostrich.attacks.universal.perturbation import check_counts
+from ostrich.data.views import Views
+from ostrich.errors import InputError
+from ostrich.images import fingerprints, to_bytes, write_png
+from ostrich.models.classifier import Classifier
+from ostrich.randomness import keyed
+
+LIGHT, CHANCE = 31, 32  # purposes of random numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialTexture:
+    """`epochs` passes over the fitting views, a forward and a backward each.
+
+    The budget is the texture's: of each of its values, or with norm "lab" of each texel's colour.
+    """
+
+    name: ClassVar[str] = "texture"
+    needs: ClassVar[str] = "gradient"
+    norms: ClassVar[tuple[str, ...]] = ("linf", "lab")
+    stop: ClassVar[str] = "budget"
+    one_size: ClassVar[bool] = False
+    judged_in: ClassVar[Threat] = Unbounded("linf")  # light may enlarge a texel's change
+
+    threat: Linf | Lab = Linf(16 / 255)
+    label: str | None = None  # the object's class; None: its name, else what most views are seen as
+    fit: int | None = None  # views to fit on; None: half of what there is
+    epochs: int = 60
+    batch_size: int = 32
+    step_size: float | None = None  # of values in [0, 1], at the start; None: a tenth of the budget
+    momentum: float = 0.9
+    brightness: float = 0.05  # added to all values, either way
+    blur: float = 0.3  # standard deviation, pixels
+    noise: float = 0.02  # standard deviation, of values in [0, 1]
+    shown: Views | None = field(default=None, repr=False, compare=False)  # the mesh; no setting
+
+    def __post_init__(self) -> None:
+        check_counts(fit=self.fit, epochs=self.epochs, batch_size=self.batch_size)
+        if self.step_size is not None and not 0 < self.step_size < math.inf:
+            raise InputError(f"A step size is a number above 0; got {self.step_size}.")
+        if not 0 <= self.momentum < 1:
+            raise InputError(f"momentum lies from 0 below 1; got {self.momentum}.")
+        assert self.views.samples == 1  # its own checks refuse the rest
+
+    @property
+    def views(self) -> EOT:
+        """What a camera does to a picture."""
+        light = EOT(samples=1, brightness=self.brightness, blur=self.blur, noise=self.noise)
+        return replace(light, rotation=0, scale=0, translation=0)
+
+    def check(self, classifier: Classifier) -> None:
+        """Refuse a label that the classifier does not have."""
+        if self.label is not None:
+            classifier.class_index(self.label)
+
+    def init(self, fitting: Fitting) -> State:
+        texture = self._mesh.texture.to(fitting.images)
+        return {"texture": texture, "velocity": torch.zeros_like(texture)}
+
+    def epoch(self, fitting: Fitting, state: State, number: int) -> State:
+        texture, velocity = state["texture"], state["velocity"]  # (3, T, T')
+        original = self._mesh.texture.to(texture)
+        places = self._mesh.places(fingerprints(fitting.images))
+        batches = fitting.batches(self.batch_size, number)
+        for i, rows in enumerate(batches):
+            seen = [places[row] for row in rows.tolist()]
+            light = [keyed(fitting.seed, LIGHT, number, row) for row in rows.tolist()]
+
+            def shown(t: Tensor, seen: list[int] = seen, light: list[torch.Generator] = light) -> Tensor:
+                return self.views.apply(self._mesh.show(t, seen), light)
+
+            gradient = fitting.gradient(texture, rows, shown)
+            velocity = self.momentum * velocity + gradient / gradient.abs().mean().clamp_min(1e-30)
+            left = 1 - (number + i / len(batches)) / self.epochs
+            step = left * self._step * velocity.sign()
+            texture = self.threat.project((texture - step)[None], original[None])[0]
+        return {"texture": texture, "velocity": velocity}
+
+    def tensors(self, state: State) -> Tensors:
+        """The texture as a file holds it, and the mesh's own."""
+        original = self._mesh.texture.to(state["texture"])[None]
+        settled = self.threat.settle(state["texture"][None], original)
+        assert within(self.threat, settled, original).all(), "a texture keeps its budget"
+        return {"texture": settled[0], "original": original[0]}
+
+    def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+        return self._mesh.show(tensors["texture"], self._mesh.places(keys))
+
+    def chance(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+        """One texture of random signs, as far from the mesh's own as the budget lets it be."""
+        original = tensors["original"]
+        noise = torch.randn(original.shape, generator=keyed(seed, CHANCE), dtype=torch.float64)
+        far = self.threat.project((original + noise.sign().to(original))[None], original[None])
+        texture = self.threat.settle(far, original[None])[0]
+        return self._mesh.show(texture, self._mesh.places(keys))
+
+    def picture(self, tensors: Tensors) -> Tensor | None:
+        return tensors["texture"]
+
+    def write(self, tensors: Tensors, folder: Path) -> None:
+        """The painted mesh, and the texture it had before; artefact.png is the one it has now."""
+        write_png(folder / "texture-before.png", tensors["original"])
+        self._mesh.mesh.write(folder / "mesh.glb", to_bytes(tensors["texture"]))
+
+    @property
+    def _step(self) -> float:
+        if self.step_size is not None:
+            return self.step_size
+        # 100 units of Lab, from black to white, are about 1 in every value.
+        return self.threat.eps / (10 if self.threat.norm == "linf" else 1000)
+
+    @property
+    def _mesh(self) -> Views:
+        assert self.shown is not None, "the views are given before it is fitted or applied"
+        return self.shown

@@ -1,0 +1,429 @@
+"""`ostrich attack dazzle detector:NAME DATA`: looks under which faces are not found, fitted and judged.
+
+A row of images.csv is a face in one view that the fitting has not seen: its size and tilt stand after its
+name. Label 0 is a face, prediction 0 that the detector finds one there, 1 that it finds none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor
+
+from ostrich import data as datasets
+from ostrich.attacks import CAMOUFLAGE, Dazzle, evidence
+from ostrich.attacks.physical.dazzle import Costs, Face, Found, View, cma_package, cost_of, random_of, search
+from ostrich.attacks.result import Result
+from ostrich.attacks.universal.artefact import Artefact, load_artefact
+from ostrich.cli.dazzle_pictures import before_and_after, on_a_blank_face
+from ostrich.cli.options import ModelOptions
+from ostrich.cli.session import kept, progress, report
+from ostrich.data.dataset import Dataset, subset
+from ostrich.data.faces import BOX, CLASS_NAMES
+from ostrich.errors import InputError, UnreadableImage
+from ostrich.images import fingerprints, from_bytes, read_png, write_png
+from ostrich.models.detectors import Box, Detector, grey, open_detector, others
+from ostrich.runs import Run, write_json
+
+FILE = "artefact.safetensors"
+LARGEST = 640  # pixels: what a photograph's longer side is brought down to
+SHOWN = 6  # faces in the picture
+
+
+@dataclass(frozen=True)
+class Material:
+    """The faces of the data, its pictures without any, (C, H, W), and the facts for run.json."""
+
+    faces: list[Face]
+    backgrounds: list[Tensor]
+    facts: dict[str, Any]
+
+
+def perform(
+    method: Dazzle,
+    options: ModelOptions,
+    data: Sequence[str],
+    *,
+    artefact: Path | None,
+    limit: int,
+    seed: int,
+    out: Path | None,
+    skip_bad: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """The command; of `method`, where an artefact is applied, only the name counts."""
+    given = None if artefact is None else load_artefact(artefact, method.name, CAMOUFLAGE)
+    if len(words := options.words()) > 1:
+        raise InputError(f"A detector is whole as it is: {' '.join(words[1:])} belongs to a classifier.")
+    detector = open_detector(options.model)
+    if given is None:
+        cma_package()  # before anything is written
+    material = read(datasets.open_data(data), detector, limit, seed, skip_bad)
+    used = method if given is None else given.method
+    chosen, rest = (
+        divided(method, material.faces, seed) if given is None else ([], left(given, material.faces))
+    )
+    asked = {
+        "model": options.words(),
+        "detector": detector.digest(),
+        "data": list(data),
+        "sha256": material.facts["sha256"],
+        "limit": limit,
+        "seed": seed,
+        "attack": repr(used),
+        "artefact": None if given is None else given.digest(),
+    }
+    name, cpu = f"attack-{method.name}", torch.device("cpu")
+    with kept(name, options.model, asked, cpu, data=material.facts, seed=seed, out=out, force=force) as run:
+        if given is None:
+            given = fitted(method, detector, [material.faces[i] for i in chosen], seed, material, run)
+        faces = [material.faces[i] for i in rest]
+        results = written(given, detector, faces, material, seed, run)
+        run.finish(results)
+    if as_json:
+        typer.echo(json.dumps(results))
+    else:
+        report(method.name, results, run.folder)
+
+
+# The faces ----------------------------------------------------------------------------------------
+
+
+def read(dataset: Dataset, detector: Detector, limit: int, seed: int, skip_bad: bool) -> Material:
+    """Faces of known place, or photographs in which the detector finds the surest face by itself."""
+    known = dataset.class_names == CLASS_NAMES and dataset.name.startswith("faces")
+    faces: list[Face] = []
+    backgrounds: list[Tensor] = []
+    skipped: list[str] = []
+    count = 0
+    checksum = hashlib.sha256()
+    for i in subset(dataset.labels if known else None, len(dataset), limit, seed):
+        try:
+            image = picture(dataset, i)
+        except UnreadableImage:
+            if not skip_bad:
+                raise
+            skipped.append(dataset.files[i])
+            continue
+        checksum.update(dataset.content(i))
+        count += 1
+        if known and dataset.labels is not None and dataset.labels[i]:
+            backgrounds.append(image)
+            continue
+        box = Box(*BOX) if known else surest(detector.boxes(grey(image)))
+        if box is not None:
+            faces.append(Face(dataset.files[i], image, box, fingerprints(image[None])[0]))
+        elif skip_bad:
+            skipped.append(dataset.files[i])
+        else:
+            raise InputError(
+                f"{detector.name} finds no face in {dataset.files[i]}, so there is nothing to hide from it: "
+                "give another picture, a larger or more frontal face, or --skip-bad to leave it out."
+            )
+    if not faces:
+        raise InputError(
+            f"{detector.name} finds no face in {dataset.name}: there is nothing to hide from it. Give "
+            "photographs with a frontal face, or `faces`."
+        )
+    facts: dict[str, Any] = {"name": dataset.name, "n": count, "sha256": checksum.hexdigest()}
+    return Material(faces, backgrounds, facts | ({"skipped": skipped} if skipped else {}))
+
+
+def picture(dataset: Dataset, number: int) -> Tensor:
+    """Picture `number`, no larger than LARGEST, as an image (1 or 3, H, W): one channel where it is grey."""
+    found = dataset.read(number)
+    found.thumbnail((LARGEST, LARGEST))
+    pixels = np.asarray(found)
+    if (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., :1]
+    return from_bytes(pixels)
+
+
+def surest(boxes: Sequence[Box]) -> Box | None:
+    """The face found most surely, of several the largest; None where there is none."""
+    return max(boxes, key=lambda box: (box.confidence, box.side), default=None)
+
+
+def divided(method: Dazzle, faces: Sequence[Face], seed: int) -> tuple[list[int], list[int]]:
+    """The faces to fit on, and those to judge on: with `per_face` all, in views not seen before."""
+    count = len(faces)
+    if method.per_face:
+        return list(range(count)), list(range(count))
+    wanted = count // 2 if method.fit is None else method.fit
+    if not 0 < wanted < count:
+        raise InputError(
+            f"{count} faces, and {wanted or 'half of them'} to fit on: none would be left to "
+            f"{'judge on' if wanted else 'fit on'}. Give more faces, or --set per_face=true for a look of "
+            "each face's own."
+        )
+    rest = subset(None, count, count - wanted, seed)
+    return sorted(set(range(count)) - set(rest)), rest
+
+
+def left(artefact: Artefact, faces: Sequence[Face]) -> list[int]:
+    """The faces that an artefact can be applied to: its own, or those it was not fitted on.
+
+    Raises InputError where there are none.
+    """
+    seen = set(artefact.seen.tolist())
+    own = artefact.method.per_face  # type: ignore[attr-defined]
+    found = [i for i, face in enumerate(faces) if (face.key in seen) == own]
+    if not found:
+        raise InputError(
+            "The artefact holds a look for each of its own faces, and none of them is here: give it these "
+            "faces, or one look for all, fitted without per_face."
+            if own
+            else "The artefact was fitted on every one of these faces; give it others."
+        )
+    return found
+
+
+# Fitting ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Told:
+    """What the search was told, call by call, kept in a file, so that an interrupted one goes on.
+
+    The search draws from its seed alone, so it asks again what it asked before, and is told the same.
+    """
+
+    file: Path
+    calls: dict[str, list[list[float]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.file.exists():
+            self.calls = json.loads(self.file.read_text(encoding="utf-8"))
+
+    def through(self, key: str, costs: Costs) -> Costs:
+        """The same costs, of which those that are known are not computed again."""
+        known, place = self.calls.setdefault(key, []), iter(range(10**9))
+
+        def recorded(looks: Sequence[np.ndarray], generation: int, times: int) -> list[float]:
+            number = next(place)
+            if number == len(known):
+                known.append([float(cost) for cost in costs(looks, generation, times)])
+                write_json(self.file, self.calls)
+            return known[number]
+
+        return recorded
+
+
+def fitted(
+    method: Dazzle, detector: Detector, faces: Sequence[Face], seed: int, material: Material, run: Run
+) -> Artefact:
+    """The artefact, and its file in the run directory."""
+    file = run.folder / FILE
+    if file.exists():  # of this very run, which was cut off afterwards
+        return load_artefact(file, method.name, CAMOUFLAGE)
+    told, shown, started = Told(run.folder / "fitting.json"), [0], time.monotonic()
+
+    def count(pictures: int) -> None:
+        shown[0] += pictures
+
+    groups = [[face] for face in faces] if method.per_face else [list(faces)]
+    found: list[Found] = []
+    with progress(f"{method.name} on {len(faces)} faces", len(groups)) as advance:
+        for group in groups:
+            key = group[0].key if method.per_face else 0
+            costs = told.through(str(key), cost_of(method, detector, group, seed, count))
+            found.append(search(method, costs, seed))
+            run.append({"step": len(found), "cost": found[-1].cost, "generations": found[-1].generations})
+            advance(len(found), len(groups))
+    facts = {
+        "model": f"detector:{detector.name}",
+        "data": material.facts["name"],
+        "n": len(faces),
+        "generations": float(np.mean([one.generations for one in found])),
+        "forwards": shown[0],
+        "seconds": time.monotonic() - started,
+    }
+    made = Artefact(
+        method=method,  # type: ignore[arg-type]
+        tensors={"looks": torch.from_numpy(np.stack([one.look for one in found]))},
+        shape=(1, *faces[0].size),
+        seen=torch.tensor([face.key for face in faces]),
+        facts=facts,
+    )
+    made.save(file)
+    told.file.unlink(missing_ok=True)
+    return made
+
+
+# Judging ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A face in one view: the files, and whether each detector finds it untouched and camouflaged."""
+
+    face: Face
+    view: View
+    covered: float
+    clean_file: str
+    adversarial_file: str
+    found: Mapping[str, tuple[bool, bool]]
+    by_chance: bool  # whether it is found under a random look
+    confidence: float | None
+
+
+def finds(detector: Detector, image: Tensor, box: Box) -> list[Box]:
+    """The detections that have anything in common with the face's box."""
+    return [one for one in detector.boxes(grey(image)) if one.overlaps(box)]
+
+
+def written(
+    artefact: Artefact, detector: Detector, faces: Sequence[Face], material: Material, seed: int, run: Run
+) -> dict[str, Any]:
+    """Write the images, images.csv and the pictures; the figures of what was held out."""
+    started, method = time.monotonic(), artefact.method
+    assert isinstance(method, Dazzle)
+    looks = looks_of(artefact, faces)
+    more = others(detector.name)
+    rows: list[Judged] = []
+    with progress(f"{len(faces)} faces in {method.views} views", len(faces)) as advance:
+        for done, (face, look) in enumerate(zip(faces, looks, strict=True), 1):
+            rows += judged(method, face, look, [detector, *filter(None, more.values())], seed, run, len(rows))
+            advance(done, len(faces))
+    result, right = as_result(rows, detector.name)
+    write_rows(run.folder, rows, result, detector.name)
+    before_and_after(run.folder / "pictures.png", detector, faces[:SHOWN], looks, method)
+    if not method.per_face:
+        write_png(run.folder / "artefact.png", on_a_blank_face(looks[0], method))
+    if not (run.folder / FILE).exists():
+        artefact.save(run.folder / FILE)
+    figures = evidence.figures(result, method.threat.norm, right, True, time.monotonic() - started)
+    hidden = [not row.by_chance for row, before in zip(rows, right.tolist()) if before]
+    return figures | {
+        "fooling_rate": figures["success_rate"],
+        "by_chance": float(np.mean(hidden)) if hidden else None,
+        "faces": len(faces),
+        "views": method.views,
+        "detected": shares(rows, detector.name)
+        | {"random look": float(np.mean([r.by_chance for r in rows]))},
+        "transfer": {other: None if one is None else shares(rows, other) for other, one in more.items()},
+        "false_alarms": alarms([detector, *filter(None, more.values())], material.backgrounds),
+        "left_out": len(material.faces) - len(faces),
+        "artefact": FILE,
+        "fitted_on": dict(artefact.facts),
+    }
+
+
+def looks_of(artefact: Artefact, faces: Sequence[Face]) -> list[np.ndarray]:
+    """The look of each face: its own, or the one for all."""
+    looks = artefact.tensors["looks"].double().numpy()
+    if len(looks) == 1 and not artefact.method.per_face:  # type: ignore[attr-defined]
+        return [looks[0]] * len(faces)
+    place = {key: i for i, key in enumerate(artefact.seen.tolist())}
+    return [looks[place[face.key]] for face in faces]
+
+
+def judged(
+    method: Dazzle,
+    face: Face,
+    look: np.ndarray,
+    detectors: Sequence[Detector],
+    seed: int,
+    run: Run,
+    first: int,
+) -> list[Judged]:
+    """A face in its held-out views, of the files as they are read back."""
+    wearing = face.wearing(look, method)
+    rows: list[Judged] = []
+    for number, view in enumerate(method.held_out(face.key, seed)):
+        box = view.box(face.box, face.size)
+        files = [f"images/{first + number:05d}-{kind}.png" for kind in ("clean", "adversarial")]
+        for file, image in zip(files, (face.picture, wearing), strict=True):
+            write_png(run.folder / file, view.of(image[None])[0])
+        clean, after = (read_png(run.folder / file) for file in files)
+        seen = [(one.name, finds(one, clean, box), finds(one, after, box)) for one in detectors]
+        random = face.wearing(random_of(method, face.key, number, seed), method)
+        rows.append(
+            Judged(
+                face=face,
+                view=view,
+                covered=face.covered(wearing),
+                clean_file=files[0],
+                adversarial_file=files[1],
+                found={name: (bool(before), bool(then)) for name, before, then in seen},
+                by_chance=bool(finds(detectors[0], view.of(random[None])[0], box)),
+                confidence=max((one.confidence for one in seen[0][2]), default=None),
+            )
+        )
+    return rows
+
+
+def as_result(rows: Sequence[Judged], name: str) -> tuple[Result, Tensor]:
+    """The rows as an attack's result, and which of them were right before: found untouched."""
+    before, after = (torch.tensor([row.found[name][i] for row in rows]) for i in (0, 1))
+    covered = torch.tensor([row.covered for row in rows], dtype=torch.float64)
+    nothing, once = torch.empty(0), torch.ones(len(rows), dtype=torch.int64)
+    result = Result(
+        originals=nothing,
+        images=nothing,
+        float_images=nothing,
+        success=before & ~after,
+        attacked=before,
+        clean_predictions=(~before).long(),
+        predictions=(~after).long(),
+        confidence=nothing,
+        distance=covered,
+        distance_float=covered,
+        forwards=2 * once,
+        backwards=0 * once,
+        found_by=-1 * once,
+    )
+    return result, before
+
+
+def write_rows(folder: Path, rows: Sequence[Judged], result: Result, name: str) -> None:
+    """images.csv."""
+    table: list[dict[str, Any]] = []
+    for i, row in enumerate(rows):
+        before, after = row.found[name]
+        line: dict[str, Any] = {
+            "index": i,
+            "file": f"{row.face.name} x{row.view.scale:.3f} {row.view.tilt:+.1f}",
+            "label": 0,
+            "clean_prediction": int(not before),
+            "goal": "untargeted",
+            "success": "true" if result.success[i] else "false",
+            "forwards": 2,
+            "backwards": 0,
+            "clean_file": row.clean_file,
+        }
+        if before:
+            line |= {
+                "adversarial_prediction": int(not after),
+                "confidence": "" if row.confidence is None else f"{row.confidence:.6f}",
+                "distance": f"{row.covered:.6g}",
+                "distance_float": f"{row.covered:.6g}",
+                "adversarial_file": row.adversarial_file,
+            }
+        table.append(line)
+    evidence.write_table(folder / "images.csv", evidence.COLUMNS, table)
+
+
+def shares(rows: Sequence[Judged], name: str) -> dict[str, float]:
+    """The parts of all views in which a detector finds the face, untouched and camouflaged."""
+    before, after = (float(np.mean([row.found[name][i] for row in rows])) for i in (0, 1))
+    return {"untouched": before, "camouflaged": after}
+
+
+def alarms(detectors: Sequence[Detector], backgrounds: Sequence[Tensor]) -> dict[str, float] | None:
+    """The part of the data's pictures without a face in which each detector finds one."""
+    if not backgrounds:
+        return None
+    return {
+        one.name: float(np.mean([bool(one.boxes(grey(image))) for image in backgrounds])) for one in detectors
+    }

@@ -1,0 +1,54 @@
+"""What does the network say of images that a generator made for its classes?
+
+The samples are of the bundled conditional generator, so only a network that knows its classes is asked.
+They are near the toybox's images and not among them: what it gets wrong here, and right there, it has
+learnt too narrowly.
+"""
+
+from __future__ import annotations
+
+from ostrich.attacks.aims import predict
+from ostrich.crashtest.context import Answer, CannotRun, Context
+from ostrich.crashtest.statistics import wilson
+from ostrich.generative import load_generator
+from ostrich.generative.features import fitted
+from ostrich.images import rounded
+
+TITLE = "Generated images"
+FORWARDS, GRADIENTS = 0.0, 0.0
+SAMPLES, SHOWN = 200, 10
+FIXED_GRADIENTS = SAMPLES / 3  # as many forwards, of a third of a gradient's cost, and the generator's
+GENERATOR = "zoo:toybox-conditional"
+
+
+def probe(context: Context) -> Answer:
+    """The question of this file."""
+    classifier = context.classifier
+    generator = load_generator(GENERATOR)
+    asked_names, known = generator.class_names or (), classifier.class_names or ()
+    if not set(asked_names) <= set(known):
+        raise CannotRun(f"The network does not know the classes of {GENERATOR}.")
+    images, classes = generator.sample(range(SAMPLES), seed=context.seed)
+    assert classes is not None
+    images = rounded(fitted(images, classifier).clamp(0, 1))
+    asked = [known.index(asked_names[k]) for k in classes.tolist()]
+    seen = predict(classifier, images).argmax(1).tolist()
+    right = sum(a == b for a, b in zip(asked, seen, strict=True))
+    low, high = wilson(right, SAMPLES)
+    wrong_first = sorted(range(SAMPLES), key=lambda i: asked[i] == seen[i])[:SHOWN]
+    items = [
+        {
+            "file": context.save(f"generated-{i}", images[i]),
+            "title": classifier.class_name(asked[i]),
+            "caption": f"seen as {classifier.class_name(seen[i])}",
+        }
+        for i in wrong_first
+    ]
+    return Answer(
+        sentence=f"Of {SAMPLES} images that {GENERATOR} made, the network takes {right / SAMPLES:.0%} "
+        f"({low:.0%} to {high:.0%}) for the class that was asked for.",
+        how_to_read="Ten samples, those first that are seen as another class than was asked for. Who is "
+        "wrong there, the network or the generator, the eye must judge.",
+        figures={"n": SAMPLES, "as_asked": right / SAMPLES, "low": low, "high": high},
+        blocks=[{"kind": "pictures", "items": items, "columns": 5}],
+    )

@@ -1,0 +1,53 @@
+"""Does a picture that lies somewhere in the image make the network see what it wants?
+
+Brown 2017, "Adversarial patch": fitted on half of the images, at random places, and judged on the other
+half at places drawn anew.
+"""
+
+from __future__ import annotations
+
+from ostrich.attacks import AdversarialPatch, Patch
+from ostrich.crashtest.agnostic import examples, trial
+from ostrich.crashtest.context import Answer, CannotRun, Context
+
+TITLE = "A patch, wherever it lies"
+AREA, EPOCHS = 0.08, 40
+FORWARDS, GRADIENTS = 3.0, EPOCHS / 2  # per image: half of them are fitted on, the others judged
+SHOWN = 3  # images
+TARGET = "ostrich"
+
+
+def probe(context: Context) -> Answer:
+    """The question of this file."""
+    classifier = context.classifier
+    if classifier.num_classes < 2:
+        raise CannotRun("The network has one class only.")
+    names = classifier.class_names or ()
+    target = names.index(TARGET) if TARGET in names else 0
+    method = AdversarialPatch(threat=Patch(AREA), epochs=EPOCHS)
+    found = trial(context, method, target)
+    figures, name = found.figures, classifier.class_name(target)
+    if not figures["n"]:
+        raise CannotRun(f"No held-out image is right and of another class than {name}: nothing to turn.")
+    blocks = []
+    picture = method.picture(found.artefact.tensors)
+    assert picture is not None
+    if picture.shape[0] in (1, 3):
+        item = {
+            "file": context.save("patch", picture),
+            "title": f"the patch: {name}",
+            "caption": f"fitted on {found.n_fitted} images of other classes",
+        }
+        blocks.append({"kind": "pictures", "items": [item], "columns": 3})
+    items = examples(context, found, SHOWN, f"{AREA:.0%} of the area")
+    return Answer(
+        sentence=f"A patch on {AREA:.0%} of the image turns {figures['success_rate']:.0%} of "
+        f"{figures['n']} images that it was not fitted on into {name}, wherever it lies "
+        f"(random colours: {figures['by_chance']:.0%}).",
+        how_to_read=f"Fitted on {found.n_fitted} images of other classes, turned and placed at random; "
+        "judged on others, at one new place each. It is a file, patch.safetensors: "
+        "`ostrich attack patch MODEL DATA --artefact FILE` lays it on any images, and "
+        "`--set print_width=12cm` prints one.",
+        figures={**figures, "target": name},
+        blocks=[*blocks, *([{"kind": "pairs", "items": items}] if items else [])],
+    )
