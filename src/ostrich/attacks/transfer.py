@@ -65,11 +65,14 @@ def companion(model: str, classifier: Classifier, role: str) -> Classifier:
 
     Raises InputError where it cannot be had or does not fit.
     """
-    other = load(model, size=classifier.size, device=classifier.device.type)
-    if (other.channels, other.num_classes) != (classifier.channels, classifier.num_classes):
+    other = load(model, device=classifier.device.type)
+    wanted = (classifier.channels, classifier.num_classes)
+    if other.channels == wanted[0] and (other.class_names is None or other.num_classes == wanted[1]):
+        other = load(model, size=classifier.size, device=classifier.device.type)
+    if (other.channels, other.num_classes) != wanted:
         raise InputError(
             f"The {role} {model} has {other.channels} channels and {other.num_classes} classes; the "
-            f"network under attack has {classifier.channels} and {classifier.num_classes}."
+            f"network under attack has {wanted[0]} and {wanted[1]}."
         )
     names = (other.class_names, classifier.class_names)
     if None not in names and list(names[0]) != list(names[1]):  # type: ignore[arg-type]
