@@ -23,6 +23,7 @@ from ostrich.cli.main import run as ostrich
 HERE = Path(__file__).parent
 PICTURES, RUNS = HERE / "gallery", HERE.parent / "runs" / "gallery"
 ZOOM, GAP, LINE = 2, 12, 20  # each pixel of a toybox image is shown as 2x2
+WORDS = "words.txt"  # in a run: what was asked, so that it is run again when that changes
 SHOWN = 2  # images of an attack
 PAIRS, FIRST = 6, ("class:table lamp", "class:sports car")  # of preferred images, and those shown first
 FILM = 128  # pixels of a film's side
@@ -148,9 +149,9 @@ def _under_noise(folder: Path) -> Image.Image:
     return _side_by_side(tiles)
 
 
-def generated(name: str, title: str, said: str, file: str) -> Entry:
-    """What can be asked of the bundled generator."""
-    return Entry(name, title, said, f"generate {name} zoo:toybox-dcgan", file)
+def generated(name: str, title: str, said: str, words: str, file: str) -> Entry:
+    """What can be asked of a bundled generator."""
+    return Entry(name, title, said, f"generate {words}", file)
 
 
 SECTIONS: dict[str, list[Entry]] = {
@@ -313,10 +314,39 @@ SECTIONS: dict[str, list[Entry]] = {
     ],
     "Generate": [
         generated(
-            "sample", "Samples", "DCGAN's transposed convolutions (Radford 2016), 32 pixels.", "grid.png"
+            "sample",
+            "Samples",
+            "DCGAN's transposed convolutions (Radford 2016), 32 pixels.",
+            "sample zoo:toybox-dcgan",
+            "grid.png",
         ),
         generated(
-            "interpolate", "Interpolation", "Straight on between uniform codes (Radford 2016).", "sheet.png"
+            "interpolate",
+            "Interpolation",
+            "Straight on between uniform codes (Radford 2016).",
+            "interpolate zoo:toybox-dcgan",
+            "sheet.png",
+        ),
+        generated(
+            "conditional",
+            "Samples of a class",
+            "Told what to draw (Brock 2019), judged through a classifier's eyes (Sauer 2021); truncated.",
+            "sample zoo:toybox-conditional --count 60 --truncation 0.7",
+            "grid.png",
+        ),
+        generated(
+            "between-classes",
+            "Between classes",
+            "The same code on the straight line between two class embeddings.",
+            "interpolate zoo:toybox-conditional --from 'school bus' --to ostrich --rows 4",
+            "sheet.png",
+        ),
+        generated(
+            "neighbours",
+            "Nearest training images",
+            "Samples, their nearest training images in pixels, and those in a classifier's features.",
+            "neighbours zoo:toybox-conditional",
+            "neighbours.png",
         ),
         Entry(
             "video",
@@ -362,11 +392,12 @@ def main(only: list[str]) -> int:
         lines += ["", f"## {section}"]
         for entry in entries:
             folder = RUNS / entry.name
-            if (not only or entry.name in only) and not _done(folder):
+            if (not only or entry.name in only) and not _done(folder, entry):
                 sys.stdout.write(f"ostrich {entry.words}\n")
                 code = ostrich([*shlex.split(entry.words), "--out", str(folder), "--force"])
                 if code:
                     return code
+                (folder / WORDS).write_text(entry.words, encoding="utf-8")
             file = _draw(entry, folder)
             command = " ".join(shlex.quote(word) for word in shlex.split(entry.words))
             lines += ["", f"### {entry.title}", "", entry.said, "", "```sh", f"ostrich {command}", "```", ""]
@@ -375,9 +406,9 @@ def main(only: list[str]) -> int:
     return 0
 
 
-def _done(folder: Path) -> bool:
-    record = folder / "run.json"
-    return record.exists() and json.loads(record.read_text(encoding="utf-8")).get("finished") is True
+def _done(folder: Path, entry: Entry) -> bool:
+    """Whether these very words have been run there to their end."""
+    return (folder / WORDS).exists() and (folder / WORDS).read_text(encoding="utf-8") == entry.words
 
 
 def _draw(entry: Entry, folder: Path) -> str:
