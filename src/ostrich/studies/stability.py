@@ -235,7 +235,8 @@ STUDY = Study(
     source="Radford et al. 2016, Unsupervised representation learning with deep convolutional generative "
     "adversarial networks, sections 3 and 6; Goodfellow et al. 2014, Generative adversarial nets, section 5.",
     differs="8x8 digits brought to 16 pixels instead of LSUN and faces, a quarter of the published channels; "
-    "the papers show samples and give no measure of stability, so there is no figure to compare with.",
+    "the papers show samples and give no measure of stability, so there is no figure to compare with. A "
+    "generator that is no longer finite counts as collapsed.",
     rule="Reproduced: at the published rates the distance to held-out images, paired by seed, is larger for "
     "both other games with a 95 % interval above zero, no run of DCGAN collapses at any rate, and some run "
     "of another game does. Direction only: both mean distances are larger and DCGAN collapses no more often "
