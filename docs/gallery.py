@@ -149,11 +149,6 @@ def _under_noise(folder: Path) -> Image.Image:
     return _side_by_side(tiles)
 
 
-def generated(name: str, title: str, said: str, words: str, file: str) -> Entry:
-    """What can be asked of a bundled generator."""
-    return Entry(name, title, said, f"generate {words}", file)
-
-
 SECTIONS: dict[str, list[Entry]] = {
     "Break it": [
         attack("fgsm", "FGSM", "One step along the gradient's sign (Goodfellow 2015)."),
@@ -313,39 +308,39 @@ SECTIONS: dict[str, list[Entry]] = {
         ),
     ],
     "Generate": [
-        generated(
+        Entry(
             "sample",
             "Samples",
             "DCGAN's transposed convolutions (Radford 2016), 32 pixels.",
-            "sample zoo:toybox-dcgan",
+            "generate sample zoo:toybox-dcgan",
             "grid.png",
         ),
-        generated(
+        Entry(
             "interpolate",
             "Interpolation",
             "Straight on between uniform codes (Radford 2016).",
-            "interpolate zoo:toybox-dcgan",
+            "generate interpolate zoo:toybox-dcgan",
             "sheet.png",
         ),
-        generated(
+        Entry(
             "conditional",
             "Samples of a class",
             "Told what to draw (Brock 2019), judged through a classifier's eyes (Sauer 2021); truncated.",
-            "sample zoo:toybox-conditional --count 60 --truncation 0.7",
+            "generate sample zoo:toybox-conditional --count 60 --truncation 0.7",
             "grid.png",
         ),
-        generated(
+        Entry(
             "between-classes",
             "Between classes",
             "The same code on the straight line between two class embeddings.",
-            "interpolate zoo:toybox-conditional --from 'school bus' --to ostrich --rows 4",
+            "generate interpolate zoo:toybox-conditional --from 'school bus' --to ostrich --rows 4",
             "sheet.png",
         ),
-        generated(
+        Entry(
             "neighbours",
             "Nearest training images",
             "Samples, their nearest training images in pixels, and those in a classifier's features.",
-            "neighbours zoo:toybox-conditional",
+            "generate neighbours zoo:toybox-conditional",
             "neighbours.png",
         ),
         Entry(

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ostrich.errors import InputError, MissingExtra, UnreadableVideo
-from ostrich.images import grid, to_bytes, write_gif
+from ostrich.images import grid, magnified, to_bytes, write_gif
 
 STRIP = 8  # frames of a clip on a sheet
 MILLISECONDS = 80  # each frame of a clip's files
@@ -58,21 +58,15 @@ def film(clips: Tensor, columns: int | None = None) -> Tensor:
 # Files -----------------------------------------------------------------------------------------
 
 
-def enlarged(image: Tensor, side: int) -> Tensor:
-    """Images (..., H, W) with every pixel repeated, so often that the longer side is at most `side`."""
-    times = max(1, side // max(image.shape[-2:]))
-    return image.repeat_interleave(times, -2).repeat_interleave(times, -1)
-
-
 def write_clip(path: Path, clip: Tensor, side: int = SIDE) -> None:
     """Write one clip (C, T, H, W) as `path` of suffix .gif or .mp4, small ones enlarged, atomically.
 
     Raises MissingExtra for an MP4 without PyAV, InputError for another suffix.
     """
     if path.suffix == ".gif":
-        write_gif(path, enlarged(clip, side).unbind(1), MILLISECONDS)
+        write_gif(path, magnified(clip, side).unbind(1), MILLISECONDS)
     elif path.suffix == ".mp4":
-        write_mp4(path, enlarged(clip, side))
+        write_mp4(path, magnified(clip, side))
     else:
         raise InputError(f"A clip is written as .gif or .mp4; got {path.name!r}.")
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from ostrich.errors import InputError, UnreadableImage
 
 LEVELS = 255  # an 8-bit channel has the values 0/255 ... 255/255
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: what grey a colour is
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
@@ -141,6 +142,20 @@ def read_png(path: Path | str) -> Tensor:
     with Image.open(path) as picture:
         pixels = np.asarray(picture)
     return from_bytes(pixels[..., None] if pixels.ndim == 2 else pixels)
+
+
+# Looking at them -------------------------------------------------------------------------------
+
+
+def magnified(images: Tensor, side: int) -> Tensor:
+    """Images (..., H, W) with every pixel repeated, so often that the longer side is at most `side`."""
+    times = max(1, side // max(images.shape[-2:]))
+    return images.repeat_interleave(times, -2).repeat_interleave(times, -1)
+
+
+def luma(images: Tensor) -> Tensor:
+    """Images (..., 3, H, W) in grey (..., 1, H, W), as LUMA has it."""
+    return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(-3, keepdim=True)
 
 
 # Writing ---------------------------------------------------------------------------------------

@@ -67,7 +67,8 @@ def companion(model: str, classifier: Classifier, role: str) -> Classifier:
     """
     other = load(model, device=classifier.device.type)
     wanted = (classifier.channels, classifier.num_classes)
-    if other.channels == wanted[0] and (other.class_names is None or other.num_classes == wanted[1]):
+    fits = other.channels == wanted[0] and (other.class_names is None or other.num_classes == wanted[1])
+    if fits and other.size != classifier.size:
         other = load(model, size=classifier.size, device=classifier.device.type)
     if (other.channels, other.num_classes) != wanted:
         raise InputError(

@@ -18,8 +18,8 @@ import typer
 from ostrich.attacks import IMAGE_AGNOSTIC, aims, evidence
 from ostrich.attacks.engine import check
 from ostrich.attacks.transfer import companion
-from ostrich.attacks.universal.artefact import Artefact, judge, load_artefact
-from ostrich.attacks.universal.fitting import Agnostic, check_goal, fit, victims
+from ostrich.attacks.universal.artefact import Artefact, fit_artefact, judge, load_artefact
+from ostrich.attacks.universal.fitting import Agnostic, check_goal, victims
 from ostrich.cli.agnostic_judge import FILE, Part, photographed, rate, transferred, written
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import Session, opened, progress, report
@@ -178,42 +178,26 @@ def fitted(
         named = (index, classifier.class_name(index))
         part = part.take((part.predictions != index).nonzero()[:, 0].tolist())
     method = beheld(method, part.samples)
-    blank = Artefact(
-        method=method,
-        tensors={},
-        shape=tuple(part.images.shape[1:]),  # type: ignore[arg-type]
-        seen=torch.tensor(identities(part.samples)),
-        target=named,
-    )
-    goal = blank.goal(classifier, part.predictions)
     checkpoint = session.run.folder / "fitting.pt"
     with progress(f"{method.name} on {len(part.samples)} images", method.epochs) as advance:
-        done = fit(
+        found = fit_artefact(
             method,
             classifier,
             part.images,
-            goal,
+            part.predictions,
+            seen=identities(part.samples),
+            target=named,
             seed=seed,
             precision=precision,
             checkpoint=checkpoint,
             progress=advance,
         )
-    facts = {
-        "model": classifier.name,
-        "data": part.samples.name,
-        "n": len(part.samples),
-        "epochs": done.epochs,
-        "forwards": done.forwards,
-        "backwards": done.backwards,
-        "seconds": done.seconds,
-    }
+    facts = {"model": classifier.name, "data": part.samples.name, "n": len(part.samples), **found.facts}
     if part.samples.views is not None:
         facts["mesh"] = part.samples.views.mesh.digest
-    found = Artefact(
-        method=method, tensors=done.tensors, shape=blank.shape, seen=blank.seen, target=named, facts=facts
-    )
     on_fitting = judge(found, classifier, part.images, part.labels, seed)
     facts |= {"success_rate": rate(on_fitting.result), "fooling_rate": on_fitting.fooling_rate}
+    found = replace(found, facts=facts)
     found.save(file)
     checkpoint.unlink(missing_ok=True)
     return found

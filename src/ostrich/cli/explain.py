@@ -289,6 +289,6 @@ def plain(unit: str) -> str:
 
 def _tile(image: Tensor) -> Tensor:
     """An image (1 or 3, H, W) in colour, enlarged to some 128 pixels."""
-    scale = max(1, TILE // max(image.shape[1:]))
-    colour = image.detach().cpu().expand(3, -1, -1)
-    return colour.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+    from ostrich.images import magnified
+
+    return magnified(image.detach().cpu().expand(3, -1, -1), TILE)

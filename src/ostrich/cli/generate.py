@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -38,35 +36,23 @@ def train(
 
     torchrun trains it data-parallel.
     """
-    from ostrich import distributed
-    from ostrich.cli.session import console, progress, report
-    from ostrich.cli.train import changed
+    from ostrich.cli.session import console, report
+    from ostrich.cli.train import changed, trained
     from ostrich.generative.recipe import recipe as find
     from ostrich.generative.run import train_run
-    from ostrich.models.loading import pick_device
-    from ostrich.runs import Run
 
     chosen = changed(find(recipe), settings or [], seed, precision)
-    where = pick_device(device)
-    started = time.monotonic()
-    with distributed.together():
-        asked: dict[str, Any] = {"recipe": asdict(chosen), "data": data, "device": str(where)}
-        if distributed.world() > 1:
-            asked["processes"] = distributed.world()
-        run = Run.begin(f"generate-train-{recipe}", o.typed(), asked, out=out, force=force)
-        with progress(f"training {recipe}", chosen.steps) as advance:
-            results: dict[str, Any] = train_run(chosen, data or chosen.data, run, where, advance)
-        results["seconds"] = time.monotonic() - started
-        run.finish(results)
-        main = distributed.is_main()
-    if not main:
+    name = f"generate-train-{recipe}"
+    done = trained(name, chosen, data, train_run, chosen.steps, device=device, out=out, force=force)
+    if done is None:
         return
+    results, folder = done
     if as_json:
         typer.echo(json.dumps(results))
         return
     for sentence in results["collapse"]:
         console.print(sentence, soft_wrap=True)
-    report(recipe, {k: v for k, v in results.items() if k != "collapse"}, run.folder)
+    report(recipe, {k: v for k, v in results.items() if k != "collapse"}, folder)
 
 
 for command in (

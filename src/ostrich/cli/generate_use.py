@@ -130,10 +130,10 @@ def interpolate(
 ) -> None:
     """Walk between codes, straight if uniform, on the great circle if normal; or between classes."""
     from ostrich.cli.session import report
-    from ostrich.clips import enlarged, film, is_clip, stills, write_clip
+    from ostrich.clips import film, is_clip, stills, write_clip
     from ostrich.errors import InputError
     from ostrich.generative import load_generator
-    from ostrich.images import grid, write_gif, write_png
+    from ostrich.images import grid, magnified, write_gif, write_png
     from ostrich.models.loading import pick_device
 
     if rows < 1 or steps < 2:
@@ -160,7 +160,7 @@ def interpolate(
             gif = True
             write_clip(run.folder / "interpolation.gif", film(ways, steps), SIDE)
         elif gif:
-            larger = [enlarged(grid(frame, min(rows, 3)), SIDE) for frame in frames]
+            larger = [magnified(grid(frame, min(rows, 3)), SIDE) for frame in frames]
             write_gif(run.folder / "interpolation.gif", [*larger, *larger[-2:0:-1]], MILLISECONDS)
         results = {"rows": rows, "steps": steps, "way": way, "sheet": "sheet.png"}
         results |= {"gif": "interpolation.gif"} if gif else {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -26,32 +28,53 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Train a network; the run directory gets its weights and its card. torchrun trains it data-parallel."""
-    from ostrich import distributed
-    from ostrich.cli.session import progress, report
-    from ostrich.models.loading import pick_device
-    from ostrich.runs import Run
+    from ostrich.cli.session import report
     from ostrich.training.recipe import recipe as find
     from ostrich.training.run import train_run
 
     chosen = changed(find(recipe), settings or [], seed, precision)
-    where = pick_device(device)
-    started = time.monotonic()
-    with distributed.together():
-        asked: dict[str, Any] = {"recipe": asdict(chosen), "data": data, "device": str(where)}
-        if distributed.world() > 1:
-            asked["processes"] = distributed.world()
-        run = Run.begin(f"train-{recipe}", o.typed(), asked, out=out, force=force)
-        with progress(f"training {recipe}", 100) as advance:
-            results = train_run(chosen, data or chosen.data, run, where, advance)
-        results["seconds"] = time.monotonic() - started
-        run.finish(results)
-        main = distributed.is_main()
-    if not main:
+    done = trained(f"train-{recipe}", chosen, data, train_run, 100, device=device, out=out, force=force)
+    if done is None:
         return
+    results, folder = done
     if as_json:
         typer.echo(json.dumps(results))
     else:
-        report(recipe, results, run.folder)
+        report(recipe, results, folder)
+
+
+def trained(
+    name: str,
+    recipe: Any,
+    data: str | None,
+    train_run: Callable[..., dict[str, Any]],
+    total: int,
+    *,
+    device: str,
+    out: Path | None,
+    force: bool,
+) -> tuple[dict[str, Any], Path] | None:
+    """Train by a recipe in a run directory, on several processes under torchrun: results and the folder.
+
+    None in every process but the one that writes. `total` is what `train_run` counts its progress to.
+    """
+    from ostrich import distributed
+    from ostrich.cli.session import progress
+    from ostrich.models.loading import pick_device
+    from ostrich.runs import Run
+
+    where = pick_device(device)
+    started = time.monotonic()
+    with distributed.together():
+        asked: dict[str, Any] = {"recipe": asdict(recipe), "data": data, "device": str(where)}
+        if distributed.world() > 1:
+            asked["processes"] = distributed.world()
+        run = Run.begin(name, o.typed(), asked, out=out, force=force)
+        with progress(f"training {recipe.name}", total) as advance:
+            results = train_run(recipe, data or recipe.data, run, where, advance)
+        results["seconds"] = time.monotonic() - started
+        run.finish(results)
+        return (results, run.folder) if distributed.is_main() else None
 
 
 def changed(recipe: Any, settings: list[str], seed: int, precision: str) -> Any:

@@ -147,7 +147,7 @@ def _climb(
     import torch
 
     from ostrich.cli.session import progress
-    from ostrich.images import from_bytes, grid, to_bytes, write_gif
+    from ostrich.images import from_bytes, grid, magnified, to_bytes, write_gif
     from ostrich.visualization import ascend
 
     steps = sorted({step * (ascent.steps - 1) // (FRAMES - 1) for step in range(FRAMES)}) if gif else []
@@ -165,9 +165,7 @@ def _climb(
             grid(torch.stack([from_bytes(shot[place]) for place in sorted(shot)]), columns)
             for shot in frames.values()
         ]
-        scale = max(1, SIDE // max(sheets[0].shape[-2:]))
-        larger = [sheet.repeat_interleave(scale, 1).repeat_interleave(scale, 2) for sheet in sheets]
-        write_gif(run.folder / "ascent.gif", larger, MILLISECONDS)
+        write_gif(run.folder / "ascent.gif", [magnified(sheet, SIDE) for sheet in sheets], MILLISECONDS)
     return found
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.engine import check
-from ostrich.attacks.universal.artefact import Artefact, Judgement, judge
-from ostrich.attacks.universal.fitting import Agnostic, fit
+from ostrich.attacks.universal.artefact import Artefact, Judgement, fit_artefact, judge
+from ostrich.attacks.universal.fitting import Agnostic
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.statistics import wilson
 from ostrich.data.dataset import subset
@@ -67,25 +67,17 @@ def trial(context: Context, method: Agnostic, target: int | None = None) -> Tria
     if min(len(fitting), len(held_out)) < FEWEST:
         raise CannotRun(f"Too few images: {len(fitting)} to fit on and {len(held_out)} to judge on.")
     images = context.images[fitting]
-    blank = Artefact(
-        method=method,
-        tensors={},
-        shape=tuple(images.shape[1:]),  # type: ignore[arg-type]
-        seen=torch.tensor(fingerprints(images)),
-        target=named,
-    )
-    found = fit(
+    artefact = fit_artefact(
         method,
         classifier,
         images,
-        blank.goal(classifier, predictions[fitting]),
+        predictions[fitting],
+        seen=fingerprints(images),
+        target=named,
         seed=context.seed,
         precision=context.precision,
         checkpoint=context.folder / f"fitting-{method.name}.pt",
         progress=context.progress,
-    )
-    artefact = Artefact(
-        method=method, tensors=found.tensors, shape=blank.shape, seen=blank.seen, target=named
     )
     artefact.save(context.folder / f"{method.name}.safetensors")
     held_out = held_out[artefact.unseen(fingerprints(context.images[held_out])).cpu()]

@@ -18,12 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.data.toyscenes.views import View
-from ostrich.images import fingerprints, rounded
+from ostrich.images import fingerprints, luma, rounded
 
 if TYPE_CHECKING:
     from ostrich.data.meshes import Mesh
-
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: what grey a colour is
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -90,5 +88,5 @@ class Views:
         images = rest.view(-1, 3).index_add(0, pixel.to(texture.device), added)
         images = images.view(len(looks), height, width, 3).movedim(3, 1)
         if self.channels == 1:
-            images = (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+            images = luma(images)
         return images.clamp(0, 1)

@@ -23,7 +23,7 @@ from ostrich.clips import frames, is_clip, stills
 from ostrich.data.pictures import Pictures
 from ostrich.errors import InputError
 from ostrich.generative.collapse import diversity
-from ostrich.generative.features import features
+from ostrich.generative.features import features, features_of_frames, over_time
 from ostrich.generative.generator import Generator
 from ostrich.generative.inception import NAME as INCEPTION
 from ostrich.generative.measures import (
@@ -61,7 +61,13 @@ def evaluate(
         raise InputError(f"Measures take at least 8 images and samples; got {len(held_out)} and {samples}.")
     made, asked = generator.sample(range(samples), seed=seed)
     made, real = rounded(made), held_out.images()
-    (of_made, logits), (of_real, real_logits) = features(network, made), features(network, real)
+    clips = is_clip(made.shape[1:])
+    look = features_of_frames if clips else features
+    (of_made, logits), (of_real, real_logits) = look(network, made), look(network, real)
+    if clips:
+        made_frames, real_frames = of_made, of_real  # (N, T, D)
+        of_made, of_real = over_time(made_frames), over_time(real_frames)
+        logits, real_logits = logits.mean(1), real_logits.mean(1)
     order = torch.randperm(len(real), generator=torch.Generator().manual_seed(seed))
     halves = order.chunk(2)
     mean = real.mean(0, keepdim=True).expand(2, *real.shape[1:])  # any two alike have no covariance
@@ -87,11 +93,11 @@ def evaluate(
         "recall": recall,
         "diversity": diversity(made[: len(some)], real[some]),
     }
-    if network.name == INCEPTION and not is_clip(made.shape[1:]):
+    if network.name == INCEPTION and not clips:
         named = (("fid", "frechet_distance"), ("kid", "kernel_distance"), ("is", "classifier_score"))
         results |= {name: results[measure] for name, measure in named}
-    if is_clip(made.shape[1:]):
-        results |= _of_clips(generator, network, made, real, of_real, halves, seed)
+    if clips:
+        results |= _of_clips(generator, network, made, real, made_frames, real_frames, halves, seed)
     if judge is not None and asked is not None:
         results["as_asked"] = _as_asked(judge, made, asked)
         cut, cut_asked = generator.sample(range(samples), seed=seed, truncation=TRUNCATION)
@@ -107,28 +113,31 @@ def _of_clips(
     network: Classifier,
     made: Tensor,
     real: Tensor,
-    of_real: Tensor,
+    made_frames: Tensor,
+    real_frames: Tensor,
     halves: tuple[Tensor, ...],
     seed: int,
 ) -> dict[str, Any]:
-    """The ceiling of still clips, the distance of single frames beside its controls, and the motion."""
-    of_frames = features(network, frames(real))[0].unflatten(0, (len(real), -1))  # (N, T, D)
-    middle = of_frames[:, real.shape[2] // 2]
+    """The ceiling of still clips, the distance of single frames beside its controls, and the motion.
+
+    `made_frames` and `real_frames` (N, T, D) are the frames' features.
+    """
+    middle = real_frames[:, real.shape[2] // 2]
     still = torch.cat([middle, torch.zeros_like(middle)], 1)  # what `features` makes of it standing
     noise = torch.rand(stills(real).shape, generator=torch.Generator().manual_seed(seed))
     mean = frames(real).mean(0, keepdim=True).expand(2, *real[0, :, 0].shape)
     by_themselves = {
-        "generated": features(network, frames(made))[0],
-        "floor_two_halves_of_real": of_frames[halves[0]].flatten(0, 1),
+        "generated": made_frames.flatten(0, 1),
+        "floor_two_halves_of_real": real_frames[halves[0]].flatten(0, 1),
         "still_clips": middle[halves[0]],
         "ceiling_mean_image": features(network, rounded(mean))[0],
         "ceiling_noise": features(network, rounded(noise))[0],
     }
-    against = dict.fromkeys(by_themselves, of_frames.flatten(0, 1))
+    against = dict.fromkeys(by_themselves, real_frames.flatten(0, 1))
     for name in ("floor_two_halves_of_real", "still_clips"):
-        against[name] = of_frames[halves[1]].flatten(0, 1)
+        against[name] = real_frames[halves[1]].flatten(0, 1)
     results: dict[str, Any] = {
-        "ceiling_still_clips": frechet_distance(still[halves[0]], of_real[halves[1]]),
+        "ceiling_still_clips": frechet_distance(still[halves[0]], over_time(real_frames)[halves[1]]),
         "frechet_distance_of_frames": {
             name: frechet_distance(found, against[name]) for name, found in by_themselves.items()
         },

@@ -27,11 +27,8 @@ def features(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
     been brought to the generated ones' size. Raises InputError for a network without a linear layer.
     """
     if images.ndim == 5:
-        of_frames, logits = (
-            found.unflatten(0, (len(images), -1)) for found in features(classifier, frames(images))
-        )  # (N, T, D), (N, T, K)
-        change = of_frames.diff(dim=1).square().mean(1).sqrt()
-        return torch.cat([of_frames.mean(1), change], 1), logits.mean(1)
+        of_frames, logits = features_of_frames(classifier, images)
+        return over_time(of_frames), logits.mean(1)
     network = classifier.network
     layers = (
         [m for m in network.modules() if isinstance(m, nn.Linear)] if isinstance(network, nn.Module) else []
@@ -48,6 +45,18 @@ def features(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
     finally:
         handle.remove()
     return torch.cat(seen).float(), torch.cat(answers)
+
+
+def features_of_frames(classifier: Classifier, clips: Tensor) -> tuple[Tensor, Tensor]:
+    """Features (N, T, D) and logits (N, T, K) of the frames of clips (N, C, T, H, W)."""
+    of_frames, logits = features(classifier, frames(clips))
+    return of_frames.unflatten(0, (len(clips), -1)), logits.unflatten(0, (len(clips), -1))
+
+
+def over_time(of_frames: Tensor) -> Tensor:
+    """The features (N, 2 D) of clips whose frames have these (N, T, D)."""
+    change = of_frames.diff(dim=1).square().mean(1).sqrt()
+    return torch.cat([of_frames.mean(1), change], 1)
 
 
 def fitted(images: Tensor, classifier: Classifier) -> Tensor:

@@ -20,6 +20,7 @@ from ostrich.errors import InputError, UnknownName
 from ostrich.generative.architectures import build_game
 from ostrich.generative.codes import Codes
 from ostrich.generative.conditional import ConditionalGenerator
+from ostrich.generative.game import Game
 from ostrich.generative.video import VideoGenerator
 from ostrich.models.checkpoints import load_weights
 from ostrich.models.classifier import class_index
@@ -43,6 +44,26 @@ class Generator:
     shape: tuple[int, ...]
     class_names: tuple[str, ...] | None
     card: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        game: Game,
+        network: nn.Module,
+        *,
+        name: str = "in training",
+        names: Sequence[str] | None = None,
+        card: dict[str, Any] | None = None,
+    ) -> Generator:
+        """A network that plays the game's generator; its classes have numbers where they have no names."""
+        return cls(
+            name=name,
+            network=network,
+            codes=game.codes,
+            shape=game.shape,
+            class_names=None if game.classes is None else tuple(names or map(str, range(game.classes))),
+            card=card or {},
+        )
 
     @torch.no_grad()
     def __call__(self, codes: Tensor, classes: Tensor | None = None) -> Tensor:
@@ -175,15 +196,8 @@ def load_generator(name: str, device: torch.device | None = None) -> Generator:
         )  # fmt: skip
     game = build_game(card["architecture"])
     load_weights(game.generator, weights)
-    names = card["class_names"]
-    return Generator(
-        name=name,
-        network=game.generator.eval().requires_grad_(False).to(device or torch.device("cpu")),
-        codes=game.codes,
-        shape=game.shape,
-        class_names=None if game.classes is None else tuple(names or map(str, range(game.classes))),
-        card=card,
-    )
+    network = game.generator.eval().requires_grad_(False).to(device or torch.device("cpu"))
+    return Generator.of(game, network, name=name, names=card["class_names"], card=card)
 
 
 def _read_card(folder: Path) -> dict[str, Any]:

@@ -54,9 +54,10 @@ class ProjectedDiscriminator(nn.Module):
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
         (classifier,) = self.seen
+        shown = fitted(images, classifier)
         with untouched(classifier.network):
-            seen = observe(classifier, fitted((images + 1) / 2, classifier), self.layers).outputs
-        maps = [fitted(images, classifier), *(seen[layer] for layer in self.layers)]
+            seen = observe(classifier, (shown + 1) / 2, self.layers).outputs
+        maps = [shown, *(seen[layer] for layer in self.layers)]
         judged, below = [], None
         parts = zip(maps, self.channels, self.scales, self.heads)
         for looked_at, channels, scales, head in reversed(list(parts)):  # from the smallest map up

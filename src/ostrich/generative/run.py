@@ -160,26 +160,12 @@ def _made(
     network: nn.Module, game: Game, names: tuple[str, ...] | None, count: int, seed: int, real: Tensor
 ) -> Tensor:
     """Samples (count, C, H, W) in [0, 1]; with a teacher as many of the real images, made again."""
-    generator = _wrapped(network, game, names)
+    generator = Generator.of(game, network, names=names)
     if game.teacher is None:
         return generator.sample(range(count), seed=seed)[0]
     with torch.no_grad():
         parts = [game.teacher.look(2 * part - 1)[0].cpu() for part in real[:count].split(BATCH)]
     return generator(torch.cat(parts))
-
-
-def _wrapped(network: nn.Module, game: Game, names: tuple[str, ...] | None) -> Generator:
-    conditional = None
-    if game.classes is not None:
-        conditional = names or tuple(map(str, range(game.classes)))
-    return Generator(
-        name="in training",
-        network=network,
-        codes=game.codes,
-        shape=game.shape,
-        class_names=conditional,
-        card={},
-    )
 
 
 def _gif(run: Run) -> dict[str, Any]:

@@ -18,10 +18,8 @@ from torch import nn
 from ostrich.chart import Chart
 from ostrich.errors import InputError
 from ostrich.generative.architectures import build_game
-from ostrich.generative.codes import Codes
 from ostrich.generative.collapse import SATURATED, UNIFORM, collapse, diversity
 from ostrich.generative.features import features
-from ostrich.generative.game import Game
 from ostrich.generative.generator import Generator
 from ostrich.generative.measures import frechet_distance
 from ostrich.generative.recipe import GeneratorRecipe
@@ -105,8 +103,8 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         game = build_game(recipe.architecture).to(pick_device(spec.device))
 
     def watch(step: int, network: nn.Module, row: dict[str, float]) -> dict[str, float]:
-        samples = sampled(network, game, SAMPLES, recipe.seed)
-        finite = bool(torch.isfinite(samples).all())
+        samples = Generator.of(game, network).sample(range(SAMPLES), seed=recipe.seed)[0]
+        finite = bool(torch.isfinite(samples).all())  # not so where it has diverged
         distance = frechet_distance(features(judge, samples)[0], of_real) if finite else None
         some = min(DIVERSITY, len(real))
         variety = diversity(samples[:some], real[:some]) if finite else 0.0
@@ -117,15 +115,6 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
 
     train_game(game, recipe, given.train[0], None, checkpoint=folder / CHECKPOINT, watch=watch)
     return logged(folder / METRICS)
-
-
-def sampled(network: nn.Module, game: Game, count: int, seed: int) -> torch.Tensor:
-    """Samples (count, C, H, W) in [0, 1] of a generator in training; not finite where it has diverged."""
-    assert isinstance(game.codes, Codes)
-    wrapped = Generator(
-        name="in training", network=network, codes=game.codes, shape=game.shape, class_names=None, card={}
-    )
-    return wrapped.sample(range(count), seed=seed)[0]
 
 
 def judge(spec: Settings, done: Sequence[Done]) -> Findings:
@@ -141,19 +130,18 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         for game in GAMES
         for factor in spec.factors
     }
-    farther = {game: paired(ends[game, 1.0], ends[DCGAN, 1.0]) for game in (PLAIN, PERCEPTRON)}
+    farther = {game: interval(paired(ends[game, 1.0], ends[DCGAN, 1.0])) for game in (PLAIN, PERCEPTRON)}
     collapsed = {game: sum(sum(fallen[game, f].values()) for f in spec.factors) for game in GAMES}
-    surely = all(interval(farther[game])[1] > 0 for game in farther)
-    mean = all(interval(farther[game])[0] > 0 for game in farther)
+    surely = all(low > 0 for _, low, _ in farther.values())
+    mean = all(middle > 0 for middle, _, _ in farther.values())
     fewest = all(collapsed[DCGAN] <= collapsed[game] for game in farther)
     bears = collapsed[DCGAN] == 0 and any(collapsed[game] > 0 for game in farther)
     runs = len(spec.factors) * spec.seeds
+    (plain, plain_low, plain_high), (perceptron, low, high) = farther[PLAIN], farther[PERCEPTRON]
     because = (
-        f"At the published rates samples lie {interval(farther[PLAIN])[0]:.1f} farther from held-out images "
-        f"without batch norm (95 % interval {interval(farther[PLAIN])[1]:.1f} to "
-        f"{interval(farther[PLAIN])[2]:.1f}), and {interval(farther[PERCEPTRON])[0]:.1f} farther with "
-        f"perceptrons ({interval(farther[PERCEPTRON])[1]:.1f} to {interval(farther[PERCEPTRON])[2]:.1f}; "
-        f"n = {spec.seeds}). Collapsed over both rates: "
+        f"At the published rates samples lie {plain:.1f} farther from held-out images without batch norm "
+        f"(95 % interval {plain_low:.1f} to {plain_high:.1f}), and {perceptron:.1f} farther with perceptrons "
+        f"({low:.1f} to {high:.1f}; n = {spec.seeds}). Collapsed over both rates: "
         + ", ".join(f"{game} {collapsed[game]:.0f} of {runs}" for game in GAMES)
         + "."
     )
@@ -220,8 +208,8 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             ),
         ],
         figures={
-            "farther_without_batch_norm": interval(farther[PLAIN])[0],
-            "farther_perceptron": interval(farther[PERCEPTRON])[0],
+            "farther_without_batch_norm": plain,
+            "farther_perceptron": perceptron,
             **{f"collapsed_{game.replace(' ', '_')}": int(collapsed[game]) for game in GAMES},
         },
     )

@@ -25,7 +25,7 @@ from ostrich.attacks.physical.makeup import Drawing, Form, drawn, random_look
 from ostrich.attacks.threats import Patch
 from ostrich.attacks.universal.perturbation import check_counts
 from ostrich.errors import InputError, MissingExtra
-from ostrich.images import rounded
+from ostrich.images import luma, rounded
 from ostrich.models.detectors import Box, Detector, grey
 from ostrich.randomness import keyed
 from ostrich.warping import warp
@@ -248,11 +248,6 @@ def close_up(face: Face) -> Face:
         part = torch.nn.functional.interpolate(part, size, mode="bilinear", antialias=factor < 1)
         box = Box(box.left * factor, box.top * factor, NEAR_SIDE)
     return Face(face.name, rounded(part[0]), box, face.key)
-
-
-def luma(image: Tensor) -> Tensor:
-    """A colour image (3, H, W) in grey (1, H, W), by the detectors' own weights."""
-    return (image * image.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0, keepdim=True)
 
 
 def random_of(method: Dazzle, key: int, number: int, seed: int) -> np.ndarray:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ostrich import images
+
 Array = np.ndarray
 PER_STROKE, PER_TRIANGLE = 8, 8  # numbers: three points, a width or an offset, a tone
 PIECES = 8  # straight pieces of a stroke
@@ -23,7 +25,7 @@ WIDTH = 0.04  # half the width of a stroke in its middle, of the face's side, wh
 FREE = ((0.315, 0.37, 0.12, 0.065), (0.685, 0.37, 0.12, 0.065), (0.5, 0.78, 0.2, 0.07))
 # centre and half axes of eyes and mouth, as they lie in the mean of scikit-image's hundred faces
 HUES = np.array([[0.9, 0.1, 0.5], [0.1, 0.5, 0.9], [0.2, 0.8, 0.6], [0.6, 0.2, 0.9], [0.9, 0.5, 0.1]])
-LUMA = np.array([0.299, 0.587, 0.114])  # of ITU-R BT.601: what a grey picture is made with
+LUMA = np.array(images.LUMA)
 
 
 @dataclass(frozen=True)

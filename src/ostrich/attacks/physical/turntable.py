@@ -16,7 +16,7 @@ from ostrich.attacks.fooling.gallery import gallery
 from ostrich.attacks.universal.fitting import Tensors
 from ostrich.data.meshes import turning
 from ostrich.data.views import Views
-from ostrich.images import from_bytes, rounded, write_gif, write_png
+from ostrich.images import from_bytes, magnified, rounded, write_gif, write_png
 from ostrich.models.classifier import Classifier
 
 FRAMES, MILLISECONDS, SIDE = 24, 150, 128  # a frame's picture has about so many pixels a side
@@ -71,10 +71,8 @@ def write_turntable(path: Path, classifier: Classifier, views: Views, tensors: T
     for pair in pairs:
         both = torch.stack(pair)
         certain, which = predict(classifier, both).softmax(1).max(1)
-        zoom = max(1, SIDE // max(both.shape[2:]))
         names = [classifier.class_name(int(k)) for k in which]
-        large = both.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
-        frames.append(gallery(large, names, certain.tolist()))
+        frames.append(gallery(magnified(both, SIDE), names, certain.tolist()))
     write_gif(path, frames, MILLISECONDS)
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +25,7 @@ from ostrich.attacks.goals import Goal, Targeted, Untargeted
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.settings import configure
 from ostrich.attacks.threats import Threat
-from ostrich.attacks.universal.fitting import Agnostic, Tensors
+from ostrich.attacks.universal.fitting import Agnostic, Tensors, fit
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 
@@ -105,6 +105,45 @@ class Artefact:
         assert self.target is not None
         index, name = self.target
         return classifier.class_index(name if classifier.class_names is not None else str(index))
+
+
+def fit_artefact(
+    method: Agnostic,
+    classifier: Classifier,
+    images: Tensor,
+    predictions: Tensor,
+    *,
+    seen: Sequence[int],
+    target: tuple[int, str] | None = None,
+    seed: int = 0,
+    precision: str = "fast",
+    checkpoint: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Artefact:
+    """Fit a method on images (N, C, H, W) with these clean predictions (N,), told again by `seen`.
+
+    As `fitting.fit`, which it calls; the facts are what the fitting cost.
+    """
+    blank = Artefact(
+        method=method,
+        tensors={},
+        shape=tuple(images.shape[1:]),  # type: ignore[arg-type]
+        seen=torch.tensor(seen),
+        target=target,
+    )
+    goal = blank.goal(classifier, predictions)
+    done = fit(
+        method,
+        classifier,
+        images,
+        goal,
+        seed=seed,
+        precision=precision,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    costs = ("epochs", "forwards", "backwards", "seconds")
+    return replace(blank, tensors=done.tensors, facts={name: getattr(done, name) for name in costs})
 
 
 def load_artefact(path: str | Path, name: str, methods: Mapping[str, type[Any]]) -> Artefact:

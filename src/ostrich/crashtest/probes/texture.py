@@ -14,8 +14,7 @@ import torch
 from ostrich.attacks import AdversarialTexture, Linf
 from ostrich.attacks.aims import predict
 from ostrich.attacks.physical.turntable import painted, viewpoints
-from ostrich.attacks.universal.artefact import Artefact, judge
-from ostrich.attacks.universal.fitting import fit
+from ostrich.attacks.universal.artefact import fit_artefact, judge
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, indices
 from ostrich.data.toyscenes.meshes import CLASS_NAMES
 from ostrich.data.views import Views
@@ -39,12 +38,16 @@ def probe(context: Context) -> Answer:
     device = classifier.device
     fitting, images = chosen.untouched.to(device), held_out.untouched.to(device)
     method = AdversarialTexture(threat=THREAT, epochs=EPOCHS, batch_size=16, shown=chosen)
-    blank = Artefact(
-        method=method, tensors={}, shape=(3, *views.size), seen=torch.tensor(chosen.numbers), target=None
+    fitted = fit_artefact(
+        method,
+        classifier,
+        fitting,
+        predict(classifier, fitting).argmax(1),
+        seen=chosen.numbers,
+        seed=context.seed,
+        precision=context.precision,
     )
-    goal = blank.goal(classifier, predict(classifier, fitting).argmax(1))
-    found = fit(method, classifier, fitting, goal, seed=context.seed, precision=context.precision)
-    artefact = replace(blank, tensors=found.tensors, method=replace(method, shown=held_out))
+    artefact = replace(fitted, method=replace(method, shown=held_out))
     labels = torch.full((HELD_OUT,), label, device=device)
     judged = judge(artefact, classifier, images, labels, context.seed)
     right = int(judged.result.attacked.sum())
@@ -57,7 +60,7 @@ def probe(context: Context) -> Answer:
         )
         for i in (broken or indices(judged.result.attacked).tolist())[:SHOWN]
     ]
-    after = predict(classifier, painted(held_out, found.tensors["texture"])).argmax(1).cpu()
+    after = predict(classifier, painted(held_out, artefact.tensors["texture"])).argmax(1).cpu()
     drawn = viewpoints(
         held_out,
         judged.result.clean_predictions.cpu(),
