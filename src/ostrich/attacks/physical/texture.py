@@ -96,7 +96,7 @@ class AdversarialTexture:
             def shown(t: Tensor, seen: list[int] = seen, light: list[torch.Generator] = light) -> Tensor:
                 return self.views.apply(self._mesh.show(t, seen), light)
 
-            gradient = fitting.gradient(texture, rows, shown)
+            gradient = fitting.gradient(texture, rows, shown, lambda goal, logits: goal.loss(logits))
             velocity = self.momentum * velocity + gradient / gradient.abs().mean().clamp_min(1e-30)
             left = 1 - (number + i / len(batches)) / self.epochs
             step = left * self._step * velocity.sign()

@@ -70,6 +70,16 @@ class Agnostic(Method, Protocol):
         """The artefact as an image (C, H, W), where it is one."""
 
 
+def missed(goal: Goal, logits: Tensor) -> Tensor:
+    """By how much images miss their goal, in logits (n,), float64; below 0 where they are past it.
+
+    Beside it the cross-entropy of an untargeted goal has next to no slope on an image that is not fooled
+    yet, and that of a targeted one next to none on an image that is there: an image-agnostic attack then
+    follows few of its images.
+    """
+    return margin(logits.double(), goal.classes) * (1 if goal.kind == "untargeted" else -1)
+
+
 @dataclass(frozen=True)
 class Fitting:
     """What an image-agnostic attack sees: N images, their goal, and counted access to the network.
@@ -95,12 +105,12 @@ class Fitting:
         parameter: Tensor,
         rows: Tensor,
         shown: Callable[[Tensor], Tensor],
-        loss: Callable[[Goal, Tensor], Tensor] = lambda goal, logits: goal.loss(logits),
+        loss: Callable[[Goal, Tensor], Tensor] = missed,
     ) -> Tensor:
         """The gradient, shaped as `parameter`, of the mean loss of the images at `rows` (n,).
 
-        `shown(parameter)` (n, C, H, W) is what the network sees of them; `loss(goal, logits)` is (n,), the
-        goal's own unless given. Of several networks, the mean.
+        `shown(parameter)` (n, C, H, W) is what the network sees of them; `loss(goal, logits)` is (n,),
+        `missed` unless given. Of several networks, the mean.
         """
         goal = self.goal.rows(rows)
         found, _ = self.access.gradient(
@@ -112,14 +122,11 @@ class Fitting:
         )
         return _mean(found[0], [other.gradient(parameter, rows, shown, loss) for other in self.others])
 
-    def slope(self, images: Tensor, rows: Tensor, loss: Callable[[Goal, Tensor], Tensor]) -> Tensor:
-        """The gradient (n, C, H, W), with respect to `images`, those at `rows` changed, of a mean loss.
-
-        `loss(goal, logits)` is (n,).
-        """
+    def slope(self, images: Tensor, rows: Tensor) -> Tensor:
+        """The gradient (n, C, H, W) of the mean `missed` of `images`, which are those at `rows` changed."""
         goal, counted = self.goal.rows(rows), self.counted(len(rows))
-        own = self.access.gradient(images, counted, lambda z: loss(goal, z) / len(rows))[0]
-        return _mean(own, [other.slope(images, rows, loss) for other in self.others])
+        own = self.access.gradient(images, counted, lambda z: missed(goal, z) / len(rows))[0]
+        return _mean(own, [other.slope(images, rows) for other in self.others])
 
     def reached(self, images: Tensor, rows: Tensor) -> Tensor:
         """Whether `images` (n, C, H, W), those at `rows` changed, reach their goals everywhere, (n,)."""
@@ -187,16 +194,6 @@ def fit(
             progress(before, method.epochs)
         seconds = spent + time.monotonic() - started
     return Fitted(method.tensors(state), before, int(access.forwards[0]), int(access.backwards[0]), seconds)
-
-
-def past(goal: Goal, logits: Tensor, enough: float) -> Tensor:
-    """How far images are from their goal, in logits (n,), float64; no less than `enough` past it.
-
-    Beside it the cross-entropy of an untargeted goal has next to no slope on an image that is not fooled
-    yet, and that of a targeted one goes on about images that are there long since.
-    """
-    towards = margin(logits.double(), goal.classes) * (1 if goal.kind == "untargeted" else -1)
-    return towards.clamp_min(-enough)
 
 
 def victims(method: Agnostic, classifier: Classifier) -> list[Classifier]:

@@ -2,15 +2,14 @@
 
 Baluja and Fischer 2018, "Learning to attack: adversarial transformation networks" (P-ATN: the network
 yields the perturbation), and Poursaeed, Katsman, Gao, Belongie 2018, "Generative adversarial
-perturbations" (image-dependent, scaled to the budget). The loss is the goal's own; at attack time an
-image costs one forward of the generator and none of the classifier.
+perturbations" (image-dependent, scaled to the budget). At attack time an image costs one forward of the
+generator and none of the classifier.
 
 The first half of the epochs fits a universal perturbation, which fools most images alone; in the other
 half the generator learns, beginning from nothing, what an image needs besides, on images mirrored and
 shifted at random. It halves the image once, goes through residual blocks and comes back, with what the
 first layer saw beside it. Group norm, never batch norm: neighbours in a batch do not change a
-perturbation. Its loss is the margin, cut off at `ENOUGH`: the cross-entropy of an image that is not
-fooled yet has next to no slope, that of one long fooled has all.
+perturbation.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -26,12 +24,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostrich.attacks.threats import Linf, Threat
-from ostrich.attacks.universal.fitting import Fitting, State, Tensors, past
+from ostrich.attacks.universal.fitting import Fitting, State, Tensors
 from ostrich.attacks.universal.perturbation import Universal, check_counts, random_change
 from ostrich.errors import InputError
 from ostrich.randomness import keyed
 
-ENOUGH = 20.0  # logits by which an image is past the boundary: it then counts no more
 SHARED, OWN = 2.0, 4.0  # weights before the tanh: what is drawn for one image can turn round what all share
 SHIFT = 3  # pixels, either way
 AUGMENT = 13  # the purpose of the random numbers that mirror and shift
@@ -73,7 +70,7 @@ class Generator:
     threat: Threat = Linf(10 / 255)
     fit: int | None = None  # images to fit on; None: half of what there is
     victims: str | None = None  # further networks to fit on, MODELs joined by +
-    epochs: int = 40
+    epochs: int = 60
     batch_size: int = 16
     rate: float = 1e-3  # Adam's, in the second half, falling linearly to nothing
     width: int = 16  # channels of the first layer
@@ -116,7 +113,7 @@ class Generator:
             with torch.enable_grad():
                 varied = _varied(fitting.images[rows], keyed(fitting.seed, AUGMENT, number, done))
                 broken = self._broken(network, state["shared"], varied)
-                slope = fitting.slope(broken.detach(), rows, partial(past, enough=ENOUGH))
+                slope = fitting.slope(broken.detach(), rows)
                 optimiser.zero_grad()
                 broken.backward(slope)
             optimiser.step()

@@ -2,7 +2,8 @@
 
 algorithm "gradient": minibatches of the fitting images, v <- project(v - step * direction(grad)), the
 gradient that of the mean loss (Shafahi, Najibi, Xu, Dickerson, Davis, Goldstein 2020, "Universal
-adversarial training", section 3: stochastic gradient, sign steps). Two things are added. A batch is
+adversarial training", section 3: stochastic gradient, sign steps). The loss is the margin by which the
+goal is missed: its slope does not vanish where an image is far from its goal or past it. A batch is
 mirrored half of the time, which doubles what there is to fit on; and what is kept spends the whole
 budget: under Linf the sign of v, for what came to rest between the bounds did so by chance.
 
