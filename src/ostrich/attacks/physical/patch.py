@@ -2,10 +2,9 @@
 
 Brown, Mane, Roy, Abadi, Gilmer 2017, "Adversarial patch", equation 1: the expectation over images,
 places and transformations is maximised. A place is a random homography, drawn anew for every image
-of every epoch; then light, blur and noise change. What is brought down is not the cross-entropy but the
-margin by which the target is missed; two texels a pixel, small batches and large steps serve it best
-(`benchmarks/patch.py`). Eykholt et al. 2018, "Robust physical-world attacks on deep learning
-visual classification" (RP2), for printable colours and masks of any shape.
+of every epoch; then light, blur and noise change. What is brought down is the margin by which the goal is
+missed. Eykholt et al. 2018, "Robust physical-world attacks on deep learning visual classification" (RP2),
+for printable colours and masks of any shape.
 
 The patch is judged on images and placements it has not seen, as the file holds it, without light,
 blur and noise; `views_reaching_the_goal` says what is left of a success under these.
