@@ -28,6 +28,7 @@ from ostrich.images import fingerprints
 from ostrich.randomness import keyed
 
 AREA, ROTATION, PASSES = 0.08, 22.5, 25
+ASKED = 0.6  # of the placements
 
 
 def rows(task: Problem) -> list[Row]:
@@ -74,6 +75,7 @@ def _covered(targets: Mapping[int, Material], patches: Tensor) -> dict[str, floa
         "held-out placements, mean": sum(parts) / len(parts),
         "best target": max(parts),
         "worst target": min(parts),
+        f"targets above {ASKED:.0%}": sum(part > ASKED for part in parts),
     }
 
 
