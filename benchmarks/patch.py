@@ -105,8 +105,12 @@ def _by_art(targets: Mapping[int, Material], side: int, library: ModuleType) -> 
             self._patch.grad = None
             return super()._train_step(*given, **named)
 
+    classifiers = {
+        target: art_classifier(whole.task.own_copy(), whole.images) for target, whole in targets.items()
+    }
+
     def one(whole: Material, target: int) -> Tensor:
-        classifier = art_classifier(whole.task.own_copy(), whole.images)
+        classifier = classifiers[target]
         classes = F.one_hot(torch.full_like(whole.predictions, target), classifier.nb_classes)
         np.random.seed(SEED)  # noqa: NPY002 - theirs is the global one
         with torch.random.fork_rng():

@@ -124,6 +124,11 @@ def margin(logits: Tensor, classes: Tensor) -> Tensor:
     return own - others.max(1).values
 
 
+def missed(goal: Goal, logits: Tensor) -> Tensor:
+    """By how much images miss their goal, in logits (N,), float64; below 0 where they are past it."""
+    return margin(logits.double(), goal.classes) * (1 if goal.kind == "untargeted" else -1)
+
+
 def _clear(advantage: Tensor, logits: Tensor, slack: float) -> Tensor:
     """Advantage above zero by `slack` rounding errors of the largest logit."""
     scale = logits.abs().max(1).values

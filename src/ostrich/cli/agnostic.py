@@ -18,9 +18,9 @@ import typer
 from ostrich.attacks import IMAGE_AGNOSTIC, aims, evidence
 from ostrich.attacks.engine import check
 from ostrich.attacks.transfer import companion
-from ostrich.attacks.universal.artefact import Artefact, fit_artefact, judge, load_artefact
+from ostrich.attacks.universal.artefact import FILE, Artefact, fit_artefact, judge, load_artefact
 from ostrich.attacks.universal.fitting import Agnostic, check_goal, victims
-from ostrich.cli.agnostic_judge import FILE, Part, photographed, rate, transferred, written
+from ostrich.cli.agnostic_judge import Part, photographed, rate, transferred, written
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import Session, opened, progress, report
 from ostrich.data.dataset import Samples, subset

@@ -14,14 +14,13 @@ from ostrich.attacks import aims, evidence
 from ostrich.attacks.result import Result
 from ostrich.attacks.threats import exact_distance
 from ostrich.attacks.transfer import companion
-from ostrich.attacks.universal.artefact import Artefact, Judgement, judge, judged_in
+from ostrich.attacks.universal.artefact import FILE, Artefact, Judgement, judge, judged_in
 from ostrich.attacks.universal.perturbation import enlarged
 from ostrich.cli.session import Session
 from ostrich.data.dataset import Samples
 from ostrich.images import fingerprints, grid, write_png
 from ostrich.models import Classifier
 
-FILE = "artefact.safetensors"
 SHOWN = 6  # images in the sheet
 
 

@@ -22,8 +22,8 @@ from torch import Tensor
 from ostrich import data as datasets
 from ostrich.attacks import CAMOUFLAGE, Dazzle
 from ostrich.attacks.physical.dazzle import Costs, Face, Found, cma_package, cost_of, search
-from ostrich.attacks.universal.artefact import Artefact, load_artefact
-from ostrich.cli.dazzle_judge import FILE, written
+from ostrich.attacks.universal.artefact import FILE, Artefact, load_artefact
+from ostrich.cli.dazzle_judge import written
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import kept, progress, report
 from ostrich.data.dataset import Dataset, subset

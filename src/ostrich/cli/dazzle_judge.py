@@ -15,14 +15,13 @@ from torch import Tensor
 from ostrich.attacks import Dazzle, evidence
 from ostrich.attacks.physical.dazzle import Face, View, random_of
 from ostrich.attacks.result import Result
-from ostrich.attacks.universal.artefact import Artefact
+from ostrich.attacks.universal.artefact import FILE, Artefact
 from ostrich.cli.dazzle_pictures import before_and_after, on_a_blank_face
 from ostrich.cli.session import progress
 from ostrich.images import read_png, write_png
 from ostrich.models.detectors import Box, Detector, grey, others
 from ostrich.runs import Run
 
-FILE = "artefact.safetensors"
 SHOWN = 6  # faces in the picture
 
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.batched import lift, square, where
-from ostrich.attacks.goals import margin
+from ostrich.attacks.goals import missed
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.errors import InputError
@@ -114,11 +114,9 @@ class CW:
 
     def step(self, problem: Problem, state: State) -> State:
         x = problem.originals
-        sign = 1.0 if problem.goal.kind == "untargeted" else -1.0
 
         def loss(logits: Tensor) -> Tensor:
-            lead = sign * margin(logits.double(), problem.goal.classes)
-            return state.constant * lead.clamp_min(-self.confidence)
+            return state.constant * missed(problem.goal, logits).clamp_min(-self.confidence)
 
         value, gradient, reached = problem.evaluate(state.images, loss)
         total = value + square(state.images - x)

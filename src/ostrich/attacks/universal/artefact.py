@@ -30,6 +30,7 @@ from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 
 MARK = "ostrich artefact"
+FILE = "artefact.safetensors"  # in a run directory
 FITTED_ON = "fitted_on"  # the tensor of fingerprints
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ostrich import images as pictures
 from ostrich.attacks.engine import Method, check
-from ostrich.attacks.goals import Goal, Untargeted, margin
+from ostrich.attacks.goals import Goal, Untargeted, missed
 from ostrich.attacks.problem import Access
 from ostrich.attacks.transfer import companion
 from ostrich.errors import InputError
@@ -70,16 +70,6 @@ class Agnostic(Method, Protocol):
         """The artefact as an image (C, H, W), where it is one."""
 
 
-def missed(goal: Goal, logits: Tensor) -> Tensor:
-    """By how much images miss their goal, in logits (n,), float64; below 0 where they are past it.
-
-    Beside it the cross-entropy of an untargeted goal has next to no slope on an image that is not fooled
-    yet, and that of a targeted one next to none on an image that is there: an image-agnostic attack then
-    follows few of its images.
-    """
-    return margin(logits.double(), goal.classes) * (1 if goal.kind == "untargeted" else -1)
-
-
 @dataclass(frozen=True)
 class Fitting:
     """What an image-agnostic attack sees: N images, their goal, and counted access to the network.
@@ -110,7 +100,9 @@ class Fitting:
         """The gradient, shaped as `parameter`, of the mean loss of the images at `rows` (n,).
 
         `shown(parameter)` (n, C, H, W) is what the network sees of them; `loss(goal, logits)` is (n,),
-        `missed` unless given. Of several networks, the mean.
+        `missed` unless given: beside it the cross-entropy of an untargeted goal has next to no slope on an
+        image that is not fooled yet, and that of a targeted one next to none on an image that is there, so
+        that it follows few of the images. Of several networks, the mean.
         """
         goal = self.goal.rows(rows)
         found, _ = self.access.gradient(

@@ -93,14 +93,12 @@ class Generator:
         return {"shared": shared, "weights": network.state_dict(), "optimiser": {}}
 
     def epoch(self, fitting: Fitting, state: State, number: int) -> State:
+        universal = Universal(threat=self.threat)
+        begun = {"perturbation": state["shared"], "done": torch.tensor(False)}
         if number < self.epochs // 2:
-            universal = Universal(threat=self.threat)
-            begun = {"perturbation": state["shared"], "done": torch.tensor(False)}
             return state | {"shared": universal.epoch(fitting, begun, number)["perturbation"]}
-        if number == self.epochs // 2:
-            begun = {"perturbation": state["shared"], "done": torch.tensor(False)}
-            whole = Universal(threat=self.threat).tensors(begun)  # the whole budget, spent
-            state = state | {"shared": whole["perturbation"]}
+        if number == self.epochs // 2:  # the whole budget, spent
+            state = state | {"shared": universal.tensors(begun)["perturbation"]}
         network = self._network(fitting.images)
         network.load_state_dict(state["weights"])
         optimiser = torch.optim.Adam(network.parameters(), lr=self.rate)
