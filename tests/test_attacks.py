@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import ostrich
-from ostrich.attacks import ATTACKS, Confident, Targeted, Untargeted
+from ostrich.attacks import INPUT_SPECIFIC, Confident, Targeted, Untargeted
 from ostrich.attacks.engine import Result
 from ostrich.attacks.settings import configure
 from ostrich.images import read_png, rounded, write_png
@@ -32,7 +32,7 @@ EPS = {"linf": "16/255", "l2": "1.5", "l1": "20", "l0": "3", "none": None}
 
 def made(name: str, norm: str | None = None, **settings: str):
     """An attack by name, short enough for a test."""
-    method = ATTACKS[name]
+    method = INPUT_SPECIFIC[name]
     known = {field.name for field in fields(method)}
     chosen = {k: v for k, v in SHORT.items() if k in known}
     if norm is not None and EPS[norm] is not None:
@@ -40,9 +40,9 @@ def made(name: str, norm: str | None = None, **settings: str):
     return configure(method, chosen | settings)
 
 
-CASES = [(name, norm) for name, method in ATTACKS.items() for norm in method.norms]
+CASES = [(name, norm) for name, method in INPUT_SPECIFIC.items() for norm in method.norms]
 every_case = pytest.mark.parametrize(("name", "norm"), CASES, ids=[f"{n}-{norm}" for n, norm in CASES])
-every_attack = pytest.mark.parametrize("name", list(ATTACKS))
+every_attack = pytest.mark.parametrize("name", list(INPUT_SPECIFIC))
 
 
 def goal_for(name: str, classifier: ostrich.Classifier, images: torch.Tensor):
@@ -282,14 +282,14 @@ def test_labels_that_do_not_fit_are_refused(name):
 @every_attack
 def test_every_option_is_refused_or_honoured(name):
     with pytest.raises(ostrich.InputError, match="Unknown setting"):
-        configure(ATTACKS[name], {"stepz": "3"})
-    if "steps" in {field.name for field in fields(ATTACKS[name])}:
-        assert configure(ATTACKS[name], {"steps": "3"}).steps == 3
+        configure(INPUT_SPECIFIC[name], {"stepz": "3"})
+    if "steps" in {field.name for field in fields(INPUT_SPECIFIC[name])}:
+        assert configure(INPUT_SPECIFIC[name], {"steps": "3"}).steps == 3
         for wrong in ("0", "-1", "two", "1.5"):
             with pytest.raises(ostrich.InputError):
-                configure(ATTACKS[name], {"steps": wrong})
+                configure(INPUT_SPECIFIC[name], {"steps": wrong})
     with pytest.raises(ostrich.InputError):
-        configure(ATTACKS[name], {"eps": "-8/255"})
+        configure(INPUT_SPECIFIC[name], {"eps": "-8/255"})
 
 
 @every_attack

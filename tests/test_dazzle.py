@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 import ostrich
-from ostrich.attacks import CAMOUFLAGE, Dazzle, Patch
+from ostrich.attacks import Dazzle, Patch
 from ostrich.attacks.physical.dazzle import Face, View, close_up, cost_of, search
 from ostrich.attacks.physical.makeup import FREE, LUMA, Form, drawn, random_look, tinted
 from ostrich.attacks.settings import configure
@@ -303,7 +303,7 @@ def test_every_claim_is_a_file(fitted, folder):
 
 
 def test_a_look_is_applied_to_other_faces_and_another_detector(fitted):
-    seen = load_artefact("all/artefact.safetensors", "dazzle", CAMOUFLAGE).seen.tolist()
+    seen = load_artefact("all/artefact.safetensors", Dazzle).seen.tolist()
     words = ["--artefact", "all/artefact.safetensors", "--limit", "8", "--out", "other"]
     assert run(["attack", "dazzle", "detector:lbp", "faces", *words]) == 0
     found = results("other")

@@ -36,7 +36,7 @@ from ostrich.attacks.physical.printability import SOLIDS, non_printability, prin
 from ostrich.attacks.physical.printing import read_width, write_pdf
 from ostrich.attacks.problem import Access
 from ostrich.attacks.settings import configure
-from ostrich.attacks.universal.artefact import Artefact, judge, judged_in, load_artefact
+from ostrich.attacks.universal.artefact import Artefact, judge, load_artefact
 from ostrich.attacks.universal.fitting import Fitting, fit
 from ostrich.attacks.universal.perturbation import smallest_changes
 from ostrich.cli.main import run
@@ -358,7 +358,7 @@ def test_every_success_holds_and_the_network_is_untouched(name, norm, untouched_
     result = judged.result
     levels = result.images * 255
     torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-3)
-    threat = judged_in(method)
+    threat = method.judged_in
     assert (threat.distance(result.images, images[12:]) <= threat.eps * (1 + 1e-5)).all()
     assert result.attacked.all()
     assert judged.fooling_rate >= result.success.double().mean() > 0
@@ -388,7 +388,7 @@ def test_the_file_holds_the_whole_attack_and_neighbours_change_nothing(name, tmp
     model, (method, images) = nets.small(), given(short(name), 20)
     artefact = artefact_of(method, model, images[:8], target=2)
     artefact.save(tmp_path / "a.safetensors")
-    read = load_artefact(tmp_path / "a.safetensors", name, IMAGE_AGNOSTIC)
+    read = load_artefact(tmp_path / "a.safetensors", IMAGE_AGNOSTIC[name])
     assert (read.method, read.shape, read.target, read.facts) == (
         artefact.method,
         artefact.shape,
@@ -502,7 +502,7 @@ BAD = {
     "one image": (["attack", "universal", "zoo:digits-cnn", "digits", "--limit", "1"], "larger --limit"),
     "no fitting": (["attack", "universal", *DIGITS, "--set", "fit=0"], "at least 1"),
     "per image": (["attack", "universal", *DIGITS, "--target", "random"], "one class for all"),
-    "views": (["attack", "universal", *DIGITS, "--set", "eot=3"], "takes none"),
+    "views": (["attack", "universal", *DIGITS, "--set", "eot=3"], "is fitted on many"),
     "algorithm": (["attack", "universal", *DIGITS, "--set", "algorithm=deepfol"], "Did you mean deepfool"),
     "step": (
         ["attack", "universal", *DIGITS, "--set", "algorithm=deepfool", "--set", "step_size=0.1"],
@@ -541,7 +541,7 @@ def test_bad_input_ends_with_one_sentence(fitted, capsys):
     Path("text").write_text("no artefact")
     Image.new("L", (8, 8)).save("black.png")
     save_file({"a": torch.zeros(1)}, "weights.safetensors")
-    one = load_artefact("first/artefact.safetensors", "universal", IMAGE_AGNOSTIC)
+    one = load_artefact("first/artefact.safetensors", Universal)
     samples = ostrich.data.load(ostrich.data.open_data(["digits"]), size=(8, 8), channels=1, limit=1)
     Artefact(
         method=one.method,

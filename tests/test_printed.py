@@ -139,7 +139,7 @@ def test_the_command_leaves_files_that_give_its_figures(tmp_path, monkeypatch):
     ("setting", "sentence"),
     [
         ("attack=pgdd", "Did you mean pgd"),
-        ("iterations=0", "at least one step"),
+        ("iterations=0", "at least 1"),
         ("blur=-1", "blur lies between"),
         ("jpeg=96", "jpeg lies between"),
         ("contrast=2", "contrast lies between"),

@@ -3,6 +3,7 @@
     OstrichError                 everything a caller may want to catch
     ├── InputError               the caller gave something that cannot be used (command line: exit 2)
     │   ├── UnknownName          a name that does not exist; the message lists the nearest ones
+    │   ├── ContractError        a class of an attack lacks what an attack has, or misspells it
     │   ├── CheckpointMismatch   weights that do not fit the network
     │   ├── UnreadableImage      an image file that cannot be decoded
     │   └── UnreadableVideo      a video file that cannot be decoded, or holds no frames
@@ -45,6 +46,10 @@ class UnknownName(InputError):
         super().__init__(f"Unknown {kind} {name!r}. {way_out}{' ' + hint if hint else ''}")
         self.name = name
         self.near = near
+
+
+class ContractError(InputError):
+    """A class of an attack lacks what an attack has, or misspells it."""
 
 
 class CheckpointMismatch(InputError):

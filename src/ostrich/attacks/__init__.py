@@ -1,9 +1,20 @@
 """Attacks: an algorithm for a goal under a threat model, run by one engine.
 
-A new attack is one file and its line in `ATTACKS`, or where it is fitted on some images and applied
-to others, in `IMAGE_AGNOSTIC`; what hides faces from a detector, in `CAMOUFLAGE`.
+A new attack is one file and its line in `_ATTACKS`; one of the user's own is a file and its class's name,
+`FILE.py:CLASS`. What an attack may have, its base in `base.py` says.
 """
 
+from pathlib import Path
+
+from ostrich.attacks.base import (
+    Attack,
+    CamouflageAttack,
+    EndingState,
+    FittedAttack,
+    InputSpecificAttack,
+    State,
+    check_class,
+)
 from ostrich.attacks.decision_based.boundary import Boundary
 from ostrich.attacks.decision_based.hopskipjump import HopSkipJump
 from ostrich.attacks.engine import Result, attack
@@ -32,8 +43,10 @@ from ostrich.attacks.threats import L1, L2, Linf, Patch, Pixels, Threat, Unbound
 from ostrich.attacks.transformations import EOT
 from ostrich.attacks.universal.generator import Generator
 from ostrich.attacks.universal.perturbation import Universal
+from ostrich.errors import ContractError, UnknownName
+from ostrich.runtime.python_file import checksum, from_file
 
-_METHODS = (
+_ATTACKS: tuple[type[Attack], ...] = (
     *(FGSM, PGD, MIM, APGD),
     *(LBFGS, DeepFool, CW, FAB, DDN),
     *(OnePixel, Square),
@@ -41,12 +54,38 @@ _METHODS = (
     AutoAttack,
     Printed,
     *(FoolingAscent, FoolingCPPN, FoolingDirect),
+    *(Universal, Generator, AdversarialPatch, AdversarialTexture),
+    Dazzle,
 )
-ATTACKS = {method.name: method for method in _METHODS}
+ATTACKS = {method.name: method for method in _ATTACKS}
+INPUT_SPECIFIC = {name: m for name, m in ATTACKS.items() if issubclass(m, InputSpecificAttack)}
+CAMOUFLAGE = {name: m for name, m in ATTACKS.items() if issubclass(m, CamouflageAttack)}
 IMAGE_AGNOSTIC = {
-    method.name: method for method in (Universal, Generator, AdversarialPatch, AdversarialTexture)
+    name: m for name, m in ATTACKS.items() if issubclass(m, FittedAttack) and name not in CAMOUFLAGE
 }
-CAMOUFLAGE = {Dazzle.name: Dazzle}
+
+
+def find(name: str) -> type[Attack]:
+    """The attack of that name, or the class of FILE.py:CLASS. Raises UnknownName, InputError."""
+    path, colon, word = name.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        if name not in ATTACKS:
+            raise UnknownName("attack", name, ATTACKS, "A class of your own is FILE.py:CLASS.")
+        return ATTACKS[name]
+    found = from_file(Path(path), word)
+    if not isinstance(found, type) or not issubclass(found, Attack):
+        raise ContractError(
+            f"{name}: a class that derives from InputSpecificAttack or FittedAttack is expected."
+        )
+    check_class(found)
+    return found
+
+
+def described(name: str, method: Attack) -> str:
+    """An attack and its settings; of FILE.py:CLASS also a checksum of the file."""
+    path, colon, _ = name.rpartition(":")
+    return f"{method!r} of {checksum(Path(path))}" if colon else repr(method)
+
 
 __all__ = [
     "APGD",
@@ -58,6 +97,7 @@ __all__ = [
     "FAB",
     "FGSM",
     "IMAGE_AGNOSTIC",
+    "INPUT_SPECIFIC",
     "L1",
     "L2",
     "LBFGS",
@@ -65,17 +105,22 @@ __all__ = [
     "PGD",
     "AdversarialPatch",
     "AdversarialTexture",
+    "Attack",
     "AutoAttack",
     "Boundary",
+    "CamouflageAttack",
     "Confident",
     "Dazzle",
     "DeepFool",
+    "EndingState",
+    "FittedAttack",
     "FoolingAscent",
     "FoolingCPPN",
     "FoolingDirect",
     "Generator",
     "Goal",
     "HopSkipJump",
+    "InputSpecificAttack",
     "Lab",
     "Linf",
     "OnePixel",
@@ -84,10 +129,13 @@ __all__ = [
     "Printed",
     "Result",
     "Square",
+    "State",
     "Targeted",
     "Threat",
     "Unbounded",
     "Universal",
     "Untargeted",
     "attack",
+    "described",
+    "find",
 ]

@@ -10,76 +10,33 @@ rounded to 8 bits, in the plain network, inside the budget; forwards and backwar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ostrich import images as pictures
+from ostrich.attacks.base import NEEDS, Attack, EndingState, InputSpecificAttack, State, check_class, select
 from ostrich.attacks.goals import SLACK, Goal
 from ostrich.attacks.halfway import Halfway
 from ostrich.attacks.lattice import GRID_FORWARDS, on_grid
 from ostrich.attacks.problem import VALUES_PER_FORWARD, Access, Problem
 from ostrich.attacks.result import Result, joined, save, shard_file
-from ostrich.attacks.threats import Threat, exact_distance, within
+from ostrich.attacks.threats import exact_distance, within
 from ostrich.attacks.transformations import EOT
-from ostrich.errors import InputError
+from ostrich.errors import ContractError, InputError
 from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
 
-State = TypeVar("State")
 Watch = Callable[[int, Any], None]  # told the number of a step and the state after it
 MOST_IMAGES = 256  # in one batch
 NEAR = 1.001  # of a budget: what lies farther out is not worth a verification
 
 
-class Method(Protocol):
-    """What every attack says of itself, input-specific or image-agnostic. A frozen dataclass."""
-
-    name: ClassVar[str]
-    needs: ClassVar[str]  # gradient, scores or labels
-    norms: ClassVar[tuple[str, ...]]  # the threat models it knows
-
-    @property
-    def threat(self) -> Threat: ...
-
-    @property
-    def stop(self) -> str: ...
-
-
-class Attack(Method, Protocol):
-    """An algorithm for a goal under a threat model. A frozen dataclass; `steps` ends it.
-
-    It may also have `lanes`, how many forwards a step costs an image; `most_forwards`, how many an
-    image may cost in all; `members`, attacks that are run one after another on what still stands, in
-    the place of its own `init` and `step`; and `shared`, True where one state serves all images of a
-    batch: then all are one batch, which goes on between its steps where it was cut off. With
-    `photographed(images, keys, seed)` a success has to reach the goal in the image that this returns
-    too, and the original must not reach it there. With
-    `check(classifier)` it refuses, by an InputError, a classifier it cannot be run on. A state with
-    `done` (n,) bool says which images the attack has given up, or with stop "minimum" is through with.
-    """
-
-    @property
-    def stop(self) -> str:
-        """When an image is done.
-
-        first: once it is broken; budget: when all steps are spent; minimum: when the state's
-        `done` (n,) says so, and of all successes the nearest counts.
-        """
-
-    @property
-    def steps(self) -> int: ...
-
-    def init(self, problem: Problem) -> Any: ...
-
-    def step(self, problem: Problem, state: Any) -> Any: ...
-
-
 def attack(
-    method: Attack,
+    method: InputSpecificAttack,
     classifier: Classifier,
     images: Tensor,
     goal: Goal,
@@ -107,6 +64,11 @@ def attack(
     Raises InputError for images outside [0, 1], labels of another length or class, and a network
     without the access the attack needs.
     """
+    if not isinstance(method, InputSpecificAttack):
+        raise ContractError(
+            f"attack() runs an instance of an InputSpecificAttack; got {method!r}. What is fitted on some "
+            "images and applied to others begins with fit_artefact."
+        )
     _check_input(classifier, images, goal, precision)
     check(method, classifier, eot)
     size = batch_size or _batch_size(method, images)
@@ -134,7 +96,7 @@ def attack(
 
 
 def _run(
-    method: Attack,
+    method: InputSpecificAttack,
     classifier: Classifier,
     images: Tensor,
     goal: Goal,
@@ -160,12 +122,12 @@ def _run(
         *(access, images, goal, method.threat, everything, keys, seed, clean),
         eot=eot,
         starts=starts,
-        photographed=getattr(method, "photographed", None),
+        photographed=method.photographed if method.photographs else None,
     )
     problem = whole.keep(result.attacked)
     if len(problem.rows):
         access.prepare(problem.originals[:1])
-        for number, member in enumerate(getattr(method, "members", (method,))):
+        for number, member in enumerate(method.members):
             standing = problem.keep(~result.success[problem.rows])
             if len(standing.rows):
                 _steps(member, standing, result, active_set, halfway, watch)
@@ -179,24 +141,29 @@ def _run(
 
 
 def _steps(
-    method: Attack, problem: Problem, result: Result, active_set: bool, halfway: Halfway, watch: Watch
+    method: InputSpecificAttack,
+    problem: Problem,
+    result: Result,
+    active_set: bool,
+    halfway: Halfway,
+    watch: Watch,
 ) -> None:
     """Step until the attack's steps are spent, an image's queries are, or every image is done."""
     reserve = GRID_FORWARDS if method.stop == "minimum" else 0
-    problem = replace(problem, queries=getattr(method, "most_forwards", None), reserve=reserve)
-    cost = getattr(method, "lanes", 1)
-    whole, state = problem, method.init(problem)
-    open_, before, shared = problem.left >= cost, 0, getattr(method, "shared", False)
-    if shared:
+    problem = replace(problem, queries=method.most_forwards, reserve=reserve)
+    cost = method.lanes
+    whole, state = problem, _checked(method, "init", method.init(problem))
+    open_, before = problem.left >= cost, 0
+    if method.shared:
         before, problem, state, open_ = halfway.found(problem, state, open_, result)
     for number in range(before, method.steps):
         if not open_.any():
             break
         if not open_.all() and active_set:
             problem, state, open_ = problem.keep(open_), select(state, open_), open_[open_]
-        state = method.step(problem, state)
+        state = _checked(method, "step", method.step(problem, state))
         if method.stop == "first":
-            for proposed, reached in problem.seen:
+            for proposed, reached in problem.proposals.answers:
                 near = problem.threat.distance(proposed, problem.originals) <= NEAR * problem.threat.eps
                 _verify(problem, result, proposed, reached & near & ~result.success[problem.rows])
             open_ = open_ & ~result.success[problem.rows]
@@ -204,15 +171,15 @@ def _steps(
             _approach(problem, result, state.images, open_)
         else:
             _remember(problem, result)
-        problem.seen.clear()
+        problem.proposals.clear()
         over = open_ & (problem.left < cost)
-        if hasattr(state, "done"):
+        if isinstance(state, EndingState):
             over |= open_ & state.done
         if method.stop != "minimum":
             _verify(problem, result, state.images, over)
         open_ = open_ & ~over
         watch(number + 1, state)
-        if shared:
+        if method.shared:
             halfway.keep(number + 1, problem, state, open_, result)
     if method.stop == "minimum":
         whole = replace(whole, reserve=0)
@@ -234,7 +201,7 @@ def _approach(problem: Problem, result: Result, proposed: Tensor, open_: Tensor)
     Where there is none yet, keep what the attack proposes. Only what is `open_` (n,) is looked at.
     A budget is not: it is the file that has to keep it.
     """
-    for seen, reached in problem.seen:
+    for seen, reached in problem.proposals.answers:
         distance = problem.threat.distance(seen, problem.originals)
         nearer = open_ & reached & ~(distance >= result.distance_float[problem.rows])  # NaN: none yet
         if nearer.any():
@@ -248,7 +215,7 @@ def _approach(problem: Problem, result: Result, proposed: Tensor, open_: Tensor)
 
 def _remember(problem: Problem, result: Result) -> None:
     """Keep, unverified, the latest image of each that the quick network took for a success."""
-    for proposed, reached in problem.seen:
+    for proposed, reached in problem.proposals.answers:
         rows = problem.rows[reached]
         result.float_images[rows] = proposed[reached]
 
@@ -324,46 +291,47 @@ def _logits(classifier: Classifier, images: Tensor) -> Tensor:
     return torch.cat([classifier(part) for part in images.split(MOST_IMAGES)])
 
 
-def select(state: State, keep: Tensor) -> State:
-    """The rows of a state where `keep` (n,) is true; what is no tensor stays."""
-    assert is_dataclass(state) and not isinstance(state, type), "a state is a dataclass"
-    tensors = {
-        f.name: getattr(state, f.name)[keep]
-        for f in fields(state)
-        if isinstance(getattr(state, f.name), Tensor)
-    }
-    return replace(state, **tensors)
-
-
 def _differs(images: Tensor, originals: Tensor) -> Tensor:
     return (images != originals).flatten(1).any(1)
 
 
-def _batch_size(method: Attack, images: Tensor) -> int:
+def _batch_size(method: InputSpecificAttack, images: Tensor) -> int:
     """How many images fill a forward, with as many lanes as the attack has side by side."""
-    if getattr(method, "shared", False):
+    if method.shared:
         return max(1, len(images))
-    lanes = max(getattr(member, "lanes", 1) for member in getattr(method, "members", (method,)))
+    lanes = max(member.lanes for member in method.members)
     return max(1, min(MOST_IMAGES, VALUES_PER_FORWARD // max(1, images[:1].numel() * lanes)))
 
 
-def check(method: Method, classifier: Classifier, eot: EOT | None = None) -> None:
+def check(method: Attack, classifier: Classifier, eot: EOT | None = None) -> None:
     """Refuse, by an InputError, an attack that cannot be run on this classifier."""
-    offered = {"gradient": 2, "scores": 1, "labels": 0}
-    if offered[method.needs] > offered[classifier.access]:
-        from ostrich.attacks import ATTACKS
+    if not isinstance(method, Attack):
+        raise ContractError(f"An attack derives from InputSpecificAttack or FittedAttack; got {method!r}.")
+    check_class(type(method))
+    offered = NEEDS[NEEDS.index(classifier.access) :]
+    if method.needs not in offered:
+        from ostrich.attacks import INPUT_SPECIFIC
 
-        able = [name for name, a in ATTACKS.items() if offered[a.needs] <= offered[classifier.access]]
+        able = [name for name, kind in INPUT_SPECIFIC.items() if kind.needs in offered]
         raise InputError(
             f"{method.name} needs {method.needs.removesuffix('s')}s; {classifier.name} gives only "
             f"{classifier.access}. "
             f"Attacks that can do without: {', '.join(able)}."
         )
-    for member in getattr(method, "members", (method,)):
-        if hasattr(member, "check"):
-            member.check(classifier)
+    for one in (method, *(method.members if isinstance(method, InputSpecificAttack) else ())):
+        one.check_classifier(classifier)
     if eot is not None and (method.needs != "gradient" or method.stop == "minimum"):
         raise InputError(f"EOT averages gradients within a budget; {method.name} does not follow such.")
+
+
+def _checked(method: InputSpecificAttack, hook: str, state: Any) -> State:
+    """The state, refused by a ContractError where it is none."""
+    if isinstance(state, State):
+        return state
+    raise ContractError(
+        f"{type(method).__name__}.{hook} returns a {type(state).__name__}; an ostrich.attacks.State, "
+        "a dataclass of tensors with the image as first axis, is expected."
+    )
 
 
 def _check_input(classifier: Classifier, images: Tensor, goal: Goal, precision: str) -> None:

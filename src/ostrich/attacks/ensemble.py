@@ -13,23 +13,21 @@ With `surrogate`, a second network is attacked first and what it falls for is tr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Annotated, ClassVar, Literal
 
+from ostrich.attacks.base import InputSpecificAttack
 from ostrich.attacks.gradient.apgd import APGD
 from ostrich.attacks.minimum_norm.fab import FAB
 from ostrich.attacks.score_based.square import Square
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.attacks.transfer import Transfer
-from ostrich.errors import InputError
-
-if TYPE_CHECKING:
-    from ostrich.attacks.engine import Attack
+from ostrich.ranges import at_least
 
 AHEAD = 16  # proposals of Square asked about together when few images are left
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoAttack:
+class AutoAttack(InputSpecificAttack):
     """Per image that stands to the end, about 4,000 gradients and 7,000 forwards (standard)."""
 
     name: ClassVar[str] = "autoattack"
@@ -38,23 +36,13 @@ class AutoAttack:
     stop: ClassVar[str] = "first"
 
     threat: Threat = Linf(8 / 255)
-    preset: str = "standard"  # or fast
-    iterations: int | None = None  # None: 100 of APGD and FAB, fast: 50
-    queries: int | None = None  # None: 5000 of Square, fast: 1000
+    preset: Literal["standard", "fast"] = "standard"
+    iterations: Annotated[int | None, at_least(1)] = None  # None: 100 of APGD and FAB, fast: 50
+    queries: Annotated[int | None, at_least(1)] = None  # None: 5000 of Square, fast: 1000
     surrogate: str | None = None  # a second classifier, as MODEL on the command line
 
-    def __post_init__(self) -> None:
-        if self.preset not in ("standard", "fast"):
-            raise InputError(f"preset of autoattack is standard or fast; got {self.preset!r}.")
-        for setting in ("iterations", "queries"):
-            value = getattr(self, setting)
-            if value is not None and value < 1:
-                raise InputError(f"autoattack takes {setting} from 1 up; got {value}.")
-        if self.threat.norm not in self.norms:
-            raise InputError(f"autoattack knows linf and l2; got a budget in {self.threat.norm}.")
-
     @property
-    def members(self) -> tuple[Attack, ...]:
+    def members(self) -> tuple[InputSpecificAttack, ...]:
         """The attacks, in the order in which they are run."""
         threat, fast = self.threat, self.preset == "fast"
         iterations = self.iterations or (50 if fast else 100)
@@ -69,16 +57,5 @@ class AutoAttack:
         )
 
     @property
-    def titles(self) -> tuple[str, ...]:
-        """What each member is called in a report."""
-        return tuple("apgd-t" if getattr(m, "loss", "") == "dlr" else m.name for m in self.members)
-
-    @property
     def steps(self) -> int:
         return sum(member.steps for member in self.members)
-
-    def init(self, problem: Any) -> Any:
-        raise AssertionError("an ensemble is run member by member")
-
-    def step(self, problem: Any, state: Any) -> Any:
-        raise AssertionError("an ensemble is run member by member")

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostrich.attacks.engine import Attack, Result
+from ostrich.attacks.base import InputSpecificAttack
+from ostrich.attacks.engine import Result
 from ostrich.attacks.goals import Goal
 from ostrich.attacks.transformations import EOT
 from ostrich.data.dataset import Samples
@@ -104,12 +105,11 @@ def figures(result: Result, norm: str, correct: Tensor, labelled: bool, seconds:
     }
 
 
-def members(method: Attack, result: Result) -> dict[str, Any]:
+def members(method: InputSpecificAttack, result: Result) -> dict[str, Any]:
     """Of an ensemble, how many images each member broke, in the order in which they were run."""
-    titles = getattr(method, "titles", None)
-    if titles is None:
+    if len(method.members) == 1:
         return {}
-    return {"broken_by": {title: int((result.found_by == i).sum()) for i, title in enumerate(titles)}}
+    return {"broken_by": {title: int((result.found_by == i).sum()) for i, title in enumerate(method.titles)}}
 
 
 def curve(result: Result, correct: Tensor) -> list[list[float]]:

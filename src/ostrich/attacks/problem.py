@@ -115,6 +115,25 @@ class Access:
         return output if output.dtype == images.dtype else output.to(images.dtype)
 
 
+class Proposals:
+    """The images that a step asked the network about: every one may be a success, so none is lost.
+
+    `answers` holds images (n, C, H, W), one for each of the problem, and whether each reaches its goal in the
+    quick network, (n,).
+    """
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, images: Tensor, reached: Tensor) -> None:
+        """Note an answer."""
+        self.answers.append((images, reached))
+
+    def clear(self) -> None:
+        """Forget them: the engine has looked at them."""
+        self.answers.clear()
+
+
 @dataclass(frozen=True)
 class Problem:
     """The part of a batch that is still being attacked; n images.
@@ -126,7 +145,7 @@ class Problem:
     a gradient is that of the mean over random views. `starts` are other images (P, C, H, W) and their
     logits (P, K), where an attack that knows no scores may begin. With `photographed`, of images,
     keys and seed, a success has to reach the goal there too. In a problem of lanes, `lanes` rows in a
-    row belong to one image.
+    row belong to one image. `proposals` are what the network was asked about since the engine looked last.
     """
 
     access: Access
@@ -143,7 +162,7 @@ class Problem:
     starts: tuple[Tensor, Tensor] | None = None
     photographed: Photographed | None = None
     lanes: int = 1
-    seen: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # images (n,...) and whether reached (n,)
+    proposals: Proposals = field(default_factory=Proposals)
 
     def gradient(self, images: Tensor, loss: Loss | None = None) -> Tensor:
         """The gradient (n, C, H, W) of the goal's loss, or of a loss (n,) of the logits (n, K)."""
@@ -184,25 +203,25 @@ class Problem:
         gradient, logits = self.access.gradient(images, self.rows, mean, precision, transform)
         views = split(logits)
         reached = torch.stack([self.goal.reached(view) for view in views]).all(0)
-        self.saw(images, reached)
+        self.propose(images, reached)
         return gradient, views, reached
 
     def slopes(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients (n, k - 1, C, H, W) of the logits of `classes` (n, k) less the first's; all logits."""
         gradients, logits = self.access.slopes(images, self.rows, classes)
-        self.saw(images, self.goal.reached(logits))
+        self.propose(images, self.goal.reached(logits))
         return gradients, logits
 
     def logits(self, images: Tensor, precision: str | None = None) -> Tensor:
         """The logits (n, K) of `images`."""
         logits = self.access.logits(images, self.rows, precision)
-        self.saw(images, self.goal.reached(logits))
+        self.propose(images, self.goal.reached(logits))
         return logits
 
     def reached(self, images: Tensor) -> Tensor:
         """Whether `images` reach the goal, (n,): all that a decision-based attack may know."""
         reached = self.goal.reached(self.access.logits(images, self.rows, "exact"))
-        self.saw(images, reached)
+        self.propose(images, reached)
         return reached
 
     def reached_photographed(self, images: Tensor, slack: float = 0) -> Tensor:
@@ -233,16 +252,16 @@ class Problem:
         """Whether `images` (m, C, H, W) reach the goals of the images with places `owners` (m,)."""
         logits = self.access.logits(images, self.rows[owners], "exact")
         reached = self.goal.rows(owners).reached(logits)
-        self.saw(images, reached, owners)
+        self.propose(images, reached, owners)
         return reached
 
-    def saw(self, images: Tensor, reached: Tensor, owners: Tensor | None = None) -> None:
+    def propose(self, images: Tensor, reached: Tensor, owners: Tensor | None = None) -> None:
         """Show the engine `images` that the quick network takes for a success where `reached`.
 
         They are one for each image or lane, or have `owners` (m,); of several the nearest counts.
         """
         if owners is None and self.lanes == 1:
-            self.seen.append((images, reached))
+            self.proposals.add(images, reached)
             return
         if owners is None:
             owners = torch.arange(len(images), device=images.device)
@@ -256,7 +275,7 @@ class Problem:
         asked = nearest < len(images)  # an image without owners has none
         shown = self.originals[:: self.lanes].clone()
         shown[asked] = images[nearest[asked]]
-        self.seen.append((shown, asked & (least < torch.inf)))
+        self.proposals.add(shown, asked & (least < torch.inf))
 
     def draw(self, kind: str, step: int | Tensor = 0, shape: tuple[int, ...] | None = None) -> Tensor:
         """Random numbers (n, *shape), "uniform" or "normal", keyed by (seed, image, step).
@@ -299,7 +318,7 @@ class Problem:
             rows=self.rows[mask],
             clean=self.clean[mask],
             keys=tuple(self.keys[i] for i in kept),
-            seen=[],
+            proposals=Proposals(),
         )
 
 

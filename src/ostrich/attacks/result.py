@@ -45,7 +45,7 @@ class Result:
 def joined(results: list[Result]) -> Result:
     """The results of several batches as one."""
     parts = {
-        f.name: torch.cat([getattr(r, f.name) for r in results]) for f in fields(Result) if f.name != "checks"
+        f.name: torch.cat([vars(r)[f.name] for r in results]) for f in fields(Result) if f.name != "checks"
     }
     return Result(**parts, checks=sum(r.checks for r in results))
 
@@ -75,6 +75,6 @@ def save(shard: Path | None, result: Result) -> None:
         return
     shard.parent.mkdir(parents=True, exist_ok=True)
     partial = shard.with_suffix(".partial")
-    content = {f.name: getattr(result, f.name) for f in fields(Result) if f.name != "originals"}
+    content = {name: value for name, value in vars(result).items() if name != "originals"}
     torch.save(content, partial)
     partial.replace(shard)

@@ -31,7 +31,7 @@ def configure(method: type[Any], settings: Mapping[str, str]) -> Any:
     Raises UnknownName for a setting the attack does not have, InputError for a value it refuses.
     """
     hints = get_type_hints(method)
-    known = [f.name for f in fields(method) if f.name not in ("threat", "shown")]
+    known = settings_of(method)
     budget = any(f.name == "threat" for f in fields(method))
     allowed = [*known, "norm", "eps"] if budget else known
     values: dict[str, Any] = {}
@@ -53,6 +53,11 @@ def configure(method: type[Any], settings: Mapping[str, str]) -> Any:
         else:
             values["threat"] = NORMS[norm](EPS[norm])
     return method(**values)
+
+
+def settings_of(method: type[Any]) -> list[str]:
+    """The names of its settings; norm and eps stand for the budget, and a mesh's views are none."""
+    return [f.name for f in fields(method) if f.name not in ("threat", "shown")]
 
 
 def configure_eot(settings: Mapping[str, str]) -> tuple[EOT | None, dict[str, str]]:

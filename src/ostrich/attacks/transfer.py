@@ -8,28 +8,22 @@ the surrogate, which spends its whole budget, so that what is found lies deep.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
-from torch import Tensor
 
+from ostrich.attacks.base import InputSpecificAttack, State
 from ostrich.attacks.gradient.apgd import APGD
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.errors import InputError
 from ostrich.models import load
 from ostrich.models.classifier import Classifier
-
-
-@dataclass(frozen=True)
-class State:
-    """What the surrogate falls for."""
-
-    images: Tensor  # (n, C, H, W)
+from ostrich.ranges import at_least
 
 
 @dataclass(frozen=True, kw_only=True)
-class Transfer:
+class Transfer(InputSpecificAttack):
     """One forward per image of the network under attack."""
 
     name: ClassVar[str] = "transfer"
@@ -40,23 +34,23 @@ class Transfer:
 
     threat: Threat = Linf(8 / 255)
     surrogate: str  # MODEL as on the command line
-    iterations: int = 50
+    iterations: Annotated[int, at_least(1)] = 50
 
-    def check(self, classifier: Classifier) -> Classifier:
-        """The surrogate. Raises InputError where it cannot be had or does not fit the classifier."""
-        return companion(self.surrogate, classifier, "surrogate")
+    def check_classifier(self, classifier: Classifier) -> None:
+        """Refuse a surrogate that cannot be had or does not fit the classifier."""
+        companion(self.surrogate, classifier, "surrogate")
 
     def init(self, problem: Problem) -> State:
         from ostrich.attacks.engine import attack  # which runs this file
 
-        x, other = problem.originals, self.check(problem.access.classifier)
+        x, other = problem.originals, companion(self.surrogate, problem.access.classifier, "surrogate")
         method = APGD(threat=self.threat, steps=self.iterations, stop="budget")
         precision = problem.access.precision
         found = attack(method, other, x, problem.goal, seed=problem.seed, precision=precision)
         return State(found.images)
 
     def step(self, problem: Problem, state: State) -> State:
-        problem.seen.append((state.images, torch.ones_like(problem.rows, dtype=torch.bool)))
+        problem.propose(state.images, torch.ones_like(problem.rows, dtype=torch.bool))
         return state
 
 

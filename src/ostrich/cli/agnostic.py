@@ -15,15 +15,16 @@ from typing import Any
 import torch
 import typer
 
-from ostrich.attacks import IMAGE_AGNOSTIC, aims, evidence
+from ostrich.attacks import FittedAttack, aims, evidence
 from ostrich.attacks.engine import check
 from ostrich.attacks.transfer import companion
-from ostrich.attacks.universal.artefact import FILE, Artefact, fit_artefact, judge, load_artefact
-from ostrich.attacks.universal.fitting import Agnostic, check_goal, victims
+from ostrich.attacks.universal.artefact import FILE, Artefact, judge, load_artefact
+from ostrich.attacks.universal.fitting import check_goal, victims
+from ostrich.attacks.universal.held_out import fit_part, hold_out_split
 from ostrich.cli.agnostic_judge import Part, photographed, rate, transferred, written
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import Session, opened, progress, report
-from ostrich.data.dataset import Samples, subset
+from ostrich.data.dataset import Samples
 from ostrich.errors import InputError
 from ostrich.images import fingerprints
 from ostrich.models import Classifier
@@ -33,7 +34,7 @@ TARGET = 33  # the purpose of the random number of a random target
 
 
 def perform(
-    method: Agnostic,
+    method: FittedAttack,
     options: ModelOptions,
     data: Sequence[str],
     *,
@@ -49,10 +50,10 @@ def perform(
     as_json: bool,
 ) -> None:
     """The command; of `method`, where an artefact is applied, only the name counts."""
-    name, paints = method.name, hasattr(method, "shown")
+    name, paints = method.name, method.paints
     if target in ("random", "least-likely") and not paints:
         raise InputError(f"--target {target} is said of an image; for {name} it is one class for all.")
-    given = None if artefact is None else load_artefact(artefact, name, IMAGE_AGNOSTIC)
+    given = None if artefact is None else load_artefact(artefact, type(method))
     asked: dict[str, Any] = {"attack": repr(method), "target": target, "precision": precision}
     asked |= {"also": list(also)} if also else {}
     if given is not None:
@@ -73,7 +74,7 @@ def perform(
         if paints and samples.views is None:
             raise InputError(f"{name} paints an object: give it mesh:FILE or mesh:toybox/NAME for DATA.")
         if given is None:
-            divided(method, samples, seed)
+            hold_out_split(len(samples), method.fit, samples.labels, seed)
             return
         if samples.views is not None and paints and given.facts["mesh"] != samples.views.mesh.digest:
             raise InputError(
@@ -88,21 +89,21 @@ def perform(
     ) as session:
         whole = looked_at(method if given is None else given.method, session)
         if given is None:
-            chosen, rest = divided(method, whole.samples, seed)
-            used = fitted(method, session, whole.take(chosen), target, seed, precision)
+            used, rest = fitted(method, session, whole, target, seed, precision)
         else:
             used = given
             rest = given.unseen(identities(whole.samples)).nonzero()[:, 0].tolist()
-        used = replace(used, method=beheld(used.method, whole.samples))
+        used = replace(used, method=used.method.bind_views(whole.samples.views))
         held_out = whole.take(rest)
         started = time.monotonic()
         judged = judge(used, session.classifier, held_out.images, held_out.labels, seed)
         results = written(session, used, held_out, judged, time.monotonic() - started)
-        views = getattr(used.method, "views", None)
-        if views is not None:
+        if used.method.camera is not None:
             goal = used.goal(session.classifier, held_out.labels)
-            results["views"] = evidence.under_views(views, session.classifier, goal, judged.result, seed)
-        if getattr(used.method, "print_width", None) is not None:
+            results["views"] = evidence.under_views(
+                used.method.camera, session.classifier, goal, judged.result, seed
+            )
+        if used.method.print_width is not None:
             results["photographs"] = photographed(session, used, judged.result, seed)
         if also:
             results["transfer"] = {model: transferred(used, session, held_out, model, seed) for model in also}
@@ -114,25 +115,20 @@ def perform(
         report(name, results, session.run.folder)
 
 
-def looked_at(method: Agnostic, session: Session) -> Part:
+def looked_at(method: FittedAttack, session: Session) -> Part:
     """All of the data, as the network sees it.
 
     The label of an object whose name says none is the one asked for, else what most views are seen as.
     """
     classifier, samples = session.classifier, session.samples
     images = samples.images().to(classifier.device)
-    label = getattr(method, "label", None)
-    if label is not None:
-        samples = replace(samples, labels=torch.full((len(samples),), classifier.class_index(label)))
+    if method.label is not None:
+        index = classifier.class_index(method.label)
+        samples = replace(samples, labels=torch.full((len(samples),), index))
     labels, predictions = aims.labels(classifier, images, samples.labels)
     if samples.labels is None and samples.views is not None:
         labels = torch.full_like(labels, int(predictions.mode().values))
     return Part(samples, images, labels, predictions)
-
-
-def beheld(method: Agnostic, samples: Samples) -> Agnostic:
-    """The method with the views of the mesh that it paints, if it does."""
-    return replace(method, shown=samples.views) if hasattr(method, "shown") else method  # type: ignore[type-var]
 
 
 def identities(samples: Samples) -> list[int]:
@@ -150,54 +146,39 @@ def aimed_at(part: Part, classifier: Classifier, target: str, seed: int) -> int:
     return classifier.class_index(target)
 
 
-def divided(method: Agnostic, samples: Samples, seed: int) -> tuple[list[int], list[int]]:
-    """The rows of a seeded, class-balanced part to fit on, and of the rest. Raises InputError for none."""
-    count = len(samples)
-    wanted = count // 2 if method.fit is None else method.fit
-    if not 0 < wanted < count:
-        raise InputError(
-            f"{count} images, and {wanted or 'half of them'} to fit on: none would be left to "
-            f"{'judge on' if wanted else 'fit on'}. Give more images, or a larger --limit, or a smaller fit."
-        )
-    labels = None if samples.labels is None else samples.labels.tolist()
-    # Held out is what `subset` takes first: what a smaller --limit chooses of the same data lies in it.
-    rest = subset(labels, count, count - wanted, seed)
-    return sorted(set(range(count)) - set(rest)), rest
-
-
 def fitted(
-    method: Agnostic, session: Session, part: Part, target: str | None, seed: int, precision: str
-) -> Artefact:
-    """The artefact fitted on a part of the data, and its file in the run directory."""
+    method: FittedAttack, session: Session, whole: Part, target: str | None, seed: int, precision: str
+) -> tuple[Artefact, list[int]]:
+    """The artefact fitted on a part of the data, its file in the run directory, and the rows of the rest."""
     classifier, file = session.classifier, session.run.folder / FILE
+    split = hold_out_split(len(whole.samples), method.fit, whole.samples.labels, seed)
     if file.exists():  # of this very run, which was cut off afterwards
-        return load_artefact(file, method.name, IMAGE_AGNOSTIC)
-    named = None
-    if target is not None:
-        index = aimed_at(part, classifier, target, seed)
-        named = (index, classifier.class_name(index))
-        part = part.take((part.predictions != index).nonzero()[:, 0].tolist())
-    method = beheld(method, part.samples)
+        kept = load_artefact(file, type(method))
+        return kept, [row for row in split[1] if kept.unseen([identities(whole.samples)[row]]).item()]
+    part = whole.take(split[0])
     checkpoint = session.run.folder / "fitting.pt"
-    with progress(f"{method.name} on {len(part.samples)} images", method.epochs) as advance:
-        found = fit_artefact(
-            method,
+    with progress(f"{method.name} on {len(split[0])} images", method.epochs) as advance:
+        found, chosen, rest = fit_part(
+            method.bind_views(part.samples.views),
             classifier,
-            part.images,
-            part.predictions,
-            seen=identities(part.samples),
-            target=named,
+            whole.images,
+            whole.predictions,
+            split,
+            keys=identities(whole.samples),
+            target=None if target is None else aimed_at(part, classifier, target, seed),
             seed=seed,
             precision=precision,
             checkpoint=checkpoint,
             progress=advance,
         )
-    facts = {"model": classifier.name, "data": part.samples.name, "n": len(part.samples), **found.facts}
+    part = whole.take(chosen)
+    facts = {"model": classifier.name, "data": part.samples.name, "n": len(chosen), **found.facts}
     if part.samples.views is not None:
         facts["mesh"] = part.samples.views.mesh.digest
+    found = replace(found, method=method.bind_views(part.samples.views))
     on_fitting = judge(found, classifier, part.images, part.labels, seed)
     facts |= {"success_rate": rate(on_fitting.result), "fooling_rate": on_fitting.fooling_rate}
     found = replace(found, facts=facts)
     found.save(file)
     checkpoint.unlink(missing_ok=True)
-    return found
+    return found, rest

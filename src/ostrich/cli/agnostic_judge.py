@@ -14,7 +14,7 @@ from ostrich.attacks import aims, evidence
 from ostrich.attacks.result import Result
 from ostrich.attacks.threats import exact_distance
 from ostrich.attacks.transfer import companion
-from ostrich.attacks.universal.artefact import FILE, Artefact, Judgement, judge, judged_in
+from ostrich.attacks.universal.artefact import FILE, Artefact, Judgement, judge
 from ostrich.attacks.universal.perturbation import enlarged
 from ostrich.cli.session import Session
 from ostrich.data.dataset import Samples
@@ -47,12 +47,11 @@ def written(
     picture = used.method.picture(used.tensors)
     if picture is not None and picture.shape[0] in (1, 3):
         write_png(folder / "artefact.png", picture)
-    if hasattr(used.method, "write"):
-        used.method.write(used.tensors, folder)
+    used.method.write(used.tensors, folder)
     write_png(folder / "pictures.png", sheet(result))
     labelled, right = part.samples.labels is not None, part.predictions == part.labels
-    results = evidence.figures(result, judged_in(used.method).norm, right, labelled, seconds)
-    if part.samples.views is not None and hasattr(used.method, "shown"):
+    results = evidence.figures(result, used.method.judged_in.norm, right, labelled, seconds)
+    if part.samples.views is not None and used.method.paints:
         results |= painted(used, part, classifier, folder)
     if not (folder / FILE).exists():
         used.save(folder / FILE)
@@ -88,7 +87,7 @@ def photographed(session: Session, used: Artefact, result: Result, seed: int) ->
     originals = result.originals[rows]
     if not len(rows):
         return {"n": 0, "success_rate": None}
-    shots = used.method.photographed(used.tensors, originals, fingerprints(originals), seed)  # type: ignore[attr-defined]
+    shots = used.method.photographed(used.tensors, originals, fingerprints(originals), seed)
     seen = aims.predict(session.classifier, shots).argmax(1)
     reached = seen != result.clean_predictions[rows]
     if used.target is not None:

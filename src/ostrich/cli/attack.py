@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,7 +15,9 @@ NAME = "attack"
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="see `ostrich list attacks`")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="see `ostrich list attacks`, or FILE.py:CLASS, your own")
+    ],
     model: o.ModelArgument,
     data: Annotated[
         list[str] | None, typer.Argument(metavar="DATA", help="as for `check`; none for fooling-*")
@@ -42,33 +44,45 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Attack the images a network gets right, and keep each success as a file that proves it."""
-    from ostrich.attacks import ATTACKS, CAMOUFLAGE, IMAGE_AGNOSTIC, aims, evidence
+    from ostrich.attacks import (
+        IMAGE_AGNOSTIC,
+        CamouflageAttack,
+        FittedAttack,
+        InputSpecificAttack,
+        aims,
+        described,
+        evidence,
+        find,
+    )
     from ostrich.attacks import attack as run_attack
     from ostrich.attacks.engine import check
     from ostrich.attacks.settings import configure, configure_eot
     from ostrich.cli.session import opened, progress, report
     from ostrich.data.spec import FORMS
-    from ostrich.errors import InputError, UnknownName
+    from ostrich.errors import InputError
     from ostrich.models import Classifier
 
-    fitted: dict[str, type[Any]] = IMAGE_AGNOSTIC | CAMOUFLAGE
-    if name not in ATTACKS | fitted:
-        raise UnknownName("attack", name, ATTACKS | fitted)
+    kind = find(name)
+    fitted = issubclass(kind, FittedAttack)
     eot, own = configure_eot(dict(o.pair(text) for text in settings or ()))
-    if artefact is not None and name in ATTACKS:
-        raise InputError(f"{name} leaves no artefact; --artefact is for {', '.join(fitted)}, fitted before.")
-    if also and name in ATTACKS:
-        raise InputError(f"--also judges an artefact; {name} leaves none.")
-    if name in fitted and eot is not None:
-        raise InputError(f"eot averages over views of one image; {name} is fitted on many and takes none.")
-    needs_data = getattr(ATTACKS.get(name), "needs_data", True)
-    if not needs_data:
+    if artefact is not None and not fitted:
+        raise InputError(
+            f"{kind.name} leaves no artefact; --artefact is for {', '.join(IMAGE_AGNOSTIC)}, fitted before."
+        )
+    if also and not fitted:
+        raise InputError(f"--also judges an artefact; {kind.name} leaves none.")
+    if fitted and eot is not None:
+        raise InputError(
+            f"eot averages over views of one image; {kind.name} is fitted on many and takes none."
+        )
+    from_noise = issubclass(kind, InputSpecificAttack) and not kind.needs_data
+    if from_noise:
         from ostrich.cli import fooling
 
         confidence, own = fooling.configure_confidence(own)
     if artefact is not None and (own or target):
         raise InputError("An artefact has its settings and its target; --set and --target belong to fitting.")
-    method = configure((ATTACKS | fitted)[name], own)
+    method = configure(kind, own)
     chosen = o.ModelOptions(
         model=model,
         weights=weights,
@@ -80,9 +94,9 @@ def command(
         device=device,
     )
     o.check_precision(precision)
-    if not needs_data:
+    if from_noise:
         if data or skip_bad or eot:
-            raise InputError(f"{name} starts from noise: it takes no DATA, no --skip-bad and no eot.")
+            raise InputError(f"{kind.name} starts from noise: it takes no DATA, no --skip-bad and no eot.")
         fooling.perform(
             method,
             chosen,
@@ -97,14 +111,14 @@ def command(
         )
         return
     if not data:
-        raise InputError(f"{name} needs DATA: {FORMS}.")
-    if name in CAMOUFLAGE:
+        raise InputError(f"{kind.name} needs DATA: {FORMS}.")
+    if issubclass(kind, CamouflageAttack):
         from ostrich.cli import dazzle
 
         if target is not None:
-            raise InputError(f"{name} hides faces and takes no target; leave --target out.")
+            raise InputError(f"{kind.name} hides faces and takes no target; leave --target out.")
         if also:
-            raise InputError(f"{name} is judged on the other detectors anyway; leave --also out.")
+            raise InputError(f"{kind.name} is judged on the other detectors anyway; leave --also out.")
         dazzle.perform(
             method,
             chosen,
@@ -118,7 +132,7 @@ def command(
             as_json=as_json,
         )
         return
-    if name in IMAGE_AGNOSTIC:
+    if fitted:
         from ostrich.cli import agnostic
 
         agnostic.perform(
@@ -137,21 +151,21 @@ def command(
             as_json=as_json,
         )
         return
-    asked = {"attack": repr(method), "eot": repr(eot), "target": target, "precision": precision}
+    asked = {"attack": described(name, method), "eot": repr(eot), "target": target, "precision": precision}
 
     def validate(classifier: Classifier) -> None:
         aims.check_target(classifier, target)
         check(method, classifier, eot)
 
     with opened(
-        "attack-" + name, chosen, data, asked, limit, seed, skip_bad, out, force, validate
+        "attack-" + method.name, chosen, data, asked, limit, seed, skip_bad, out, force, validate
     ) as session:
         classifier, samples, run = session.classifier, session.samples, session.run
         images = samples.images().to(classifier.device)
         labels, predictions = aims.labels(classifier, images, samples.labels)
         goal = aims.goal(classifier, images, labels, target, seed)
         started = time.monotonic()
-        with progress(f"{name} on {len(samples)} images", len(samples)) as advance:
+        with progress(f"{method.name} on {len(samples)} images", len(samples)) as advance:
             result = run_attack(
                 method,
                 classifier,
@@ -171,8 +185,7 @@ def command(
             result, method.threat.norm, correct, samples.labels is not None, time.monotonic() - started
         )
         results |= evidence.members(method, result)
-        if hasattr(method, "report"):
-            results |= method.report(run.folder, classifier, samples.index, goal, result, seed)
+        results |= method.report(run.folder, classifier, samples.index, goal, result, seed)
         if method.stop == "minimum":
             results["curve"] = evidence.curve(result, correct)
         if eot is not None:
@@ -181,4 +194,4 @@ def command(
         if as_json:
             typer.echo(json.dumps(results))
         else:
-            report(name, results, run.folder)
+            report(method.name, results, run.folder)

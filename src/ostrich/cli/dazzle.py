@@ -20,7 +20,7 @@ import typer
 from torch import Tensor
 
 from ostrich import data as datasets
-from ostrich.attacks import CAMOUFLAGE, Dazzle
+from ostrich.attacks import Dazzle
 from ostrich.attacks.physical.dazzle import Costs, Face, Found, cma_package, cost_of, search
 from ostrich.attacks.universal.artefact import FILE, Artefact, load_artefact
 from ostrich.cli.dazzle_judge import written
@@ -59,7 +59,7 @@ def perform(
     as_json: bool,
 ) -> None:
     """The command; of `method`, where an artefact is applied, only the name counts."""
-    given = None if artefact is None else load_artefact(artefact, method.name, CAMOUFLAGE)
+    given = None if artefact is None else load_artefact(artefact, type(method))
     if len(words := options.words()) > 1:
         raise InputError(f"A detector is whole as it is: {' '.join(words[1:])} belongs to a classifier.")
     detector = open_detector(options.model)
@@ -174,7 +174,7 @@ def left(artefact: Artefact, faces: Sequence[Face]) -> list[int]:
     Raises InputError where there are none.
     """
     seen = set(artefact.seen.tolist())
-    own = artefact.method.per_face  # type: ignore[attr-defined]
+    own = artefact.method.per_face
     found = [i for i, face in enumerate(faces) if (face.key in seen) == own]
     if not found:
         raise InputError(
@@ -223,7 +223,7 @@ def fitted(
     """The artefact, and its file in the run directory."""
     file = run.folder / FILE
     if file.exists():  # of this very run, which was cut off afterwards
-        return load_artefact(file, method.name, CAMOUFLAGE)
+        return load_artefact(file, type(method))
     told, shown, started = Told(run.folder / "fitting.json"), [0], time.monotonic()
 
     def count(pictures: int) -> None:
@@ -247,7 +247,7 @@ def fitted(
         "seconds": time.monotonic() - started,
     }
     made = Artefact(
-        method=method,  # type: ignore[arg-type]
+        method=method,
         tensors={"looks": torch.from_numpy(np.stack([one.look for one in found]))},
         shape=(1, *faces[0].size),
         seen=torch.tensor([face.key for face in faces]),

@@ -88,7 +88,7 @@ def written(
 def looks_of(artefact: Artefact, faces: Sequence[Face]) -> list[np.ndarray]:
     """The look of each face: its own, or the one for all."""
     looks = artefact.tensors["looks"].double().numpy()
-    if len(looks) == 1 and not artefact.method.per_face:  # type: ignore[attr-defined]
+    if len(looks) == 1 and not artefact.method.per_face:
         return [looks[0]] * len(faces)
     place = {key: i for i, key in enumerate(artefact.seen.tolist())}
     return [looks[place[face.key]] for face in faces]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ import torch
 import typer
 from torch import Tensor
 
-from ostrich.attacks import Confident, evidence
+from ostrich.attacks import Confident, InputSpecificAttack, evidence
 from ostrich.attacks import attack as run_attack
-from ostrich.attacks.engine import Attack, Result
+from ostrich.attacks.engine import Result
 from ostrich.attacks.fooling.ascent import CONFIDENCE, noise, spread
 from ostrich.attacks.fooling.gallery import gallery
 from ostrich.attacks.fooling.recognition import kin, transfer
@@ -27,8 +27,6 @@ from ostrich.errors import InputError
 from ostrich.images import to_bytes, write_png
 from ostrich.models import Classifier
 from ostrich.runs import Run
-
-LEVELS = (0.5, 0.9, 0.99)  # of confidence, at which the archive's classes are counted
 
 
 def configure_confidence(settings: Mapping[str, str]) -> tuple[float, dict[str, str]]:
@@ -41,7 +39,7 @@ def configure_confidence(settings: Mapping[str, str]) -> tuple[float, dict[str, 
 
 
 def perform(
-    method: Attack,
+    method: InputSpecificAttack,
     options: ModelOptions,
     *,
     confidence: float,
@@ -71,7 +69,7 @@ def perform(
         goal = Confident(torch.tensor(classes, device=classifier.device), confidence)
         started = time.monotonic()
         with progress(f"{method.name} for {len(start)} classes", len(start)) as advance:
-            trace = Trace(run, advance, getattr(method, "population", 0))
+            trace = Trace(run, method)
             result = run_attack(
                 method,
                 classifier,
@@ -94,14 +92,13 @@ def perform(
 
 @dataclass
 class Trace:
-    """metrics.jsonl: a line for each generation of an evolution, about all classes of the network.
+    """metrics.jsonl: what the attack says of its steps.
 
-    Those that it holds already, from before an interruption, are not written again.
+    The lines that it holds already, from before an interruption, are not written again.
     """
 
     run: Run
-    advance: Callable[[int, int], None]
-    population: int
+    method: InputSpecificAttack
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -110,21 +107,12 @@ class Trace:
         self.rows = [json.loads(line) for line in lines]
 
     def __call__(self, step: int, state: Any) -> None:
-        archive = getattr(state, "archive", None)
-        if archive is None or step <= len(self.rows):
+        if step <= len(self.rows):
             return
-        fitness = archive.fitness.clamp_min(0)
-        row = {
-            "generation": step,
-            "classes": len(fitness),
-            **{f"classes_at_{level:g}": int((fitness >= level).sum()) for level in LEVELS},
-            "median": fitness.median().item(),
-            "mean": fitness.mean().item(),
-            "forwards": step * self.population,
-            "seconds": state.seconds,
-        }
-        self.rows.append(row)
-        self.run.append(row)
+        row = self.method.metrics(step, state)
+        if row is not None:
+            self.rows.append(row)
+            self.run.append(row)
 
 
 def _finish(

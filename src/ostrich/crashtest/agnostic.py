@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import FittedAttack
 from ostrich.attacks.engine import check
-from ostrich.attacks.universal.artefact import Artefact, Judgement, fit_artefact, judge
-from ostrich.attacks.universal.fitting import Agnostic
+from ostrich.attacks.universal.artefact import Artefact, Judgement, judge
+from ostrich.attacks.universal.held_out import fit_part, hold_out_split
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.statistics import wilson
-from ostrich.data.dataset import subset
 from ostrich.images import fingerprints
 
 FEWEST = 8  # images to fit on, and to judge on
@@ -44,7 +44,7 @@ class Trial:
         }
 
 
-def trial(context: Context, method: Agnostic, target: int | None = None) -> Trial:
+def trial(context: Context, method: FittedAttack, target: int | None = None) -> Trial:
     """Fit a method on a class-balanced half of its probe's images and judge it on the other half.
 
     Raises CannotRun where there are too few, and for a network without gradients.
@@ -53,36 +53,31 @@ def trial(context: Context, method: Agnostic, target: int | None = None) -> Tria
     if classifier.access != "gradient":
         raise CannotRun("This is a prediction function: there is no gradient to fit by.")
     check(method, classifier)
-    rows = torch.tensor(context.rows(method.name))
-    predictions = context.logits.argmax(1)
-    given = context.samples.labels
-    labels = None if given is None else given[rows].tolist()
-    first = torch.zeros(len(rows), dtype=torch.bool)
-    first[subset(labels, len(rows), max(1, len(rows) // 2), context.seed)] = True
-    fitting, held_out = rows[first], rows[~first]
-    named = None
-    if target is not None:
-        named = (target, classifier.class_name(target))
-        fitting = fitting[predictions[fitting].cpu() != target]
-    if min(len(fitting), len(held_out)) < FEWEST:
-        raise CannotRun(f"Too few images: {len(fitting)} to fit on and {len(held_out)} to judge on.")
-    images = context.images[fitting]
-    artefact = fit_artefact(
+    places = torch.tensor(context.rows(method.name))
+    given, predictions = context.samples.labels, context.logits.argmax(1)[places]
+    images = context.images[places]
+    if len(places) // 2 < FEWEST:
+        raise CannotRun(f"Too few images: {len(places)} to fit on and to judge on.")
+    split = hold_out_split(len(places), method.fit, None if given is None else given[places], context.seed)
+    if target is not None and int((predictions[split[0]] != target).sum()) < FEWEST:
+        raise CannotRun("Too few images that are not of the target class already.")
+    artefact, fitted, rest = fit_part(
         method,
         classifier,
         images,
-        predictions[fitting],
-        seen=fingerprints(images),
-        target=named,
+        predictions,
+        split,
+        keys=fingerprints(images),
+        target=target,
         seed=context.seed,
         precision=context.precision,
         checkpoint=context.folder / f"fitting-{method.name}.pt",
         progress=context.progress,
     )
     artefact.save(context.folder / f"{method.name}.safetensors")
-    held_out = held_out[artefact.unseen(fingerprints(context.images[held_out])).cpu()]
-    judged = judge(artefact, classifier, context.images[held_out], context.labels[held_out], context.seed)
-    return Trial(artefact=artefact, judged=judged, rows=held_out, n_fitted=len(fitting))
+    held_out = places[rest]
+    judged = judge(artefact, classifier, images[rest], context.labels[held_out], context.seed)
+    return Trial(artefact=artefact, judged=judged, rows=held_out, n_fitted=len(fitted))
 
 
 def examples(context: Context, found: Trial, count: int, budget: str) -> list[dict[str, Any]]:

@@ -12,10 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostrich.attacks import Goal, Result
+from ostrich.attacks import Goal, InputSpecificAttack, Result
 from ostrich.attacks import attack as run_attack
 from ostrich.attacks.aims import predict
-from ostrich.attacks.engine import Attack
 from ostrich.data.dataset import Samples
 from ostrich.errors import OstrichError
 from ostrich.images import write_png
@@ -80,11 +79,11 @@ class Context:
         count = min(self.images_of.get(probe, len(self.samples)), len(self.samples))
         return [i * len(self.samples) // count for i in range(count)]
 
-    def attack(self, method: Attack, rows: Tensor, goal: Goal) -> Result:
+    def attack(self, method: InputSpecificAttack, rows: Tensor, goal: Goal) -> Result:
         """Attack some of the images, by their places."""
         return self.attack_images(method, self.images[rows], goal)
 
-    def attack_images(self, method: Attack, images: Tensor, goal: Goal) -> Result:
+    def attack_images(self, method: InputSpecificAttack, images: Tensor, goal: Goal) -> Result:
         """Attack any images (N, C, H, W); finished batches are found again after an interruption."""
         return run_attack(
             method,

@@ -10,11 +10,8 @@ onnx:FILE                 an ONNX file: scores without gradients (extra `onnx`)
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +25,7 @@ from ostrich.models.classifier import Classifier, input_channels, read_class_nam
 from ostrich.models.functions import needs_arguments
 from ostrich.models.libraries import timm_facts, torchvision_facts
 from ostrich.models.onnx import onnx_facts
+from ostrich.runtime.python_file import checksum, from_file
 
 ZOO = Path(__file__).parent / "zoo"
 KINDS = ("zoo:NAME", "arch:NAME", "torchvision:NAME", "timm:NAME", "PATH.py:FUNCTION", "onnx:FILE")
@@ -157,7 +155,9 @@ def _arch(spec: str, own_weights: bool) -> dict[str, Any]:
 
 def _python_file(model: str) -> dict[str, Any]:
     path, _, function = model.rpartition(":")
-    build = _function(Path(path), function)
+    build = from_file(Path(path), function)
+    if not callable(build):
+        raise InputError(f"{function} of {path} is no function; a function without arguments is expected.")
     try:
         network = build()
     except OstrichError:
@@ -175,29 +175,7 @@ def _python_file(model: str) -> dict[str, Any]:
             f"{model} returns a {type(network).__name__}; a torch.nn.Module or a callable from images "
             "(N, C, H, W) to scores (N, K) or labels (N,) is expected."
         )
-    checksum = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return {"network": network, "source": path, "checksum": checksum}
-
-
-def _function(path: Path, name: str) -> Callable[[], object]:
-    if not path.is_file():
-        raise InputError(f"There is no file {str(path)!r}.")
-    spec = importlib.util.spec_from_file_location(f"_ostrich_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{str(path)!r} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.resolve()))  # so that it may import its neighbours
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(f"{str(path)!r} cannot be imported: {error!r}.") from error
-    finally:
-        sys.path.pop(0)
-    found = getattr(module, name, None)
-    if not callable(found):
-        functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
-        raise UnknownName(f"function in {path.name}", name, functions)
-    return found
+    return {"network": network, "source": path, "checksum": checksum(Path(path))}
 
 
 def _numbers(values: Sequence[float] | float) -> tuple[float, ...]:

@@ -13,16 +13,17 @@ alone as well, as the authors' code does.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.batched import lift, square, where
 from ostrich.attacks.decision_based.starts import TRIES, ask, crossing, start
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.errors import InputError
+from ostrich.ranges import above, at_least
 
 CHECK = 10  # steps between two questions about the step on the sphere alone
 SPHERE_WINDOW, WHOLE_WINDOW = 10, 30  # questions after which a step is adapted
@@ -32,10 +33,9 @@ FIRST_HALVINGS = 10  # of the way from the start to the original
 
 
 @dataclass(frozen=True)
-class State:
-    """Where each image stands."""
+class Walk(EndingState):
+    """`images` reach the goal; before, they are the last try."""
 
-    images: Tensor  # (n, C, H, W), reaching the goal; before, the last try
     attempt: Tensor  # (n,) int64, tries to find a start
     started: Tensor  # (n,) bool
     sphere: Tensor  # (n,) float64, the step on the sphere, relative to the distance
@@ -45,11 +45,10 @@ class State:
     whole_asked: Tensor
     whole_taken: Tensor
     iteration: Tensor  # (n,) int64
-    done: Tensor  # (n,) bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Boundary:
+class Boundary(InputSpecificAttack):
     """At most `queries` forwards per image."""
 
     name: ClassVar[str] = "boundary"
@@ -58,17 +57,9 @@ class Boundary:
     stop: ClassVar[str] = "minimum"
 
     threat: Threat = Unbounded()
-    queries: int = 5000
-    sphere_step: float = 0.01  # relative to the distance
-    inward_step: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.queries < 20:
-            raise InputError(f"The boundary attack takes at least 20 queries; got {self.queries}.")
-        if not self.sphere_step > 0 or not 0 < self.inward_step < 1:
-            raise InputError("The steps of the boundary attack are above 0, the inward one below 1.")
-        if self.threat.norm not in self.norms:
-            raise InputError(f"The boundary attack measures in L2; got {self.threat.norm}.")
+    queries: Annotated[int, at_least(20)] = 5000
+    sphere_step: Annotated[float, above(0)] = 0.01  # relative to the distance
+    inward_step: Annotated[float, above(0, below=1)] = 0.01
 
     @property
     def most_forwards(self) -> int:
@@ -78,11 +69,11 @@ class Boundary:
     def steps(self) -> int:
         return self.queries
 
-    def init(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> Walk:
         count = torch.zeros_like(problem.rows)
         never = torch.zeros_like(count, dtype=torch.bool)
         number = problem.originals.new_zeros(len(count), dtype=torch.float64)
-        return State(
+        return Walk(
             images=problem.originals,
             attempt=count,
             started=never,
@@ -96,7 +87,7 @@ class Boundary:
             done=never,
         )
 
-    def step(self, problem: Problem, state: State) -> State:
+    def step(self, problem: Problem, state: Walk) -> Walk:
         """A try for those without a start, a step for the others."""
         before = state.started
         if not before.all():
@@ -106,7 +97,7 @@ class Boundary:
         given_up = ~state.started & (state.attempt >= TRIES)
         return replace(state, done=given_up | (state.inward < SMALLEST))
 
-    def _try(self, problem: Problem, state: State, mask: Tensor) -> State:
+    def _try(self, problem: Problem, state: Walk, mask: Tensor) -> Walk:
         x, tried = problem.originals, start(problem, state.attempt)
         reached = ask(problem, tried, mask)
         images, low = crossing(problem, where(mask, tried, state.images), reached)
@@ -124,7 +115,7 @@ class Boundary:
             attempt=state.attempt + mask,
         )
 
-    def _walk(self, problem: Problem, state: State, mask: Tensor) -> State:
+    def _walk(self, problem: Problem, state: Walk, mask: Tensor) -> Walk:
         around, ahead = _proposals(problem, state)
         alone = mask & (state.iteration % CHECK == 0) & (problem.left > 1)
         on_sphere = ask(problem, around, alone)
@@ -142,7 +133,7 @@ class Boundary:
         return _adapted(state)
 
 
-def _proposals(problem: Problem, state: State) -> tuple[Tensor, Tensor]:
+def _proposals(problem: Problem, state: Walk) -> tuple[Tensor, Tensor]:
     """The step on the sphere about the original, and that step followed by the one inward."""
     x = problem.originals
     away = state.images - x
@@ -159,7 +150,7 @@ def _proposals(problem: Problem, state: State) -> tuple[Tensor, Tensor]:
     return around, ahead
 
 
-def _adapted(state: State) -> State:
+def _adapted(state: Walk) -> Walk:
     """Steps after full windows: longer where more than enough are taken, shorter where too few."""
     sphere_full = state.sphere_asked >= SPHERE_WINDOW
     whole_full = state.whole_asked >= WHOLE_WINDOW

@@ -16,16 +16,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.batched import lift, where
 from ostrich.attacks.decision_based.starts import TRIES, ask, crossing, start
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.errors import InputError
+from ostrich.ranges import at_least
 
 HALVINGS = 12  # of a step that leaves the goal
 FIRST_RADIUS = 0.1  # of the random points, in the first estimate
@@ -34,18 +36,16 @@ STRIDE = 1_000_000  # between the random numbers of two estimates
 
 
 @dataclass(frozen=True)
-class State:
-    """Where each image stands."""
+class Walk(EndingState):
+    """`images` are on the boundary and reach the goal; before, they are the last try."""
 
-    images: Tensor  # (n, C, H, W), on the boundary and reaching the goal; before, the last try
     attempt: Tensor  # (n,) int64, tries to find a start
     started: Tensor  # (n,) bool
     iteration: Tensor  # (n,) int64
-    done: Tensor  # (n,) bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class HopSkipJump:
+class HopSkipJump(InputSpecificAttack):
     """At most `queries` forwards per image; `steps` estimates of the gradient."""
 
     name: ClassVar[str] = "hopskipjump"
@@ -54,20 +54,15 @@ class HopSkipJump:
     stop: ClassVar[str] = "minimum"
 
     threat: Threat = Unbounded()
-    queries: int = 5000
-    iterations: int = 64
-    first_questions: int = 50  # of the first estimate; number t has sqrt(t) times as many (theirs: 100)
+    queries: Annotated[int, at_least(20)] = 5000
+    iterations: Annotated[int, at_least(1)] = 64
+    # of the first estimate; number t has sqrt(t) times as many (theirs: 100)
+    first_questions: Annotated[int, at_least(1)] = 50
     most_questions: int = 10000
 
-    def __post_init__(self) -> None:
-        if self.queries < 20:
-            raise InputError(f"HopSkipJump takes at least 20 queries; got {self.queries}.")
-        if self.iterations < 1:
-            raise InputError(f"HopSkipJump takes at least one iteration; got {self.iterations}.")
-        if not 1 <= self.first_questions <= self.most_questions:
+    def validate(self) -> None:
+        if self.first_questions > self.most_questions:
             raise InputError("HopSkipJump asks from 1 up to most_questions questions in an estimate.")
-        if self.threat.norm not in self.norms:
-            raise InputError(f"HopSkipJump measures in l2 or linf; got {self.threat.norm}.")
 
     @property
     def most_forwards(self) -> int:
@@ -77,12 +72,12 @@ class HopSkipJump:
     def steps(self) -> int:
         return TRIES + self.iterations
 
-    def init(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> Walk:
         count = torch.zeros_like(problem.rows)
         never = torch.zeros_like(count, dtype=torch.bool)
-        return State(problem.originals, count, never, count, never)
+        return Walk(problem.originals, never, count, never, count)
 
-    def step(self, problem: Problem, state: State) -> State:
+    def step(self, problem: Problem, state: Walk) -> Walk:
         """A try for those without a start, an iteration for the others."""
         before = state.started
         if not before.all():
@@ -92,7 +87,7 @@ class HopSkipJump:
         given_up = ~state.started & (state.attempt >= TRIES)
         return replace(state, done=given_up | (state.iteration >= self.iterations))
 
-    def _try(self, problem: Problem, state: State, mask: Tensor) -> State:
+    def _try(self, problem: Problem, state: Walk, mask: Tensor) -> Walk:
         tried = start(problem, state.attempt)
         reached = ask(problem, tried, mask)
         images, known = crossing(problem, where(mask, tried, state.images), reached)
@@ -103,7 +98,7 @@ class HopSkipJump:
             attempt=state.attempt + mask,
         )
 
-    def _iterate(self, problem: Problem, state: State, mask: Tensor) -> State:
+    def _iterate(self, problem: Problem, state: Walk, mask: Tensor) -> Walk:
         """Algorithm 2, lines 3 to 8, where `mask` (n,)."""
         x, number = problem.originals, (state.iteration + 1).double().sqrt()
         distance = self.threat.distance(state.images, x).double()
@@ -151,7 +146,7 @@ class HopSkipJump:
         values = x[:1].numel()
         return 1 / values**2 if self.threat.norm == "linf" else 1 / (values * math.sqrt(values))
 
-    def _estimate(self, problem: Problem, state: State, distance: Tensor, mask: Tensor) -> Tensor:
+    def _estimate(self, problem: Problem, state: Walk, distance: Tensor, mask: Tensor) -> Tensor:
         """The direction (n, C, H, W) in which the answers turn to yes, where `mask`."""
         x, values = problem.originals, problem.originals[:1].numel()
         linf = self.threat.norm == "linf"

@@ -13,30 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import InputSpecificAttack, State
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.errors import InputError
 from ostrich.images import rounded
+from ostrich.ranges import above, at_least
 
 CONFIDENCE = 0.99  # what the commands call certain
 GREY = 0.5
 SPREAD = 0.1  # standard deviation of the noise that `noise` draws, about middle grey
 
 
-@dataclass(frozen=True)
-class State:
-    """Where each image stands."""
-
-    images: Tensor  # (n, C, H, W)
-
-
 @dataclass(frozen=True, kw_only=True)
-class FoolingAscent:
+class FoolingAscent(InputSpecificAttack):
     """At most `steps` forwards and backwards per image."""
 
     name: ClassVar[str] = "fooling-ascent"
@@ -45,20 +39,12 @@ class FoolingAscent:
     needs_data: ClassVar[bool] = False  # it attacks noise
     threat: ClassVar[Threat] = Unbounded()
 
-    steps: int = 200
-    step_size: float = 1 / 255  # root mean square change of a value in a step
-    decay: float = 0.001  # part of the distance to middle grey that a step takes back
-    stop: str = "first"
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"{self.name} takes at least one step; got {self.steps}.")
-        if not self.step_size > 0:
-            raise InputError(f"A step size is above 0; got {self.step_size}.")
-        if not 0 <= self.decay < 1:
-            raise InputError(f"decay is a part of 1, from 0 up to below 1; got {self.decay}.")
-        if self.stop not in ("first", "budget"):
-            raise InputError(f"stop is first or budget; got {self.stop!r}.")
+    steps: Annotated[int, at_least(1)] = 200
+    step_size: Annotated[float, above(0)] = 1 / 255  # root mean square change of a value in a step
+    decay: Annotated[float, at_least(0, below=1)] = (
+        0.001  # part of the distance to middle grey that a step takes back
+    )
+    stop: Literal["first", "budget"] = "first"
 
     def init(self, problem: Problem) -> State:
         return State(problem.originals)

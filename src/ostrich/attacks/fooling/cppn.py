@@ -15,18 +15,16 @@ anew at the rate of a weight's mutation; a full table takes no further node.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from ostrich.attacks.fooling import map_elites
 from ostrich.attacks.fooling.cppn_drawing import FUNCTIONS, INPUTS, drawn
-from ostrich.attacks.fooling.map_elites import State
+from ostrich.attacks.fooling.map_elites import EvolutionAttack
 from ostrich.attacks.fooling.operators import polynomial
-from ostrich.attacks.problem import Problem
-from ostrich.attacks.threats import Threat, Unbounded
 
 ADD_LINK, DELETE_LINK, MOVE_LINK = 0.5, 0.3, 0.5  # probabilities of each mutation of a child
 ADD_NODE, DELETE_NODE = 0.5, 0.2
@@ -36,33 +34,10 @@ HIDDEN = 24  # most inner nodes
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoolingCPPN:
+class FoolingCPPN(EvolutionAttack):
     """`population` forwards a generation, together, at most `generations`, at most `minutes`."""
 
     name: ClassVar[str] = "fooling-cppn"
-    needs: ClassVar[str] = "scores"
-    norms: ClassVar[tuple[str, ...]] = ("none",)
-    needs_data: ClassVar[bool] = False
-    shared: ClassVar[bool] = True
-    threat: ClassVar[Threat] = Unbounded()
-
-    population: int = 200  # 200 for MNIST, 400 for ImageNet
-    generations: int = 1000  # 1000 for MNIST, 5000 for ImageNet
-    minutes: float | None = None
-    stop: str = "first"
-
-    def __post_init__(self) -> None:
-        map_elites.check(self)
-
-    @property
-    def steps(self) -> int:
-        return self.generations
-
-    def init(self, problem: Problem) -> State:
-        return map_elites.start(self, problem)
-
-    def step(self, problem: Problem, state: State) -> State:
-        return map_elites.advance(self, problem, state)
 
     def random(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> Networks:
         return simple(count, 3 if shape[0] == 3 else 1, generator)
@@ -90,17 +65,22 @@ class Networks:
         return len(self.order)
 
     def take(self, rows: Tensor) -> Networks:
-        return replace(self, **{name: getattr(self, name)[rows] for name in self._tables()})
+        return self._with(lambda table, _: table[rows])
 
     def put(self, rows: Tensor, others: Networks) -> Networks:
-        tables = {n: getattr(self, n).index_copy(0, rows, getattr(others, n)) for n in self._tables()}
-        return replace(self, **tables)
+        return self._with(lambda table, name: table.index_copy(0, rows, others.tables[name]))
 
     def to(self, device: torch.device) -> Networks:
-        return replace(self, **{name: getattr(self, name).to(device) for name in self._tables()})
+        return self._with(lambda table, _: table.to(device))
 
-    def _tables(self) -> list[str]:
-        return [field.name for field in fields(self) if field.name != "outputs"]
+    @property
+    def tables(self) -> dict[str, Tensor]:
+        """Its tensors by name."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+
+    def _with(self, change: Callable[[Tensor, str], Tensor]) -> Networks:
+        changed: dict[str, Any] = {name: change(table, name) for name, table in self.tables.items()}
+        return replace(self, **changed)
 
 
 def simple(count: int, outputs: int, generator: torch.Generator) -> Networks:

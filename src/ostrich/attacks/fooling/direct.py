@@ -11,17 +11,14 @@ Run with the goal `Confident(classes, 0.99)` on any images; it does not look at 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
-from ostrich.attacks.fooling import map_elites
-from ostrich.attacks.fooling.map_elites import State
+from ostrich.attacks.fooling.map_elites import EvolutionAttack
 from ostrich.attacks.fooling.operators import crossed, polynomial
-from ostrich.attacks.problem import Problem
-from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.errors import InputError
+from ostrich.ranges import above
 
 ETA_MUTATION, ETA_CROSSOVER = 15.0, 10.0
 CROSSOVER_RATE = 0.5
@@ -48,36 +45,12 @@ class Pixels:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoolingDirect:
+class FoolingDirect(EvolutionAttack):
     """`population` forwards a generation, together, at most `generations`, at most `minutes`."""
 
     name: ClassVar[str] = "fooling-direct"
-    needs: ClassVar[str] = "scores"
-    norms: ClassVar[tuple[str, ...]] = ("none",)
-    needs_data: ClassVar[bool] = False
-    shared: ClassVar[bool] = True
-    threat: ClassVar[Threat] = Unbounded()
 
-    population: int = 200  # as published
-    generations: int = 1000  # 1000 for MNIST, 5000 for ImageNet
-    minutes: float | None = None
-    mutation_rate: float = 0.1  # of each gene, in the first 1000 generations
-    stop: str = "first"
-
-    def __post_init__(self) -> None:
-        map_elites.check(self)
-        if not 0 < self.mutation_rate <= 1:
-            raise InputError(f"A mutation rate is above 0, at most 1; got {self.mutation_rate}.")
-
-    @property
-    def steps(self) -> int:
-        return self.generations
-
-    def init(self, problem: Problem) -> State:
-        return map_elites.start(self, problem)
-
-    def step(self, problem: Problem, state: State) -> State:
-        return map_elites.advance(self, problem, state)
+    mutation_rate: Annotated[float, above(0, at_most=1)] = 0.1  # of each gene, in the first 1000 generations
 
     def random(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> Pixels:
         return Pixels(torch.rand(count, *shape, generator=generator))

@@ -16,17 +16,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.batched import where
 from ostrich.attacks.problem import Problem
+from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.errors import InputError
 from ostrich.images import rounded
 from ostrich.randomness import keyed
+from ostrich.ranges import above, at_least
 
+LEVELS = (0.5, 0.9, 0.99)  # of confidence, at which the archive's classes are counted
 PURPOSE = 3  # tells these random numbers from all others of the same seed
 
 
@@ -44,25 +48,58 @@ class Genomes(Protocol):
     def to(self, device: torch.device) -> Self: ...
 
 
-class Encoding(Protocol):
-    """An attack that evolves images: its settings, and what its images are made from."""
+@dataclass(frozen=True, kw_only=True)
+class EvolutionAttack(InputSpecificAttack):
+    """An attack that evolves images: its settings, and what its images are made from.
+
+    `population` forwards a generation, together, at most `generations`, at most `minutes`.
+    """
+
+    needs: ClassVar[str] = "scores"
+    norms: ClassVar[tuple[str, ...]] = ("none",)
+    needs_data: ClassVar[bool] = False
+    shared: ClassVar[bool] = True
+    threat: ClassVar[Threat] = Unbounded()
+
+    population: Annotated[int, at_least(1)] = 200  # 200 for MNIST, 400 for ImageNet
+    generations: Annotated[int, at_least(1)] = 1000  # 1000 for MNIST, 5000 for ImageNet
+    minutes: Annotated[float | None, above(0)] = None
+    stop: Literal["first", "budget"] = "first"
 
     @property
-    def population(self) -> int:
-        """Children in a generation."""
+    def steps(self) -> int:
+        return self.generations
 
-    @property
-    def minutes(self) -> float | None:
-        """The time there is, None for as many as the generations take."""
+    def init(self, problem: Problem) -> Evolution:
+        return start(self, problem)
+
+    def step(self, problem: Problem, state: Evolution) -> Evolution:
+        return advance(self, problem, state)
+
+    def metrics(self, step: int, state: Evolution) -> dict[str, Any]:
+        """What is known of all classes of the network after a generation."""
+        fitness = state.archive.fitness.clamp_min(0)
+        return {
+            "generation": step,
+            "classes": len(fitness),
+            **{f"classes_at_{level:g}": int((fitness >= level).sum()) for level in LEVELS},
+            "median": fitness.median().item(),
+            "mean": fitness.mean().item(),
+            "forwards": step * self.population,
+            "seconds": state.seconds,
+        }
 
     def random(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> Any:
         """Genomes of the first generation, for images (C, H, W)."""
+        raise NotImplementedError
 
     def children(self, elites: Any, count: int, generation: int, generator: torch.Generator) -> Any:
         """Genomes whose parents are drawn evenly from `elites`, and varied."""
+        raise NotImplementedError
 
     def drawn(self, genomes: Any, shape: tuple[int, ...]) -> Tensor:
         """Their images (p, C, H, W) in [0, 1]."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -83,29 +120,20 @@ class Archive:
 
 
 @dataclass(frozen=True)
-class State:
-    """Where the evolution stands."""
+class Evolution(EndingState):
+    """Where the evolution stands.
 
-    images: Tensor  # (n, C, H, W), the best of each image's class; before the first, what was given
-    logits: Tensor  # (n, K), theirs
-    done: Tensor  # (n,) bool, all at once when the time is over
+    `images` are the best of each image's class, before the first what was given; they are all `done` at
+    once, when the time is over.
+    """
+
+    logits: Tensor  # (n, K), of the images
     archive: Archive
     generation: int = 0  # generations so far
     seconds: float = 0.0  # that they took
 
 
-def check(method: Any) -> None:
-    """Refuse settings that make no evolution. Raises InputError."""
-    for setting in ("population", "generations"):
-        if getattr(method, setting) < 1:
-            raise InputError(f"{method.name} takes {setting} from 1 up; got {getattr(method, setting)}.")
-    if method.minutes is not None and not method.minutes > 0:
-        raise InputError(f"minutes are above 0; got {method.minutes}.")
-    if method.stop not in ("first", "budget"):
-        raise InputError(f"stop is first or budget; got {method.stop!r}.")
-
-
-def start(method: Encoding, problem: Problem) -> State:
+def start(method: EvolutionAttack, problem: Problem) -> Evolution:
     """An archive in which every class is still to be found."""
     if problem.goal.kind == "untargeted":
         raise InputError("A fooling image has a class to reach: its goal is Confident or Targeted.")
@@ -113,10 +141,10 @@ def start(method: Encoding, problem: Problem) -> State:
     unknown = method.random(classes, problem.originals.shape[1:], keyed(problem.seed, PURPOSE, 0))
     archive = Archive(unknown, problem.clean.new_full((classes,), -torch.inf, dtype=torch.float64))
     none = torch.zeros_like(problem.rows, dtype=torch.bool)
-    return State(problem.originals, problem.clean, none, archive)
+    return Evolution(problem.originals, none, problem.clean, archive)
 
 
-def advance(method: Encoding, problem: Problem, state: State) -> State:
+def advance(method: EvolutionAttack, problem: Problem, state: Evolution) -> Evolution:
     """One generation: children, their probabilities, and who is better than the best of a class."""
     started = time.monotonic()
     shape, elites = problem.originals.shape[1:], state.archive
@@ -138,7 +166,7 @@ def advance(method: Encoding, problem: Problem, state: State) -> State:
         archive=archive,
         generation=state.generation + 1,
     )
-    problem.saw(state.images, problem.goal.reached(state.logits))
+    problem.propose(state.images, problem.goal.reached(state.logits))
     seconds = state.seconds + time.monotonic() - started
     over = method.minutes is not None and seconds >= 60 * method.minutes
     return replace(state, seconds=seconds, done=torch.full_like(state.done, over))

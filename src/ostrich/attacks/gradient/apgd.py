@@ -13,17 +13,18 @@ few, and few images fill no batch. Where classes are fewer than DLR needs, the l
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import InputSpecificAttack, State
 from ostrich.attacks.batched import lift, where
 from ostrich.attacks.goals import Targeted, margin
 from ostrich.attacks.problem import Loss, Problem
 from ostrich.attacks.threats import Linf, Threat
-from ostrich.errors import InputError
+from ostrich.ranges import at_least
 
 MOMENTUM = 0.75  # alpha, algorithm 1
 PROGRESS = 0.75  # rho: the part of a period's steps that has to decrease the loss
@@ -33,10 +34,9 @@ SPARSE_START, SPARSE_FACTOR, SPARSE_SHRINK, SPARSE_LEAST = 0.2, 1.5, 1.5, 10.0
 
 
 @dataclass(frozen=True)
-class State:
-    """Where each image stands. m = lanes: an image's targets, one after another."""
+class Lanes(State):
+    """m = lanes: an image's targets, one after another; `images` is the lane with the smallest loss."""
 
-    images: Tensor  # (n, C, H, W), the lane with the smallest loss
     points: Tensor  # (n, m, C, H, W), to be evaluated next
     before: Tensor  # (n, m, C, H, W), the points before
     loss: Tensor  # (n, m) float64, at the point before
@@ -54,7 +54,7 @@ class State:
 
 
 @dataclass(frozen=True, kw_only=True)
-class APGD:
+class APGD(InputSpecificAttack):
     """`steps` * targets forwards and backwards per image at most."""
 
     name: ClassVar[str] = "apgd"
@@ -62,26 +62,16 @@ class APGD:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2", "l1")
 
     threat: Threat = Linf(8 / 255)
-    steps: int = 100
-    loss: str = "ce"  # ce, or dlr: the targeted difference-of-logits ratio
-    targets: int = 9  # most probable other classes tried with dlr
-    stop: str = "first"
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"APGD takes at least one step; got {self.steps}.")
-        if self.loss not in ("ce", "dlr"):
-            raise InputError(f"loss of apgd is ce or dlr; got {self.loss!r}.")
-        if self.targets < 1:
-            raise InputError(f"APGD takes at least one target; got {self.targets}.")
-        if self.stop not in ("first", "budget"):
-            raise InputError(f"stop is first or budget; got {self.stop!r}.")
+    steps: Annotated[int, at_least(1)] = 100
+    loss: Literal["ce", "dlr"] = "ce"  # ce, or dlr: the targeted difference-of-logits ratio
+    targets: Annotated[int, at_least(1)] = 9  # most probable other classes tried with dlr
+    stop: Literal["first", "budget"] = "first"
 
     @property
     def lanes(self) -> int:
         return self.targets if self.loss == "dlr" else 1
 
-    def init(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> Lanes:
         targets = self._targets(problem)
         m = targets.shape[1]
         lanes = problem.side_by_side(m)
@@ -104,9 +94,9 @@ class APGD:
             "count": number + start[:1].numel(),
         }
         folded = {name: value.unflatten(0, (-1, m)) for name, value in flat.items()}
-        return State(images=folded["points"][:, 0], targets=targets, **folded)
+        return Lanes(images=folded["points"][:, 0], targets=targets, **folded)
 
-    def step(self, problem: Problem, state: State) -> State:
+    def step(self, problem: Problem, state: Lanes) -> Lanes:
         lanes = problem.side_by_side(state.targets.shape[1])
         flat = _flat(state)
         loss, gradient, _ = lanes.evaluate(flat.points, self._loss(lanes, flat.targets))
@@ -127,6 +117,10 @@ class APGD:
         folded = _folded(flat, state.targets.shape[1])
         choice = folded.best_loss.argmin(1)
         return replace(folded, images=folded.points[torch.arange(len(choice)), choice])
+
+    @property
+    def title(self) -> str:
+        return "apgd-t" if self.loss == "dlr" else self.name
 
     def _targets(self, problem: Problem) -> Tensor:
         """The classes (n, m) whose DLR is followed, most probable first; -1 for cross-entropy."""
@@ -169,7 +163,7 @@ def _boundary(threat: Threat, start: Tensor, originals: Tensor) -> Tensor:
     return threat.project(originals + (start - originals) * (threat.eps / size), originals)
 
 
-def _momentum_step(method: APGD, lanes: Problem, state: State, gradient: Tensor) -> State:
+def _momentum_step(method: APGD, lanes: Problem, state: Lanes, gradient: Tensor) -> Lanes:
     """Equations of algorithm 1, lines 7 to 8; at a checkpoint, lines 13 to 16 before them."""
     moves = state.spent - 1
     if moves in checkpoints(method.steps):
@@ -195,7 +189,7 @@ def _momentum_step(method: APGD, lanes: Problem, state: State, gradient: Tensor)
     return replace(state, points=ahead, before=state.points)
 
 
-def _sparse_step(method: APGD, lanes: Problem, state: State, gradient: Tensor) -> State:
+def _sparse_step(method: APGD, lanes: Problem, state: Lanes, gradient: Tensor) -> Lanes:
     """Croce and Hein 2021, algorithm 1: adapt sparsity and step size, then a sparse step."""
     x, eps = lanes.originals, method.threat.eps
     values = x[:1].numel()
@@ -233,17 +227,17 @@ def checkpoints(steps: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _flat(state: State) -> State:
+def _flat(state: Lanes) -> Lanes:
     """The state with images and lanes in one axis."""
     return _mapped(state, lambda value: value.flatten(0, 1))
 
 
-def _folded(state: State, lanes: int) -> State:
+def _folded(state: Lanes, lanes: int) -> Lanes:
     """The state with images and lanes in two axes again."""
     return _mapped(state, lambda value: value.unflatten(0, (-1, lanes)))
 
 
-def _mapped(state: State, change: Callable[[Tensor], Tensor]) -> State:
-    values = {f.name: getattr(state, f.name) for f in fields(state) if f.name != "images"}
-    changed: dict[str, Any] = {k: change(v) for k, v in values.items() if isinstance(v, Tensor)}
+def _mapped(state: Lanes, change: Callable[[Tensor], Tensor]) -> Lanes:
+    tensors = {name: value for name, value in vars(state).items() if isinstance(value, Tensor)}
+    changed: dict[str, Any] = {name: change(v) for name, v in tensors.items() if name != "images"}
     return replace(state, **changed)

@@ -10,21 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor
-
+from ostrich.attacks.base import InputSpecificAttack, State
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Linf, Threat
 
 
-@dataclass(frozen=True)
-class State:
-    """Where each image stands."""
-
-    images: Tensor  # (n, C, H, W)
-
-
 @dataclass(frozen=True, kw_only=True)
-class FGSM:
+class FGSM(InputSpecificAttack):
     """One forward and one backward per image."""
 
     name: ClassVar[str] = "fgsm"

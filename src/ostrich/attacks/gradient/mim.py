@@ -8,26 +8,26 @@ nothing. The step size is eps / steps (section 3.1) where none is given.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import InputSpecificAttack, State
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Linf, Threat
-from ostrich.errors import InputError
+from ostrich.ranges import above, at_least
 
 
 @dataclass(frozen=True)
-class State:
+class Momentum(State):
     """Where each image stands, and its sum of gradients."""
 
-    images: Tensor  # (n, C, H, W)
     momentum: Tensor  # (n, C, H, W)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MIM:
+class MIM(InputSpecificAttack):
     """`steps` forwards and backwards per image at most; `step_size` in the norm of the budget."""
 
     name: ClassVar[str] = "mim"
@@ -35,29 +35,19 @@ class MIM:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     threat: Threat = Linf(8 / 255)
-    steps: int = 10
-    step_size: float | None = None  # None: eps / steps
-    decay: float = 1.0
-    stop: str = "first"
+    steps: Annotated[int, at_least(1)] = 10
+    step_size: Annotated[float | None, above(0)] = None  # None: eps / steps
+    decay: Annotated[float, at_least(0)] = 1.0
+    stop: Literal["first", "budget"] = "first"
 
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"MIM takes at least one step; got {self.steps}.")
-        if self.step_size is not None and not self.step_size > 0:
-            raise InputError(f"A step size is above 0; got {self.step_size}.")
-        if not self.decay >= 0:
-            raise InputError(f"A decay is from 0 up; got {self.decay}.")
-        if self.stop not in ("first", "budget"):
-            raise InputError(f"stop is first or budget; got {self.stop!r}.")
+    def init(self, problem: Problem) -> Momentum:
+        return Momentum(problem.originals, torch.zeros_like(problem.originals))
 
-    def init(self, problem: Problem) -> State:
-        return State(problem.originals, torch.zeros_like(problem.originals))
-
-    def step(self, problem: Problem, state: State) -> State:
+    def step(self, problem: Problem, state: Momentum) -> Momentum:
         gradient = problem.gradient(state.images)
         size = gradient.abs().flatten(1).sum(1).view(-1, 1, 1, 1)
         fresh = torch.where(size > 0, gradient / size, torch.zeros_like(gradient))
         momentum = self.decay * state.momentum + fresh
         length = self.step_size if self.step_size is not None else self.threat.eps / self.steps
         moved = state.images - length * self.threat.direction(momentum)
-        return State(self.threat.project(moved, problem.originals), momentum)
+        return Momentum(self.threat.project(moved, problem.originals), momentum)

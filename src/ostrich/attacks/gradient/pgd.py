@@ -8,24 +8,16 @@ adversarial attacks", section 2.1. Without a random start it is the basic iterat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from torch import Tensor
-
+from ostrich.attacks.base import InputSpecificAttack, State
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Linf, Threat
-from ostrich.errors import InputError
-
-
-@dataclass(frozen=True)
-class State:
-    """Where each image stands."""
-
-    images: Tensor  # (n, C, H, W)
+from ostrich.ranges import above, at_least
 
 
 @dataclass(frozen=True, kw_only=True)
-class PGD:
+class PGD(InputSpecificAttack):
     """`steps` forwards and backwards per image at most; `step_size` in the norm of the budget."""
 
     name: ClassVar[str] = "pgd"
@@ -33,18 +25,10 @@ class PGD:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     threat: Threat = Linf(8 / 255)
-    steps: int = 40
-    step_size: float | None = None  # None: 2.5 * eps / steps
+    steps: Annotated[int, at_least(1)] = 40
+    step_size: Annotated[float | None, above(0)] = None  # None: 2.5 * eps / steps
     random_start: bool = True
-    stop: str = "first"
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"PGD takes at least one step; got {self.steps}.")
-        if self.step_size is not None and not self.step_size > 0:
-            raise InputError(f"A step size is above 0; got {self.step_size}.")
-        if self.stop not in ("first", "budget"):
-            raise InputError(f"stop is first or budget; got {self.stop!r}.")
+    stop: Literal["first", "budget"] = "first"
 
     def init(self, problem: Problem) -> State:
         if not self.random_start:

@@ -17,16 +17,17 @@ of exactly 0 and 1 the plain tanh has no slope, so they would never move.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.batched import lift, square, where
 from ostrich.attacks.goals import missed
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.errors import InputError
+from ostrich.ranges import above, at_least
 
 STRETCH = 1.05  # of the tanh, about middle grey; more frees pixels at 0 and 1 sooner, less is nearer
 PROGRESS = 0.9999  # part of the last loss below which a check finds progress (their code)
@@ -39,10 +40,9 @@ BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # Adam
 
 
 @dataclass(frozen=True)
-class State:
-    """Where each image stands."""
+class Search(EndingState):
+    """`images` are to be evaluated next."""
 
-    images: Tensor  # (n, C, H, W), to be evaluated next
     space: Tensor  # (n, C, H, W), w
     first: Tensor  # (n, C, H, W), Adam's mean of gradients
     second: Tensor  # (n, C, H, W), Adam's mean of squares
@@ -54,11 +54,10 @@ class State:
     spent: Tensor  # (n,) int64, steps of this round
     adam: Tensor  # (n,) int64, steps of this Adam
     round: Tensor  # (n,) int64
-    done: Tensor  # (n,) bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class CW:
+class CW(InputSpecificAttack):
     """At most `constants` * `iterations` forwards and backwards per image."""
 
     name: ClassVar[str] = "cw"
@@ -67,36 +66,24 @@ class CW:
     stop: ClassVar[str] = "minimum"
 
     threat: Threat = Unbounded()
-    constants: int = 9
-    iterations: int = 1000  # of each constant
-    learning_rate: float = 0.01
-    initial_constant: float = 1e-3
-    confidence: float = 0.0  # the margin, of logits, at which f no longer falls
+    constants: Annotated[int, at_least(1)] = 9
+    iterations: Annotated[int, at_least(1)] = 1000  # of each constant
+    learning_rate: Annotated[float, above(0)] = 0.01
+    initial_constant: Annotated[float, above(0)] = 1e-3
+    confidence: Annotated[float, at_least(0)] = 0.0  # the margin, of logits, at which f no longer falls
     abort: bool = True  # end a round that makes no progress
-
-    def __post_init__(self) -> None:
-        if self.constants < 1 or self.iterations < 1:
-            raise InputError(
-                f"C&W takes constants and iterations from 1 up; got {self.constants} and {self.iterations}."
-            )
-        if not self.learning_rate > 0 or not self.initial_constant > 0:
-            raise InputError("C&W takes a learning rate and an initial constant above 0.")
-        if not self.confidence >= 0:
-            raise InputError(f"A confidence of logits is from 0 up; got {self.confidence}.")
-        if self.threat.norm != "l2":
-            raise InputError(f"C&W measures changes in L2; got a budget in {self.threat.norm}.")
 
     @property
     def steps(self) -> int:
         return self.constants * self.iterations
 
-    def init(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> Search:
         x = problem.originals
         space = to_space(x)
         number = x.new_zeros(len(x), dtype=torch.float64)
         count = torch.zeros_like(problem.rows)
         never = torch.zeros_like(count, dtype=torch.bool)
-        return State(
+        return Search(
             images=to_images(space),
             space=space,
             first=torch.zeros_like(x),
@@ -112,7 +99,7 @@ class CW:
             done=never,
         )
 
-    def step(self, problem: Problem, state: State) -> State:
+    def step(self, problem: Problem, state: Search) -> Search:
         x = problem.originals
 
         def loss(logits: Tensor) -> Tensor:
@@ -141,7 +128,7 @@ def to_images(space: Tensor) -> Tensor:
     return ((STRETCH * torch.tanh(space) + 1) / 2).clamp(0, 1)
 
 
-def _adam(method: CW, state: State, gradient: Tensor) -> State:
+def _adam(method: CW, state: Search, gradient: Tensor) -> Search:
     """One step of Adam (Kingma and Ba 2015, algorithm 1) in w; `gradient` is that of the images."""
     slope = STRETCH / 2 * (1 - torch.tanh(state.space).square())
     gradient = gradient * slope
@@ -155,7 +142,7 @@ def _adam(method: CW, state: State, gradient: Tensor) -> State:
     return replace(state, images=to_images(space), space=space, first=first, second=second, adam=count)
 
 
-def _next_round(method: CW, state: State, x: Tensor, over: Tensor) -> State:
+def _next_round(method: CW, state: Search, x: Tensor, over: Tensor) -> Search:
     """Where a round is `over` (n,), the next constant; from the original while none has succeeded."""
     low = torch.where(over & ~state.reached, state.constant, state.low)
     high = torch.where(over & state.reached, state.constant, state.high)

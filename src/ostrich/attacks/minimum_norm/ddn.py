@@ -11,32 +11,31 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.batched import lift, square
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.errors import InputError
+from ostrich.ranges import above, at_least
 
 LAST_STEP = 0.01  # of the first step
 
 
 @dataclass(frozen=True)
-class State:
-    """Where each image stands."""
+class Walk(EndingState):
+    """`images` are to be evaluated next."""
 
-    images: Tensor  # (n, C, H, W), to be evaluated next
     change: Tensor  # (n, C, H, W)
     length: Tensor  # (n,) float64, L2
     spent: Tensor  # (n,) int64, steps
-    done: Tensor  # (n,) bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class DDN:
+class DDN(InputSpecificAttack):
     """`steps` forwards and backwards per image."""
 
     name: ClassVar[str] = "ddn"
@@ -45,25 +44,15 @@ class DDN:
     stop: ClassVar[str] = "minimum"
 
     threat: Threat = Unbounded()
-    steps: int = 100
-    initial_length: float = 1.0  # L2
-    gamma: float = 0.05
+    steps: Annotated[int, at_least(1)] = 100
+    initial_length: Annotated[float, above(0)] = 1.0  # L2
+    gamma: Annotated[float, above(0, below=1)] = 0.05
 
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"DDN takes at least one step; got {self.steps}.")
-        if not self.initial_length > 0:
-            raise InputError(f"A length is above 0; got {self.initial_length}.")
-        if not 0 < self.gamma < 1:
-            raise InputError(f"gamma lies between 0 and 1; got {self.gamma}.")
-        if self.threat.norm != "l2":
-            raise InputError(f"DDN measures changes in L2; got a budget in {self.threat.norm}.")
-
-    def init(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> Walk:
         x = problem.originals
         number = x.new_zeros(len(x), dtype=torch.float64)
         count = torch.zeros_like(problem.rows)
-        return State(
+        return Walk(
             images=x,
             change=torch.zeros_like(x),
             length=number + self.initial_length,
@@ -71,7 +60,7 @@ class DDN:
             done=torch.zeros_like(count, dtype=torch.bool),
         )
 
-    def step(self, problem: Problem, state: State) -> State:
+    def step(self, problem: Problem, state: Walk) -> Walk:
         x = problem.originals
         _, gradient, reached = problem.evaluate(state.images, problem.goal.loss)
         done = int(state.spent.max()) if len(state.spent) else 0
@@ -81,7 +70,7 @@ class DDN:
         change = change * lift(length / square(change).sqrt().clamp_min(1e-30), x)
         spent = state.spent + 1
         images = (x + change).clamp(0, 1)
-        return State(
+        return Walk(
             images=images,
             change=images - x,
             length=length,

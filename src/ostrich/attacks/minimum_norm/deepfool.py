@@ -15,33 +15,32 @@ Targeted, the boundary is that between the target and the class that stands high
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.batched import where
 from ostrich.attacks.goals import SLACK
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.errors import InputError
+from ostrich.ranges import at_least
 
 CREEP = 1e-3  # of the change so far, added to a step: else an image may end just short of the boundary
 NEAREST = 3  # classes whose boundaries are looked at after the first step
 
 
 @dataclass(frozen=True)
-class State:
-    """Where each image stands."""
+class Walk(EndingState):
+    """`images` are to be evaluated next."""
 
-    images: Tensor  # (n, C, H, W), to be evaluated next
     change: Tensor  # (n, C, H, W), the sum of the steps, without overshoot
     classes: Tensor  # (n, k) int64, looked at: the label or target first
-    done: Tensor  # (n,) bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeepFool:
+class DeepFool(InputSpecificAttack):
     """At most `steps` forwards per image, and for each as many backwards as `candidates`."""
 
     name: ClassVar[str] = "deepfool"
@@ -50,26 +49,16 @@ class DeepFool:
     stop: ClassVar[str] = "minimum"
 
     threat: Threat = Unbounded()
-    steps: int = 50
-    overshoot: float = 0.02
-    candidates: int = 10  # most probable classes looked at, the label among them
+    steps: Annotated[int, at_least(1)] = 50
+    overshoot: Annotated[float, at_least(0)] = 0.02
+    candidates: Annotated[int, at_least(2)] = 10  # most probable classes looked at, the label among them
 
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise InputError(f"DeepFool takes at least one step; got {self.steps}.")
-        if not self.overshoot >= 0:
-            raise InputError(f"An overshoot is from 0 up; got {self.overshoot}.")
-        if self.candidates < 2:
-            raise InputError(f"DeepFool looks at 2 candidates or more; got {self.candidates}.")
-        if self.threat.norm not in self.norms:
-            raise InputError(f"DeepFool measures in l2 or linf; got {self.threat.norm}.")
-
-    def init(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> Walk:
         x = problem.originals
         never = torch.zeros_like(problem.rows, dtype=torch.bool)
-        return State(x, torch.zeros_like(x), self._classes(problem), never)
+        return Walk(x, never, torch.zeros_like(x), self._classes(problem))
 
-    def step(self, problem: Problem, state: State) -> State:
+    def step(self, problem: Problem, state: Walk) -> Walk:
         classes, untargeted = state.classes, problem.goal.kind == "untargeted"
         slopes, logits = problem.slopes(state.images, classes)  # (n, k-1, C, H, W), of z_k - z_first
         reached = problem.goal.reached(logits, SLACK)
@@ -90,7 +79,7 @@ class DeepFool:
         if untargeted:
             classes = torch.cat([classes[:, :1], classes[:, 1:].gather(1, order[:, :NEAREST])], 1)
         images, change = where(reached, state.images, moved), where(reached, state.change, change)
-        return State(images, change, classes, reached)
+        return Walk(images, reached, change, classes)
 
     def _classes(self, problem: Problem) -> Tensor:
         """The classes (n, k) looked at: the label or target first, then the highest of the clean image."""

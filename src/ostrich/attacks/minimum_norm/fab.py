@@ -13,15 +13,16 @@ All targets of an image are attacked side by side as lanes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.batched import lift, where
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.errors import InputError
+from ostrich.ranges import at_least
 
 BIAS = 0.1  # alpha_max: the largest part of the projection of the original
 OVERSHOOT = 1.05  # eta
@@ -30,21 +31,19 @@ BISECTIONS = 5  # between the original and the nearest success, at the end
 
 
 @dataclass(frozen=True)
-class State:
-    """Where each image stands. m = lanes: an image's targets."""
+class Lanes(EndingState):
+    """m = lanes: an image's targets; `images` the nearest success, or the first lane's point."""
 
-    images: Tensor  # (n, C, H, W), the nearest success, or the first lane's point
     points: Tensor  # (n, m, C, H, W)
     distance: Tensor  # (n,) float64, of the nearest success
     low: Tensor  # (n,) float64, at the end: the part of the way that failed
     high: Tensor  # (n,) the part that succeeded
     targets: Tensor  # (n, m) int64
-    done: Tensor  # (n,) bool
     spent: int = 0  # steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class FAB:
+class FAB(InputSpecificAttack):
     """Per image and target `iterations` backwards and twice as many forwards, and 5 forwards.
 
     With stop "first" an image is done when a success lies within the budget.
@@ -55,19 +54,9 @@ class FAB:
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     threat: Threat = Unbounded("linf")
-    iterations: int = 100
-    targets: int = 9  # most probable other classes
-    stop: str = "minimum"
-
-    def __post_init__(self) -> None:
-        if self.iterations < 1 or self.targets < 1:
-            raise InputError(
-                f"FAB takes iterations and targets from 1 up; got {self.iterations} and {self.targets}."
-            )
-        if self.stop not in ("first", "minimum"):
-            raise InputError(f"stop of fab is minimum or first; got {self.stop!r}.")
-        if self.threat.norm not in self.norms:
-            raise InputError(f"FAB measures in linf or l2; got {self.threat.norm}.")
+    iterations: Annotated[int, at_least(1)] = 100
+    targets: Annotated[int, at_least(1)] = 9  # most probable other classes
+    stop: Literal["first", "minimum"] = "minimum"
 
     @property
     def steps(self) -> int:
@@ -77,14 +66,14 @@ class FAB:
     def lanes(self) -> int:
         return self.targets
 
-    def init(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> Lanes:
         x = problem.originals
         first = problem.goal.classes[:, None]
         others = problem.clean.scatter(1, first, -torch.inf)
         count = min(self.targets, others.shape[1] - 1) if problem.goal.kind == "untargeted" else 1
         targets = others.topk(max(1, count), dim=1).indices
         number = x.new_zeros(len(x), dtype=torch.float64)
-        return State(
+        return Lanes(
             images=x,
             points=x[:, None].expand(-1, targets.shape[1], *x.shape[1:]).contiguous(),
             distance=number + torch.inf,
@@ -94,7 +83,7 @@ class FAB:
             done=torch.zeros_like(problem.rows, dtype=torch.bool),
         )
 
-    def step(self, problem: Problem, state: State) -> State:
+    def step(self, problem: Problem, state: Lanes) -> Lanes:
         if state.spent >= self.iterations:
             return self._bisect(problem, state)
         lanes = problem.side_by_side(state.targets.shape[1])
@@ -119,7 +108,7 @@ class FAB:
         better = nearest < state.distance
         candidates = moved.view_as(state.points)[torch.arange(len(lane), device=lane.device), lane]
         back = where(reached, x + BACKWARD * (moved - x), moved)
-        return State(
+        return Lanes(
             images=where(better | (state.distance == torch.inf), candidates, state.images),
             points=back.view_as(state.points),
             distance=torch.where(better, nearest, state.distance),
@@ -130,12 +119,12 @@ class FAB:
             spent=state.spent + 1,
         )
 
-    def _bisect(self, problem: Problem, state: State) -> State:
+    def _bisect(self, problem: Problem, state: Lanes) -> Lanes:
         """Halve the part of the way to the nearest success in which the boundary lies."""
         x, middle = problem.originals, (state.low + state.high) / 2
         reached = problem.reached(x + lift(middle, x) * (state.images - x))
         spent = state.spent + 1
-        return State(
+        return Lanes(
             images=state.images,
             points=state.points,
             distance=state.distance,

@@ -22,16 +22,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.batched import dot, square, where
 from ostrich.attacks.goals import Goal
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.errors import InputError
+from ostrich.ranges import above, at_least
 
 ARMIJO = 1e-4  # of the predicted decrease (Nocedal and Wright 2006, equation 3.4)
 CURVATURE = 1e-4  # smallest cosine between a step and its change of gradient, else the pair is unused
@@ -45,10 +46,12 @@ SEEK, HALVE, REFINE = 0, 1, 2  # phases: find a success, bring it nearer, search
 
 
 @dataclass(frozen=True)
-class State:
-    """Where each image stands. D = C * H * W; loss and gradient are of the goal alone, without c."""
+class Search(EndingState):
+    """Where each image stands. D = C * H * W; loss and gradient are of the goal alone, without c.
 
-    images: Tensor  # (n, C, H, W), to be evaluated next: clamp(point + length * direction)
+    `images` are to be evaluated next: clamp(point + length * direction).
+    """
+
     point: Tensor  # (n, C, H, W), the last that the line search accepted
     loss: Tensor  # (n,) float64
     gradient: Tensor  # (n, C, H, W)
@@ -68,11 +71,10 @@ class State:
     spent: Tensor  # (n,) int64, evaluations in this constant or phase
     astray: Tensor  # (n,) int64, accepted points without success in a row
     tried: Tensor  # (n,) int64, constants
-    done: Tensor  # (n,) bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class LBFGS:
+class LBFGS(InputSpecificAttack):
     """At most `constants` * `iterations` + 5 evaluations, forward and backward, per image.
 
     With stop "minimum" the nearest success counts, with "first" any. A budget `L2(eps)` changes
@@ -84,34 +86,28 @@ class LBFGS:
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     threat: Threat = Unbounded()
-    constants: int = 12  # values of c tried, the first ones to bracket, then bisection
-    iterations: int = 50  # evaluations per c
-    memory: int = 8  # pairs of the curvature; 3 to 20 are usual (Nocedal and Wright 2006, 7.2)
-    initial_constant: float | None = None  # None: half the first gradient's size, so a first step is 1 long
-    stop: str = "minimum"
-
-    def __post_init__(self) -> None:
-        for name in ("constants", "iterations", "memory"):
-            if getattr(self, name) < 1:
-                raise InputError(f"L-BFGS takes {name} of at least 1; got {getattr(self, name)}.")
-        if self.initial_constant is not None and not 0 < self.initial_constant < float("inf"):
-            raise InputError(f"A constant c is above 0; got {self.initial_constant}.")
-        if self.threat.norm != "l2":
-            raise InputError(f"L-BFGS measures changes in L2; got a budget in {self.threat.norm}.")
-        if self.stop not in ("first", "minimum"):
-            raise InputError(f"stop of lbfgs is minimum or first; got {self.stop!r}.")
+    constants: Annotated[int, at_least(1)] = (
+        12  # values of c tried, the first ones to bracket, then bisection
+    )
+    iterations: Annotated[int, at_least(1)] = 50  # evaluations per c
+    memory: Annotated[int, at_least(1)] = (
+        8  # pairs of the curvature; 3 to 20 are usual (Nocedal and Wright 2006, 7.2)
+    )
+    # None: half the first gradient's size, so a first step is 1 long
+    initial_constant: Annotated[float | None, above(0)] = None
+    stop: Literal["first", "minimum"] = "minimum"
 
     @property
     def steps(self) -> int:
         return self.constants * self.iterations + HALVINGS
 
-    def init(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> Search:
         x = problem.originals
         number = x.new_zeros(len(x), dtype=torch.float64)
         count = torch.zeros_like(problem.rows)
         pairs = x.new_zeros(len(x), self.memory, x[0].numel())
         nothing, never = torch.zeros_like(x), torch.zeros_like(count, dtype=torch.bool)
-        return State(
+        return Search(
             images=x,
             point=x,
             loss=number + torch.inf,  # so the first evaluation is accepted
@@ -135,7 +131,7 @@ class LBFGS:
             done=never,
         )
 
-    def step(self, problem: Problem, state: State) -> State:
+    def step(self, problem: Problem, state: Search) -> Search:
         """One evaluation of each image, and what follows from it."""
         x = problem.originals
         loss, gradient, reached = problem.evaluate(state.images, partial(_loss, problem.goal), "exact")
@@ -164,7 +160,7 @@ def _loss(goal: Goal, logits: Tensor) -> Tensor:
     return logits.logsumexp(1) - others.logsumexp(1)
 
 
-def _remembered(state: State, x: Tensor, loss: Tensor, gradient: Tensor, reached: Tensor) -> State:
+def _remembered(state: Search, x: Tensor, loss: Tensor, gradient: Tensor, reached: Tensor) -> Search:
     """The nearest success so far, with its loss and gradient."""
     distance = square(state.images - x)
     nearer = reached & (distance < state.distance)
@@ -179,8 +175,8 @@ def _remembered(state: State, x: Tensor, loss: Tensor, gradient: Tensor, reached
 
 
 def _searched(
-    state: State, x: Tensor, loss: Tensor, gradient: Tensor, reached: Tensor, mask: Tensor
-) -> tuple[State, Tensor]:
+    state: Search, x: Tensor, loss: Tensor, gradient: Tensor, reached: Tensor, mask: Tensor
+) -> tuple[Search, Tensor]:
     """The line search, where `mask`: take the point or shorten the step; and whether that was all."""
     c, move = state.constant, state.images - state.point
     before = c * square(state.point - x) + state.loss
@@ -206,14 +202,14 @@ def _searched(
     ), failed | settled
 
 
-def _halved(state: State, reached: Tensor, mask: Tensor) -> State:
+def _halved(state: Search, reached: Tensor, mask: Tensor) -> Search:
     """Where `mask`: the half of the way from original to first success in which the boundary lies."""
     low = torch.where(mask & ~reached, state.length, state.low)
     high = torch.where(mask & reached, state.length, state.high)
     return replace(state, low=low, high=high, length=torch.where(mask, (low + high) / 2, state.length))
 
 
-def _next_constant(state: State, x: Tensor, over: Tensor, had: Tensor) -> State:
+def _next_constant(state: Search, x: Tensor, over: Tensor, had: Tensor) -> Search:
     """Where a constant is `over`, or the halving, the next phase or constant."""
     found = state.distance < torch.inf
     halve = over & ~had & found
@@ -249,7 +245,7 @@ def _next_constant(state: State, x: Tensor, over: Tensor, had: Tensor) -> State:
     )
 
 
-def _aimed(state: State, x: Tensor) -> State:
+def _aimed(state: Search, x: Tensor) -> Search:
     """The next image to evaluate."""
     total = _total(state.gradient, state.point, x, state.constant)
     blocked = ((state.point <= 0) & (total > 0)) | ((state.point >= 1) & (total < 0))

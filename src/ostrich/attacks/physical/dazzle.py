@@ -15,19 +15,20 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import CamouflageAttack
 from ostrich.attacks.physical.makeup import Drawing, Form, drawn, random_look
 from ostrich.attacks.threats import Patch
-from ostrich.attacks.universal.perturbation import check_counts
 from ostrich.errors import InputError, MissingExtra
 from ostrich.images import luma, rounded
 from ostrich.models.detectors import Box, Detector, grey
 from ostrich.randomness import keyed
+from ostrich.ranges import at_least
 from ostrich.warping import warp
 
 SEEN, HELD_OUT, CHANCE = 31, 32, 33  # purposes of random numbers
@@ -39,37 +40,30 @@ PROOFS = 2  # times as many views of a look that seems to hide every face, befor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dazzle:
+class Dazzle(CamouflageAttack):
     """eps is the part of the face's box that is covered at most; eyes and mouth stay free."""
 
     name: ClassVar[str] = "dazzle"
     needs: ClassVar[str] = "scores"
     norms: ClassVar[tuple[str, ...]] = ("patch",)
-    stop: ClassVar[str] = "budget"
 
     threat: Patch = Patch(0.05)
     per_face: bool = False  # each face its own look, instead of one for all
-    fit: int | None = None  # faces to fit one look on; None: half of what there is
-    strokes: int = 3
-    triangles: int = 2
+    fit: Annotated[int | None, at_least(1)] = None  # faces to fit one look on; None: half of what there is
+    strokes: Annotated[int, at_least(0)] = 3
+    triangles: Annotated[int, at_least(0)] = 2
     symmetric: bool = False  # every shape on both sides of the face
-    generations: int = 30  # of a start, at most
-    starts: int | None = None  # at most; None: 4 with per_face, else 1
-    population: int = 14  # looks in a generation
-    scale: float = 0.25  # of the picture's size, by which a view is larger or smaller at most
-    tilt: float = 10.0  # degrees, either way
-    views: int = 8  # of each face, that it is judged on
+    generations: Annotated[int, at_least(1)] = 30  # of a start, at most
+    starts: Annotated[int | None, at_least(1)] = None  # at most; None: 4 with per_face, else 1
+    population: Annotated[int, at_least(4)] = 14  # looks in a generation
+    # of the picture's size, by which a view is larger or smaller at most
+    scale: Annotated[float, at_least(0, below=1)] = 0.25
+    tilt: Annotated[float, at_least(0, at_most=45)] = 10.0  # degrees, either way
+    views: Annotated[int, at_least(1)] = 8  # of each face, that it is judged on
 
-    def __post_init__(self) -> None:
-        check_counts(fit=self.fit, generations=self.generations, starts=self.starts, views=self.views)
-        if self.strokes < 0 or self.triangles < 0 or not self.form.numbers:
-            raise InputError("A look has strokes and triangles, 0 or more of each and one at least.")
-        if self.population < 4:
-            raise InputError(f"population is at least 4, or nothing can be selected; got {self.population}.")
-        if not 0 <= self.scale < 1 or not 0 <= self.tilt <= 45:
-            raise InputError(
-                f"scale lies in [0, 1) and tilt between 0 and 45 degrees; got {self.scale} and {self.tilt}."
-            )
+    def validate(self) -> None:
+        if not self.form.numbers:
+            raise InputError("A look has a stroke or a triangle at least.")
         if self.per_face and self.fit is not None:
             raise InputError("fit is for one look for all; with per_face every face is fitted on.")
 

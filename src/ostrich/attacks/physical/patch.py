@@ -16,24 +16,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ostrich.attacks.base import FittedAttack, FittingState, Tensors
 from ostrich.attacks.physical.placement import drawn, homographies, placed, widest
 from ostrich.attacks.physical.printability import non_printability, on_paper, total_variation
 from ostrich.attacks.physical.printing import read_width, write_pdf
 from ostrich.attacks.threats import Patch
 from ostrich.attacks.transformations import EOT
-from ostrich.attacks.universal.fitting import Fitting, State, Tensors
-from ostrich.attacks.universal.perturbation import check_counts
+from ostrich.attacks.universal.fitting import Fitting
 from ostrich.errors import InputError
 from ostrich.images import from_bytes, open_image, rounded
 from ostrich.models.classifier import Classifier
 from ostrich.randomness import keyed
+from ostrich.ranges import above, at_least
 
 PLACE, LIGHT, CHANCE = 21, 22, 23  # purposes of random numbers
 FINER = 2  # texels along a pixel, of a patch whose resolution is not given
@@ -41,7 +42,7 @@ SMALLEST = 8  # texels a side, of such a patch
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdversarialPatch:
+class AdversarialPatch(FittedAttack):
     """`epochs` passes over the fitting images, a forward and a backward each.
 
     eps is the part of the image's pixels that the patch covers at most.
@@ -50,60 +51,50 @@ class AdversarialPatch:
     name: ClassVar[str] = "patch"
     needs: ClassVar[str] = "gradient"
     norms: ClassVar[tuple[str, ...]] = ("patch",)
-    stop: ClassVar[str] = "budget"
     one_size: ClassVar[bool] = False
 
     threat: Patch = Patch(0.08)
     mask: str = "square"  # square, circle, or a picture: white is patch, black is not
-    resolution: int | None = None  # texels a side; None: two a pixel, at least 8
-    fit: int | None = None  # images to fit on; None: half of what there is
+    resolution: Annotated[int | None, at_least(1)] = None  # texels a side; None: two a pixel, at least 8
+    fit: Annotated[int | None, at_least(1)] = None  # images to fit on; None: half of what there is
     victims: str | None = None  # further networks to fit on, MODELs joined by +
-    epochs: int = 40
-    batch_size: int = 4
-    rate: float = 0.2  # Adam's, of values in [0, 1], falling linearly to nothing
-    rotation: float = 22.5  # degrees, either way
-    perspective: float = 0.2  # by which one side may be nearer than the other, part of the size
+    epochs: Annotated[int, at_least(1)] = 40
+    batch_size: Annotated[int, at_least(1)] = 4
+    rate: Annotated[float, above(0)] = 0.2  # Adam's, of values in [0, 1], falling linearly to nothing
+    rotation: Annotated[float, at_least(0, at_most=180)] = 22.5  # degrees, either way
+    # by which one side may be nearer than the other, part of the size
+    perspective: Annotated[float, at_least(0, at_most=0.9)] = 0.2
     brightness: float = 0.1  # added to all values, either way
     blur: float = 0.3  # standard deviation, pixels
     noise: float = 0.02  # standard deviation, of values in [0, 1]
-    variation: float = 0.0  # weight of the total variation
-    printable: float = 0.0  # weight of the non-printability score
+    variation: Annotated[float, at_least(0)] = 0.0  # weight of the total variation
+    printable: Annotated[float, at_least(0)] = 0.0  # weight of the non-printability score
     print_width: str | None = None  # 12cm, 120mm or 5in: patch.pdf at this size, and simulated photographs
 
-    def __post_init__(self) -> None:
-        check_counts(fit=self.fit, epochs=self.epochs, batch_size=self.batch_size, resolution=self.resolution)
-        if not 0 < self.rate < math.inf:
-            raise InputError(f"rate is a number above 0; got {self.rate}.")
-        for name in ("variation", "printable"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} is a weight from 0 up; got {getattr(self, name)}.")
-        if not 0 <= self.perspective <= 0.9:
-            raise InputError(f"perspective lies between 0 and 0.9; got {self.perspective}.")
-        if not 0 <= self.rotation <= 180:
-            raise InputError(f"rotation lies between 0 and 180 degrees; got {self.rotation}.")
+    def validate(self) -> None:
         if self.print_width is not None:
             read_width(self.print_width)
-        assert self.views.samples == 1  # its own checks refuse the rest
+        assert self.camera.samples == 1  # its own checks refuse the rest
 
     @property
-    def views(self) -> EOT:
+    def camera(self) -> EOT:
         """What a photograph does to the placed patch."""
         light = EOT(samples=1, brightness=self.brightness, blur=self.blur, noise=self.noise)
         return replace(light, rotation=0, scale=0, translation=0)
 
-    def check(self, classifier: Classifier) -> None:
+    def check_classifier(self, classifier: Classifier) -> None:
         """Refuse a mask that is none, and a patch that does not fit into the image."""
         if classifier.size is not None:
             self._area(self._mask(SMALLEST), classifier.size)
 
-    def init(self, fitting: Fitting) -> State:
+    def init(self, fitting: Fitting) -> FittingState:
         channels, height, width = fitting.images[0].shape
         area = self._area(self._mask(64), (height, width))
         side = self.resolution or max(SMALLEST, round(FINER * math.sqrt(area * height * width)))
         patch = fitting.images.new_full((channels, side, side), 0.5)
         return {"patch": patch, "mask": self._mask(side).to(patch), "optimiser": {}}
 
-    def epoch(self, fitting: Fitting, state: State, number: int) -> State:
+    def epoch(self, fitting: Fitting, state: FittingState, number: int) -> FittingState:
         patch, mask = torch.nn.Parameter(state["patch"].clone()), state["mask"]
         optimiser = torch.optim.Adam([patch], lr=self.rate)
         if state["optimiser"]:
@@ -118,7 +109,7 @@ class AdversarialPatch:
             def shown(
                 p: Tensor, x: Tensor = x, m: Tensor = matrices, light: list[torch.Generator] = light
             ) -> Tensor:
-                return self.views.apply(placed(p[None], mask, x, m, self.threat.pixels(x)), light)
+                return self.camera.apply(placed(p[None], mask, x, m, self.threat.pixels(x)), light)
 
             left = 1 - (number + done / len(batches)) / self.epochs
             optimiser.param_groups[0]["lr"] = self.rate * left
@@ -129,7 +120,7 @@ class AdversarialPatch:
                 patch.clamp_(0, 1)
         return {"patch": patch.detach(), "mask": mask, "optimiser": optimiser.state_dict()}
 
-    def tensors(self, state: State) -> Tensors:
+    def tensors(self, state: FittingState) -> Tensors:
         return {"patch": state["patch"], "mask": state["mask"]}
 
     def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
@@ -148,7 +139,7 @@ class AdversarialPatch:
         """Photographs (n, C, H, W), in 8 bits, of the patch as printed, where `apply` lays it."""
         on_page = {**tensors, "patch": on_paper(tensors["patch"][None])[0]}
         laid = self.apply(on_page, images, keys, seed)
-        return rounded(self.views.apply(laid, [keyed(seed, key, LIGHT) for key in keys]))
+        return rounded(self.camera.apply(laid, [keyed(seed, key, LIGHT) for key in keys]))
 
     def picture(self, tensors: Tensors) -> Tensor | None:
         """The patch on white."""

@@ -18,11 +18,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import InputSpecificAttack
 from ostrich.attacks.gradient.apgd import APGD
 from ostrich.attacks.gradient.fgsm import FGSM
 from ostrich.attacks.gradient.mim import MIM
@@ -30,12 +31,11 @@ from ostrich.attacks.gradient.pgd import PGD
 from ostrich.attacks.physical.printability import on_paper
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.attacks.transformations import EOT
-from ostrich.errors import InputError, UnknownName
+from ostrich.errors import InputError
 from ostrich.images import fingerprints, grid, rounded, write_png
 from ostrich.randomness import keyed
 
 if TYPE_CHECKING:
-    from ostrich.attacks.engine import Attack
     from ostrich.attacks.goals import Goal
     from ostrich.attacks.result import Result
     from ostrich.models.classifier import Classifier
@@ -56,16 +56,17 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Printed:
+class Printed(InputSpecificAttack):
     """The gradients of `attack`, its whole budget spent, and two forwards per image for photographs."""
 
     name: ClassVar[str] = "printed"
     needs: ClassVar[str] = "gradient"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
     stop: ClassVar[str] = "budget"
+    photographs: ClassVar[bool] = True
 
     threat: Threat = Linf(16 / 255)  # Kurakin 2017, table 1: the largest
-    attack: str = "pgd"  # what makes the adversarial images: fgsm, mim, pgd or apgd
+    attack: Literal["fgsm", "mim", "pgd", "apgd"] = "pgd"  # what makes the adversarial images
     iterations: int | None = None  # of an attack of several steps; None: its own
     paper: bool = True  # in the colours of print
     rotation: float = 2.0  # degrees, either way
@@ -78,15 +79,13 @@ class Printed:
     noise: float = 0.02  # standard deviation, of values in [0, 1]
     jpeg: int = 80  # lowest quality, 1 to 95; 0: none
 
-    def __post_init__(self) -> None:
-        if self.attack not in ATTACKS:
-            raise UnknownName("attack of printed", self.attack, ATTACKS)
+    def validate(self) -> None:
         if self.iterations is not None and self.attack == "fgsm":
             raise InputError("fgsm is one step; leave iterations out, or give attack=pgd.")
         assert self.members and self.camera  # their own checks refuse the rest
 
     @property
-    def members(self) -> tuple[Attack, ...]:
+    def members(self) -> tuple[InputSpecificAttack, ...]:
         """The attack whose images are printed."""
         given: dict[str, Any] = {"threat": self.threat}
         if self.attack != "fgsm":
@@ -98,17 +97,11 @@ class Printed:
     def camera(self) -> EOT:
         """What a photograph does to a print."""
         names = (*VIEW, "blur", "contrast", "brightness", "noise", "jpeg")
-        return EOT(samples=1, **{name: getattr(self, name) for name in names})
+        return EOT(samples=1, **{name: vars(self)[name] for name in names})
 
     @property
     def steps(self) -> int:
         return self.members[0].steps
-
-    def init(self, problem: Any) -> Any:
-        raise AssertionError("what is printed is the member's")
-
-    def step(self, problem: Any, state: Any) -> Any:
-        raise AssertionError("what is printed is the member's")
 
     def parts(self) -> dict[str, Printed]:
         """By name, this photograph with one of its transformations alone, of those it has."""
@@ -118,9 +111,9 @@ class Printed:
             name: (name,) for name in ("blur", "contrast", "brightness", "noise", "jpeg")
         }
         return {
-            name: replace(bare, **{field: getattr(self, field) for field in fields})
+            name: replace(bare, **{field: vars(self)[field] for field in fields})
             for name, fields in groups.items()
-            if any(getattr(self, field) for field in fields)
+            if any(vars(self)[field] for field in fields)
         }
 
     def photographed(self, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:

@@ -12,31 +12,30 @@ and noise; `views_reaching_the_goal` says what a camera leaves of a success.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import FittedAttack, FittingState, Tensors
 from ostrich.attacks.lab import Lab
 from ostrich.attacks.threats import Linf, Threat, Unbounded, within
 from ostrich.attacks.transformations import EOT
-from ostrich.attacks.universal.fitting import Fitting, State, Tensors
-from ostrich.attacks.universal.perturbation import check_counts
+from ostrich.attacks.universal.fitting import Fitting
 from ostrich.data.views import Views
-from ostrich.errors import InputError
 from ostrich.images import fingerprints, to_bytes, write_png
 from ostrich.models.classifier import Classifier
 from ostrich.randomness import keyed
+from ostrich.ranges import above, at_least
 
 LIGHT, CHANCE = 31, 32  # purposes of random numbers
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdversarialTexture:
+class AdversarialTexture(FittedAttack):
     """`epochs` passes over the fitting views, a forward and a backward each.
 
     The budget is the texture's: of each of its values, or with norm "lab" of each texel's colour.
@@ -45,46 +44,48 @@ class AdversarialTexture:
     name: ClassVar[str] = "texture"
     needs: ClassVar[str] = "gradient"
     norms: ClassVar[tuple[str, ...]] = ("linf", "lab")
-    stop: ClassVar[str] = "budget"
     one_size: ClassVar[bool] = False
-    judged_in: ClassVar[Threat] = Unbounded("linf")  # light may enlarge a texel's change
+    paints: ClassVar[bool] = True
 
     threat: Linf | Lab = Linf(16 / 255)
     label: str | None = None  # the object's class; None: its name, else what most views are seen as
-    fit: int | None = None  # views to fit on; None: half of what there is
-    epochs: int = 60
-    batch_size: int = 32
-    step_size: float | None = None  # of values in [0, 1], at the start; None: a tenth of the budget
-    momentum: float = 0.9
+    fit: Annotated[int | None, at_least(1)] = None  # views to fit on; None: half of what there is
+    epochs: Annotated[int, at_least(1)] = 60
+    batch_size: Annotated[int, at_least(1)] = 32
+    # of values in [0, 1], at the start; None: a tenth of the budget
+    step_size: Annotated[float | None, above(0)] = None
+    momentum: Annotated[float, at_least(0, below=1)] = 0.9
     brightness: float = 0.05  # added to all values, either way
     blur: float = 0.3  # standard deviation, pixels
     noise: float = 0.02  # standard deviation, of values in [0, 1]
     shown: Views | None = field(default=None, repr=False, compare=False)  # the mesh; no setting
 
-    def __post_init__(self) -> None:
-        check_counts(fit=self.fit, epochs=self.epochs, batch_size=self.batch_size)
-        if self.step_size is not None and not 0 < self.step_size < math.inf:
-            raise InputError(f"A step size is a number above 0; got {self.step_size}.")
-        if not 0 <= self.momentum < 1:
-            raise InputError(f"momentum lies from 0 below 1; got {self.momentum}.")
-        assert self.views.samples == 1  # its own checks refuse the rest
+    def validate(self) -> None:
+        assert self.camera.samples == 1  # its own checks refuse the rest
 
     @property
-    def views(self) -> EOT:
+    def camera(self) -> EOT:
         """What a camera does to a picture."""
         light = EOT(samples=1, brightness=self.brightness, blur=self.blur, noise=self.noise)
         return replace(light, rotation=0, scale=0, translation=0)
 
-    def check(self, classifier: Classifier) -> None:
+    @property
+    def judged_in(self) -> Threat:
+        return Unbounded("linf")  # light may enlarge a texel's change
+
+    def bind_views(self, views: Views | None) -> AdversarialTexture:
+        return replace(self, shown=views)
+
+    def check_classifier(self, classifier: Classifier) -> None:
         """Refuse a label that the classifier does not have."""
         if self.label is not None:
             classifier.class_index(self.label)
 
-    def init(self, fitting: Fitting) -> State:
+    def init(self, fitting: Fitting) -> FittingState:
         texture = self._mesh.texture.to(fitting.images)
         return {"texture": texture, "velocity": torch.zeros_like(texture)}
 
-    def epoch(self, fitting: Fitting, state: State, number: int) -> State:
+    def epoch(self, fitting: Fitting, state: FittingState, number: int) -> FittingState:
         texture, velocity = state["texture"], state["velocity"]  # (3, T, T')
         original = self._mesh.texture.to(texture)
         places = self._mesh.places(fingerprints(fitting.images))
@@ -94,7 +95,7 @@ class AdversarialTexture:
             light = [keyed(fitting.seed, LIGHT, number, row) for row in rows.tolist()]
 
             def shown(t: Tensor, seen: list[int] = seen, light: list[torch.Generator] = light) -> Tensor:
-                return self.views.apply(self._mesh.show(t, seen), light)
+                return self.camera.apply(self._mesh.show(t, seen), light)
 
             gradient = fitting.gradient(texture, rows, shown, lambda goal, logits: goal.loss(logits))
             velocity = self.momentum * velocity + gradient / gradient.abs().mean().clamp_min(1e-30)
@@ -103,7 +104,7 @@ class AdversarialTexture:
             texture = self.threat.project((texture - step)[None], original[None])[0]
         return {"texture": texture, "velocity": velocity}
 
-    def tensors(self, state: State) -> Tensors:
+    def tensors(self, state: FittingState) -> Tensors:
         """The texture as a file holds it, and the mesh's own."""
         original = self._mesh.texture.to(state["texture"])[None]
         settled = self.threat.settle(state["texture"][None], original)

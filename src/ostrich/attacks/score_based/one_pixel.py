@@ -15,31 +15,32 @@ clamped, and colours are rounded to 8 bits before the network sees them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import InputSpecificAttack, State
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Pixels, Threat
 from ostrich.errors import InputError
 from ostrich.images import LEVELS, rounded
+from ostrich.ranges import above, at_least
 
 MEAN, SPREAD = 128 / LEVELS, 127 / LEVELS  # of the first colours
 
 
 @dataclass(frozen=True)
-class State:
-    """Where each image stands. p candidates of k pixels with C channels."""
+class Population(State):
+    """p candidates of k pixels with C channels; `images` are the fittest candidate's."""
 
-    images: Tensor  # (n, C, H, W), the fittest candidate's
     candidates: Tensor  # (n, p, k, 2 + C): row and column as parts of the side, then the colour
     unfitness: Tensor  # (n, p) float64, to be lowered; inf before the first generation
     spent: int = 0  # generations
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnePixel:
+class OnePixel(InputSpecificAttack):
     """At most (`generations` + 1) * `population` forwards per image; eps of the budget is in pixels."""
 
     name: ClassVar[str] = "one-pixel"
@@ -48,22 +49,12 @@ class OnePixel:
     stop: ClassVar[str] = "first"
 
     threat: Threat = Pixels(1)
-    population: int = 400
-    generations: int = 100
-    factor: float = 0.5  # F
-    queries: int | None = None  # forwards an image may cost in all
+    population: Annotated[int, at_least(4)] = 400
+    generations: Annotated[int, at_least(1)] = 100
+    factor: Annotated[float, above(0, at_most=2)] = 0.5  # F
+    queries: Annotated[int | None, at_least(1)] = None  # forwards an image may cost in all
 
-    def __post_init__(self) -> None:
-        if self.population < 4:
-            raise InputError(
-                f"Differential evolution takes a population of 4 or more; got {self.population}."
-            )
-        if self.generations < 1:
-            raise InputError(f"One-pixel takes at least one generation; got {self.generations}.")
-        if not 0 < self.factor <= 2:
-            raise InputError(f"The factor F lies between 0 and 2; got {self.factor}.")
-        if self.threat.norm != "l0":
-            raise InputError(f"One-pixel changes a number of pixels; got a budget in {self.threat.norm}.")
+    def validate(self) -> None:
         if self.queries is not None and self.queries < self.population + 2:
             raise InputError(f"A generation costs {self.population} queries; {self.queries} are too few.")
 
@@ -79,15 +70,15 @@ class OnePixel:
     def lanes(self) -> int:
         return self.population
 
-    def init(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> Population:
         x = problem.originals
         shape = (self.population, int(self.threat.eps), 2 + x.shape[1])
         places = problem.draw("uniform", 0, (*shape[:2], 2))
         colours = MEAN + SPREAD * problem.draw("normal", 1, (*shape[:2], x.shape[1]))
         candidates = torch.cat([places, colours.clamp(0, 1)], 3)
-        return State(x, candidates, x.new_full(candidates.shape[:2], torch.inf, dtype=torch.float64))
+        return Population(x, candidates, x.new_full(candidates.shape[:2], torch.inf, dtype=torch.float64))
 
-    def step(self, problem: Problem, state: State) -> State:
+    def step(self, problem: Problem, state: Population) -> Population:
         trial = state.candidates if state.spent == 0 else self._children(problem, state)
         lanes = problem.side_by_side(self.population)
         images = painted(lanes.originals, trial.flatten(0, 1))
@@ -97,9 +88,9 @@ class OnePixel:
         unfitness = torch.where(fitter, unfitness, state.unfitness)
         rows = torch.arange(len(candidates), device=candidates.device)
         best = painted(problem.originals, candidates[rows, unfitness.argmin(1)])
-        return State(best, candidates, unfitness, state.spent + 1)
+        return Population(best, candidates, unfitness, state.spent + 1)
 
-    def _children(self, problem: Problem, state: State) -> Tensor:
+    def _children(self, problem: Problem, state: Population) -> Tensor:
         """a + F (b - c) for each place in the population, (n, p, k, 2 + C)."""
         p, step = self.population, 3 * state.spent
         # Three different parents: offsets from the own place that differ and are not 0.

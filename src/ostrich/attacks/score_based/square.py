@@ -14,16 +14,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.batched import where
 from ostrich.attacks.goals import margin
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Linf, Threat
-from ostrich.errors import InputError
+from ostrich.ranges import above, at_least
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries: the part of the area halves
 TILES = 5  # bumps along a side of the first change under L2
@@ -31,17 +32,15 @@ FILLED = 64  # images that fill a forward
 
 
 @dataclass(frozen=True)
-class State:
-    """Where each image stands."""
+class Search(EndingState):
+    """`images` are the best so far."""
 
-    images: Tensor  # (n, C, H, W), the best so far
     loss: Tensor  # (n,) float64, inf before the first query
     asked: Tensor  # (n,) int64, proposals decided
-    done: Tensor  # (n,) bool
 
 
 @dataclass(frozen=True, kw_only=True)
-class Square:
+class Square(InputSpecificAttack):
     """At most `queries` forwards per image, the clean one and the verification among them.
 
     With `ahead` above 1 as many proposals are decided, for more forwards.
@@ -53,17 +52,9 @@ class Square:
     stop: ClassVar[str] = "first"
 
     threat: Threat = Linf(8 / 255)
-    queries: int = 5000
-    area: float = 0.8  # part of the image that the first squares cover
-    ahead: int = 1  # most proposals of an image asked about together
-
-    def __post_init__(self) -> None:
-        if self.queries < 3:
-            raise InputError(f"Square takes at least 3 queries; got {self.queries}.")
-        if not 0 < self.area <= 1:
-            raise InputError(f"The area of a square is a part of the image; got {self.area}.")
-        if self.ahead < 1:
-            raise InputError(f"At least one proposal is asked about at once; got {self.ahead}.")
+    queries: Annotated[int, at_least(3)] = 5000
+    area: Annotated[float, above(0, at_most=1)] = 0.8  # part of the image that the first squares cover
+    ahead: Annotated[int, at_least(1)] = 1  # most proposals of an image asked about together
 
     @property
     def steps(self) -> int:
@@ -73,18 +64,18 @@ class Square:
     def most_forwards(self) -> int | None:
         return self.queries if self.ahead == 1 else None
 
-    def init(self, problem: Problem) -> State:
+    def init(self, problem: Problem) -> Search:
         x = problem.originals
         start = _stripes(problem) if self.threat.norm == "linf" else _bumps(problem)
         change = self.threat.eps * start
-        return State(
+        return Search(
             images=self._bounded(x, change),
             loss=x.new_full((len(x),), torch.inf, dtype=torch.float64),
             asked=torch.zeros_like(problem.rows),
             done=torch.zeros_like(problem.rows, dtype=torch.bool),
         )
 
-    def step(self, problem: Problem, state: State) -> State:
+    def step(self, problem: Problem, state: Search) -> Search:
         fresh = bool((state.loss == torch.inf).any())  # so all are, and the start itself is asked about
         count = 1 if fresh else self._together(problem, state)
         lanes = problem.side_by_side(count)
@@ -97,19 +88,19 @@ class Square:
         rows = torch.arange(len(first), device=first.device)
         kept = better[rows, first]
         asked = state.asked + first + 1
-        return State(
+        return Search(
             images=where(kept, trial[rows, first], state.images),
             loss=torch.where(kept, loss[rows, first], state.loss),
             asked=asked,
             done=asked >= self.queries - 2,  # the clean image and the verification are queries too
         )
 
-    def _together(self, problem: Problem, state: State) -> int:
+    def _together(self, problem: Problem, state: Search) -> int:
         """How many proposals are asked about at once: as many as fill a forward and are wanted."""
         wanted = self.queries - 2 - int(state.asked.max())
         return max(1, min(self.ahead, FILLED // len(problem.rows), wanted))
 
-    def _proposal(self, problem: Problem, state: State, asked: Tensor) -> Tensor:
+    def _proposal(self, problem: Problem, state: Search, asked: Tensor) -> Tensor:
         """The image (n, C, H, W) that is asked about as number `asked` (n,)."""
         x = problem.originals
         height, width = x.shape[-2:]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,12 +20,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ostrich.attacks.base import FittedAttack, InputSpecificAttack, State, Tensors
 from ostrich.attacks.engine import Result, attack
 from ostrich.attacks.goals import Goal, Targeted, Untargeted
 from ostrich.attacks.problem import Problem
-from ostrich.attacks.settings import configure
-from ostrich.attacks.threats import Threat
-from ostrich.attacks.universal.fitting import Agnostic, Tensors, fit
+from ostrich.attacks.settings import configure, settings_of
+from ostrich.attacks.threats import NORMS, Threat
+from ostrich.attacks.universal.fitting import fit
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 
@@ -42,7 +43,7 @@ class Artefact:
     `facts` what is known of the fitting.
     """
 
-    method: Agnostic
+    method: FittedAttack
     tensors: Tensors
     shape: tuple[int, int, int]
     seen: Tensor
@@ -51,9 +52,7 @@ class Artefact:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        assert is_dataclass(self.method) and not isinstance(self.method, type), "a method is a dataclass"
-        own = [f.name for f in fields(self.method) if f.name not in ("threat", "shown")]
-        settings = {name: str(getattr(self.method, name)) for name in own}
+        settings = {name: str(vars(self.method)[name]) for name in settings_of(type(self.method))}
         settings |= {"norm": self.method.threat.norm, "eps": repr(self.method.threat.eps)}
         about = {
             "attack": self.method.name,
@@ -109,7 +108,7 @@ class Artefact:
 
 
 def fit_artefact(
-    method: Agnostic,
+    method: FittedAttack,
     classifier: Classifier,
     images: Tensor,
     predictions: Tensor,
@@ -144,11 +143,11 @@ def fit_artefact(
         progress=progress,
     )
     costs = ("epochs", "forwards", "backwards", "seconds")
-    return replace(blank, tensors=done.tensors, facts={name: getattr(done, name) for name in costs})
+    return replace(blank, tensors=done.tensors, facts={name: vars(done)[name] for name in costs})
 
 
-def load_artefact(path: str | Path, name: str, methods: Mapping[str, type[Any]]) -> Artefact:
-    """Read the artefact of the attack `name`. Raises InputError for any other file."""
+def load_artefact(path: str | Path, kind: type[FittedAttack]) -> Artefact:
+    """Read the artefact of an attack of this class. Raises InputError for any other file."""
     try:
         with safe_open(str(path), framework="pt") as file:
             about = json.loads((file.metadata() or {}).get(MARK, "null"))
@@ -159,11 +158,10 @@ def load_artefact(path: str | Path, name: str, methods: Mapping[str, type[Any]])
         raise InputError(f"{str(path)!r} cannot be read as an artefact ({error}).") from None
     if about is None:
         raise InputError(f"{str(path)!r} is no artefact of Ostrich, but some other safetensors file.")
-    if about["attack"] != name:
-        kind = about["attack"]
-        raise InputError(f"{str(path)!r} is an artefact of {kind}: `ostrich attack {kind} ...` applies it.")
+    if (other := about["attack"]) != kind.name:
+        raise InputError(f"{str(path)!r} is an artefact of {other}: `ostrich attack {other} ...` applies it.")
     return Artefact(
-        method=configure(methods[name], about["settings"]),
+        method=configure(kind, about["settings"]),
         seen=tensors.pop(FITTED_ON),
         tensors=tensors,
         shape=tuple(about["shape"]),
@@ -172,19 +170,12 @@ def load_artefact(path: str | Path, name: str, methods: Mapping[str, type[Any]])
     )
 
 
-@dataclass(frozen=True)
-class State:
-    """What the engine is to judge."""
-
-    images: Tensor  # (n, C, H, W)
-
-
 @dataclass(frozen=True, kw_only=True)
-class Applied:
+class Applied(InputSpecificAttack):
     """An artefact, or with `by_chance` something random in its place, as an attack of one step."""
 
     name: ClassVar[str] = "applied"
-    norms: ClassVar[tuple[str, ...]] = ()
+    norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
     needs: ClassVar[str] = "labels"
     stop: ClassVar[str] = "first"
     steps: ClassVar[int] = 1
@@ -194,7 +185,7 @@ class Applied:
 
     @property
     def threat(self) -> Threat:
-        return judged_in(self.artefact.method)
+        return self.artefact.method.judged_in
 
     def init(self, problem: Problem) -> State:
         method, x = self.artefact.method, problem.originals
@@ -205,12 +196,6 @@ class Applied:
 
     def step(self, problem: Problem, state: State) -> State:
         return state  # after the last step the engine verifies what it is left with
-
-
-def judged_in(method: Agnostic) -> Threat:
-    """Within which threat model its images are judged: its own, unless its budget is not the images'."""
-    found: Threat = getattr(method, "judged_in", method.threat)
-    return found
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from ostrich import images as pictures
-from ostrich.attacks.engine import Method, check
+from ostrich.attacks.base import FittedAttack, FittingState, Tensors
+from ostrich.attacks.engine import check
 from ostrich.attacks.goals import Goal, Untargeted, missed
 from ostrich.attacks.problem import Access
 from ostrich.attacks.transfer import companion
@@ -28,46 +28,7 @@ from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
 from ostrich.randomness import keyed
 
-State = dict[str, Any]  # of tensors, and of dictionaries of tensors: what a checkpoint holds
-Tensors = dict[str, Tensor]
 ORDER = 11  # the purpose of the random numbers that order the images
-
-
-class Agnostic(Method, Protocol):
-    """An image-agnostic attack. A frozen dataclass whose fields are its settings.
-
-    With `victims`, MODELs joined by +, it is fitted on these networks too. A state with `done` (a bool
-    tensor) true ends the fitting before its epochs are spent. With `check(classifier)` it refuses, by an
-    InputError, a classifier it cannot be fitted on; with `untargeted_only` true it knows no target. One
-    whose budget is not that of the images says in `judged_in` by which threat model these are judged; one
-    that paints a mesh has the mesh's views in `shown`, which is no setting:
-    `replace(method, shown=samples.views)`.
-    """
-
-    one_size: ClassVar[bool]  # whether its artefact is bound to the size of the images it was fitted on
-
-    @property
-    def fit(self) -> int | None:
-        """How many images to fit on; None: half of what there is."""
-
-    @property
-    def epochs(self) -> int: ...
-
-    def init(self, fitting: Fitting) -> State: ...
-
-    def epoch(self, fitting: Fitting, state: State, number: int) -> State: ...
-
-    def tensors(self, state: State) -> Tensors:
-        """What an artefact keeps of the state."""
-
-    def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
-        """Images (n, C, H, W) under attack, within the budget; `keys` are the images' fingerprints."""
-
-    def chance(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
-        """The same with something random in the artefact's place: what it has to beat."""
-
-    def picture(self, tensors: Tensors) -> Tensor | None:
-        """The artefact as an image (C, H, W), where it is one."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +105,7 @@ class Fitted:
 
 
 def fit(
-    method: Agnostic,
+    method: FittedAttack,
     classifier: Classifier,
     images: Tensor,
     goal: Goal,
@@ -188,10 +149,10 @@ def fit(
     return Fitted(method.tensors(state), before, int(access.forwards[0]), int(access.backwards[0]), seconds)
 
 
-def victims(method: Agnostic, classifier: Classifier) -> list[Classifier]:
+def victims(method: FittedAttack, classifier: Classifier) -> list[Classifier]:
     """The other networks it is to be fitted on. Raises InputError for one that does not fit."""
-    named = getattr(method, "victims", None)
-    found = [companion(name, classifier, "victim") for name in named.split("+")] if named else []
+    named = method.victims.split("+") if method.victims else []
+    found = [companion(name, classifier, "victim") for name in named]
     for one in found:
         check(method, one)
     return found
@@ -217,13 +178,13 @@ def _mean(own: Tensor, others: Sequence[Tensor]) -> Tensor:
     return torch.stack([own, *others]).mean(0) if others else own
 
 
-def check_goal(method: Agnostic, kind: str) -> None:
+def check_goal(method: FittedAttack, kind: str) -> None:
     """Refuse, by an InputError, a target where the method knows none."""
-    if kind != "untargeted" and getattr(method, "untargeted_only", False):
+    if kind != "untargeted" and method.untargeted_only:
         raise InputError(f"{method} changes predictions and takes no target; leave --target out.")
 
 
-def _keep(checkpoint: Path | None, epoch: int, state: State, access: Access, seconds: float) -> None:
+def _keep(checkpoint: Path | None, epoch: int, state: FittingState, access: Access, seconds: float) -> None:
     if checkpoint is None:
         return
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
@@ -233,7 +194,9 @@ def _keep(checkpoint: Path | None, epoch: int, state: State, access: Access, sec
     partial.replace(checkpoint)
 
 
-def _found(checkpoint: Path | None, method: Agnostic, fitting: Fitting) -> tuple[int, State, float]:
+def _found(
+    checkpoint: Path | None, method: FittedAttack, fitting: Fitting
+) -> tuple[int, FittingState, float]:
     """Epochs done, the state after them, and the seconds they took."""
     if checkpoint is None or not checkpoint.exists():
         return 0, method.init(fitting), 0.0

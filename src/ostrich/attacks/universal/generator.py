@@ -17,17 +17,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ostrich.attacks.base import FittedAttack, FittingState, Tensors
 from ostrich.attacks.threats import Linf, Threat
-from ostrich.attacks.universal.fitting import Fitting, State, Tensors
-from ostrich.attacks.universal.perturbation import Universal, check_counts, random_change
-from ostrich.errors import InputError
+from ostrich.attacks.universal.fitting import Fitting
+from ostrich.attacks.universal.perturbation import Universal, random_change
 from ostrich.randomness import keyed
+from ostrich.ranges import above, at_least
 
 SHARED, OWN = 2.0, 4.0  # weights before the tanh: what is drawn for one image can turn round what all share
 SHIFT = 3  # pixels, either way
@@ -58,41 +59,28 @@ class Perturber(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generator:
+class Generator(FittedAttack):
     """`epochs` passes over the fitting images, a forward and a backward of both networks each."""
 
     name: ClassVar[str] = "generator"
     needs: ClassVar[str] = "gradient"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
-    stop: ClassVar[str] = "budget"
-    one_size: ClassVar[bool] = True
 
     threat: Threat = Linf(10 / 255)
-    fit: int | None = None  # images to fit on; None: half of what there is
+    fit: Annotated[int | None, at_least(1)] = None  # images to fit on; None: half of what there is
     victims: str | None = None  # further networks to fit on, MODELs joined by +
-    epochs: int = 60
-    batch_size: int = 16
-    rate: float = 1e-3  # Adam's, in the second half, falling linearly to nothing
-    width: int = 16  # channels of the first layer
-    blocks: int = 2
+    epochs: Annotated[int, at_least(1)] = 60
+    batch_size: Annotated[int, at_least(1)] = 16
+    rate: Annotated[float, above(0)] = 1e-3  # Adam's, in the second half, falling linearly to nothing
+    width: Annotated[int, at_least(1)] = 16  # channels of the first layer
+    blocks: Annotated[int, at_least(1)] = 2
 
-    def __post_init__(self) -> None:
-        check_counts(
-            fit=self.fit,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            width=self.width,
-            blocks=self.blocks,
-        )
-        if not 0 < self.rate < math.inf:
-            raise InputError(f"rate is a number above 0; got {self.rate}.")
-
-    def init(self, fitting: Fitting) -> State:
+    def init(self, fitting: Fitting) -> FittingState:
         network = self._network(fitting.images, fitting.seed)
         shared = torch.zeros_like(fitting.images[0])
         return {"shared": shared, "weights": network.state_dict(), "optimiser": {}}
 
-    def epoch(self, fitting: Fitting, state: State, number: int) -> State:
+    def epoch(self, fitting: Fitting, state: FittingState, number: int) -> FittingState:
         universal = Universal(threat=self.threat)
         begun = {"perturbation": state["shared"], "done": torch.tensor(False)}
         if number < self.epochs // 2:
@@ -121,7 +109,7 @@ class Generator:
             "optimiser": optimiser.state_dict(),
         }
 
-    def tensors(self, state: State) -> Tensors:
+    def tensors(self, state: FittingState) -> Tensors:
         return {"shared": state["shared"], **state["weights"]}
 
     def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:

@@ -19,29 +19,29 @@ Fooled is who changes the prediction, right or wrong: no labels are needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from ostrich.attacks.engine import select
+from ostrich.attacks.base import FittedAttack, FittingState, Tensors, select
 from ostrich.attacks.minimum_norm.deepfool import DeepFool
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Linf, Threat, Unbounded
-from ostrich.attacks.universal.fitting import Fitting, State, Tensors
-from ostrich.errors import InputError, UnknownName
+from ostrich.attacks.universal.fitting import Fitting
+from ostrich.errors import InputError
 from ostrich.images import fingerprints
 from ostrich.randomness import keyed
+from ostrich.ranges import above, at_least
 
-ALGORITHMS = ("gradient", "deepfool")
 DELTA = 0.2  # Moosavi-Dezfooli 2017, their code: of the fitting images, that may stay unfooled
 INNER = DeepFool(steps=10, candidates=10)  # their code: max_iter and num_classes
 CHANCE, MIRROR = 12, 14  # purposes of random numbers: a random perturbation, mirrored batches
 
 
 @dataclass(frozen=True, kw_only=True)
-class Universal:
+class Universal(FittedAttack):
     """`epochs` passes over the fitting images, a forward and a backward each; `step_size` as the budget.
 
     With algorithm "deepfool", a forward per image and pass, up to 10 forwards and 90 backwards more
@@ -51,42 +51,36 @@ class Universal:
     name: ClassVar[str] = "universal"
     needs: ClassVar[str] = "gradient"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
-    stop: ClassVar[str] = "budget"
-    one_size: ClassVar[bool] = True
 
     threat: Threat = Linf(10 / 255)
-    algorithm: str = "gradient"
-    fit: int | None = None  # images to fit on; None: half of what there is
+    algorithm: Literal["gradient", "deepfool"] = "gradient"
+    fit: Annotated[int | None, at_least(1)] = None  # images to fit on; None: half of what there is
     victims: str | None = None  # further networks to fit on, MODELs joined by +
-    epochs: int = 30
-    batch_size: int | None = None  # None: 32, or of few images as many as make eight batches
+    epochs: Annotated[int, at_least(1)] = 30
+    batch_size: Annotated[int | None, at_least(1)] = (
+        None  # None: 32, or of few images as many as make eight batches
+    )
     mirror: bool = True  # whether batches are mirrored half of the time; algorithm "gradient" only
-    step_size: float | None = None  # None: eps / 10; algorithm "gradient" only
-    delta: float | None = None  # None: 0.2 with "deepfool", else all epochs are spent
+    step_size: Annotated[float | None, above(0)] = None  # None: eps / 10; algorithm "gradient" only
+    # the part that may stay unfooled; None: 0.2 with "deepfool", else all epochs are spent
+    delta: Annotated[float | None, at_least(0, below=1)] = None
 
-    def __post_init__(self) -> None:
-        if self.algorithm not in ALGORITHMS:
-            raise UnknownName("algorithm of universal", self.algorithm, ALGORITHMS)
-        check_counts(fit=self.fit, epochs=self.epochs, batch_size=self.batch_size)
+    def validate(self) -> None:
         if self.step_size is not None and self.algorithm == "deepfool":
             raise InputError("step_size belongs to algorithm=gradient; DeepFool knows the size of its steps.")
         if self.victims is not None and self.algorithm == "deepfool":
             raise InputError(
                 "DeepFool's boundaries are those of one network; victims need algorithm=gradient."
             )
-        if self.step_size is not None and not self.step_size > 0:
-            raise InputError(f"A step size is above 0; got {self.step_size}.")
-        if self.delta is not None and not 0 <= self.delta < 1:
-            raise InputError(f"delta, the part that may stay unfooled, is from 0 below 1; got {self.delta}.")
 
     @property
     def untargeted_only(self) -> bool:
         return self.algorithm == "deepfool"
 
-    def init(self, fitting: Fitting) -> State:
+    def init(self, fitting: Fitting) -> FittingState:
         return {"perturbation": torch.zeros_like(fitting.images[0]), "done": torch.tensor(False)}
 
-    def epoch(self, fitting: Fitting, state: State, number: int) -> State:
+    def epoch(self, fitting: Fitting, state: FittingState, number: int) -> FittingState:
         v = state["perturbation"]  # (C, H, W)
         advance = self._slide if self.algorithm == "gradient" else self._cross
         size = self.batch_size or max(1, min(32, len(fitting.images) // 8))
@@ -100,7 +94,7 @@ class Universal:
         done = delta is not None and self._unfooled(fitting, v) <= delta
         return {"perturbation": v, "done": torch.tensor(done)}
 
-    def tensors(self, state: State) -> Tensors:
+    def tensors(self, state: FittingState) -> Tensors:
         v = state["perturbation"]
         if self.algorithm == "gradient":
             v = self.threat.eps * self.threat.direction(v[None])[0]
@@ -147,7 +141,7 @@ def smallest_changes(fitting: Fitting, images: Tensor, rows: Tensor) -> Tensor:
             break
         state = INNER.step(problem, state)
         found[place] = state.images
-        problem = replace(problem.keep(~state.done), seen=[])
+        problem = problem.keep(~state.done)
         place, state = place[~state.done], select(state, ~state.done)
     return found - images
 
@@ -169,10 +163,3 @@ def random_change(threat: Threat, images: Tensor, keys: Sequence[int], seed: int
 def enlarged(change: Tensor) -> Tensor:
     """A change (C, H, W) as an image: grey is none, its largest value white or black."""
     return 0.5 + change / (2 * change.abs().max().clamp_min(1e-12))
-
-
-def check_counts(**counts: int | None) -> None:
-    """Refuse a number below one."""
-    for name, count in counts.items():
-        if count is not None and count < 1:
-            raise InputError(f"{name} is at least 1; got {count}.")

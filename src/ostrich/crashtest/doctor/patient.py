@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ostrich.attacks import Result, Untargeted
 from ostrich.attacks import attack as run_attack
-from ostrich.attacks.engine import Attack
+from ostrich.attacks.base import InputSpecificAttack
 from ostrich.errors import OstrichError
 from ostrich.models import Classifier
 
@@ -126,7 +126,7 @@ class Patient:
             parts.append(found)
         return torch.cat(parts)
 
-    def attacked(self, method: Attack) -> Result:
+    def attacked(self, method: InputSpecificAttack) -> Result:
         """An attack on the few images, to leave what they are predicted to be; each is run once."""
         key = repr(method)
         if key not in self._attacked:
@@ -134,14 +134,14 @@ class Patient:
             self._attacked[key] = self._run(method, self.classifier, goal)
         return self._attacked[key]
 
-    def transferred(self, method: Attack) -> Tensor:
+    def transferred(self, method: InputSpecificAttack) -> Tensor:
         """Whether the attack's images (n, C, H, W) for the surrogate make this network err, (n,) bool."""
         assert self.surrogate is not None
         own = self.predictions[self.few]
         result = self._run(method, self.surrogate, Untargeted(own))
         return self.scores(result.images).argmax(1) != own
 
-    def _run(self, method: Attack, classifier: Classifier, goal: Untargeted) -> Result:
+    def _run(self, method: InputSpecificAttack, classifier: Classifier, goal: Untargeted) -> Result:
         images, plain = self.images[self.few], copy.copy(classifier)
         if isinstance(classifier.network, nn.Module):
             plain.network = AsItIs(classifier.network)

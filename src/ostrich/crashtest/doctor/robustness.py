@@ -9,15 +9,12 @@ the exact paired p < 0.01; the unbounded attack has two tries, and then every im
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from ostrich.attacks import ATTACKS, PGD, Linf
-from ostrich.attacks.settings import configure
+from ostrich.attacks import PGD, Linf, Square
 from ostrich.crashtest.doctor.patient import CannotLook, Finding, Patient
 from ostrich.crashtest.doctor.significance import LIKELY, chance, paired
 from ostrich.images import LEVELS
@@ -105,9 +102,7 @@ def black_box(patient: Patient) -> Iterator[Finding]:
     by_gradient = _broken(patient, USUAL, MANY_STEPS)
     if by_gradient.all():
         return
-    if "square" not in ATTACKS:
-        raise CannotLook("No attack without gradients is known here.")
-    by_scores = patient.attacked(_square(ATTACKS["square"])).success
+    by_scores = patient.attacked(Square(threat=Linf(USUAL), queries=QUERIES)).success
     finding = _weaker(
         "black-box-beats-white-box",
         "An attack that sees only the scores breaks images that one with gradients does not.",
@@ -142,14 +137,6 @@ def transfer(patient: Patient) -> Iterator[Finding]:
 def _broken(patient: Patient, eps: float, count: int) -> Tensor:
     """Which of the few images (n,) PGD breaks."""
     return patient.attacked(PGD(threat=Linf(eps), steps=count)).success
-
-
-def _square(method: type[Any]) -> Any:
-    """Square with as many queries, under the name that it has for them."""
-    names = {f.name for f in fields(method)}
-    count = next((name for name in ("queries", "steps") if name in names), None)
-    settings = {"norm": "linf", "eps": "8/255"} | ({count: str(QUERIES)} if count else {})
-    return configure(method, settings)
 
 
 def _weaker(code: str, sentence: str, weak: tuple[str, Tensor], strong: tuple[str, Tensor]) -> Finding | None:

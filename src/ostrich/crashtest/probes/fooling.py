@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ostrich.attacks import Confident, FoolingAscent, FoolingCPPN, Result
-from ostrich.attacks.engine import Attack
+from ostrich.attacks.base import InputSpecificAttack
 from ostrich.attacks.fooling.ascent import CONFIDENCE, noise, spread
 from ostrich.crashtest.context import Answer, CannotRun, Context
 
@@ -35,7 +35,7 @@ def probe(context: Context) -> Answer:
     start = noise(classes, shape, context.seed).to(context.images)  # type: ignore[arg-type]
     generations = min(GENERATIONS, len(context.rows("fooling")))
     evolution = FoolingCPPN(population=POPULATION, generations=generations)
-    methods: dict[str, Attack] = {"climbed": FoolingAscent(steps=STEPS), "evolved": evolution}
+    methods: dict[str, InputSpecificAttack] = {"climbed": FoolingAscent(steps=STEPS), "evolved": evolution}
     if classifier.access != "gradient":
         del methods["climbed"]
     goal = Confident(torch.tensor(classes, device=start.device), CONFIDENCE)

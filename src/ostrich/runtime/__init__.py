@@ -1,0 +1,1 @@
+"""What every room stands on: files, resumable computation, settings, randomness, events."""
