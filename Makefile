@@ -23,7 +23,7 @@ demo: .venv/.ready
 
 # One torch thread in each worker (tests/conftest.py); a file stays in one worker, for its fixtures.
 test: .venv/.ready
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile $(ARGS)
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check .

@@ -1,6 +1,6 @@
 """Golden results: what each command of `golden_commands.py` gave, kept in `golden/NAME.json`.
 
-`python tests/goldens.py [NAME ...]` (`make goldens`) makes them anew; `test_goldens.py` compares.
+`python tests/goldens.py [NAME ...]` (`make goldens`) makes them anew; the tests call `check`.
 
 A file holds the `results` of run.json, the rows of images.csv, and SHA-256 digests of the decoded pixels of
 every picture and of every tensor written. Times are left out; folders are relative, so none is named.
@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 import typer
-from golden_commands import COMMANDS, Command
+from golden_commands import COMMANDS, EXPECTED_TO_CHANGE, Command
 from golden_differences import differences
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file
@@ -183,6 +184,19 @@ def digest(*parts: bytes) -> str:
     for part in parts:
         total.update(len(part).to_bytes(8, "little") + part)
     return total.hexdigest()[:32]
+
+
+def check(name: str) -> None:
+    """Run a command anew; the test fails where it gives something else than its file says."""
+    for package in COMMANDS[name].needs:
+        pytest.importorskip(package)
+    found = made(COMMANDS[name])
+    lines = differences(name, kept(name), found, exactly=here() == made_on())
+    if lines and name in EXPECTED_TO_CHANGE:
+        lines.append(f"Expected to change: {EXPECTED_TO_CHANGE[name]}.")
+    if lines:
+        lines.append(f"If this is meant: make goldens ARGS={name}, and say why in the commit.")
+        pytest.fail("\n".join([f"ostrich {found['command']}", *lines]), pytrace=False)
 
 
 # Making them anew ------------------------------------------------------------------------------

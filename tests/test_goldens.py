@@ -1,4 +1,4 @@
-"""Commands give what they gave when their golden file was made. The rule: `goldens.py`."""
+"""Training, generators, studies, checks: they give what they gave. The rule: `goldens.py`."""
 
 from __future__ import annotations
 
@@ -11,33 +11,17 @@ from golden_differences import differences
 
 from ostrich import attacks, attribution
 
-MEANT = "If this is meant, make them anew (make goldens ARGS={name}) and say why in the commit."
-EXACTLY = goldens.here() == goldens.made_on()
 
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.xdist_group(f"golden-{name}")) for name in goldens.COMMANDS],
-)
+@pytest.mark.parametrize("name", golden_commands.RUNS)
 def test_it_gives_what_it_gave(name):
-    for package in goldens.COMMANDS[name].needs:
-        pytest.importorskip(package)
-    found = goldens.made(goldens.COMMANDS[name])
-    lines = differences(name, goldens.kept(name), found, exactly=EXACTLY)
-    if lines:
-        expected = golden_commands.EXPECTED_TO_CHANGE.get(name)
-        lines += [f"Expected to change: {expected}."] if expected else []
-        pytest.fail(
-            "\n".join([f"ostrich {found['command']}", *lines, MEANT.format(name=name)]), pytrace=False
-        )
+    goldens.check(name)
 
 
 def test_bit_for_bit():
     """Skipped, and said, where only the results are compared."""
-    if not EXACTLY:
-        pytest.skip(
-            f"within a tolerance, without digests: made on {goldens.made_on()}, here {goldens.here()}"
-        )
+    made_on, here = goldens.made_on(), goldens.here()
+    if here != made_on:
+        pytest.skip(f"within a tolerance, without digests: made on {made_on}, here {here}")
 
 
 def test_every_technique_has_its_file():
