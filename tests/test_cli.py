@@ -354,7 +354,7 @@ BAD = {
     "views": (["attack", "pgd", *NET, "--set", "eot.rotatoin=3"], "Did you mean rotation"),
     "views of what has no gradient": (["attack", "square", *NET, "--set", "eot=3"], "EOT"),
     "half a pixel": (["attack", "one-pixel", *NET, "--set", "eps=0.5"], "whole"),
-    "preset": (["attack", "autoattack", *NET, "--set", "preset=slow"], "standard or fast"),
+    "preset": (["attack", "autoattack", *NET, "--set", "preset=slow"], "standard, fast"),
     "surrogate": (["attack", "autoattack", *NET, "--set", "surrogate=zoo:toybox-plain41"], "Did you mean"),
     "limit": (["check", *NET, "--limit", "0"], "at least 1"),
     "target": (["attack", "pgd", *NET, "--target", "zebra"], "Unknown class"),
