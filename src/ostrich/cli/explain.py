@@ -221,7 +221,6 @@ def _explain(
     """Write every map and picture; the rows of the results, and the sheet."""
     import torch
 
-    from ostrich.attacks.aims import predict
     from ostrich.attribution import explain
     from ostrich.images import grid, write_png
 
@@ -230,7 +229,7 @@ def _explain(
     batch = max(1, min(BATCH, MAPS // max(1, len(asked))))
     for start in range(0, len(samples), batch):
         images = samples.images(start, start + batch).to(classifier.device, classifier.dtype)
-        predictions = predict(classifier, images).argmax(1).tolist()
+        predictions = classifier.predict(images).argmax(1).tolist()
         units = [list(asked) or [class_unit(classifier, k)] for k in predictions]
         maps = explain(method, classifier, images, units, seed=seed)
         for i, image in enumerate(images):

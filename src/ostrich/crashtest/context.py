@@ -14,7 +14,6 @@ from torch import Tensor
 
 from ostrich.attacks import Goal, Result
 from ostrich.attacks import attack as run_attack
-from ostrich.attacks.aims import predict
 from ostrich.attacks.engine import Attack
 from ostrich.data.dataset import Samples
 from ostrich.errors import OstrichError
@@ -61,7 +60,7 @@ class Context:
     def logits(self) -> Tensor:
         """The network's clean logits (N, K)."""
         if self._logits is None:
-            self._logits = predict(self.classifier, self.images)
+            self._logits = self.classifier.predict(self.images)
         return self._logits
 
     @property
@@ -99,9 +98,7 @@ class Context:
 
     def confidences(self, image: Tensor, count: int = 3) -> list[list[Any]]:
         """The most probable classes of one image (C, H, W): [[name, probability], ...]."""
-        top = (
-            predict(self.classifier, image[None]).softmax(1)[0].topk(min(count, self.classifier.num_classes))
-        )
+        top = self.classifier.predict(image[None]).softmax(1)[0].topk(min(count, self.classifier.num_classes))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         return [[self.classifier.class_name(k), p] for k, p in pairs]
 
