@@ -31,9 +31,10 @@ SHEET_ROWS = 32  # images on the sheet
 TILE = 128  # pixels; smaller images are enlarged by whole numbers on the sheet
 
 
+@o.takes_model
 def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="see `ostrich list explainers`, or sheet")],
-    model: o.ModelArgument,
+    chosen: o.ModelOptions,
     data: o.DataArgument,
     unit: Annotated[
         list[str] | None,
@@ -48,13 +49,6 @@ def command(
         typer.Option(help="images: a seeded, class-balanced choice [default: 16; for sheet 256]"),
     ] = None,
     seed: o.Seed = 0,
-    weights: o.Weights = None,
-    rename: o.Rename = None,
-    mean: o.Mean = None,
-    std: o.Std = None,
-    size: o.Size = None,
-    classes: o.Classes = None,
-    device: o.Device = "auto",
     out: o.Out = None,
     skip_bad: o.SkipBad = False,
     force: o.Force = False,
@@ -62,17 +56,6 @@ def command(
 ) -> None:
     """Show which pixels of an image move a unit: a class, a channel, a neuron. `sheet`: all about a unit."""
     from ostrich.cli.session import console
-
-    chosen = o.ModelOptions(
-        model=model,
-        weights=weights,
-        rename=rename,
-        mean=mean,
-        std=std,
-        size=size,
-        classes=classes,
-        device=device,
-    )
 
     call = _Call(
         name=name,
@@ -183,22 +166,14 @@ def _maps(call: _Call) -> tuple[dict[str, Any], list[str], Path]:
 
 def configure(name: str, settings: Sequence[str]) -> Explainer:
     """The method with `settings`, NAME=VALUE. Raises UnknownName, InputError."""
-    from dataclasses import fields
-    from typing import get_type_hints
-
-    from ostrich.attacks.settings import read_value
     from ostrich.attribution import EXPLAINERS
     from ostrich.errors import UnknownName
+    from ostrich.settings import pairs, read
 
     if name not in EXPLAINERS:
         raise UnknownName("explainer", name, [*EXPLAINERS, SHEET])
     method = EXPLAINERS[name]
-    known, hints = [f.name for f in fields(method)], get_type_hints(method)
-    given = dict(o.pair(text) for text in settings)
-    for setting in given:
-        if setting not in known:
-            raise UnknownName(f"setting of {name}", setting, known)
-    return method(**{setting: read_value(setting, text, hints[setting]) for setting, text in given.items()})
+    return method(**read(method, pairs(settings), name))
 
 
 def try_out(method: Explainer, classifier: Classifier, units: Sequence[str], sanity: bool) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ostrich.cli import options as o
 from ostrich.cli.session import Session, progress
 from ostrich.errors import InputError
 
@@ -34,11 +33,11 @@ INK, BAR, MARK = "#222222", "#9db4c8", "#b3261e"
 
 def read_asked(settings: Sequence[str]) -> tuple[Ascent, int]:
     """The ascent to the preferred image and how many images are shown, `--set top=N`. Raises InputError."""
-    from ostrich.attacks.settings import read_value
     from ostrich.cli.visualize_asked import read_settings
+    from ostrich.settings import pairs, read_value
     from ostrich.visualization.sheets import TOP
 
-    given = dict(o.pair(text) for text in settings)
+    given = pairs(settings)
     top = int(read_value("top", given.pop("top", str(TOP)), int))
     if not 1 <= top <= TOP:
         raise InputError(f"A sheet shows 1 to {TOP} images; got top={top}.")
