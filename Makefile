@@ -27,6 +27,7 @@ test: .venv/.ready
 lint: .venv/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 
 types: .venv/.ready
 	$(BIN)/mypy

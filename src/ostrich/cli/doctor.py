@@ -35,7 +35,7 @@ def command(
     from dataclasses import asdict
 
     from ostrich.cli.session import opened, progress
-    from ostrich.crashtest.doctor import Patient, examine
+    from ostrich.diagnosis import Patient, examine
     from ostrich.errors import InputError
     from ostrich.models import Classifier
 

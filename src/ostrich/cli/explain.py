@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ostrich.cli import options as o
+from ostrich.cli.units import class_unit, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -243,22 +244,6 @@ def _write(method: Explainer, session: Session, stem: str, found: Tensor, image:
     write_png(session.run.folder / f"{stem}.png", drawn)
     np.save(session.run.folder / f"{stem}.npy", found.to("cpu", torch.float32).numpy())
     return drawn
-
-
-def class_unit(classifier: Classifier, index: int) -> str:
-    """The unit of a class's logit, by its name where that is the name of no other class."""
-    from ostrich.errors import InputError
-
-    name = classifier.class_name(index)
-    try:
-        return f"class:{name if classifier.class_index(name) == index else index}"
-    except InputError:
-        return f"class:{index}"
-
-
-def plain(unit: str) -> str:
-    """A unit as part of a file's name."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in ".,@") else "-" for c in unit)[:60]
 
 
 def _tile(image: Tensor) -> Tensor:

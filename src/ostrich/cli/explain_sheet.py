@@ -102,7 +102,7 @@ def said(results: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(one: Sheet) -> str:
-    from ostrich.cli.explain import plain
+    from ostrich.cli.units import plain
 
     return plain(str(one.response.unit))
 
@@ -148,7 +148,7 @@ def _rows(one: Sheet) -> dict[str, list[Image.Image]]:
 
 def _layers(session: Session, found: Sequence[Sheet]) -> dict[str, str]:
     """For each layer with several units a page with a row for each: preferred image, then the crops."""
-    from ostrich.cli.explain import plain
+    from ostrich.cli.units import plain
 
     grouped: dict[str, list[Sheet]] = {}
     for one in found:

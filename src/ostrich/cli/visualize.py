@@ -158,7 +158,7 @@ def _write(
 ) -> dict[str, Any]:
     """One picture a unit and seed, their grid, and the trace."""
     from ostrich import images as pictures
-    from ostrich.cli.explain import plain
+    from ostrich.cli.units import plain
     from ostrich.runs import write_text
     from ostrich.visualization import worth
 

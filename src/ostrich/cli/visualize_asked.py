@@ -79,7 +79,7 @@ def read_judges(
 
 
 def _class(classifier: Classifier, index: int) -> str:
-    from ostrich.cli.explain import class_unit
+    from ostrich.cli.units import class_unit
 
     return class_unit(classifier, index).partition(":")[2]
 

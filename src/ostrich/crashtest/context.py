@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ostrich.data.dataset import Samples
 from ostrich.errors import OstrichError
 from ostrich.images import write_png
 from ostrich.models import Classifier
+from ostrich.progress import Progress, silent
 
 
 class CannotRun(OstrichError):
@@ -48,7 +48,7 @@ class Context:
     precision: str = "fast"
     budgets: dict[str, list[float]] = field(default_factory=dict)  # by norm: asked for by gates
     images_of: dict[str, int] = field(default_factory=dict)  # by probe: how many images it may use
-    progress: Callable[[int, int], None] = lambda done, total: None
+    progress: Progress = silent
     _logits: Tensor | None = None
 
     @property

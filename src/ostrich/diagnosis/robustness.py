@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ostrich.attacks import ATTACKS, PGD, Linf
 from ostrich.attacks.settings import configure
-from ostrich.crashtest.doctor.patient import CannotLook, Finding, Patient
-from ostrich.crashtest.doctor.significance import LIKELY, chance, paired
+from ostrich.diagnosis.patient import CannotLook, Finding, Patient
+from ostrich.diagnosis.significance import LIKELY, chance, paired
 from ostrich.images import LEVELS
 from ostrich.randomness import keyed
 
