@@ -7,7 +7,9 @@ from nets import CALLS, Counting, small
 from torch import Tensor, nn
 
 import ostrich
+from ostrich.attribution import Explainer, Gradient, Occlusion, explain
 from ostrich.models.batches import VALUES, exactly, fixed_batch
+from ostrich.models.ensemble import ensemble
 from ostrich.watching import observe
 
 
@@ -57,6 +59,30 @@ def test_a_fixed_batch_is_found_and_filled_up(build: type, size: int) -> None:
     assert model.predict(torch.rand(0, 3, 8, 8)).shape == (0, 4)
     with pytest.raises(ostrich.errors.InputError, match=f"takes {size} images at once"):
         observe(model, torch.rand(size + 1, 3, 8, 8), ["head"])
+
+
+@pytest.mark.parametrize("method", [Gradient(), Occlusion(window=4, stride=4)])
+def test_a_class_is_explained_of_a_network_with_a_fixed_batch(method: Explainer) -> None:
+    torch.manual_seed(0)
+    fixed = ostrich.Classifier(Fixed(4), size=(8, 8), channels=3)
+    free = ostrich.Classifier(nn.Sequential(nn.Flatten(), fixed.network.head), size=(8, 8), channels=3)
+    fixed.probe()
+    images = torch.rand(5, 3, 8, 8)
+    found, expected = (explain(method, one, images, ["class:1", "class:3"]) for one in (fixed, free))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+    assert expected.abs().max() > 1e-3
+
+
+def test_an_ensemble_brings_each_member_its_batch_and_type() -> None:
+    torch.manual_seed(0)
+    members = [ostrich.Classifier(Fixed(4), size=(8, 8), channels=3) for _ in range(2)]
+    members[1].network.double()
+    for member in members:
+        member.probe()
+    images = torch.rand(5, 3, 8, 8)
+    both = ensemble(members, average="logits")
+    mean = torch.stack([member.predict(images).double() for member in members]).mean(0)
+    torch.testing.assert_close(both.predict(images).double(), mean, atol=1e-6, rtol=1e-5)
 
 
 def test_a_network_that_fails_for_another_reason_has_no_batch() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -89,23 +90,28 @@ class Classifier:
         `batch_size`, by default 64 and fewer of large ones; the logits are on the images' device, and at
         least float32. How images are cut into parts can show in the last bits.
         """
+        own = next(self._parameters(), images)
         with untouched(self.network):
             parts = images.split(batch_size or together(images))
-            logits = torch.cat([self(part.to(self.device)).to(images.device) for part in parts])
+            logits = torch.cat([self(part.to(own.device)).to(images.device) for part in parts])
         return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
 
-    def answers(self, inputs: Tensor) -> Tensor:
+    def answers(self, inputs: Tensor, network: Callable[[Tensor], Any] | None = None) -> Tensor:
         """Scores (N, K) of inputs (N, C, H, W) as the network itself takes them, normalised.
 
-        They are brought to the network's own type, and its batch is filled up where it is fixed.
+        They are brought to the network's own type, and its batch is filled up where it is fixed. `network` is
+        a copy that is asked in its place.
         """
-        if self.batch is not None:
-            return exactly(self._answers, inputs, self.batch)
-        return self._answers(inputs)
+        ask = partial(self._answers, network=network or self.network)
+        return ask(inputs) if self.batch is None else exactly(ask, inputs, self.batch)
 
-    def _answers(self, inputs: Tensor) -> Tensor:
+    def example(self, images: Tensor) -> Tensor:
+        """The first of the images (N, C, H, W), as often as the network takes at once."""
+        return images[:1].expand(self.batch or 1, *images.shape[1:])
+
+    def _answers(self, inputs: Tensor, network: Callable[[Tensor], Any]) -> Tensor:
         own = next((p.dtype for p in self._parameters() if p.dtype in FLOATS), inputs.dtype)
-        scores = self.scores(self.network(inputs.to(own)))
+        scores = self.scores(network(inputs.to(own)))
         if len(scores) != len(inputs):
             raise _OtherRows(f"{self.name} answers {len(inputs)} images with {len(scores)} rows.")
         return scores if isinstance(self.network, nn.Module) else scores.to(inputs.device, inputs.dtype)
