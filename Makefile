@@ -28,6 +28,7 @@ test: .venv/.ready
 lint: .venv/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 
 types: .venv/.ready
 	$(BIN)/mypy
@@ -93,5 +94,5 @@ pins:
 	rm requirements-torch.tmp
 
 clean:
-	rm -rf .venv .venv-peers .pytest_cache .ruff_cache .mypy_cache .hypothesis dist
+	rm -rf .venv .venv-peers .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache .grimp_cache dist
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 import ostrich
 from ostrich import data as datasets
 from ostrich.cli.main import run
-from ostrich.crashtest.doctor import CHECKS, Patient, examine
-from ostrich.crashtest.doctor.significance import sign_test
+from ostrich.diagnosis import CHECKS, Patient, examine
+from ostrich.diagnosis.significance import sign_test
 
 # The subject: a good network for small digits, and what can be made wrong about it ------------------
 
@@ -385,7 +385,7 @@ def test_a_prediction_that_nothing_moves():
 
 
 def test_every_code_of_the_table_is_found_here():
-    from ostrich.crashtest import doctor
+    from ostrich import diagnosis as doctor
 
     table = {line.split()[0] for line in (doctor.__doc__ or "").splitlines() if line.startswith("    ")}
     here = Path(__file__).read_text()

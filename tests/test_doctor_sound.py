@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import ostrich
 from ostrich import data as datasets
-from ostrich.crashtest.doctor import Examination, Patient, batchnorm, examine
+from ostrich.diagnosis import Examination, Patient, batchnorm, examine
 from ostrich.images import from_bytes
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}

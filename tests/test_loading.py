@@ -131,7 +131,7 @@ def test_what_a_python_file_may_get_wrong(tmp_path, body, message):
         ("zoo:toybox-resnet2", "Did you mean zoo:toybox-resnet20"),
         ("arch:resnet21", "Did you mean"),
         ("arch:resnet20,klasses=3", "Did you mean classes"),
-        ("arch:resnet20,width=wide", "neither a number"),
+        ("arch:resnet20,width=wide", "a number is expected"),
         ("arch:resnet20,width=-1", "width above 0"),
         ("torchvision:squeezenet1", "Did you mean torchvision:squeezenet1"),
         ("resnet20", "A model is one of"),

@@ -19,7 +19,7 @@ from ostrich.clips import film, frames, sheet, stills, video_frames, write_clip
 from ostrich.data import toyscenes
 from ostrich.data.pictures import Pictures, pictures
 from ostrich.data.toyscenes.clips import clip, clip_scene, render_clip
-from ostrich.data.toyscenes.raycast import render
+from ostrich.data.toyscenes.rendering import render
 from ostrich.data.toyscenes.scenes import Light
 from ostrich.generative.architectures import build_game
 from ostrich.generative.codes import Codes

@@ -56,6 +56,11 @@ def observe(
     returns no tensor.
     """
     wanted = list(dict.fromkeys(layers))
+    if wanted and classifier.batch not in (None, len(images)):
+        raise InputError(
+            f"{classifier.name} takes {classifier.batch} images at once, no more and no fewer: its layers "
+            f"cannot be seen on {len(images)}."
+        )
     seen = Seen({}, {})
     handles: list[RemovableHandle] = []
 

@@ -9,21 +9,16 @@ from ostrich.attacks.goals import Goal, Targeted, Untargeted
 from ostrich.errors import InputError
 from ostrich.images import fingerprints
 from ostrich.models.classifier import Classifier
-from ostrich.networks import untouched
-
-BATCH = 64  # images per forward
 
 
-@torch.no_grad()
 def predict(classifier: Classifier, images: Tensor) -> Tensor:
-    """Logits (N, K) of images (N, C, H, W), in batches, of the network in evaluation mode."""
-    with untouched(classifier.network):
-        return torch.cat([classifier(part) for part in images.split(BATCH)])
+    """Logits (N, K) of images (N, C, H, W): `Classifier.predict`."""
+    return classifier.predict(images)
 
 
 def labels(classifier: Classifier, images: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
     """The labels (N,), which are the clean predictions where none are given, and the predictions."""
-    predictions = predict(classifier, images).argmax(1)
+    predictions = classifier.predict(images).argmax(1)
     return (predictions if given is None else given.to(predictions.device)), predictions
 
 
@@ -44,7 +39,7 @@ def goal(classifier: Classifier, images: Tensor, labels: Tensor, target: str | N
     check_target(classifier, target)
     classes = classifier.num_classes
     if target == "least-likely":
-        return Targeted(predict(classifier, images).argmin(1))
+        return Targeted(classifier.predict(images).argmin(1))
     if target == "random":
         # A step of 1 to K - 1 from the label, keyed by the image: never the label itself.
         steps = [(key ^ (seed * 0x9E3779B97F4A7C15)) % (classes - 1) + 1 for key in fingerprints(images)]

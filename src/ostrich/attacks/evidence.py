@@ -17,7 +17,6 @@ from ostrich.attacks.transformations import EOT
 from ostrich.data.dataset import Samples
 from ostrich.images import fingerprints, write_png
 from ostrich.models.classifier import Classifier
-from ostrich.networks import untouched
 from ostrich.randomness import keyed
 from ostrich.runs import write_text
 
@@ -128,10 +127,9 @@ def under_views(eot: EOT, classifier: Classifier, goal: Goal, result: Result, se
     """How often random views, drawn anew, of the successful files reach the goal."""
     rows = result.success.nonzero()[:, 0]
     reached = []
-    with untouched(classifier.network):
-        for row, key in zip(rows, fingerprints(result.images[rows]), strict=True):
-            views = eot.apply(result.images[row][None], [keyed(seed, key, 2)])
-            reached.append(goal.rows(row.expand(len(views))).reached(classifier(views)).double().mean())
+    for row, key in zip(rows, fingerprints(result.images[rows]), strict=True):
+        views = eot.apply(result.images[row][None], [keyed(seed, key, 2)])
+        reached.append(goal.rows(row.expand(len(views))).reached(classifier.predict(views)).double().mean())
     return {
         "samples": eot.samples,
         "views_reaching_the_goal": torch.stack(reached).mean().item() if reached else None,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import fields
-from fractions import Fraction
-from typing import Any, get_type_hints
+from typing import Any
 
 from ostrich.attacks.threats import NORMS, Unbounded
 from ostrich.attacks.transformations import EOT
-from ostrich.errors import InputError, UnknownName
+from ostrich.errors import UnknownName
+from ostrich.settings import read
+from ostrich.settings import read_value as read_value
 
 EPS = {
     "linf": 8 / 255,
@@ -30,16 +30,10 @@ def configure(method: type[Any], settings: Mapping[str, str]) -> Any:
 
     Raises UnknownName for a setting the attack does not have, InputError for a value it refuses.
     """
-    hints = get_type_hints(method)
-    known = settings_of(method)
     budget = any(f.name == "threat" for f in fields(method))
-    allowed = [*known, "norm", "eps"] if budget else known
-    values: dict[str, Any] = {}
-    for name, text in settings.items():
-        if name not in allowed:
-            raise UnknownName(f"setting of {method.name}", name, allowed)
-        if name in known:
-            values[name] = read_value(name, text, hints[name])
+    threat = ("norm", "eps") if budget else ()
+    own = {name: text for name, text in settings.items() if name not in threat}
+    values = read(method, own, method.name, also=threat)
     if budget and ("norm" in settings or "eps" in settings):
         norm = settings.get("norm", method.norms[0])
         if norm not in method.norms:
@@ -66,34 +60,5 @@ def configure_eot(settings: Mapping[str, str]) -> tuple[EOT | None, dict[str, st
     others = {name: text for name, text in settings.items() if name not in own}
     if not own:
         return None, others
-    hints = get_type_hints(EOT)
-    values: dict[str, Any] = {}
-    for name, text in own.items():
-        field = name.partition(".")[2] or "samples"
-        if field not in hints:
-            raise UnknownName("setting of eot", field, list(hints))
-        values[field] = read_value(name, text, hints[field])
-    return EOT(**values), others
-
-
-def read_value(name: str, text: str, kind: Any) -> Any:
-    """Text as int, float (fractions such as 8/255 too), bool or str. Raises InputError."""
-    kinds = getattr(kind, "__args__", (kind,))
-    if text.lower() in ("none", "") and type(None) in kinds:
-        return None
-    try:
-        if bool in kinds:
-            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[
-                text.lower()
-            ]
-        if int in kinds:
-            return int(text)
-        if float in kinds:
-            number = float(Fraction(text)) if "/" in text else float(text)
-            if math.isfinite(number):
-                return number
-            raise ValueError(text)
-    except (ValueError, KeyError, ZeroDivisionError):
-        expected = "true or false" if bool in kinds else "a whole number" if int in kinds else "a number"
-        raise InputError(f"{name}={text}: {expected} is expected.") from None
-    return text
+    fields_of_eot = {name.partition(".")[2] or "samples": text for name, text in own.items()}
+    return EOT(**read(EOT, fields_of_eot, "eot")), others

@@ -12,7 +12,7 @@ from ostrich.attribution.guided import Guided, guided
 from ostrich.attribution.guided_gradcam import GuidedGradCAM
 from ostrich.attribution.integrated_gradients import IntegratedGradients
 from ostrich.attribution.occlusion import Occlusion
-from ostrich.attribution.question import Explainer, Question, explain
+from ostrich.attribution.question import EXPLAINERS, Explainer, Question, explain
 from ostrich.attribution.smoothgrad import SmoothGrad
 
 _METHODS: tuple[type[Explainer], ...] = (
@@ -26,7 +26,7 @@ _METHODS: tuple[type[Explainer], ...] = (
     GuidedGradCAM,
     Occlusion,
 )
-EXPLAINERS = {method.name: method for method in _METHODS}
+EXPLAINERS.update({method.name: method for method in _METHODS})
 
 __all__ = [
     "EXPLAINERS",

@@ -83,6 +83,9 @@ class Explainer:
         return self
 
 
+EXPLAINERS: dict[str, type[Explainer]] = {}  # by name; the package, which knows all methods, fills it in
+
+
 def explain(
     method: Explainer,
     classifier: Classifier,
@@ -130,8 +133,6 @@ def paired(
 
 def applying(*, scores_only: bool = False) -> str:
     """A sentence that names the methods for a network without ReLUs, or without a gradient."""
-    from ostrich.attribution import EXPLAINERS  # which imports this file
-
     methods = EXPLAINERS.values()
     names = [m.name for m in methods if not m.relus and (m.needs == "scores" or not scores_only)]
     listed = ", ".join(f"`{name}`" for name in names)

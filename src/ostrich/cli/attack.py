@@ -14,11 +14,12 @@ from ostrich.cli import options as o
 NAME = "attack"
 
 
+@o.takes_model
 def command(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="see `ostrich list attacks`, or FILE.py:CLASS, your own")
     ],
-    model: o.ModelArgument,
+    chosen: o.ModelOptions,
     data: Annotated[
         list[str] | None, typer.Argument(metavar="DATA", help="as for `check`; none for fooling-*")
     ] = None,
@@ -31,13 +32,6 @@ def command(
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
-    weights: o.Weights = None,
-    rename: o.Rename = None,
-    mean: o.Mean = None,
-    std: o.Std = None,
-    size: o.Size = None,
-    classes: o.Classes = None,
-    device: o.Device = "auto",
     out: o.Out = None,
     skip_bad: o.SkipBad = False,
     force: o.Force = False,
@@ -83,16 +77,6 @@ def command(
     if artefact is not None and (own or target):
         raise InputError("An artefact has its settings and its target; --set and --target belong to fitting.")
     method = configure(kind, own)
-    chosen = o.ModelOptions(
-        model=model,
-        weights=weights,
-        rename=rename,
-        mean=mean,
-        std=std,
-        size=size,
-        classes=classes,
-        device=device,
-    )
     o.check_precision(precision)
     if from_noise:
         if data or skip_bad or eot:

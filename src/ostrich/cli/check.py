@@ -22,8 +22,9 @@ Only = Annotated[str | None, typer.Option(metavar="PROBE,PROBE", help="these pro
 Minutes = Annotated[float, typer.Option(help="time for the whole check")]
 
 
+@o.takes_model
 def command(
-    model: o.ModelArgument,
+    chosen: o.ModelOptions,
     data: o.DataArgument,
     fail_under: FailUnder = None,
     baseline: Baseline = None,
@@ -32,29 +33,12 @@ def command(
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
-    weights: o.Weights = None,
-    rename: o.Rename = None,
-    mean: o.Mean = None,
-    std: o.Std = None,
-    size: o.Size = None,
-    classes: o.Classes = None,
-    device: o.Device = "auto",
     out: o.Out = None,
     skip_bad: o.SkipBad = False,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> int:
     """Crash-test a network: how does it fail, how badly, and the files that prove it."""
-    chosen = o.ModelOptions(
-        model=model,
-        weights=weights,
-        rename=rename,
-        mean=mean,
-        std=std,
-        size=size,
-        classes=classes,
-        device=device,
-    )
     return perform(
         chosen,
         data,

@@ -18,20 +18,14 @@ Surrogate = Annotated[
 Minutes = Annotated[float, typer.Option(help="what has not begun by then is left out")]
 
 
+@o.takes_model
 def command(
-    model: o.ModelArgument,
+    chosen: o.ModelOptions,
     data: o.DataArgument,
     surrogate: Surrogate = None,
     minutes: Minutes = 2.0,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
-    weights: o.Weights = None,
-    rename: o.Rename = None,
-    mean: o.Mean = None,
-    std: o.Std = None,
-    size: o.Size = None,
-    classes: o.Classes = None,
-    device: o.Device = "auto",
     out: o.Out = None,
     skip_bad: o.SkipBad = False,
     force: o.Force = False,
@@ -41,27 +35,17 @@ def command(
     from dataclasses import asdict
 
     from ostrich.cli.session import opened, progress
-    from ostrich.crashtest.doctor import Patient, examine
+    from ostrich.diagnosis import Patient, examine
     from ostrich.errors import InputError
     from ostrich.models import Classifier
 
     if not minutes > 0:
         raise InputError(f"--minutes is above 0; got {minutes}.")
-    chosen = o.ModelOptions(
-        model=model,
-        weights=weights,
-        rename=rename,
-        mean=mean,
-        std=std,
-        size=size,
-        classes=classes,
-        device=device,
-    )
     others: list[Classifier] = []
 
     def validate(classifier: Classifier) -> None:
         if surrogate is not None:
-            others.append(_load_surrogate(surrogate, device, classifier))
+            others.append(_load_surrogate(surrogate, chosen.device, classifier))
 
     asked = {"surrogate": surrogate, "minutes": minutes}
     with opened("doctor", chosen, data, asked, limit, seed, skip_bad, out, force, validate) as session:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ostrich.cli import options as o
+from ostrich.cli.units import class_unit, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,9 +32,10 @@ SHEET_ROWS = 32  # images on the sheet
 TILE = 128  # pixels; smaller images are enlarged by whole numbers on the sheet
 
 
+@o.takes_model
 def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="see `ostrich list explainers`, or sheet")],
-    model: o.ModelArgument,
+    chosen: o.ModelOptions,
     data: o.DataArgument,
     unit: Annotated[
         list[str] | None,
@@ -48,13 +50,6 @@ def command(
         typer.Option(help="images: a seeded, class-balanced choice [default: 16; for sheet 256]"),
     ] = None,
     seed: o.Seed = 0,
-    weights: o.Weights = None,
-    rename: o.Rename = None,
-    mean: o.Mean = None,
-    std: o.Std = None,
-    size: o.Size = None,
-    classes: o.Classes = None,
-    device: o.Device = "auto",
     out: o.Out = None,
     skip_bad: o.SkipBad = False,
     force: o.Force = False,
@@ -62,17 +57,6 @@ def command(
 ) -> None:
     """Show which pixels of an image move a unit: a class, a channel, a neuron. `sheet`: all about a unit."""
     from ostrich.cli.session import console
-
-    chosen = o.ModelOptions(
-        model=model,
-        weights=weights,
-        rename=rename,
-        mean=mean,
-        std=std,
-        size=size,
-        classes=classes,
-        device=device,
-    )
 
     call = _Call(
         name=name,
@@ -183,22 +167,14 @@ def _maps(call: _Call) -> tuple[dict[str, Any], list[str], Path]:
 
 def configure(name: str, settings: Sequence[str]) -> Explainer:
     """The method with `settings`, NAME=VALUE. Raises UnknownName, InputError."""
-    from dataclasses import fields
-    from typing import get_type_hints
-
-    from ostrich.attacks.settings import read_value
     from ostrich.attribution import EXPLAINERS
     from ostrich.errors import UnknownName
+    from ostrich.settings import pairs, read
 
     if name not in EXPLAINERS:
         raise UnknownName("explainer", name, [*EXPLAINERS, SHEET])
     method = EXPLAINERS[name]
-    known, hints = [f.name for f in fields(method)], get_type_hints(method)
-    given = dict(o.pair(text) for text in settings)
-    for setting in given:
-        if setting not in known:
-            raise UnknownName(f"setting of {name}", setting, known)
-    return method(**{setting: read_value(setting, text, hints[setting]) for setting, text in given.items()})
+    return method(**read(method, pairs(settings), name))
 
 
 def try_out(method: Explainer, classifier: Classifier, units: Sequence[str], sanity: bool) -> None:
@@ -221,7 +197,6 @@ def _explain(
     """Write every map and picture; the rows of the results, and the sheet."""
     import torch
 
-    from ostrich.attacks.aims import predict
     from ostrich.attribution import explain
     from ostrich.images import grid, write_png
 
@@ -230,7 +205,7 @@ def _explain(
     batch = max(1, min(BATCH, MAPS // max(1, len(asked))))
     for start in range(0, len(samples), batch):
         images = samples.images(start, start + batch).to(classifier.device, classifier.dtype)
-        predictions = predict(classifier, images).argmax(1).tolist()
+        predictions = classifier.predict(images).argmax(1).tolist()
         units = [list(asked) or [class_unit(classifier, k)] for k in predictions]
         maps = explain(method, classifier, images, units, seed=seed)
         for i, image in enumerate(images):
@@ -269,22 +244,6 @@ def _write(method: Explainer, session: Session, stem: str, found: Tensor, image:
     write_png(session.run.folder / f"{stem}.png", drawn)
     np.save(session.run.folder / f"{stem}.npy", found.to("cpu", torch.float32).numpy())
     return drawn
-
-
-def class_unit(classifier: Classifier, index: int) -> str:
-    """The unit of a class's logit, by its name where that is the name of no other class."""
-    from ostrich.errors import InputError
-
-    name = classifier.class_name(index)
-    try:
-        return f"class:{name if classifier.class_index(name) == index else index}"
-    except InputError:
-        return f"class:{index}"
-
-
-def plain(unit: str) -> str:
-    """A unit as part of a file's name."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in ".,@") else "-" for c in unit)[:60]
 
 
 def _tile(image: Tensor) -> Tensor:

@@ -87,7 +87,7 @@ def _pointing(
     from ostrich.attribution import explain
     from ostrich.attribution.importance import importance
     from ostrich.attribution.sanity import pointing_game
-    from ostrich.cli.explain import class_unit
+    from ostrich.cli.units import class_unit
 
     classifier, samples = session.classifier, session.samples
     masks = _masks(classifier, samples)

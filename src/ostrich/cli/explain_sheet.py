@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ostrich.cli import options as o
 from ostrich.cli.session import Session, progress
 from ostrich.errors import InputError
 
@@ -34,11 +33,11 @@ INK, BAR, MARK = "#222222", "#9db4c8", "#b3261e"
 
 def read_asked(settings: Sequence[str]) -> tuple[Ascent, int]:
     """The ascent to the preferred image and how many images are shown, `--set top=N`. Raises InputError."""
-    from ostrich.attacks.settings import read_value
     from ostrich.cli.visualize_asked import read_settings
+    from ostrich.settings import pairs, read_value
     from ostrich.visualization.sheets import TOP
 
-    given = dict(o.pair(text) for text in settings)
+    given = pairs(settings)
     top = int(read_value("top", given.pop("top", str(TOP)), int))
     if not 1 <= top <= TOP:
         raise InputError(f"A sheet shows 1 to {TOP} images; got top={top}.")
@@ -103,7 +102,7 @@ def said(results: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(one: Sheet) -> str:
-    from ostrich.cli.explain import plain
+    from ostrich.cli.units import plain
 
     return plain(str(one.response.unit))
 
@@ -149,7 +148,7 @@ def _rows(one: Sheet) -> dict[str, list[Image.Image]]:
 
 def _layers(session: Session, found: Sequence[Sheet]) -> dict[str, str]:
     """For each layer with several units a page with a row for each: preferred image, then the crops."""
-    from ostrich.cli.explain import plain
+    from ostrich.cli.units import plain
 
     grouped: dict[str, list[Sheet]] = {}
     for one in found:

@@ -26,17 +26,12 @@ def models(as_json: o.Json = False) -> None:
 
 
 @app.command("units")
-def units(
-    model: o.ModelArgument,
-    weights: o.Weights = None,
-    rename: o.Rename = None,
-    size: o.Size = None,
-    as_json: o.Json = False,
-) -> None:
+@o.takes_model
+def units(chosen: o.ModelOptions, as_json: o.Json = False) -> None:
     """The layers of a network: name, type, output shape, parameters."""
     from ostrich import units as layers
 
-    classifier = o.ModelOptions(model=model, weights=weights, rename=rename, size=size).load((224, 224))
+    classifier = chosen.load((224, 224))
     rows = [
         {"name": row.name, "type": row.type, "shape": list(row.shape), "parameters": row.parameters}
         for row in layers.layers(classifier)

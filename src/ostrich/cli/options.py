@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import shlex
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from ostrich.errors import InputError
+from ostrich.models.options import ModelOptions as ModelOptions
+from ostrich.settings import pair as pair
 
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="zoo:NAME, arch:NAME, torchvision:NAME, timm:NAME, PATH.py:FUNCTION, onnx:FILE; for dazzle "
-        "detector:viola-jones|lbp|cnn",
-    ),
-]
 DataArgument = Annotated[
     list[str],
     typer.Argument(
@@ -28,15 +24,6 @@ DataArgument = Annotated[
         help="image files, images:PATH, folder:PATH, toybox, digits, cifar10[:PATH], faces, generator:NAME",
     ),
 ]
-Weights = Annotated[Path | None, typer.Option(help="safetensors or torch file")]
-Rename = Annotated[
-    list[str] | None,
-    typer.Option(metavar="OLD=NEW", help="text to replace in the weights' names (repeatable)"),
-]
-Mean = Annotated[str | None, typer.Option(help="per channel, of images in [0, 1]: 0.485,0.456,0.406")]
-Std = Annotated[str | None, typer.Option(help="per channel: 0.229,0.224,0.225")]
-Size = Annotated[str | None, typer.Option(metavar="N|HxW", help="the network's input size in pixels")]
-Classes = Annotated[Path | None, typer.Option(help="class names, one a line")]
 Out = Annotated[Path | None, typer.Option(help="run directory [default: new under runs/]")]
 Seed = Annotated[int, typer.Option(help="of everything random")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
@@ -51,73 +38,57 @@ Settings = Annotated[
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelOptions:
-    """MODEL and what belongs to it, as typed."""
+def takes_model(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command whose parameter of type ModelOptions is MODEL and every option of a network.
 
-    model: str
-    weights: Path | None = None
-    rename: Sequence[str] | None = None
-    mean: str | None = None
-    std: str | None = None
-    size: str | None = None
-    classes: Path | None = None
-    device: str = "auto"
+    What the command declares itself under an option's name is its own, and stays out of the ModelOptions;
+    only MODEL, which may then be left out, is put in.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    (target,) = (name for name, hint in hints.items() if hint is ModelOptions)
+    own = inspect.signature(command).parameters
+    types = get_type_hints(ModelOptions)
+    added = [f for f in fields(ModelOptions) if f.name not in own]
+    given = {f.name: Annotated[types[f.name], _typed_as(f)] for f in added}
 
-    def load(self, data_size: tuple[int, int] | None = None) -> Any:
-        """The classifier; where it has no input size of its own, the data's."""
-        from ostrich.models import load
+    @functools.wraps(command)
+    def called(**values: Any) -> Any:
+        chosen = {f.name: values.pop(f.name) for f in added}
+        if "model" in own:
+            chosen["model"] = values["model"] or ""
+        return command(**{target: ModelOptions(**chosen)}, **values)
 
-        classifier = load(
-            self.model,
-            weights=self.weights,
-            rename=[pair(text) for text in self.rename or ()],
-            mean=numbers("--mean", self.mean),
-            std=numbers("--std", self.std),
-            size=self.size,
-            classes=self.classes,
-            device=self.device,
-        )
-        if classifier.size is None and data_size is not None:
-            classifier.size = data_size
-            classifier.probe()
-        if classifier.size is None:
-            raise InputError(f"The input size of {self.model} is not known; give it with --size N or HxW.")
-        return classifier
+    signature: dict[str, Any] = {}
+    for name in own:
+        if name != target:
+            signature[name] = own[name].default
+        elif "model" in given:
+            signature["model"] = inspect.Parameter.empty
+    signature |= {f.name: f.default for f in added if f.name != "model"}
+    annotations = {name: hint for name, hint in hints.items() if name != target} | given
+    called.__annotations__ = annotations
+    called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotations[name]
+            )
+            for name, default in signature.items()
+        ]
+    )
+    return called
 
-    def words(self) -> list[str]:
-        """The same as command-line words, to be printed in other commands."""
-        words = [self.model]
-        for name in ("weights", "mean", "std", "size", "classes"):
-            if getattr(self, name) is not None:
-                words += [f"--{name}", str(getattr(self, name))]
-        for text in self.rename or ():
-            words += ["--rename", text]
-        return words
+
+def _typed_as(option: Field[Any]) -> Any:
+    """MODEL is an argument, everything else an option of its name."""
+    if option.default is MISSING:
+        return typer.Argument(**option.metadata)
+    return typer.Option(f"--{option.name.replace('_', '-')}", **option.metadata)
 
 
 def check_precision(precision: str) -> None:
     """Refuse what is no precision."""
     if precision not in ("fast", "exact"):
         raise InputError(f"--precision is fast or exact; got {precision!r}.")
-
-
-def pair(text: str) -> tuple[str, str]:
-    """NAME=VALUE as (NAME, VALUE). Raises InputError."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise InputError(f"{text!r}: NAME=VALUE is expected.")
-    return name.strip(), value.strip()
-
-
-def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
-    """Numbers with commas between. Raises InputError."""
-    if text is None:
-        return None
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"{option} {text!r}: numbers with commas between are expected.") from None
 
 
 def typed() -> str:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 NAME = "study"
 
 
+@o.takes_model
 def command(
     name: Annotated[str, typer.Argument(metavar="NAME", help="see `ostrich list studies`")],
+    network: o.ModelOptions,
     model: Annotated[str | None, typer.Argument(metavar="[MODEL", help="of a study about a network")] = None,
     images: Annotated[list[str] | None, typer.Argument(metavar="DATA]", help="its images")] = None,
     scale: Annotated[str, typer.Option(help="smoke, cpu, gpu or paper")] = "cpu",
@@ -37,12 +39,6 @@ def command(
         typer.Option(help="inprocess, local (processes of one thread), ray, or auto: local but for smoke"),
     ] = "auto",
     workers: Annotated[int | None, typer.Option(help="of local, ray [default: one for each core]")] = None,
-    weights: o.Weights = None,
-    rename: o.Rename = None,
-    mean: o.Mean = None,
-    std: o.Std = None,
-    size: o.Size = None,
-    classes: o.Classes = None,
     out: o.Out = None,
     force: o.Force = False,
     as_json: o.Json = False,
@@ -55,9 +51,6 @@ def command(
     from ostrich.studies.trials import run_trials
 
     study = find(name)
-    network = o.ModelOptions(
-        model=model or "", weights=weights, rename=rename, mean=mean, std=std, size=size, classes=classes
-    )
     spec = _changed(study, scale, settings or [], data=data, device=device, seeds=seeds)
     spec = _with_model(study, spec, network, images or [])
     _check(study, spec)
@@ -93,20 +86,13 @@ def command(
 
 def _changed(study: Study, scale: str, settings: Sequence[str], **given: Any) -> Spec:
     """The scale's settings with what --data, --device, --seeds and --set change."""
-    from dataclasses import fields, replace
-    from typing import get_type_hints
+    from dataclasses import replace
 
-    from ostrich.attacks.settings import read_value
-    from ostrich.errors import InputError, UnknownName
+    from ostrich.errors import InputError
+    from ostrich.settings import pairs, read
 
     spec = study.spec(scale)
-    hints = get_type_hints(type(spec))
-    simple = [f.name for f in fields(spec) if hints[f.name] in (int, float, str, bool)]
-    changes: dict[str, Any] = {}
-    for setting, text in map(o.pair, settings):
-        if setting not in simple:
-            raise UnknownName(f"setting of {study.name}", setting, simple)
-        changes[setting] = read_value(setting, text, hints[setting])
+    changes = read(type(spec), pairs(settings), study.name)
     if given["data"] is not None and study.takes_model:
         raise InputError(f"{study.name} takes its images as an argument: MODEL DATA, not --data.")
     changes |= {name: value for name, value in given.items() if value is not None}

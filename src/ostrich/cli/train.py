@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
@@ -79,14 +79,7 @@ def trained(
 
 def changed(recipe: Any, settings: list[str], seed: int, precision: str) -> Any:
     """The recipe with what --set, --seed and --precision change."""
-    from ostrich.attacks.settings import read_value
-    from ostrich.errors import UnknownName
+    from ostrich.settings import pairs, read
 
-    hints = get_type_hints(type(recipe))
-    simple = [f.name for f in fields(recipe) if f.name not in ("name", "mean", "std", "crops")]
-    changes: dict[str, Any] = {"seed": seed, "precision": precision}
-    for name, text in map(o.pair, settings):
-        if name not in simple:
-            raise UnknownName("setting of a recipe", name, simple)
-        changes[name] = read_value(name, text, hints[name])
-    return replace(recipe, **changes)
+    changes = read(type(recipe), pairs(settings), "a recipe", hidden=("name",))
+    return replace(recipe, **{"seed": seed, "precision": precision, **changes})

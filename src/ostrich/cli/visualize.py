@@ -23,8 +23,9 @@ FRAMES, MILLISECONDS = 40, 80  # of a GIF, and of each of its frames
 SIDE = 512  # pixels; smaller GIFs are enlarged by whole numbers
 
 
+@o.takes_model
 def command(
-    model: o.ModelArgument,
+    chosen: o.ModelOptions,
     unit: Annotated[
         list[str] | None,
         typer.Option(
@@ -53,13 +54,6 @@ def command(
     gif: Annotated[bool, typer.Option("--gif", help="the ascent as ascent.gif")] = False,
     settings: o.Settings = None,
     seed: o.Seed = 0,
-    weights: o.Weights = None,
-    rename: o.Rename = None,
-    mean: o.Mean = None,
-    std: o.Std = None,
-    size: o.Size = None,
-    classes: o.Classes = None,
-    device: o.Device = "auto",
     out: o.Out = None,
     force: o.Force = False,
     as_json: o.Json = False,
@@ -78,23 +72,13 @@ def command(
         )
     if prior and preset:
         raise InputError("A preset climbs without a generator, --prior with one: name one of them.")
-    chosen = o.ModelOptions(
-        model=model,
-        weights=weights,
-        rename=rename,
-        mean=mean,
-        std=std,
-        size=size,
-        classes=classes,
-        device=device,
-    )
     ascent = None if prior else read_settings(settings or (), preset)
     classifier = chosen.load()
     ascent = ascent or read_prior(classifier, prior or "", settings or ())
     wanted = read_objectives(classifier, unit or (), objective or ())
     if wanted:
         check(classifier, wanted, seeds)
-    others = read_judges(classifier, wanted, judges or (), device)
+    others = read_judges(classifier, wanted, judges or (), chosen.device)
     asked = {
         "objectives": [str(one) for one in wanted],
         "filters": filters,
@@ -174,7 +158,7 @@ def _write(
 ) -> dict[str, Any]:
     """One picture a unit and seed, their grid, and the trace."""
     from ostrich import images as pictures
-    from ostrich.cli.explain import plain
+    from ostrich.cli.units import plain
     from ostrich.runs import write_text
     from ostrich.visualization import worth
 

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 def read_settings(settings: Sequence[str], preset: str | None) -> Ascent:
     """A preset, by its option or as `preset=NAME`, with `settings`, NAME=VALUE. Raises InputError."""
     from ostrich.errors import InputError
+    from ostrich.settings import pairs
     from ostrich.visualization import PRESET, configure
 
-    given = dict(o.pair(text) for text in settings)
+    given = pairs(settings)
     named = given.pop("preset", preset) or PRESET
     if preset and named != preset:
         raise InputError(f"Two presets are named, {preset} and {named}; one is allowed.")
@@ -27,12 +28,12 @@ def read_settings(settings: Sequence[str], preset: str | None) -> Ascent:
 def read_prior(classifier: Classifier, name: str, settings: Sequence[str]) -> Ascent:
     """An ascent under the generator of that name, with `settings`. Raises InputError."""
     from ostrich.generative import load_generator
+    from ostrich.settings import pairs
     from ostrich.visualization import Prior, configure, under
     from ostrich.visualization.parametrisations import Canvas
 
     generator = load_generator(name, classifier.device)
-    given = dict(o.pair(text) for text in settings)
-    return configure(given, under(Prior.of(generator, Canvas.of(classifier))))
+    return configure(pairs(settings), under(Prior.of(generator, Canvas.of(classifier))))
 
 
 def read_objectives(classifier: Classifier, units: Sequence[str], sums: Sequence[str]) -> list[Objective]:
@@ -78,7 +79,7 @@ def read_judges(
 
 
 def _class(classifier: Classifier, index: int) -> str:
-    from ostrich.cli.explain import class_unit
+    from ostrich.cli.units import class_unit
 
     return class_unit(classifier, index).partition(":")[2]
 

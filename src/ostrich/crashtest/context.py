@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from torch import Tensor
 
 from ostrich.attacks import Goal, InputSpecificAttack, Result
 from ostrich.attacks import attack as run_attack
-from ostrich.attacks.aims import predict
 from ostrich.data.dataset import Samples
 from ostrich.errors import OstrichError
 from ostrich.images import write_png
 from ostrich.models import Classifier
+from ostrich.progress import Progress, silent
 
 
 class CannotRun(OstrichError):
@@ -48,7 +47,7 @@ class Context:
     precision: str = "fast"
     budgets: dict[str, list[float]] = field(default_factory=dict)  # by norm: asked for by gates
     images_of: dict[str, int] = field(default_factory=dict)  # by probe: how many images it may use
-    progress: Callable[[int, int], None] = lambda done, total: None
+    progress: Progress = silent
     _logits: Tensor | None = None
 
     @property
@@ -60,7 +59,7 @@ class Context:
     def logits(self) -> Tensor:
         """The network's clean logits (N, K)."""
         if self._logits is None:
-            self._logits = predict(self.classifier, self.images)
+            self._logits = self.classifier.predict(self.images)
         return self._logits
 
     @property
@@ -98,9 +97,7 @@ class Context:
 
     def confidences(self, image: Tensor, count: int = 3) -> list[list[Any]]:
         """The most probable classes of one image (C, H, W): [[name, probability], ...]."""
-        top = (
-            predict(self.classifier, image[None]).softmax(1)[0].topk(min(count, self.classifier.num_classes))
-        )
+        top = self.classifier.predict(image[None]).softmax(1)[0].topk(min(count, self.classifier.num_classes))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         return [[self.classifier.class_name(k), p] for k, p in pairs]
 

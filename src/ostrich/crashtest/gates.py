@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ostrich.attacks.settings import read_value
 from ostrich.attacks.threats import NORMS
 from ostrich.crashtest.context import budget_text
 from ostrich.errors import InputError, UnknownName
+from ostrich.settings import read_value
 
 SWEPT = ("linf", "l2")
 

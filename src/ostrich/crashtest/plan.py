@@ -16,7 +16,6 @@ from types import ModuleType
 
 import torch
 
-from ostrich.attacks.aims import predict
 from ostrich.attacks.problem import Access
 from ostrich.crashtest.context import Context
 from ostrich.networks import untouched
@@ -79,7 +78,7 @@ def _speed(context: Context) -> tuple[float, float]:
     rows = torch.arange(len(images), device=images.device)
     access = Access(context.classifier, context.precision, torch.zeros_like(rows), torch.zeros_like(rows))
     with untouched(context.classifier.network):
-        forward = _fastest(lambda: predict(context.classifier, images)) / len(images)
+        forward = _fastest(lambda: context.classifier.predict(images)) / len(images)
         if context.classifier.access != "gradient":
             return forward, forward
         access.prepare(images[:1])

@@ -23,7 +23,7 @@ from ostrich.generative.conditional import ConditionalGenerator
 from ostrich.generative.game import Game
 from ostrich.generative.video import VideoGenerator
 from ostrich.models.checkpoints import load_weights
-from ostrich.models.classifier import class_index
+from ostrich.models.class_names import class_index
 
 ZOO = Path(__file__).parent / "zoo"
 WEIGHTS, CARD = "generator.safetensors", "card.json"

@@ -26,6 +26,7 @@ from ostrich.generative.teacher import begin
 from ostrich.generative.training import Row, check_images, train_game
 from ostrich.images import read_png, write_gif, write_png
 from ostrich.models import Classifier, load
+from ostrich.progress import Progress
 from ostrich.runs import Run, write_json
 from ostrich.training.checkpoint import restore
 from ostrich.training.run import save
@@ -37,7 +38,7 @@ DIVERSITY = 256  # samples for the measure
 
 
 def train_run(
-    recipe: GeneratorRecipe, data: str, run: Run, device: torch.device, progress: Callable[[int, int], None]
+    recipe: GeneratorRecipe, data: str, run: Run, device: torch.device, progress: Progress
 ) -> dict[str, Any]:
     """Train by a recipe into a run directory: checkpoint.pt, generator.safetensors, card.json, sheets.
 
@@ -119,7 +120,7 @@ def _watch(
     measure: Callable[..., dict[str, Any]],
     real: _Real,
     run: Run,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> Row:
     """A sheet, a line of metrics.jsonl, and the measures by which the best generator is kept."""
     measured = measure(network, told_apart=row["told_apart"])

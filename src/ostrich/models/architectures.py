@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from torch import nn
 
@@ -21,6 +21,7 @@ from ostrich.models.face_cnn import FaceCNN
 from ostrich.models.mlp import mlp
 from ostrich.models.residual import SmallNet
 from ostrich.models.residual_imagenet import ImageNetResidual
+from ostrich.settings import read_value
 
 RENAMED = {"classes": "num_classes"}  # the short names of the command line
 
@@ -118,7 +119,7 @@ def build(
         if key == "size":
             size = parse_size(text)
         else:
-            options[RENAMED.get(key, key)] = _value(f"arch:{name},{setting}", text, known[key])
+            options[RENAMED.get(key, key)] = read_value(f"arch:{name},{key}", text, known[key])
     if "size" in inspect.signature(entry.build).parameters:
         options["size"] = size
     return entry.build(**options), entry, size
@@ -132,18 +133,3 @@ def parse_size(text: str | int | tuple[int, int]) -> tuple[int, int]:
     if len(parts) in (1, 2) and all(part.isdigit() and int(part) > 0 for part in parts):
         return int(parts[0]), int(parts[-1])
     raise InputError(f"A size is N or HxW in pixels, for example 224 or 240x320; got {text!r}.")
-
-
-def _value(where: str, text: str, kind: Any) -> int | float | bool | str:
-    if get_origin(kind) is Literal:
-        if text in get_args(kind):
-            return text
-        raise InputError(f"{where}: {text!r} is none of {', '.join(get_args(kind))}.")
-    if text in ("true", "false"):
-        return text == "true"
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    raise InputError(f"{where}: {text!r} is neither a number nor true or false.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import INTERPOLATIONS
+from ostrich.models.batches import exactly, fixed_batch, together
+from ostrich.models.class_names import class_index
 from ostrich.models.functions import predicted
 from ostrich.networks import untouched
 
@@ -23,6 +25,11 @@ HOW_TO_WRAP = (
     "Wrap it: write a file with a function that returns a torch.nn.Module whose forward returns the "
     "tensor of scores alone, for example `return self.inner(x)['logits']`, and name it PATH.py:FUNCTION."
 )
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+class _OtherRows(InputError):
+    """An answer with another number of rows than there are images."""
 
 
 class Classifier:
@@ -32,6 +39,8 @@ class Classifier:
     crop, or both (H, W), and `interpolation` how, as in `images.fit`; `mean` and `std` per channel,
     None for no normalisation; `checksum` of what a function computes, since it has no tensors. A
     function may return scores (N, K) or integer labels (N,), numpy arrays too: `functions.predicted`.
+    `batch` is the only number of images that the network takes at once, None where any will do; the
+    classifier takes any: it fills the network's batch up. Where it is not given, `probe` finds it.
     """
 
     def __init__(
@@ -48,11 +57,13 @@ class Classifier:
         class_names: Sequence[str] | None = None,
         source: str = "",
         checksum: str = "",
+        batch: int | None = None,
     ) -> None:
         self.network = network
         self.name = name
         self.source = source or name
         self.checksum = checksum
+        self.batch = batch
         self.size = size
         self.resize = resize
         self.interpolation = interpolation
@@ -69,12 +80,41 @@ class Classifier:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W) in [0, 1]."""
-        logits = self.scores(self.network(self.normalised(images)))
-        if isinstance(self.network, nn.Module):
-            return logits
-        if len(logits) != len(images):
-            raise InputError(f"{self.name} answers {len(images)} images with {len(logits)} rows.")
-        return logits.to(images.device, images.dtype)
+        return self.answers(self.normalised(images))
+
+    @torch.no_grad()
+    def predict(self, images: Tensor, batch_size: int | None = None) -> Tensor:
+        """Logits (N, K), without gradients, of the network in evaluation mode; it is handed back untouched.
+
+        `images` (N, C, H, W) in [0, 1] of any floating type, on any device, go through in parts of
+        `batch_size`, by default 64 and fewer of large ones; the logits are on the images' device, and at
+        least float32. How images are cut into parts can show in the last bits.
+        """
+        own = next(self._parameters(), images)
+        with untouched(self.network):
+            parts = images.split(batch_size or together(images))
+            logits = torch.cat([self(part.to(own.device)).to(images.device) for part in parts])
+        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+    def answers(self, inputs: Tensor, network: Callable[[Tensor], Any] | None = None) -> Tensor:
+        """Scores (N, K) of inputs (N, C, H, W) as the network itself takes them, normalised.
+
+        They are brought to the network's own type, and its batch is filled up where it is fixed. `network` is
+        a copy that is asked in its place.
+        """
+        ask = partial(self._answers, network=network or self.network)
+        return ask(inputs) if self.batch is None else exactly(ask, inputs, self.batch)
+
+    def example(self, images: Tensor) -> Tensor:
+        """The first of the images (N, C, H, W), as often as the network takes at once."""
+        return images[:1].expand(self.batch or 1, *images.shape[1:])
+
+    def _answers(self, inputs: Tensor, network: Callable[[Tensor], Any]) -> Tensor:
+        own = next((p.dtype for p in self._parameters() if p.dtype in FLOATS), inputs.dtype)
+        scores = self.scores(network(inputs.to(own)))
+        if len(scores) != len(inputs):
+            raise _OtherRows(f"{self.name} answers {len(inputs)} images with {len(scores)} rows.")
+        return scores if isinstance(self.network, nn.Module) else scores.to(inputs.device, inputs.dtype)
 
     @property
     def access(self) -> str:
@@ -125,24 +165,41 @@ class Classifier:
         Raises InputError with the network's own complaint where it does not.
         """
         height, width = self.size or (224, 224)
-        grey = torch.full((1, self.channels, height, width), 0.5, device=self.device, dtype=self.dtype)
         try:
-            with untouched(self.network), torch.no_grad():
-                logits = self(grey)
-        except InputError:
-            raise
+            logits = self._grey(1)
         except Exception as error:
+            if isinstance(error, InputError) and not isinstance(error, _OtherRows):
+                raise
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(
-                f"{self.name} fails on an image of {self.channels}x{height}x{width}: {reason} "
-                "Give its input size with --size N or HxW."
-            ) from error
+            batch = fixed_batch(self._takes, str(error)) if self.batch is None else None
+            if batch is None:
+                raise InputError(
+                    f"{self.name} fails on an image of {self.channels}x{height}x{width}: {reason} "
+                    "Give its input size with --size N or HxW."
+                ) from error
+            self.batch = batch
+            logits = self._grey(1)
         if self.class_names is not None and logits.shape[1] != len(self.class_names):
             raise InputError(
                 f"{self.name} returns {logits.shape[1]} scores, but {len(self.class_names)} class names "
                 "are given."
             )
         return logits
+
+    @torch.no_grad()
+    def _grey(self, count: int) -> Tensor:
+        """Logits of that many grey images together."""
+        grey = torch.full((count, self.channels, *(self.size or (224, 224))), 0.5)
+        with untouched(self.network):
+            return self(grey.to(self.device, self.dtype))
+
+    def _takes(self, count: int) -> bool:
+        """Whether that many images together are answered."""
+        try:
+            self._grey(count)
+        except Exception:
+            return False
+        return True
 
     def digest(self) -> str:
         """A checksum of the network's tensors; where it has none, of its name and what is known of it."""
@@ -163,9 +220,8 @@ class Classifier:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The floating type of the network's parameters."""
-        parameter = next(self._parameters(), None)
-        return parameter.dtype if parameter is not None else torch.float32
+        """The floating type of the network's parameters; float32 where it has none."""
+        return next((p.dtype for p in self._parameters() if p.dtype in FLOATS), torch.float32)
 
     def _parameters(self) -> Iterator[nn.Parameter]:
         return self.network.parameters() if isinstance(self.network, nn.Module) else iter(())
@@ -177,19 +233,6 @@ class Classifier:
     def class_index(self, name: str) -> int:
         """The class of that name or number. Raises UnknownName."""
         return class_index(name, self.class_names, self.num_classes)
-
-
-def class_index(name: str, class_names: Sequence[str] | None, count: int) -> int:
-    """The one of `count` classes that has this name or number. Raises InputError, UnknownName."""
-    if class_names is not None:
-        found = [i for i, known in enumerate(class_names) if _same(known, name)]
-        if len(found) == 1:
-            return found[0]
-        if len(found) > 1:
-            raise InputError(f"Several classes are named {name!r}: {found}. Give the number instead.")
-    if name.isdigit() and int(name) < count:
-        return int(name)
-    raise UnknownName("class", name, class_names or (), f"Numbers 0 to {count - 1} do too.")
 
 
 def input_channels(network: object) -> int:
@@ -210,19 +253,3 @@ def _per_channel(what: str, values: Sequence[float] | None, channels: int) -> tu
     if len(values) != channels:
         raise InputError(f"{what} has {len(values)} values for {channels} channels; give one or {channels}.")
     return values
-
-
-def _same(known: str, name: str) -> bool:
-    return known.lower().replace("_", " ") == name.lower().replace("_", " ").strip()
-
-
-def read_class_names(path: str | Path) -> tuple[str, ...]:
-    """Class names, one a line, in the order of the network's outputs."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The class names {str(path)!r} cannot be read ({error}).") from None
-    names = tuple(line.strip() for line in lines if line.strip())
-    if not names:
-        raise InputError(f"{str(path)!r} holds no class names; one a line is expected.")
-    return names

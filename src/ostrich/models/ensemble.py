@@ -28,7 +28,7 @@ class Ensemble(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         scores = [
-            member.scores(network(member.normalised(images)))
+            member.answers(member.normalised(images), network)
             for member, network in zip(self.members, self.networks)
         ]
         stacked = torch.stack(scores)  # (M, N, K)

@@ -21,7 +21,8 @@ from torch import nn
 from ostrich.errors import InputError, OstrichError, UnknownName
 from ostrich.models import architectures
 from ostrich.models.checkpoints import load_weights
-from ostrich.models.classifier import Classifier, input_channels, read_class_names
+from ostrich.models.class_names import read_class_names
+from ostrich.models.classifier import Classifier, input_channels
 from ostrich.models.functions import needs_arguments
 from ostrich.models.libraries import timm_facts, torchvision_facts
 from ostrich.models.onnx import onnx_facts

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ostrich.errors import InputError, MissingExtra
 from ostrich.images import LEVELS
+from ostrich.models.batches import exactly
 
 TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -66,20 +67,13 @@ class OnnxNetwork:
         values = images.detach().to("cpu")
         if self.type is np.uint8:
             values = values.mul(LEVELS).round().clamp(0, LEVELS)
-        array = values.movedim(1, -1).numpy() if self.channels_last else values.numpy()
-        array = np.ascontiguousarray(array, dtype=self.type)
-        count = len(array)
-        if not count:  # the form of the answer without an answer
-            array = np.zeros((1, *array.shape[1:]), array.dtype)
-        size = self.batch or len(array)
-        parts = [self._run(array[start : start + size], size) for start in range(0, len(array), size)]
-        return torch.from_numpy(np.concatenate(parts)[:count]).to(images.device)
+        values = values.movedim(1, -1) if self.channels_last else values
+        size = self.batch or max(1, len(values))  # without images, the form of the answer to one
+        return exactly(self._run, values, size).to(images.device)
 
-    def _run(self, part: np.ndarray, size: int) -> np.ndarray:
-        """One batch of `size`; one that is not full repeats its last image."""
-        if len(part) < size:
-            part = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-        return self.session.run([self.output], {self.input: part})[0]
+    def _run(self, values: Tensor) -> Tensor:
+        array = np.ascontiguousarray(values.numpy(), dtype=self.type)
+        return torch.from_numpy(self.session.run([self.output], {self.input: array})[0])
 
 
 def onnx_facts(path: str, own_weights: bool) -> dict[str, Any]:

@@ -18,9 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostrich.models.batchnorm import precise_statistics
-from ostrich.studies.fitting import fitted, logits_of, loss_and_error
+from ostrich.studies.fitting import fitted, loss_and_error
 from ostrich.studies.material import Material
-from ostrich.training.loop import normalised, to_images
+from ostrich.training.loop import logits_of, normalised, to_images
 from ostrich.training.recipe import Recipe
 
 PASSES = 5  # over the images of a bug that takes some time

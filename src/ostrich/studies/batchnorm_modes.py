@@ -73,7 +73,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
 
 def _doctor(case: Case, shown: Shown, seed: int) -> str | None:
     """What the doctor says of batch norm in the network with the bug; None where there is no network."""
-    from ostrich.crashtest.doctor import Patient, examine
+    from ostrich.diagnosis import Patient, examine
 
     if shown.network is None:
         return None

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from ostrich.chart import Chart
 from ostrich.randomness import keyed
 from ostrich.statistics import interval, spread
-from ostrich.studies.fitting import built, fitted, logits_of, measured, recipe_for
+from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 from ostrich.studies.material import material
 from ostrich.studies.points import by_seed, mean_points, paired
+from ostrich.training.loop import logits_of
 from ostrich.training.recipe import Recipe
 
 CLOSE = 0.25  # points of error: closer, two ways of averaging count as equally good

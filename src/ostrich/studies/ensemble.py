@@ -19,10 +19,11 @@ from torch import Tensor
 from ostrich.chart import Chart
 from ostrich.errors import InputError
 from ostrich.statistics import interval, spread
-from ostrich.studies.fitting import built, fitted, logits_of, loss_and_error, recipe_for
+from ostrich.studies.fitting import built, fitted, loss_and_error, recipe_for
 from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 from ostrich.studies.material import Material, material
 from ostrich.studies.points import by_seed, mean_points, paired
+from ostrich.training.loop import logits_of
 
 LOGITS = "logits.pt"
 SUBSETS = 40  # at most so many ensembles of one size are averaged

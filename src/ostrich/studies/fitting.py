@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ostrich.models import Classifier, architectures
 from ostrich.models.loading import pick_device
 from ostrich.studies.material import Material
-from ostrich.training.loop import EVALUATION_BATCH, normalised, to_images, train
+from ostrich.training.loop import logits_of, train
 from ostrich.training.recipe import Recipe
 
 METRICS, CHECKPOINT = "metrics.jsonl", "checkpoint.pt"
@@ -90,13 +90,6 @@ def logged(path: Path) -> list[dict[str, Any]]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     rows = {row["step"]: row for row in map(json.loads, lines)}
     return [rows[step] for step in sorted(rows)]
-
-
-@torch.no_grad()
-def logits_of(network: nn.Module, recipe: Recipe, images: Tensor) -> Tensor:
-    """Logits (N, K) of uint8 images (N, C, H, W), the network in the mode that it is in; on the CPU."""
-    device, parts = next(network.parameters()).device, images.split(EVALUATION_BATCH)
-    return torch.cat([network(normalised(to_images(x, device), recipe)).float().cpu() for x in parts])
 
 
 def loss_and_error(logits: Tensor, labels: Tensor) -> tuple[float, float]:

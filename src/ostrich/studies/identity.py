@@ -18,11 +18,11 @@ from ostrich.chart import Chart
 from ostrich.models.deepening import deepened
 from ostrich.models.residual import SmallNet
 from ostrich.statistics import spread
-from ostrich.studies.fitting import built, fitted, logits_of, measured, recipe_for
+from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
 from ostrich.studies.material import material
 from ostrich.studies.points import by_seed
-from ostrich.training.loop import normalised, to_images
+from ostrich.training.loop import logits_of, normalised, to_images
 
 KINDS = ("residual", "plain", "plain without batch norm")
 EQUAL = 1e-5  # largest difference of logits, of their scale

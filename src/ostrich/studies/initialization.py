@@ -23,10 +23,11 @@ from ostrich.chart import Chart
 from ostrich.models.initialisation import STARTS, initialise, standard_deviation
 from ostrich.randomness import keyed
 from ostrich.statistics import interval, spread
-from ostrich.studies.fitting import built, fitted, logits_of, loss_and_error, measured, recipe_for
+from ostrich.studies.fitting import built, fitted, loss_and_error, measured, recipe_for
 from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 from ostrich.studies.material import material
 from ostrich.studies.points import by_seed, mean_points
+from ostrich.training.loop import logits_of
 
 HE_WITHIN = 0.02  # of one, the mean ratio of second moments of neighbouring layers
 XAVIER_WITHIN = 1.0  # of -layers, log2 of last over first second moment

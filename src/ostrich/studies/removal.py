@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +22,8 @@ from torch import Tensor, nn
 from ostrich import data as datasets
 from ostrich.chart import Chart
 from ostrich.errors import InputError
-from ostrich.models import Classifier, load
+from ostrich.models import Classifier
+from ostrich.models.options import ModelOptions
 from ostrich.networks import untouched
 from ostrich.statistics import interval, spread
 from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
@@ -51,27 +51,14 @@ def trials(spec: Settings) -> list[Trial]:
 
 def opened(spec: Settings, seed: int) -> tuple[Classifier, Tensor, Tensor]:
     """The classifier, images (N, C, H, W) and labels (N,). Raises InputError for what cannot be used."""
-    words: dict[str, Any] = json.loads(spec.model)
-    classifier = load(
-        words["model"],
-        weights=words["weights"],
-        rename=[tuple(text.partition("=")[::2]) for text in words["rename"] or ()],
-        mean=_numbers(words["mean"]),
-        std=_numbers(words["std"]),
-        size=words["size"],
-        classes=words["classes"],
-        device=spec.device,
-    )
-    module_of(classifier)
     dataset = datasets.open_data(json.loads(spec.data))
-    size = classifier.size or dataset.size
     if dataset.labels is None:
         raise InputError(f"What a part of a network costs is measured with labels; {dataset.name} has none.")
-    if size is None:
-        raise InputError(f"The input size of {classifier.name} is not known; give it with --size N or HxW.")
+    classifier = ModelOptions(**json.loads(spec.model) | {"device": spec.device}).load(dataset.size)
+    module_of(classifier)
     samples = datasets.load(
         dataset,
-        size=size,
+        size=classifier.size,
         resize=classifier.resize,
         interpolation=classifier.interpolation,
         channels=classifier.channels,
@@ -84,17 +71,13 @@ def opened(spec: Settings, seed: int) -> tuple[Classifier, Tensor, Tensor]:
     return classifier, samples.images().to(classifier.device), samples.labels
 
 
-def _numbers(text: str | None) -> tuple[float, ...] | None:
-    return None if text is None else tuple(float(part) for part in text.split(","))
-
-
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     classifier, images, labels = opened(spec, trial["seed"])
     network = module_of(classifier)
     with untouched(network), torch.no_grad():
 
         def right() -> float:
-            found = torch.cat([classifier(part).argmax(1).cpu() for part in images.split(BATCH)])
+            found = classifier.predict(images, BATCH).argmax(1).cpu()
             return 100 * (found == labels).float().mean().item()
 
         rows: list[Row] = [

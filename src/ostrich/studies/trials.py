@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ostrich.progress import Progress, silent
 from ostrich.runs import versions, write_json
 from ostrich.studies import worker
 from ostrich.studies.executors import Executor, Outcome
@@ -28,7 +29,7 @@ def run_trials(
     spec: Spec,
     folder: Path,
     executor: Executor,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Trials:
     """Run every trial that is not done, each in a folder below `folder`.
 

@@ -185,12 +185,23 @@ def normalised(images: Tensor, recipe: Recipe) -> Tensor:
 
 
 @torch.no_grad()
+def logits_of(network: nn.Module, recipe: Recipe, images: Tensor) -> Tensor:
+    """Logits (N, K) of uint8 images (N, C, H, W), float32 on the CPU.
+
+    Of a network in training or of a study, in the mode that it is in; `Classifier.predict` is for one that
+    is only asked.
+    """
+    like, parts = next(network.parameters()), images.split(EVALUATION_BATCH)
+    inputs = (normalised(to_images(part, like.device, like.dtype), recipe) for part in parts)
+    return torch.cat([network(part).float().cpu() for part in inputs])
+
+
+@torch.no_grad()
 def accuracy(network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor) -> float:
     """Fraction of uint8 images (N, C, H, W) that the network, in evaluation mode, gets right."""
-    parameter = next(network.parameters())
     network.eval()
     right = 0
     for rows in torch.tensor(distributed.share(len(images)), dtype=torch.int64).split(EVALUATION_BATCH):
-        inputs = normalised(to_images(images[rows], parameter.device, parameter.dtype), recipe)
-        right += int((network(inputs).argmax(1).cpu() == labels[rows]).sum())
-    return distributed.sums(right, device=parameter.device)[0] / len(images)
+        found = logits_of(network, recipe, images[rows]).argmax(1)
+        right += int((found == labels[rows]).sum())
+    return distributed.sums(right, device=next(network.parameters()).device)[0] / len(images)

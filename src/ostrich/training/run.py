@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from ostrich.data.pictures import pictures
 from ostrich.errors import InputError
 from ostrich.models import architectures, load
 from ostrich.models.classifier import input_channels
+from ostrich.progress import Progress
 from ostrich.runs import Run, write_bytes, write_json
 from ostrich.training.checkpoint import restore
 from ostrich.training.loop import accuracy, train
@@ -25,7 +25,7 @@ HELD_OUT = 1000  # test images for the accuracy after each epoch
 
 
 def train_run(
-    recipe: Recipe, data: str, run: Run, device: torch.device, progress: Callable[[int, int], None]
+    recipe: Recipe, data: str, run: Run, device: torch.device, progress: Progress
 ) -> dict[str, Any]:
     """Train by a recipe into a run directory: checkpoint.pt, network.safetensors, card.json."""
     torch.manual_seed(recipe.seed)  # the initial weights

@@ -28,6 +28,7 @@ from ostrich.attribution.relu_rules import REDIRECTED, ReluRule
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
+from ostrich.progress import Progress, silent
 from ostrich.units import Unit
 from ostrich.visualization.objectives import OUTPUT, Objective, as_objective, evaluate
 from ostrich.visualization.parametrisations import Canvas
@@ -36,7 +37,6 @@ from ostrich.visualization.regularisers import total_variation
 from ostrich.watching import observe
 
 VALUES_PER_BATCH = 16 * 3 * 224 * 224  # pixels times channels of the images that climb side by side
-Progress = Callable[[int, int], None]
 Watch = Callable[[int, list[int], Tensor], None]  # step, places among the rows, their images
 
 
@@ -76,7 +76,7 @@ def ascend(
     *,
     seed: int = 0,
     seeds: int = 1,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
     watch: Watch = lambda step, places, images: None,
 ) -> Preferred:
     """Climb each objective from the noise of `seeds` seeds: seed, seed + 1, and so on.

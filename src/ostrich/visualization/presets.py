@@ -14,12 +14,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, dataclass, fields, replace
-from typing import Any, get_type_hints
+from dataclasses import dataclass, replace
+from typing import Any
 
-from ostrich.attacks.settings import read_value
 from ostrich.errors import InputError, UnknownName
 from ostrich.published import published
+from ostrich.settings import read, readable
 from ostrich.visualization.optimisers import OPTIMISERS, Adam, Constant, Normalised, Optimiser, Progress
 from ostrich.visualization.parametrisations import PARAMETRISATIONS, Fourier, Parametrisation, Pixels
 from ostrich.visualization.prior import Prior
@@ -127,28 +127,24 @@ def configure(settings: Mapping[str, str], preset: str | Ascent = PRESET) -> Asc
             if name not in kinds:
                 raise UnknownName(piece, name, kinds)
             chosen[piece] = chosen[piece] if chosen[piece].name == name else kinds[name]()
-    owners = {f.name: piece for piece in PIECES for f in _said(chosen[piece])}
-    own: dict[str, Any] = {}
-    for name, text in given.items():
-        if name in ("steps", "keep"):
-            own[name] = read_value(name, text, get_type_hints(Ascent)[name])
-        elif name in owners:
-            piece = owners[name]
-            value = read_value(name, text, get_type_hints(type(chosen[piece]))[name])
-            chosen[piece] = replace(chosen[piece], **{name: value})
-        else:
-            raise UnknownName("setting of visualize", name, [*owners, *NAMED, "steps", "keep", "preset"])
-    return replace(ascent, **chosen, **own)
+    known = {piece: readable(type(chosen[piece])) for piece in PIECES}
+    own = {name: text for name, text in given.items() if not any(name in names for names in known.values())}
+    others = [name for names in known.values() for name in names]
+    values = read(Ascent, own, "visualize", also=[*others, *NAMED, "preset"])
+    for piece, names in known.items():
+        its = {name: text for name, text in given.items() if name in names}
+        chosen[piece] = replace(chosen[piece], **read(type(chosen[piece]), its, "visualize"))
+    return replace(ascent, **chosen, **values)
 
 
 def describe(ascent: Ascent) -> dict[str, Any]:
     """All settings by name, as `configure` reads them."""
     named = {piece: getattr(ascent, piece).name for piece in NAMED}
-    pieces = [getattr(ascent, piece) for piece in PIECES]
-    own = {f.name: getattr(piece, f.name) for piece in pieces for f in _said(piece)}
+    own = {
+        name: getattr(piece, name)
+        for piece in (getattr(ascent, name) for name in PIECES)
+        for name in readable(type(piece))
+    }
+    if isinstance(ascent.parametrisation, Prior):
+        named["prior"] = ascent.parametrisation.prior
     return {"steps": ascent.steps, "keep": ascent.keep, **named, **own}
-
-
-def _said(piece: Any) -> list[Field[Any]]:
-    """The settings of a piece that can be written down."""
-    return [f for f in fields(piece) if f.metadata.get("said", True)]

@@ -33,8 +33,8 @@ class Prior:
     """The code (R, Z) of an unconditional generator, whose images are brought to the network's size."""
 
     name: ClassVar[str] = "prior"
-    prior: str  # the generator's name
-    generator: Generator = field(repr=False, compare=False, metadata={"said": False})
+    prior: str = field(metadata={"setting": False})  # the generator's name
+    generator: Generator = field(repr=False, compare=False, metadata={"setting": False})
 
     @classmethod
     def of(cls, generator: Generator, canvas: Canvas) -> Prior:

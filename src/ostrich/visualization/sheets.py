@@ -17,6 +17,7 @@ from ostrich.attribution import Deconvnet, Gradient, Guided
 from ostrich.attribution.question import Explainer, paired
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
+from ostrich.progress import Progress, silent
 from ostrich.units import Unit
 from ostrich.visualization.activation_maximization import ascend
 from ostrich.visualization.presets import PRESET, PRESETS, Ascent
@@ -24,7 +25,6 @@ from ostrich.visualization.responses import Box, Response, receptive_field, resp
 
 TOP = 9  # images, as in their figure
 METHODS: tuple[Explainer, ...] = (Deconvnet(), Guided())
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ def sheets(
     top: int = TOP,
     batch: int = 64,
     seed: int = 0,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
 ) -> list[Sheet]:
     """One sheet for each unit; `images(start, stop)` are (N, C, H, W) of `count`.
 

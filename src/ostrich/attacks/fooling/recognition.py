@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ostrich.attacks.aims import predict
 from ostrich.errors import InputError
 from ostrich.images import fit, from_bytes, picture
 from ostrich.models.classifier import Classifier
@@ -53,7 +52,7 @@ def shown(
     if other.channels != images.shape[1]:
         raise InputError(f"{other.name} takes {other.channels} channels; the images have {images.shape[1]}.")
     theirs = torch.tensor(_same_classes(classes, classifier, other), device=other.device)
-    return predict(other, _resized(images, other.size).to(other.device, other.dtype)), theirs
+    return other.predict(_resized(images, other.size).to(other.device, other.dtype)), theirs
 
 
 def kin(classifier: Classifier) -> list[Classifier]:

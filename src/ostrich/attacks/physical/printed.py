@@ -177,9 +177,7 @@ def _photographs(method: Printed, images: Tensor, result: Result, seed: int) -> 
 
 
 def _predictions(classifier: Classifier, images: Tensor) -> Tensor:
-    from ostrich.attacks.aims import predict
-
-    return predict(classifier, images).argmax(1)
+    return classifier.predict(images).argmax(1)
 
 
 def _hits(goal: Goal, predictions: Tensor) -> Tensor:

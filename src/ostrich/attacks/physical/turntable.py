@@ -11,7 +11,6 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ostrich.attacks.aims import predict
 from ostrich.attacks.fooling.gallery import gallery
 from ostrich.attacks.universal.fitting import Tensors
 from ostrich.data.meshes import turning
@@ -38,8 +37,8 @@ def write_evidence(
 
     All views (n) count, also those that were wrong before.
     """
-    before = predict(classifier, views.untouched.to(tensors["texture"].device)).argmax(1).cpu()
-    after = predict(classifier, painted(views, tensors["texture"])).argmax(1).cpu()
+    before = classifier.predict(views.untouched.to(tensors["texture"].device)).argmax(1).cpu()
+    after = classifier.predict(painted(views, tensors["texture"])).argmax(1).cpu()
     seen = {name: shares(found, label, target) for name, found in (("before", before), ("after", after))}
     names = (classifier.class_name(label), None if target is None else classifier.class_name(target))
     write_png(folder / "viewpoints.png", viewpoints(views, before, after, label, target, names))
@@ -70,7 +69,7 @@ def write_turntable(path: Path, classifier: Classifier, views: Views, tensors: T
     pairs = zip(painted(around, tensors["original"]), painted(around, tensors["texture"]), strict=True)
     for pair in pairs:
         both = torch.stack(pair)
-        certain, which = predict(classifier, both).softmax(1).max(1)
+        certain, which = classifier.predict(both).softmax(1).max(1)
         names = [classifier.class_name(int(k)) for k in which]
         frames.append(gallery(magnified(both, SIDE), names, certain.tolist()))
     write_gif(path, frames, MILLISECONDS)

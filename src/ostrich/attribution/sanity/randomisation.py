@@ -15,7 +15,7 @@ erratum), so one yes or no would mislead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -28,13 +28,13 @@ from ostrich.attribution.sanity.controls import Edges, Noise
 from ostrich.attribution.sanity.similarity import Mean, spearman, structure
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
+from ostrich.progress import Progress, silent
 from ostrich.randomness import keyed
 from ostrich.units import Unit
 from ostrich.watching import module_of
 
 UNREAD = 0.9  # rank correlation, with and without sign, from which on a map counts as unchanged
 PURPOSE = 0x5241  # of random numbers
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def randomisation(
     units: Sequence[Unit | str] | Sequence[Sequence[Unit | str]],
     *,
     seed: int = 0,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Randomisation:
     """The curves of a method for images (N, C, H, W) and units as `explain` takes them.
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 import torch
 
 from ostrich.crashtest.context import Answer, Context
-from ostrich.crashtest.doctor import FORWARDS_PER_IMAGE, GRADIENTS_OF_FEW, Patient, examine
+from ostrich.diagnosis import FORWARDS_PER_IMAGE, GRADIENTS_OF_FEW, Patient, examine
 
 TITLE = "What the doctor says"
 FORWARDS, GRADIENTS = float(FORWARDS_PER_IMAGE), 0.0

@@ -7,7 +7,6 @@ learnt too narrowly.
 
 from __future__ import annotations
 
-from ostrich.attacks.aims import predict
 from ostrich.crashtest.context import Answer, CannotRun, Context
 from ostrich.crashtest.statistics import wilson
 from ostrich.generative import load_generator
@@ -32,7 +31,7 @@ def probe(context: Context) -> Answer:
     assert classes is not None
     images = rounded(fitted(images, classifier).clamp(0, 1))
     asked = [known.index(asked_names[k]) for k in classes.tolist()]
-    seen = predict(classifier, images).argmax(1).tolist()
+    seen = classifier.predict(images).argmax(1).tolist()
     right = sum(a == b for a, b in zip(asked, seen, strict=True))
     low, high = wilson(right, SAMPLES)
     wrong_first = sorted(range(SAMPLES), key=lambda i: asked[i] == seen[i])[:SHOWN]

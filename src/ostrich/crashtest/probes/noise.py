@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from ostrich.attacks import Linf
-from ostrich.attacks.aims import predict
 from ostrich.attacks.threats import L2, Threat
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, sweep
 from ostrich.crashtest.statistics import wilson
@@ -52,7 +51,7 @@ def _noisy_predictions(context: Context, rows: torch.Tensor, norm: str, eps: flo
     )
     threat: Threat = Linf(eps) if norm == "linf" else L2(eps)
     moved = images + eps * threat.direction(draw.to(images))
-    return predict(context.classifier, threat.settle(threat.project(moved, images), images)).argmax(1)
+    return context.classifier.predict(threat.settle(threat.project(moved, images), images)).argmax(1)
 
 
 def _curve(series: dict[str, Any], norm: str) -> dict[str, Any]:

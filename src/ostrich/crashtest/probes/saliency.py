@@ -65,7 +65,7 @@ def probe(context: Context) -> Answer:
 
 def _maps(context: Context, image: Tensor) -> dict[str, Tensor]:
     """Each method's map (H, W) for the class that is predicted for one image (C, H, W)."""
-    units = [f"class:{int(context.classifier(image[None]).argmax(1))}"]
+    units = [f"class:{int(context.classifier.predict(image[None]).argmax(1))}"]
     found = {}
     for method in METHODS:
         with suppress(InputError):  # a network without a layer that Grad-CAM could read

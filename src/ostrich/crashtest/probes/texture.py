@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from ostrich.attacks import AdversarialTexture, Linf
-from ostrich.attacks.aims import predict
 from ostrich.attacks.physical.turntable import painted, viewpoints
 from ostrich.attacks.universal.artefact import fit_artefact, judge
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, indices
@@ -42,7 +41,7 @@ def probe(context: Context) -> Answer:
         method,
         classifier,
         fitting,
-        predict(classifier, fitting).argmax(1),
+        classifier.predict(fitting).argmax(1),
         seen=chosen.numbers,
         seed=context.seed,
         precision=context.precision,
@@ -60,7 +59,7 @@ def probe(context: Context) -> Answer:
         )
         for i in (broken or indices(judged.result.attacked).tolist())[:SHOWN]
     ]
-    after = predict(classifier, painted(held_out, artefact.tensors["texture"])).argmax(1).cpu()
+    after = classifier.predict(painted(held_out, artefact.tensors["texture"])).argmax(1).cpu()
     drawn = viewpoints(
         held_out,
         judged.result.clean_predictions.cpu(),

@@ -11,7 +11,7 @@ Only rendering needs embreex, and only `mesh` needs trimesh.
 
 from .clips import Clip, clip, render_clip, toybox_clip
 from .meshes import CLASS_NAMES, mesh
-from .raycast import Render, render
+from .rendering import Render, render
 from .sampling import SPLITS, label, scene
 from .scenes import Scene
 from .store import Stored, render_clips, render_split, test_images

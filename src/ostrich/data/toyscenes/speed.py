@@ -9,7 +9,7 @@ import time
 
 from rich.console import Console
 
-from .raycast import render
+from .rendering import render
 from .sampling import CLASS_NAMES, scene
 
 

@@ -122,7 +122,7 @@ def _labels(split: str, start: int, n: int) -> np.ndarray:
 
 
 def _image(split: str, size: tuple[int, int], index: int) -> np.ndarray:
-    from .raycast import render
+    from .rendering import render
     from .sampling import scene
 
     return render(scene(split, index), size=size).image

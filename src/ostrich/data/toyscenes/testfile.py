@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from .meshes import CLASS_NAMES
-from .raycast import render
+from .rendering import render
 from .sampling import label, scene
 from .store import HERE, TILES, VERSION, digest
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ostrich.crashtest.doctor.patient import FEW, CannotLook, Finding, Patient
+from ostrich.diagnosis.patient import FEW, CannotLook, Finding, Patient
 
 ROUNDING = 1024  # rounding errors of the largest score within which two answers are the same
 NEIGHBOURS = 1e-3  # of the largest score: kernels differ between batch sizes by a hundredth of this

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ostrich.crashtest.doctor.patient import CannotLook, Finding, Patient
-from ostrich.crashtest.doctor.significance import LIKELY, paired
+from ostrich.diagnosis.patient import CannotLook, Finding, Patient
+from ostrich.diagnosis.significance import LIKELY, paired
 
 FACTORS = (1.6, 12.0)
 AFFINE = 1e-3  # largest deviation from a straight line, of the values' spread

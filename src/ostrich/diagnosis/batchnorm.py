@@ -28,8 +28,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ostrich.crashtest.doctor.patient import BATCH, CannotLook, Finding, Patient
-from ostrich.crashtest.doctor.significance import SURE, chance, paired
+from ostrich.diagnosis.patient import BATCH, CannotLook, Finding, Patient
+from ostrich.diagnosis.significance import SURE, chance, paired
 
 FAR, RATIO = 0.75, 3.0
 FEWEST = 8  # images

@@ -41,8 +41,8 @@ It costs about 20 forwards an image for the outputs and the input, and, on 16 of
 about 200 gradients each (a network that breaks as usual takes some 20) and Square where PGD failed.
 """
 
-from ostrich.crashtest.doctor.checks import CHECKS, Examination, examine
-from ostrich.crashtest.doctor.patient import FEW, Finding, Patient
+from ostrich.diagnosis.checks import CHECKS, Examination, examine
+from ostrich.diagnosis.patient import FEW, Finding, Patient
 
 FORWARDS_PER_IMAGE = 20
 GRADIENTS_OF_FEW = 25 * FEW  # of a network that breaks as usual

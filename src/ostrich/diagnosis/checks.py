@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ostrich.crashtest.doctor import batchnorm, classes, gradients, normalization, outputs, robustness, twice
-from ostrich.crashtest.doctor.patient import CannotLook, Finding, Patient
+from ostrich.diagnosis import batchnorm, classes, gradients, normalization, outputs, robustness, twice
+from ostrich.diagnosis.patient import CannotLook, Finding, Patient
 from ostrich.networks import untouched
+from ostrich.progress import Progress, silent
 
 OFFERED = {"labels": 0, "scores": 1, "gradient": 2}
 # Faults after which other questions have no answer, or only the same one in other words.
@@ -97,7 +98,7 @@ def examine(
     *,
     minutes: float = float("inf"),
     only: Sequence[str] | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = silent,
 ) -> Examination:
     """Run every check, or those named in `only`. What has not begun after `minutes` is left out, and said.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from ostrich.crashtest.doctor.patient import CannotLook, Finding, Patient
+from ostrich.diagnosis.patient import CannotLook, Finding, Patient
 from ostrich.images import LEVELS
 
 AMPLITUDES = (0.25, 1.0, 4.0, 16.0, 64.0)  # levels of 255

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks import PGD, Linf, Square
-from ostrich.crashtest.doctor.patient import CannotLook, Finding, Patient
-from ostrich.crashtest.doctor.significance import LIKELY, chance, paired
+from ostrich.diagnosis.patient import CannotLook, Finding, Patient
+from ostrich.diagnosis.significance import LIKELY, chance, paired
 from ostrich.images import LEVELS
 from ostrich.randomness import keyed
 

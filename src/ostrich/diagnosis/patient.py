@@ -69,18 +69,16 @@ class Patient:
     _logits: Tensor | None = None
     _attacked: dict[str, Result] = field(default_factory=dict)
 
-    @torch.no_grad()
     def scores(self, images: Tensor) -> Tensor:
         """Scores (n, K) of images (n, C, H, W)."""
         self.forwards += len(images)
-        return torch.cat([self.classifier(part) for part in images.split(BATCH)])
+        return self.classifier.predict(images, BATCH)
 
     @torch.no_grad()
     def answers(self, inputs: Tensor) -> Tensor:
         """Scores (n, K) of the network itself for inputs (n, C, H, W) as they are."""
         self.forwards += len(inputs)
-        network, read = self.classifier.network, self.classifier.scores
-        return torch.cat([read(network(part)).to(inputs) for part in inputs.split(BATCH)])
+        return torch.cat([self.classifier.answers(part).to(inputs) for part in inputs.split(BATCH)])
 
     @property
     def logits(self) -> Tensor:

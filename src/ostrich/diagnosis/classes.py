@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ostrich.crashtest.doctor.patient import CannotLook, Finding, Patient
-from ostrich.crashtest.doctor.significance import SURE, chance, paired
+from ostrich.diagnosis.patient import CannotLook, Finding, Patient
+from ostrich.diagnosis.significance import SURE, chance, paired
 
 GAIN, ALIKE, TRAINED = 0.1, 0.02, 0.5
 FITTED = "the order that fits the other half of the images"

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ostrich.crashtest.doctor.batchnorm import apart
-from ostrich.crashtest.doctor.patient import CannotLook, Finding, Patient
-from ostrich.crashtest.doctor.significance import SURE, chance, paired, sign_test, spread_of
+from ostrich.diagnosis.batchnorm import apart
+from ostrich.diagnosis.patient import CannotLook, Finding, Patient
+from ostrich.diagnosis.significance import SURE, chance, paired, sign_test, spread_of
 
 GAIN = 0.1  # accuracy
 CONFIDENCE_GAIN, CONFIDENT, TURNED, SPREAD = 0.15, 0.6, 0.3, 0.95  # without labels

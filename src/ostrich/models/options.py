@@ -1,0 +1,80 @@
+"""MODEL and what belongs to it, as typed: the one place for an option of a network.
+
+A field here is an option of every command that takes a network (`cli/options.py` reads its help from the
+metadata), stands in the commands that a report prints, and is used by `load`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ostrich.errors import InputError
+from ostrich.settings import pair
+
+
+def _option(what: str, metavar: str | None = None, default: Any = None) -> Any:
+    return field(default=default, metadata={"help": what, "metavar": metavar})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """A network as the command line names it."""
+
+    model: str = field(
+        metadata={
+            "help": "zoo:NAME, arch:NAME, torchvision:NAME, timm:NAME, PATH.py:FUNCTION, onnx:FILE; for "
+            "dazzle detector:viola-jones|lbp|cnn",
+            "metavar": "MODEL",
+        }
+    )
+    weights: Path | None = _option("safetensors or torch file")
+    mean: str | None = _option("per channel, of images in [0, 1]: 0.485,0.456,0.406")
+    std: str | None = _option("per channel: 0.229,0.224,0.225")
+    size: str | None = _option("the network's input size in pixels", "N|HxW")
+    classes: Path | None = _option("class names, one a line")
+    rename: list[str] | None = _option("text to replace in the weights' names (repeatable)", "OLD=NEW")
+    device: str = _option("auto, cpu or cuda", default="auto")
+
+    def load(self, data_size: tuple[int, int] | None = None) -> Any:
+        """The `Classifier`; where it has no input size of its own, the data's. Raises InputError."""
+        from ostrich.models.loading import load  # with torch, which `ostrich --help` does without
+
+        classifier = load(
+            self.model,
+            weights=self.weights,
+            rename=[pair(text) for text in self.rename or ()],
+            mean=numbers("--mean", self.mean),
+            std=numbers("--std", self.std),
+            size=self.size,
+            classes=self.classes,
+            device=self.device,
+        )
+        if classifier.size is None and data_size is not None:
+            classifier.size = data_size
+            classifier.probe()
+        if classifier.size is None:
+            raise InputError(f"The input size of {self.model} is not known; give it with --size N or HxW.")
+        return classifier
+
+    def words(self) -> list[str]:
+        """The same as command-line words, to be printed in other commands; these choose their device."""
+        words = [self.model]
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.name in ("model", "device") or value == option.default:
+                continue
+            for one in value if isinstance(value, list) else [value]:
+                words += [f"--{option.name.replace('_', '-')}", str(one)]
+        return words
+
+
+def numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    """Numbers with commas between. Raises InputError."""
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"{option} {text!r}: numbers with commas between are expected.") from None

@@ -1,0 +1,143 @@
+"""Settings from text: NAME=VALUE to the fields of a dataclass, read by their type hints.
+
+    int, float      8, 1e-3; a float also as a fraction, 8/255
+    bool            true, yes, 1; false, no, 0
+    str, Literal    as it is; one of the literal's words
+    X | None        as X, or none
+    tuple, list     values with commas between, 20,56; tuple[int, int] has two
+
+A field of another type, or with metadata {"setting": False}, is none. Ranges are the dataclass' own to check.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import Field, fields
+from fractions import Fraction
+from inspect import get_annotations
+from types import NoneType, SimpleNamespace, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ostrich.errors import InputError, UnknownName
+
+TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def pair(text: str) -> tuple[str, str]:
+    """NAME=VALUE as (NAME, VALUE). Raises InputError."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InputError(f"{text!r}: NAME=VALUE is expected.")
+    return name.strip(), value.strip()
+
+
+def pairs(texts: Sequence[str]) -> dict[str, str]:
+    """Each NAME=VALUE, by name. Raises InputError for another form, and for a name with two values."""
+    found: dict[str, str] = {}
+    for name, value in map(pair, texts):
+        if found.setdefault(name, value) != value:
+            raise InputError(f"{name} is given twice, {found[name]} and {value}; one is allowed.")
+    return found
+
+
+def readable(kind: type[Any]) -> dict[str, Any]:
+    """The fields of a dataclass that can be read from text, and their types."""
+    hints = {f.name: _hint(kind, f) for f in fields(kind) if f.metadata.get("setting", True)}
+    return {name: hint for name, hint in hints.items() if _is_readable(hint)}
+
+
+def read(
+    kind: type[Any],
+    given: Mapping[str, str],
+    owner: str,
+    *,
+    hidden: Collection[str] = (),
+    also: Collection[str] = (),
+) -> dict[str, Any]:
+    """The values of `given`, text by the names of fields of `kind`.
+
+    `owner` is whose settings they are, as the message says; fields named in `hidden` are none, and names
+    in `also` are known to the caller alone. Raises UnknownName with the nearest name, InputError for text
+    that cannot be read.
+    """
+    hints = {name: hint for name, hint in readable(kind).items() if name not in hidden}
+    for name in given:
+        if name not in hints:
+            raise UnknownName(f"setting of {owner}", name, [*hints, *also])
+    return {name: read_value(name, text, hints[name]) for name, text in given.items()}
+
+
+def read_value(name: str, text: str, hint: Any) -> Any:
+    """Text as a value of that type; `name` is what it is called in the message. Raises InputError."""
+    kinds = _members(hint)
+    if NoneType in kinds and text.lower() in ("none", ""):
+        return None
+    (kind,) = (one for one in kinds if one is not NoneType)
+    if get_origin(kind) is Literal:
+        return _choice(name, text, get_args(kind))
+    if get_origin(kind) in (tuple, list):
+        return _several(name, text, kind)
+    try:
+        return _plain(text, kind)
+    except (ValueError, KeyError, ZeroDivisionError):
+        raise InputError(f"{name}={text}: {PLAIN[kind]} is expected.") from None
+
+
+def _plain(text: str, kind: type[Any]) -> Any:
+    if kind is bool:
+        return TRUTHS[text.lower()]
+    if kind is float:
+        number = float(Fraction(text)) if "/" in text else float(text)
+        if not math.isfinite(number):
+            raise ValueError(text)
+        return number
+    return kind(text)
+
+
+def _choice(name: str, text: str, choices: Sequence[Any]) -> Any:
+    for choice in choices:
+        if str(choice) == text:
+            return choice
+    raise UnknownName(name, text, map(str, choices))
+
+
+def _several(name: str, text: str, hint: Any) -> Any:
+    origin, inside = get_origin(hint), get_args(hint)
+    parts = [part.strip() for part in text.split(",")]
+    fixed = origin is tuple and Ellipsis not in inside
+    if fixed and len(parts) != len(inside):
+        raise InputError(f"{name}={text}: {len(inside)} values with commas between are expected.")
+    if not all(parts):
+        raise InputError(f"{name}={text}: values with commas between are expected.")
+    kinds = inside if fixed else inside[:1] * len(parts)
+    return origin(read_value(name, part, kind) for part, kind in zip(parts, kinds))
+
+
+def _is_readable(hint: Any) -> bool:
+    kinds = [kind for kind in _members(hint) if kind is not NoneType]
+    if len(kinds) != 1:
+        return False
+    if get_origin(kinds[0]) in (tuple, list):
+        return all(_is_single(part) for part in get_args(kinds[0]) if part is not Ellipsis)
+    return _is_single(kinds[0])
+
+
+def _is_single(kind: Any) -> bool:
+    return kind in PLAIN or get_origin(kind) is Literal
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _hint(kind: type[Any], field: Field[Any]) -> Any:
+    """The type of a field; None where it names what is imported for the type checker alone."""
+    home = next(base for base in kind.__mro__ if field.name in get_annotations(base))
+    names = vars(sys.modules[home.__module__])
+    try:
+        return get_type_hints(SimpleNamespace(__annotations__={field.name: field.type}), names)[field.name]
+    except NameError:
+        return None
