@@ -71,7 +71,7 @@ class Allowed:
         if self.whole and (isinstance(value, bool) or not isinstance(value, int)):
             raise InputError(f"{name} of {owner} is a whole number; got {value!r}.")
         if self.range is not None and value not in self.range:
-            raise InputError(f"{name} of {owner} is a number {self.range}; got {value!r}.")
+            raise InputError(f"{name} of {owner} is {self.range}; got {value!r}.")
 
 
 def check_fields(settings: Any, owner: str) -> None:

@@ -49,11 +49,6 @@ def configure(method: type[Any], settings: Mapping[str, str]) -> Any:
     return method(**values)
 
 
-def settings_of(method: type[Any]) -> list[str]:
-    """The names of its settings; norm and eps stand for the budget, and a mesh's views are none."""
-    return [f.name for f in fields(method) if f.name not in ("threat", "shown")]
-
-
 def configure_eot(settings: Mapping[str, str]) -> tuple[EOT | None, dict[str, str]]:
     """What `eot=SAMPLES` and `eot.NAME=VALUE` say, None where nothing, and the other settings."""
     own = {name: text for name, text in settings.items() if name.partition(".")[0] == "eot"}

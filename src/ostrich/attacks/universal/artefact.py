@@ -24,11 +24,12 @@ from ostrich.attacks.base import FittedAttack, InputSpecificAttack, State, Tenso
 from ostrich.attacks.engine import Result, attack
 from ostrich.attacks.goals import Goal, Targeted, Untargeted
 from ostrich.attacks.problem import Problem
-from ostrich.attacks.settings import configure, settings_of
+from ostrich.attacks.settings import configure
 from ostrich.attacks.threats import NORMS, Threat
 from ostrich.attacks.universal.fitting import fit
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
+from ostrich.settings import readable
 
 MARK = "ostrich artefact"
 FILE = "artefact.safetensors"  # in a run directory
@@ -52,7 +53,7 @@ class Artefact:
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        settings = {name: str(vars(self.method)[name]) for name in settings_of(type(self.method))}
+        settings = {name: str(vars(self.method)[name]) for name in readable(type(self.method))}
         settings |= {"norm": self.method.threat.norm, "eps": repr(self.method.threat.eps)}
         about = {
             "attack": self.method.name,
