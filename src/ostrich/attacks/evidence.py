@@ -18,7 +18,7 @@ from ostrich.images import fingerprints, write_png
 from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
 from ostrich.randomness import keyed
-from ostrich.runs import write_text
+from ostrich.runtime.files import write_text
 
 COLUMNS = (
     "index",

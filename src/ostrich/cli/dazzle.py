@@ -31,7 +31,8 @@ from ostrich.data.faces import BOX, CLASS_NAMES
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.images import fingerprints, from_bytes
 from ostrich.models.detectors import Box, Detector, grey, open_detector
-from ostrich.runs import Run, write_json
+from ostrich.runs import Run
+from ostrich.runtime.files import write_json
 
 LARGEST = 640  # pixels: what a photograph's longer side is brought down to
 

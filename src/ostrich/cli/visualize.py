@@ -175,7 +175,7 @@ def _write(
     """One picture a unit and seed, their grid, and the trace."""
     from ostrich import images as pictures
     from ostrich.cli.explain import plain
-    from ostrich.runs import write_text
+    from ostrich.runtime.files import write_text
     from ostrich.visualization import worth
 
     best, trace = pictures.rounded(found.images), found.trace.tolist()

@@ -42,7 +42,8 @@ from ostrich.crashtest.probes import (
 )
 from ostrich.errors import OstrichError
 from ostrich.images import write_png
-from ostrich.runs import Run, write_json
+from ostrich.runs import Run
+from ostrich.runtime.files import write_json
 
 PROBES: dict[str, ModuleType] = {  # in order of worth
     "clean": clean,

@@ -20,7 +20,7 @@ from ostrich.attacks.aims import predict
 from ostrich.attacks.problem import Access
 from ostrich.crashtest.context import Context
 from ostrich.networks import untouched
-from ostrich.runs import write_json
+from ostrich.runtime.files import write_json
 
 FEWEST = 16  # images; a figure of fewer says nothing
 TIMINGS, ENOUGH = 5, 1.0  # of forward and gradient, the fastest counts; seconds after which fewer do

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ostrich.runs import versions, write_json
+from ostrich.runtime.facts import versions
+from ostrich.runtime.files import write_json
 from ostrich.studies import worker
 from ostrich.studies.executors import Executor, Outcome
 from ostrich.studies.form import Done, Spec, Study, Trial

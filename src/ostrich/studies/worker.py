@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from ostrich.runs import write_json, write_text
+from ostrich.runtime.files import write_json, write_text
 from ostrich.studies import find
 from ostrich.studies.form import Spec, Study
 
