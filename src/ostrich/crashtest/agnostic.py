@@ -67,6 +67,7 @@ def trial(context: Context, method: Agnostic, target: int | None = None) -> Tria
     if min(len(fitting), len(held_out)) < FEWEST:
         raise CannotRun(f"Too few images: {len(fitting)} to fit on and {len(held_out)} to judge on.")
     images = context.images[fitting]
+    checkpoint = context.folder / f"fitting-{method.name}.pt"
     artefact = fit_artefact(
         method,
         classifier,
@@ -76,12 +77,13 @@ def trial(context: Context, method: Agnostic, target: int | None = None) -> Tria
         target=named,
         seed=context.seed,
         precision=context.precision,
-        checkpoint=context.folder / f"fitting-{method.name}.pt",
+        checkpoint=checkpoint,
         progress=context.progress,
     )
     artefact.save(context.folder / f"{method.name}.safetensors")
     held_out = held_out[artefact.unseen(fingerprints(context.images[held_out])).cpu()]
     judged = judge(artefact, classifier, context.images[held_out], context.labels[held_out], context.seed)
+    checkpoint.unlink(missing_ok=True)
     return Trial(artefact=artefact, judged=judged, rows=held_out, n_fitted=len(fitting))
 
 

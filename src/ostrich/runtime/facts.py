@@ -25,11 +25,16 @@ SHORT = 40  # characters: a longer value is not said
 
 
 def digest(*values: Any) -> str:
-    """A checksum of tensors by type, shape and content, and of anything else by its repr."""
+    """A checksum of tensors by type, shape and content, and of anything else by its repr.
+
+    Of a mapping, a list or a tuple it is that of the parts.
+    """
     checksum = hashlib.sha256()
     for value in values:
         if isinstance(value, Mapping):
             checksum.update(repr(sorted((name, digest(part)) for name, part in value.items())).encode())
+        elif isinstance(value, list | tuple):
+            checksum.update(repr([digest(part) for part in value]).encode())
         elif isinstance(value, Tensor):
             checksum.update(f"{value.dtype}{tuple(value.shape)}".encode())
             flat = value.detach().cpu().contiguous().view(-1)

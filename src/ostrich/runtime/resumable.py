@@ -75,12 +75,15 @@ class Done:
 class Computation:
     """Pieces of work in the files of a folder; without a folder nothing is kept.
 
-    `facts` are those of the whole. Within `with`, the folder is this process's alone. Raises FolderInUse, and
-    OtherComputation where the folder holds what was computed with other facts.
+    `facts` are those of the whole. Within `with`, the folder is this process's alone. With `waits`, an
+    interrupt waits until a checkpoint is offered or a piece is done. Raises FolderInUse, and OtherComputation
+    where the folder holds what was computed with other facts.
     """
 
-    def __init__(self, folder: Path | None, facts: Facts, form: str = "tensors") -> None:
-        self.folder, self.form = folder, form
+    def __init__(
+        self, folder: Path | None, facts: Facts, form: str = "tensors", *, waits: bool = True
+    ) -> None:
+        self.folder, self.form, self.waits = folder, form, waits
         self.facts = {**facts, **deciding_versions()} if folder is not None else {}
         self._open = ExitStack()
 
@@ -89,7 +92,8 @@ class Computation:
             if self.folder is not None:
                 opening.enter_context(locked(self.folder))
                 self._agree(self.folder / f"{ABOUT}.json")
-            opening.enter_context(interrupts.guarded())
+            if self.waits:
+                opening.enter_context(interrupts.guarded())
             self._open = opening.pop_all()
         return self
 
@@ -250,7 +254,7 @@ def _parsed(file: Path, device: torch.device | str = "cpu") -> tuple[Content, di
         else:
             content = read_tensors(file, device)
         about = content.pop(ABOUT)
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError, UnpicklingError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, UnpicklingError, EOFError) as error:
         first = (str(error).splitlines() or [""])[0]
         raise InputError(
             f"{str(file)!r} cannot be taken up: it is damaged, or of another version of Ostrich "
