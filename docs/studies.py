@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from ostrich.chart import write_charts
-from ostrich.runs import read_run, write_text
+from ostrich.runs import read_run
+from ostrich.runtime.files import write_text
 from ostrich.studies import find, report
 from ostrich.studies.executors import Outcome
 from ostrich.studies.trials import run_trials

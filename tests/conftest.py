@@ -74,6 +74,15 @@ def shared() -> Path:
 
 
 @pytest.fixture
+def always_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every checkpoint that is offered is written."""
+    from ostrich.runtime import resumable
+
+    monkeypatch.setattr(resumable, "EVERY", 0.0)
+    monkeypatch.setattr(resumable, "SHARE", 1e9)
+
+
+@pytest.fixture
 def untouched_network() -> Iterator[Any]:
     """A network in a state of its own; after the test it must be exactly as it was."""
     import copy

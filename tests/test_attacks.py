@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
@@ -186,6 +187,25 @@ def test_resumed_equals_uninterrupted(name, tmp_path: Path):
         run(name, model, images, batch_size=2, shards=tmp_path, progress=stop_after_two)
     assert len(list(tmp_path.glob("*.pt"))) == 2
     same(whole, run(name, model, images, batch_size=2, shards=tmp_path))
+
+
+@every_attack
+@pytest.mark.usefixtures("always_kept")
+@pytest.mark.parametrize("steps", [1, 3])
+def test_cut_off_between_two_steps_it_goes_on_bit_for_bit(name, steps, tmp_path: Path):
+    model, images = nets.small(), nets.random_images(5)
+    whole, seen = run(name, model, images), []
+
+    def cut(step: int, state: object) -> None:
+        seen.append(step)
+        if len(seen) == steps + 1:
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):  # or it has fewer steps
+        run(name, model, images, shards=tmp_path, watch=cut)
+    same(whole, run(name, model, images, shards=tmp_path, watch=cut))
+    if seen[:2] == [1, 2] and steps == 1:
+        assert seen[2] == 2  # the first step is not done again
 
 
 @every_attack

@@ -21,13 +21,15 @@ from ostrich.attacks.physical.dazzle import Face, View, close_up, cost_of, searc
 from ostrich.attacks.physical.makeup import FREE, LUMA, Form, drawn, random_look, tinted
 from ostrich.attacks.settings import configure
 from ostrich.attacks.universal.artefact import load_artefact
-from ostrich.cli.dazzle import Told, picture, surest
+from ostrich.cli.dazzle import picture, surest
+from ostrich.cli.dazzle_fit import Recorded, facts_of
 from ostrich.cli.main import run
 from ostrich.data.faces import BOX, FACES, enlarged, face_windows, faces, split_rows, stored
 from ostrich.errors import MissingExtra
 from ostrich.images import fingerprints, from_bytes, read_png
 from ostrich.models.detectors import DETECTORS, Box, grey, open_detector
 from ostrich.models.face_cnn import WINDOW, FaceCNN
+from ostrich.runtime.resumable import Checkpoint
 
 FORM = Form(3, 2, False)
 
@@ -198,6 +200,7 @@ class Cheeks:
         return "0"
 
 
+@pytest.mark.usefixtures("always_kept")
 def test_the_search_hides_what_can_be_hidden_and_goes_on_where_it_was_cut_off(tmp_path):
     light = Face("light", torch.full((1, 140, 140), 0.8), Box(24, 24, 92), 7)  # its own close-up
     method = Dazzle(
@@ -213,13 +216,25 @@ def test_the_search_hides_what_can_be_hidden_and_goes_on_where_it_was_cut_off(tm
         sum(bool(Cheeks().boxes(grey(light.wearing(look, method)))) for look in looks(10, method.form)) >= 8
     )
 
-    file = tmp_path / "fitting.json"
-    assert np.array_equal(search(method, Told(file).through("7", costs), 0).look, found.look)
-    calls = json.loads(file.read_text())
-    file.write_text(json.dumps({"7": calls["7"][:-1]}))
-    before = len(shown)
-    assert np.array_equal(search(method, Told(file).through("7", costs), 0).look, found.look)
-    assert len(shown) == before + 1  # the call that was missing
+    facts = facts_of(method, Cheeks(), [light], 0)
+
+    def again() -> tuple[np.ndarray, int]:
+        with Checkpoint(tmp_path / "fitting.pt", facts) as checkpoint:
+            recorded = Recorded(checkpoint)
+            counted = cost_of(method, Cheeks(), [light], 0, recorded.count)
+            return search(method, recorded.through("7", counted), 0).look, recorded.shown
+
+    look, counted = again()
+    assert np.array_equal(look, found.look)
+    assert counted == sum(shown)
+    with Checkpoint(tmp_path / "fitting.pt", facts) as checkpoint:
+        known = checkpoint.restore()
+        assert known is not None
+        known["calls"]["7"].pop()
+        checkpoint.save({**known, "shown": counted - shown[-1]})
+    look, counted_again = again()
+    assert np.array_equal(look, found.look)
+    assert counted_again == counted  # the call that was missing was made, and no other
 
 
 def test_the_search_leaves_numpys_own_numbers_alone():

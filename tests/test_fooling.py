@@ -14,7 +14,7 @@ import torch
 from scipy.stats import kstest
 
 import ostrich
-from ostrich.attacks import Confident, FoolingAscent, FoolingCPPN, FoolingDirect, Targeted, halfway
+from ostrich.attacks import Confident, FoolingAscent, FoolingCPPN, FoolingDirect, Targeted
 from ostrich.attacks.fooling import cppn
 from ostrich.attacks.fooling.ascent import noise, spread
 from ostrich.attacks.fooling.cppn import HIDDEN, RANGE, Networks
@@ -247,9 +247,8 @@ def test_time_ends_it_and_what_cannot_be_is_refused():
 
 
 @pytest.mark.parametrize("kind", EVOLUTIONS)
-def test_cut_off_between_generations_it_goes_on_bit_for_bit(kind, monkeypatch, tmp_path):
-    monkeypatch.setattr(halfway, "EVERY", 0.0)
-    monkeypatch.setattr(halfway, "SHARE", 1e9)
+@pytest.mark.usefixtures("always_kept")
+def test_cut_off_between_generations_it_goes_on_bit_for_bit(kind, tmp_path):
     network, method = nets.small(), kind(population=10, generations=9)
     whole, _ = watched(method, network, [0, 1, 2, 3, 4], 0.6)
 
@@ -259,7 +258,7 @@ def test_cut_off_between_generations_it_goes_on_bit_for_bit(kind, monkeypatch, t
 
     with pytest.raises(KeyboardInterrupt):
         watched(method, network, [0, 1, 2, 3, 4], 0.6, shards=tmp_path, watch=cut)
-    assert len(list(tmp_path.glob("*.half"))) == 1
+    assert len(list(tmp_path.glob("*.half.pt"))) == 1
     resumed, rest = watched(method, network, [0, 1, 2, 3, 4], 0.6, shards=tmp_path)
     assert 0 < whole.success.sum() < 5  # some were done before the cut, some were not
     assert [state.generation for state in rest] == [6, 7, 8, 9]
@@ -269,7 +268,7 @@ def test_cut_off_between_generations_it_goes_on_bit_for_bit(kind, monkeypatch, t
             ours == theirs if isinstance(ours, int) else torch.equal(ours.nan_to_num(), theirs.nan_to_num())
         )
         assert same, field.name
-    assert not list(tmp_path.glob("*.half"))
+    assert not list(tmp_path.glob("*.half.pt"))
 
 
 # Ascent -------------------------------------------------------------------------------------------
@@ -319,9 +318,8 @@ def test_every_digit_at_999_as_a_file(name, tmp_path, capsys):
         assert sum(int(row["forwards"]) for row in rows) == lines[-1]["forwards"] + 10 + 10
 
 
+@pytest.mark.usefixtures("always_kept")
 def test_a_cut_command_goes_on(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(halfway, "EVERY", 0.0)
-    monkeypatch.setattr(halfway, "SHARE", 1e9)
     words = ["attack", "fooling-direct", "zoo:digits-cnn", "--target", "4", "--limit", "3", "--json"]
     words += ["--set", "generations=8", "--set", "population=10", "--set", "stop=budget", "--out"]
     assert run([*words, str(tmp_path / "whole")]) == 0

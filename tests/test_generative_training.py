@@ -26,7 +26,7 @@ from ostrich.generative.projected import ProjectedDiscriminator, feature_shapes,
 from ostrich.generative.recipe import RECIPES, GeneratorRecipe
 from ostrich.generative.training import follow, real_batch, train_game
 from ostrich.models import load
-from ostrich.training.checkpoint import save
+from ostrich.runtime import files, resumable
 
 DCGAN = GeneratorRecipe(
     name="test",
@@ -172,10 +172,11 @@ def test_killed_and_resumed_is_never_killed(tmp_path):
     words += ["--set", "architecture=perceptron,size=8,channels=1,width=0.1"]
     words += ["--set", "batch_size=20", "--precision", "exact", "--set", "judge_samples=40", "--out"]
     inside = (
-        "import sys, ostrich.generative.training as t\n"
+        "import sys, ostrich.runtime.resumable as r\n"
         "from ostrich.cli.main import main\n"
-        "t.save = (lambda save: lambda *a, **k: (save(*a, **k), print('saved', flush=True)))(t.save)\n"
-        "t.time.monotonic = iter(range(0, 10**9, 61)).__next__\n"  # a checkpoint after every step
+        "w = r.write_tensors\n"
+        "r.write_tensors = lambda *a: (w(*a), print('saved', flush=True))\n"
+        "r.EVERY, r.SHARE = 0.0, 1e9\n"  # a checkpoint after every step
         "main(sys.argv[1:])\n"
     )
     killed, whole = tmp_path / "killed", tmp_path / "whole"
@@ -203,30 +204,17 @@ def test_killed_and_resumed_is_never_killed(tmp_path):
     assert generator.card["measures"]["distance_features"] == "zoo:digits-cnn"
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
-    path = tmp_path / "checkpoint.pt"
-    network = nn.Linear(3, 3)
-    save(path, {"step": 1}, network=network)
-    before = path.read_bytes()
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    partial.symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
-        save(path, {"step": 2}, network=network)
-    assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
-
-
 def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, monkeypatch, capsys):
     words = ["generate", "train", "digits-perceptron", "--set", "steps=4", "--set", "watch_every=2"]
     words += ["--set", "architecture=perceptron,size=8,channels=1,width=0.1", "--set", "judge_samples=40"]
     words += ["--out", str(tmp_path / "out")]
 
-    def full(path: Path, *values: object, **parts: object) -> None:
+    def full(path: Path, content: object) -> None:
         path.with_name(f".{path.name}.{os.getpid()}.partial").symlink_to("/dev/full")
-        save(path, *values, **parts)
+        files.write_tensors(path, content)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "save", full)
+        patch.setattr(resumable, "write_tensors", full)
         assert ostrich(words) == 2
     said = capsys.readouterr().err
     assert "the disk is full" in said

@@ -366,6 +366,7 @@ def test_every_success_holds_and_the_network_is_untouched(name, norm, untouched_
 
 
 @every_attack
+@pytest.mark.usefixtures("always_kept")
 def test_cut_off_and_resumed_it_is_the_same(name, tmp_path):
     model, (method, images) = nets.small(), given(short(name), 16)
     goal = Untargeted(predicted(model, images))

@@ -158,7 +158,9 @@ def test_a_foreign_norm_is_refused_wherever_an_attack_is_made(name):
     kind = ATTACKS[name]
     if "none" in kind.norms:
         pytest.skip("nothing bounds it")
-    foreign = next(threat for threat in (ostrich.L1(3), Linf(0.1), Pixels(1)) if threat.norm not in kind.norms)
+    foreign = next(
+        threat for threat in (ostrich.L1(3), Linf(0.1), Pixels(1)) if threat.norm not in kind.norms
+    )
     with pytest.raises(InputError, match="knows budgets in"):
         kind(threat=foreign)
 

@@ -6,7 +6,6 @@ Video files go through PyAV, whose wheel carries FFmpeg; GIFs are written by Pil
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch.nn.functional import pad
 
 from ostrich.errors import InputError, MissingExtra, UnreadableVideo
 from ostrich.images import grid, magnified, to_bytes, write_gif
+from ostrich.runtime.files import whole
 
 STRIP = 8  # frames of a clip on a sheet
 MILLISECONDS = 80  # each frame of a clip's files
@@ -74,12 +74,10 @@ def write_clip(path: Path, clip: Tensor, side: int = SIDE) -> None:
 def write_mp4(path: Path, clip: Tensor) -> None:
     """Write one clip (C, T, H, W) as H.264, atomically; odd sides get their last row or column twice."""
     av = _pyav()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     height, width = clip.shape[-2:]
     pictures = pad(clip, (0, width % 2, 0, height % 2), mode="replicate")  # 4:2:0 takes even sides
     pictures = pictures.expand(3, -1, -1, -1)
-    with av.open(str(partial), "w", format="mp4") as container:
+    with whole(path) as partial, av.open(str(partial), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=Fraction(1000, MILLISECONDS))
         stream.height, stream.width = pictures.shape[-2:]
         stream.pix_fmt, stream.options = "yuv420p", {"crf": QUALITY}
@@ -87,7 +85,6 @@ def write_mp4(path: Path, clip: Tensor) -> None:
         for picture in to_bytes(pictures.transpose(0, 1)):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
-    partial.replace(path)
 
 
 def video_frames(path: Path) -> Iterator[Image.Image]:

@@ -5,6 +5,8 @@
     │   ├── UnknownName          a name that does not exist; the message lists the nearest ones
     │   ├── ContractError        a class of an attack lacks what an attack has, or misspells it
     │   ├── CheckpointMismatch   weights that do not fit the network
+    │   ├── OtherComputation     what is kept on disk was computed with something else; the message says what
+    │   ├── FolderInUse          another command is working in the folder
     │   ├── UnreadableImage      an image file that cannot be decoded
     │   └── UnreadableVideo      a video file that cannot be decoded, or holds no frames
     ├── MissingExtra             an optional dependency is not installed (exit 2)
@@ -15,7 +17,7 @@ A message says what was given, what is allowed, and what to do next.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -54,6 +56,28 @@ class ContractError(InputError):
 
 class CheckpointMismatch(InputError):
     """Weights that do not fit the network they were given for."""
+
+
+class OtherComputation(InputError):
+    """A folder or file was begun with other weights, settings or data.
+
+    `where` is the folder or file, `differing` are the words for what is not the same, `command` the command
+    that it was begun by, where that is known.
+    """
+
+    def __init__(self, where: str, differing: Sequence[str], command: str = "") -> None:
+        *first, last = differing
+        listed = f"{', '.join(first)} and {last}" if first else last
+        by = f", by `{command}`" if command else ""
+        super().__init__(
+            f"{where!r} was begun with other {listed}{by}. Give what it was begun with, or choose another "
+            "folder (--out; --force empties the one)."
+        )
+        self.differing = list(differing)
+
+
+class FolderInUse(InputError):
+    """Another command is working in the folder."""
 
 
 class UnreadableImage(InputError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ostrich.errors import InputError, UnreadableImage
+from ostrich.runtime.files import whole
 
 LEVELS = 255  # an 8-bit channel has the values 0/255 ... 255/255
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: what grey a colour is
@@ -171,21 +171,15 @@ def picture(image: Tensor) -> Image.Image:
 
 def write_png(path: Path | str, image: Tensor) -> None:
     """Write one image (C, H, W) as a PNG, atomically: the file is whole or absent."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    picture(image).save(partial, format="PNG")
-    partial.replace(path)
+    with whole(Path(path)) as partial:
+        picture(image).save(partial, format="PNG")
 
 
 def write_gif(path: Path | str, images: Sequence[Tensor], milliseconds: int) -> None:
     """Write images (C, H, W) of one size as an endless GIF, each shown so long, atomically."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     first, *rest = [picture(image).convert("P", palette=Image.Palette.ADAPTIVE) for image in images]
-    first.save(partial, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
-    partial.replace(path)
+    with whole(Path(path)) as partial:
+        first.save(partial, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
 
 
 def grid(images: Tensor, columns: int | None = None, gap: int = 2, background: float = 1.0) -> Tensor:

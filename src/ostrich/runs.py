@@ -2,19 +2,18 @@
 
 `run.json` holds `command`, `versions`, `seed`, `device`, `threads`, `data`, `results`, and
 `finished`; everything is written atomically. The same command on an unfinished folder goes on
-where it was cut off; on a finished one it is refused.
+where it was cut off; on a finished one it is refused, and so is another command, or one in a folder
+in which another one is at work.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,13 @@ import torch
 
 from ostrich import distributed
 from ostrich.errors import InputError, RunExists
+from ostrich.runtime import lock
+from ostrich.runtime.facts import DECIDING, MARK, compare, versions
+from ostrich.runtime.files import append_row, keep_rows, sweep, write_json
 
-PACKAGES = ("ostrich-vision", "torch", "torchvision", "numpy", "pillow")
+METRICS = "metrics.jsonl"
+WORDS = {"network": "weights", "sha256": "images"}  # of what is asked, as errors say it
+DIGESTS = ("network", "sha256", "data_sha256", "detector", "artefact")  # values that say nothing to a person
 
 
 @dataclass
@@ -36,6 +40,7 @@ class Run:
     facts: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
+    @contextmanager
     def begin(
         cls,
         name: str,
@@ -44,25 +49,32 @@ class Run:
         *,
         out: str | Path | None = None,
         force: bool = False,
-    ) -> Run:
-        """Open the directory for a command, new or to be resumed.
+    ) -> Iterator[Run]:
+        """Open the directory for a command, new or to be resumed; within the block it is this command's.
 
         Without `out` it is a folder under `runs/` named by the command and a digest of what was
-        asked. Raises RunExists for a finished run, InputError for a folder of something else.
+        asked. An unexpected exception is told where its run lies. Raises RunExists for a finished run,
+        OtherComputation for that of another command, FolderInUse while another one is at work, and
+        InputError for a folder of something else.
         """
         asked = json.loads(json.dumps(asked, default=str))
         if not distributed.is_main():  # rank 0 opens it, and is the only one that writes
-            return cls(Path(distributed.told("")), command, asked)
-        if out is not None:
-            folder = Path(out)
-            _settle(folder, asked, force)
-        else:
+            yield cls(Path(distributed.told("")), command, asked)
+            return
+        if out is None:
             digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:6]
             folder = _unused(Path("runs") / f"{name}-{digest}", force)
-        run = cls(folder, command, asked)
-        folder.mkdir(parents=True, exist_ok=True)
-        distributed.told(str(folder))
-        return run
+        else:
+            folder = Path(out)
+            _refuse_foreign(folder)
+        with lock.locked(folder):
+            _settle(folder, asked, force)
+            distributed.told(str(folder))
+            try:
+                yield cls(folder, command, asked)
+            except Exception as error:
+                error.run_folder = folder  # type: ignore[attr-defined]
+                raise
 
     def describe(self, *, seed: int, device: torch.device, data: Mapping[str, Any] | None) -> None:
         """Write the first run.json: all that is known before anything is computed."""
@@ -79,18 +91,12 @@ class Run:
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
-        if not distributed.is_main():
-            return
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        if distributed.is_main():
+            append_row(self.folder / METRICS, row)
 
-    def rewind(self, step: int) -> None:
+    def rewind(self, step: int) -> list[dict[str, Any]]:
         """Drop the lines of metrics.jsonl that are of later steps, or torn: the run goes on from `step`."""
-        path = self.folder / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        if kept != lines:
-            write_text(path, "".join(kept))
+        return keep_rows(self.folder / METRICS, lambda row: row["step"] <= step)
 
     def _write(self, *, results: Mapping[str, Any] | None, finished: bool) -> None:
         if not distributed.is_main():
@@ -105,30 +111,6 @@ class Run:
             "finished": finished,
         }
         write_json(self.folder / "run.json", content)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically; numbers that are not finite become null."""
-    write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file: it is whole, or as it was before."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file: it is whole, or as it was before, also when the disk fills up or the process dies."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_run(path: str | Path) -> dict[str, Any]:
@@ -146,35 +128,51 @@ def read_run(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def versions() -> dict[str, str]:
-    """The versions that a result may depend on."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found["ostrich" if package == "ostrich-vision" else package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse, by an InputError, a folder of something else; nothing is written to it."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{str(folder)!r} is a file; --out is a folder.")
+    if folder.exists() and any(p.name != lock.NAME for p in folder.iterdir()):
+        if not (folder / "run.json").exists():
+            raise InputError(f"{str(folder)!r} is not empty and holds no run; choose another --out.")
+        read_run(folder)
 
 
 def _settle(folder: Path, asked: Mapping[str, Any], force: bool) -> None:
-    """Make sure that a run may be written to `folder`."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{str(folder)!r} is a file; --out is a folder.")
-    if not folder.exists() or not any(folder.iterdir()):
-        return
+    """Make sure that a run may be written to `folder`, which is locked."""
     if not (folder / "run.json").exists():
-        raise InputError(f"{str(folder)!r} is not empty and holds no run; choose another --out.")
+        return
     earlier = read_run(folder)
     if force:
-        shutil.rmtree(folder)
+        _empty(folder)
     elif earlier.get("finished"):
         raise RunExists(f"{str(folder)!r} holds a finished run. Choose another --out, or pass --force.")
-    elif earlier.get("asked") != asked:
-        raise InputError(
-            f"{str(folder)!r} holds the unfinished run of another command ({earlier.get('command')}). "
-            "Choose another --out, or pass --force."
-        )
+    else:
+        now = _facts(asked, versions())
+        before = _facts(earlier.get("asked") or {}, earlier.get("versions") or {})
+        compare(str(folder), before, now, str(earlier.get("command")))
+        sweep(folder)
+
+
+def _empty(folder: Path) -> None:
+    """Remove all but the lock."""
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != lock.NAME:
+            path.unlink()
+
+
+def _facts(asked: Mapping[str, Any], installed: Mapping[str, str]) -> dict[str, str]:
+    """What was asked, and the versions that decide, as an error says it; settings within settings too."""
+    found: dict[str, str] = {f"version of {name}": installed.get(name, "unknown") for name in DECIDING}
+    for name, value in asked.items():
+        word = WORDS.get(name, name.replace("_", " "))
+        if isinstance(value, Mapping):
+            found |= {f"{part} of {word}".replace("_", " "): str(inner) for part, inner in value.items()}
+        else:
+            found[word] = f"{MARK if name in DIGESTS else ''}{value}"
+    return found
 
 
 def _unused(folder: Path, force: bool) -> Path:
@@ -182,18 +180,7 @@ def _unused(folder: Path, force: bool) -> Path:
     candidate, number = folder, 1
     while (candidate / "run.json").exists() and read_run(candidate).get("finished"):
         if force:
-            shutil.rmtree(candidate)
             break
         number += 1
         candidate = folder.with_name(f"{folder.name}-{number}")
     return candidate
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, float):
-        return content if content == content and abs(content) != float("inf") else None
-    if isinstance(content, Mapping):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_finite(value) for value in content]
-    return content

@@ -20,15 +20,16 @@ from torch import Tensor
 from ostrich import images as pictures
 from ostrich.attacks.base import NEEDS, Attack, EndingState, InputSpecificAttack, State, check_class, select
 from ostrich.attacks.goals import SLACK, Goal
-from ostrich.attacks.halfway import Halfway
 from ostrich.attacks.lattice import GRID_FORWARDS, on_grid
 from ostrich.attacks.problem import VALUES_PER_FORWARD, Access, Problem
-from ostrich.attacks.result import Result, joined, save, shard_file
+from ostrich.attacks.result import Result, joined
+from ostrich.attacks.resuming import Standing, attack_facts, batch, told
 from ostrich.attacks.threats import exact_distance, within
 from ostrich.attacks.transformations import EOT
 from ostrich.errors import ContractError, InputError
 from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
+from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 
 Watch = Callable[[int, Any], None]  # told the number of a step and the state after it
 MOST_IMAGES = 256  # in one batch
@@ -58,11 +59,11 @@ def attack(
     `precision` concerns gradients only: "fast" takes them in bf16 where the processor has it,
     "exact" in the network's own type. With `eot`, gradients are those of the mean over random views
     of an image. `starts` (P, C, H, W) are images, perhaps of other classes, from which an attack that
-    sees no scores may set out. `shards` is a folder in which finished batches are kept and found again.
-    `watch` is shown the state after every step.
+    sees no scores may set out. `shards` is a folder of this question alone, in which finished batches, and
+    where an unfinished one stands, are kept and found again. `watch` is shown the state after every step.
     `active_set=False` leaves finished images in the batch: the same results, slower.
     Raises InputError for images outside [0, 1], labels of another length or class, and a network
-    without the access the attack needs.
+    without the access the attack needs, OtherComputation where `shards` is of another question.
     """
     if not isinstance(method, InputSpecificAttack):
         raise ContractError(
@@ -72,26 +73,31 @@ def attack(
     _check_input(classifier, images, goal, precision)
     check(method, classifier, eot)
     size = batch_size or _batch_size(method, images)
-    done: list[Result] = []
-    with untouched(classifier.network):
+    facts: dict[str, str] = {}
+    if shards is not None:
+        facts = attack_facts(method, classifier, images, goal, labels, seed, precision, eot, starts)
+    with untouched(classifier.network), Computation(shards, facts) as kept:
         others = None if starts is None else (starts, _logits(classifier, starts))
+        parts: dict[str, tuple[Tensor, Goal, Tensor | None]] = {}
+        pieces: list[Piece] = []
         for start in range(0, len(images), size) or (0,):
             part = images[start : start + size]
             rows = torch.arange(len(images))[start : start + size].to(goal.classes.device)
-            batch = (part, goal.rows(rows), None if labels is None else labels[rows])
-            asked = repr((method, eot, None if starts is None else pictures.fingerprints(starts)))
-            shard = shard_file(shards, method.name, asked, classifier, *batch[:2], seed, precision)
-            if shard is not None and shard.exists():
-                done.append(Result(**torch.load(shard, weights_only=True), originals=part))
-            else:
-                halfway = Halfway.beside(shard)
-                found = _run(
-                    method, classifier, *batch, seed, precision, eot, others, active_set, halfway, watch
-                )
-                save(shard, found)
-                halfway.drop()
-                done.append(found)
-            progress(min(start + size, len(images)), len(images))
+            some = (part, goal.rows(rows), None if labels is None else labels[rows])
+            pieces.append(batch(method.name, *some))
+            parts[pieces[-1].key] = some
+
+        def compute(piece: Piece) -> Content:
+            some, checkpoint = parts[piece.key], kept.checkpoint(piece)
+            return told(
+                _run(method, classifier, *some, seed, precision, eot, others, active_set, checkpoint, watch)
+            )
+
+        def advance(done: int, total: int) -> None:
+            progress(min(done * size, len(images)), len(images))
+
+        found = kept.run(pieces, compute, device=images.device, progress=advance).contents
+        done = [Result(**found[piece.key], originals=parts[piece.key][0]) for piece in pieces]
     return joined(done)
 
 
@@ -106,7 +112,7 @@ def _run(
     eot: EOT | None,
     starts: tuple[Tensor, Tensor] | None,
     active_set: bool,
-    halfway: Halfway,
+    checkpoint: Checkpoint,
     watch: Watch,
 ) -> Result:
     """One batch."""
@@ -127,10 +133,11 @@ def _run(
     problem = whole.keep(result.attacked)
     if len(problem.rows):
         access.prepare(problem.originals[:1])
+        midway = Standing(checkpoint, problem, result)
         for number, member in enumerate(method.members):
-            standing = problem.keep(~result.success[problem.rows])
-            if len(standing.rows):
-                _steps(member, standing, result, active_set, halfway, watch)
+            standing = midway.turn(number, problem)
+            if standing is not None and len(standing.rows):
+                _steps(member, standing, result, active_set, midway, watch)
                 result.found_by[standing.rows[result.success[standing.rows]]] = number
     if whole.photographed is not None:
         broken = whole.keep(result.success)
@@ -145,7 +152,7 @@ def _steps(
     problem: Problem,
     result: Result,
     active_set: bool,
-    halfway: Halfway,
+    midway: Standing,
     watch: Watch,
 ) -> None:
     """Step until the attack's steps are spent, an image's queries are, or every image is done."""
@@ -153,9 +160,7 @@ def _steps(
     problem = replace(problem, queries=method.most_forwards, reserve=reserve)
     cost = method.lanes
     whole, state = problem, _checked(method, "init", method.init(problem))
-    open_, before = problem.left >= cost, 0
-    if method.shared:
-        before, problem, state, open_ = halfway.found(problem, state, open_, result)
+    before, problem, state, open_ = midway.resume(problem, state, problem.left >= cost)
     for number in range(before, method.steps):
         if not open_.any():
             break
@@ -179,8 +184,7 @@ def _steps(
             _verify(problem, result, state.images, over)
         open_ = open_ & ~over
         watch(number + 1, state)
-        if method.shared:
-            halfway.keep(number + 1, problem, state, open_, result)
+        midway.offer(number + 1, problem, state, open_)
     if method.stop == "minimum":
         whole = replace(whole, reserve=0)
         nearest, everything = result.float_images[whole.rows], torch.ones_like(whole.rows, dtype=torch.bool)

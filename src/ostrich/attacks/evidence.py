@@ -18,7 +18,7 @@ from ostrich.data.dataset import Samples
 from ostrich.images import fingerprints, write_png
 from ostrich.models.classifier import Classifier
 from ostrich.randomness import keyed
-from ostrich.runs import write_text
+from ostrich.runtime.files import write_text
 
 COLUMNS = (
     "index",

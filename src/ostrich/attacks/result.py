@@ -1,17 +1,11 @@
-"""What an attack did, and its finished batches on disk, so that an interrupted run goes on."""
+"""What an attack did to each image."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import torch
 from torch import Tensor
-
-from ostrich import images as pictures
-from ostrich.attacks.goals import Confident, Goal
-from ostrich.models.classifier import Classifier
 
 
 @dataclass
@@ -48,33 +42,3 @@ def joined(results: list[Result]) -> Result:
         f.name: torch.cat([vars(r)[f.name] for r in results]) for f in fields(Result) if f.name != "checks"
     }
     return Result(**parts, checks=sum(r.checks for r in results))
-
-
-def shard_file(
-    folder: Path | None,
-    name: str,
-    settings: str,
-    classifier: Classifier,
-    images: Tensor,
-    goal: Goal,
-    seed: int,
-    precision: str,
-) -> Path | None:
-    """The file of one batch, named by everything that determines it except the weights."""
-    if folder is None:
-        return None
-    confidence = goal.confidence if isinstance(goal, Confident) else ""
-    asked = (settings, classifier.name, goal.kind, confidence, goal.classes.tolist(), seed, precision)
-    digest = hashlib.sha256(repr((asked, pictures.fingerprints(images))).encode()).hexdigest()
-    return folder / f"{name}-{digest[:16]}.pt"
-
-
-def save(shard: Path | None, result: Result) -> None:
-    """Write a batch's result without its originals, whole or not at all."""
-    if shard is None:
-        return
-    shard.parent.mkdir(parents=True, exist_ok=True)
-    partial = shard.with_suffix(".partial")
-    content = {name: value for name, value in vars(result).items() if name != "originals"}
-    torch.save(content, partial)
-    partial.replace(shard)

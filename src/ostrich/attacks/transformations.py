@@ -49,12 +49,12 @@ class EOT:
         if self.samples < 1:
             raise InputError(f"EOT takes at least one sample; got {self.samples}.")
         for name, most in (("rotation", 180), ("scale", 0.9), ("translation", 1), ("perspective", 0.9)):
-            if not 0 <= getattr(self, name) <= most:
-                raise InputError(f"EOT's {name} lies between 0 and {most}; got {getattr(self, name)}.")
+            if not 0 <= vars(self)[name] <= most:
+                raise InputError(f"EOT's {name} lies between 0 and {most}; got {vars(self)[name]}.")
         mosts = {"blur": 20, "noise": 1, "brightness": 1, "contrast": 1, "jpeg": BEST_JPEG}
         for name, most in mosts.items():
-            if not 0 <= getattr(self, name) <= most:
-                raise InputError(f"EOT's {name} lies between 0 and {most}; got {getattr(self, name)}.")
+            if not 0 <= vars(self)[name] <= most:
+                raise InputError(f"EOT's {name} lies between 0 and {most}; got {vars(self)[name]}.")
 
     def apply(self, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """Views (n * samples, C, H, W) of images (n, C, H, W); each image draws from its generator."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +54,7 @@ def command(
     from ostrich.data.spec import FORMS
     from ostrich.errors import InputError
     from ostrich.models import Classifier
+    from ostrich.runtime.stopwatch import stopwatch
 
     kind = find(name)
     fitted = issubclass(kind, FittedAttack)
@@ -148,8 +148,10 @@ def command(
         images = samples.images().to(classifier.device)
         labels, predictions = aims.labels(classifier, images, samples.labels)
         goal = aims.goal(classifier, images, labels, target, seed)
-        started = time.monotonic()
-        with progress(f"{method.name} on {len(samples)} images", len(samples)) as advance:
+        with (
+            stopwatch() as spent,
+            progress(f"{method.name} on {len(samples)} images", len(samples)) as advance,
+        ):
             result = run_attack(
                 method,
                 classifier,
@@ -166,7 +168,7 @@ def command(
         evidence.write_images(run.folder, samples, labels, goal, result)
         correct = predictions == labels
         results = evidence.figures(
-            result, method.threat.norm, correct, samples.labels is not None, time.monotonic() - started
+            result, method.threat.norm, correct, samples.labels is not None, spent.seconds
         )
         results |= evidence.members(method, result)
         results |= method.report(run.folder, classifier, samples.index, goal, result, seed)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +20,17 @@ from torch import Tensor
 
 from ostrich import data as datasets
 from ostrich.attacks import Dazzle
-from ostrich.attacks.physical.dazzle import Costs, Face, Found, cma_package, cost_of, search
-from ostrich.attacks.universal.artefact import FILE, Artefact, load_artefact
+from ostrich.attacks.physical.dazzle import Face, cma_package
+from ostrich.attacks.universal.artefact import Artefact, load_artefact
+from ostrich.cli.dazzle_fit import fitted
 from ostrich.cli.dazzle_judge import written
 from ostrich.cli.options import ModelOptions
-from ostrich.cli.session import kept, progress, report
+from ostrich.cli.session import kept, report
 from ostrich.data.dataset import Dataset, subset
 from ostrich.data.faces import BOX, CLASS_NAMES
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.images import fingerprints, from_bytes
 from ostrich.models.detectors import Box, Detector, grey, open_detector
-from ostrich.runs import Run, write_json
 
 LARGEST = 640  # pixels: what a photograph's longer side is brought down to
 
@@ -83,7 +82,8 @@ def perform(
     name, cpu = f"attack-{method.name}", torch.device("cpu")
     with kept(name, options.model, asked, cpu, data=material.facts, seed=seed, out=out, force=force) as run:
         if given is None:
-            given = fitted(method, detector, [material.faces[i] for i in chosen], seed, material, run)
+            own = [material.faces[i] for i in chosen]
+            given = fitted(method, detector, own, seed, material.facts["name"], run)
         faces = [material.faces[i] for i in rest]
         results = written(given, detector, faces, material.backgrounds, seed, run)
         results["left_out"] = len(material.faces) - len(faces)
@@ -184,75 +184,3 @@ def left(artefact: Artefact, faces: Sequence[Face]) -> list[int]:
             else "The artefact was fitted on every one of these faces; give it others."
         )
     return found
-
-
-# Fitting ------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Told:
-    """What the search was told, call by call, kept in a file, so that an interrupted one goes on.
-
-    The search draws from its seed alone, so it asks again what it asked before, and is told the same.
-    """
-
-    file: Path
-    calls: dict[str, list[list[float]]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.file.exists():
-            self.calls = json.loads(self.file.read_text(encoding="utf-8"))
-
-    def through(self, key: str, costs: Costs) -> Costs:
-        """The same costs, of which those that are known are not computed again."""
-        known, place = self.calls.setdefault(key, []), iter(range(10**9))
-
-        def recorded(looks: Sequence[np.ndarray], generation: int, times: int) -> list[float]:
-            number = next(place)
-            if number == len(known):
-                known.append([float(cost) for cost in costs(looks, generation, times)])
-                write_json(self.file, self.calls)
-            return known[number]
-
-        return recorded
-
-
-def fitted(
-    method: Dazzle, detector: Detector, faces: Sequence[Face], seed: int, material: Material, run: Run
-) -> Artefact:
-    """The artefact, and its file in the run directory."""
-    file = run.folder / FILE
-    if file.exists():  # of this very run, which was cut off afterwards
-        return load_artefact(file, type(method))
-    told, shown, started = Told(run.folder / "fitting.json"), [0], time.monotonic()
-
-    def count(pictures: int) -> None:
-        shown[0] += pictures
-
-    groups = [[face] for face in faces] if method.per_face else [list(faces)]
-    found: list[Found] = []
-    with progress(f"{method.name} on {len(faces)} faces", len(groups)) as advance:
-        for group in groups:
-            key = group[0].key if method.per_face else 0
-            costs = told.through(str(key), cost_of(method, detector, group, seed, count))
-            found.append(search(method, costs, seed))
-            run.append({"step": len(found), "cost": found[-1].cost, "generations": found[-1].generations})
-            advance(len(found), len(groups))
-    facts = {
-        "model": f"detector:{detector.name}",
-        "data": material.facts["name"],
-        "n": len(faces),
-        "generations": float(np.mean([one.generations for one in found])),
-        "forwards": shown[0],
-        "seconds": time.monotonic() - started,
-    }
-    made = Artefact(
-        method=method,
-        tensors={"looks": torch.from_numpy(np.stack([one.look for one in found]))},
-        shape=(1, *faces[0].size),
-        seen=torch.tensor([face.key for face in faces]),
-        facts=facts,
-    )
-    made.save(file)
-    told.file.unlink(missing_ok=True)
-    return made

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,9 @@ from ostrich.cli.session import begun, progress, report
 from ostrich.errors import InputError
 from ostrich.images import to_bytes, write_png
 from ostrich.models import Classifier
-from ostrich.runs import Run
+from ostrich.runs import METRICS, Run
+from ostrich.runtime.files import keep_rows
+from ostrich.runtime.stopwatch import stopwatch
 
 
 def configure_confidence(settings: Mapping[str, str]) -> tuple[float, dict[str, str]]:
@@ -67,8 +68,7 @@ def perform(
     name = f"attack-{method.name}"
     with begun(name, options, classifier, asked, data=facts, seed=seed, out=out, force=force) as run:
         goal = Confident(torch.tensor(classes, device=classifier.device), confidence)
-        started = time.monotonic()
-        with progress(f"{method.name} for {len(start)} classes", len(start)) as advance:
+        with stopwatch() as spent, progress(f"{method.name} for {len(start)} classes", len(start)) as advance:
             trace = Trace(run, method)
             result = run_attack(
                 method,
@@ -81,7 +81,7 @@ def perform(
                 progress=advance,
                 watch=trace,
             )
-        results = _finish(run, classifier, goal, result, time.monotonic() - started)
+        results = _finish(run, classifier, goal, result, spent.seconds)
         results |= {"archive": trace.rows[-1]} if trace.rows else {}
         run.finish(results)
     if as_json:
@@ -102,9 +102,7 @@ class Trace:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        path = self.run.folder / "metrics.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        self.rows = [json.loads(line) for line in lines]
+        self.rows = keep_rows(self.run.folder / METRICS, bool)
 
     def __call__(self, step: int, state: Any) -> None:
         if step <= len(self.rows):

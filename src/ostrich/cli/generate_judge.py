@@ -45,7 +45,7 @@ def neighbours(
     from ostrich.generative.features import features as features_of
     from ostrich.images import grid, rounded, write_png
     from ostrich.models.loading import pick_device
-    from ostrich.runs import write_text
+    from ostrich.runtime.files import write_text
 
     if count < 1:
         raise InputError(f"--count is at least 1; got {count}.")

@@ -198,7 +198,7 @@ def _write_array(path: Path, values: Tensor) -> None:
 
     import numpy as np
 
-    from ostrich.runs import write_bytes
+    from ostrich.runtime.files import write_bytes
 
     content = io.BytesIO()
     np.save(content, values.numpy())

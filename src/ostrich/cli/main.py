@@ -47,7 +47,7 @@ app.add_typer(listing.app, name="list")
 @app.callback(invoke_without_command=True)
 def _top(version: bool = typer.Option(False, "--version", help="print the version and leave")) -> None:
     if version:
-        from ostrich.runs import versions
+        from ostrich.runtime.facts import versions
 
         typer.echo(versions().get("ostrich", "0"))
         raise typer.Exit

@@ -115,15 +115,11 @@ def kept(
 ) -> Iterator[Run]:
     """The run directory of a command on a classifier or generator named `model`.
 
-    `data` describes it in run.json. An unexpected exception is told where its run lies.
+    `data` describes it in run.json.
     """
-    run = Run.begin(f"{name}-{_plain(model)}", typed(), asked, out=out, force=force)
-    run.describe(seed=seed, device=device, data=data)
-    try:
+    with Run.begin(f"{name}-{_plain(model)}", typed(), asked, out=out, force=force) as run:
+        run.describe(seed=seed, device=device, data=data)
         yield run
-    except Exception as error:
-        error.run_folder = run.folder  # type: ignore[attr-defined]
-        raise
 
 
 @contextmanager

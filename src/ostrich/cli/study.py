@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -46,7 +45,9 @@ def command(
     """Rerun a published experiment: report, figure, table, verdict. The same command resumes it."""
     from ostrich.cli.session import console, progress
     from ostrich.models.loading import pick_device
-    from ostrich.runs import Run, versions
+    from ostrich.runs import Run
+    from ostrich.runtime.facts import versions
+    from ostrich.runtime.stopwatch import stopwatch
     from ostrich.studies import find, report
     from ostrich.studies.trials import run_trials
 
@@ -56,22 +57,18 @@ def command(
     _check(study, spec)
     asked = {"scale": scale, "spec": asdict(spec)}
     with _executor(executor, scale, workers) as runner:
-        run = Run.begin(f"study-{name}-{scale}", o.typed(), asked, out=out, force=force)
-        about = None if study.takes_model else {"name": spec.data}
-        run.describe(seed=0, device=pick_device(spec.device), data=about)
-        started = time.monotonic()
-        try:
+        begun = Run.begin(f"study-{name}-{scale}", o.typed(), asked, out=out, force=force)
+        with begun as run, stopwatch() as spent:
+            about = None if study.takes_model else {"name": spec.data}
+            run.describe(seed=0, device=pick_device(spec.device), data=about)
             with progress(f"{name}, {scale}", 1) as advance:
                 trials = run_trials(study, spec, run.folder / "trials", runner, advance)
             findings = report.judged(study, spec, trials)
-            facts = report.facts(run.command, asked, versions(), time.monotonic() - started)
+            facts = report.facts(run.command, asked, versions(), spent.seconds)
             report.write(run.folder, study, scale, trials, findings, facts)
-        except Exception as error:
-            error.run_folder = run.folder  # type: ignore[attr-defined]
-            raise
-        results = report.results(study, scale, spec, trials, findings)
-        results["seconds"] = time.monotonic() - started
-        (run.update if trials.failed else run.finish)(results)
+            results = report.results(study, scale, spec, trials, findings)
+            results["seconds"] = spent.seconds
+            (run.update if trials.failed else run.finish)(results)
     if as_json:
         typer.echo(json.dumps(results))
     else:

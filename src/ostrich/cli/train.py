@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -62,18 +61,18 @@ def trained(
     from ostrich.cli.session import progress
     from ostrich.models.loading import pick_device
     from ostrich.runs import Run
+    from ostrich.runtime.stopwatch import stopwatch
 
     where = pick_device(device)
-    started = time.monotonic()
     with distributed.together():
         asked: dict[str, Any] = {"recipe": asdict(recipe), "data": data, "device": str(where)}
         if distributed.world() > 1:
             asked["processes"] = distributed.world()
-        run = Run.begin(name, o.typed(), asked, out=out, force=force)
-        with progress(f"training {recipe.name}", total) as advance:
-            results = train_run(recipe, data or recipe.data, run, where, advance)
-        results["seconds"] = time.monotonic() - started
-        run.finish(results)
+        with Run.begin(name, o.typed(), asked, out=out, force=force) as run, stopwatch() as spent:
+            with progress(f"training {recipe.name}", total) as advance:
+                results = train_run(recipe, data or recipe.data, run, where, advance)
+            results["seconds"] = spent.seconds
+            run.finish(results)
         return (results, run.folder) if distributed.is_main() else None
 
 

@@ -159,7 +159,7 @@ def _write(
     """One picture a unit and seed, their grid, and the trace."""
     from ostrich import images as pictures
     from ostrich.cli.units import plain
-    from ostrich.runs import write_text
+    from ostrich.runtime.files import write_text
     from ostrich.visualization import worth
 
     best, trace = pictures.rounded(found.images), found.trace.tolist()

@@ -61,6 +61,7 @@ def trial(context: Context, method: FittedAttack, target: int | None = None) -> 
     split = hold_out_split(len(places), method.fit, None if given is None else given[places], context.seed)
     if target is not None and int((predictions[split[0]] != target).sum()) < FEWEST:
         raise CannotRun("Too few images that are not of the target class already.")
+    checkpoint = context.folder / f"fitting-{method.name}.pt"
     artefact, fitted, rest = fit_part(
         method,
         classifier,
@@ -71,12 +72,13 @@ def trial(context: Context, method: FittedAttack, target: int | None = None) -> 
         target=target,
         seed=context.seed,
         precision=context.precision,
-        checkpoint=context.folder / f"fitting-{method.name}.pt",
+        checkpoint=checkpoint,
         progress=context.progress,
     )
     artefact.save(context.folder / f"{method.name}.safetensors")
     held_out = places[rest]
     judged = judge(artefact, classifier, images[rest], context.labels[held_out], context.seed)
+    checkpoint.unlink(missing_ok=True)
     return Trial(artefact=artefact, judged=judged, rows=held_out, n_fitted=len(fitted))
 
 

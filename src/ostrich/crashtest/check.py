@@ -6,8 +6,6 @@ probe the attacked batches are kept. What does not fit into the time is listed w
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import torch
 
 from ostrich.attacks import evidence
+from ostrich.attacks.resuming import network_facts
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import Floor, judge_baseline, judge_floor
 from ostrich.crashtest.plan import Plan
@@ -42,7 +41,11 @@ from ostrich.crashtest.probes import (
 )
 from ostrich.errors import OstrichError
 from ostrich.images import write_png
-from ostrich.runs import Run, write_json
+from ostrich.runs import Run
+from ostrich.runtime.deadline import Deadline
+from ostrich.runtime.facts import digest
+from ostrich.runtime.resumable import Computation, Piece
+from ostrich.runtime.stopwatch import stopwatch
 
 PROBES: dict[str, ModuleType] = {  # in order of worth
     "clean": clean,
@@ -81,25 +84,25 @@ def check(
     say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """Run the probes that fit, judge the gates, and return the results; run.json has them too."""
-    started = time.monotonic()
-    plan = Plan.open(run.folder / "plan.json", context)
-    context.images_of = plan.images
-    cost = plan.total([EVERY_PROBE[name] for name in names], len(context.samples), 60 * minutes)
-    say(
-        f"{plan.forwards_per_second:.3g} forwards and {plan.gradients_per_second:.3g} gradients a second: "
-        f"about {max(1, round(cost / 60))} min at most for {len(context.samples)} images."
-    )
-    answers: dict[str, Any] = {}
-    not_run: list[dict[str, str]] = []
-    for name in names:
-        left = 60 * minutes - (time.monotonic() - started)
-        answer = _answer(name, context, run, plan, left)
-        if answer is None:
-            reason = f"It did not fit into the {minutes:g} minutes."
-            not_run.append({"probe": name, "reason": reason, "command": context.command(name)})
-            continue
-        answers[name] = answer
-        say(f"{name}: {answer['sentence']}")
+    deadline = Deadline(60 * minutes)
+    with stopwatch() as spent, Computation(run.folder, _facts(context), "json", waits=False) as kept:
+        plan = Plan.open(kept, context)
+        context.images_of = plan.images
+        cost = plan.total([EVERY_PROBE[name] for name in names], len(context.samples), 60 * minutes)
+        say(
+            f"{plan.forwards_per_second:.3g} forwards and {plan.gradients_per_second:.3g} gradients a "
+            f"second: about {max(1, round(cost / 60))} min at most for {len(context.samples)} images."
+        )
+        answers: dict[str, Any] = {}
+        not_run: list[dict[str, str]] = []
+        for name in names:
+            answer = _answer(name, context, kept, plan, deadline)
+            if answer is None:
+                reason = f"It did not fit into the {minutes:g} minutes."
+                not_run.append({"probe": name, "reason": reason, "command": context.command(name)})
+                continue
+            answers[name] = answer
+            say(f"{name}: {answer['sentence']}")
     _write_images(context, run.folder)
     figures = {name: answer["figures"] for name, answer in answers.items()}
     labelled = context.samples.labels is not None
@@ -115,7 +118,7 @@ def check(
         "gates": gates,
         "not_run": not_run,
         "next_commands": list(next_commands),
-        "seconds": time.monotonic() - started,
+        "seconds": spent.seconds,
     }
     run.finish(results)
     return results
@@ -135,40 +138,46 @@ def describe(context: Context) -> dict[str, Any]:
     }
 
 
-def _answer(name: str, context: Context, run: Run, plan: Plan, left: float) -> dict[str, Any] | None:
-    """A probe's answer, stored or new; None where it does not fit into `left` seconds."""
-    stored = run.folder / "probes" / f"{name}.json"
-    if stored.exists():
-        found: dict[str, Any] = json.loads(stored.read_text())
+def _facts(context: Context) -> dict[str, str]:
+    """What decides the answers of the probes."""
+    return {
+        **network_facts(context.classifier),
+        "images": digest(context.images),
+        "labels": digest(context.samples.labels),
+        "class names": repr(context.classifier.class_names),
+        "seed": str(context.seed),
+        "precision": context.precision,
+        "budgets": repr(context.budgets),
+    }
+
+
+def _answer(
+    name: str, context: Context, kept: Computation, plan: Plan, deadline: Deadline
+) -> dict[str, Any] | None:
+    """A probe's answer, stored or new; None where it does not fit into the time that is left."""
+    piece = Piece(f"probes/{name}")
+    if (found := kept.load(piece)) is not None:
         return found
     if name not in plan.images:
-        images = plan.fitting(EVERY_PROBE[name], len(context.samples), left)
+        images = plan.fitting(EVERY_PROBE[name], len(context.samples), deadline.left)
         if not images:
             return None
         plan.begin(name, images)
-    answer = _ask(name, context)
-    write_json(stored, answer)
-    return answer
+    return kept.run([piece], lambda piece: _ask(name, context)).contents[piece.key]
 
 
 def _ask(name: str, context: Context) -> dict[str, Any]:
     """A probe's answer as the report takes it; one that cannot run says why and stops no other."""
-    module, started = EVERY_PROBE[name], time.monotonic()
+    module = EVERY_PROBE[name]
     head = {"name": name, "title": module.TITLE, "command": context.command(name)}
-    try:
-        answer = module.probe(context)
-    except OstrichError as error:
-        status = "skipped" if isinstance(error, CannotRun) else "failed"
-        empty = {"sentence": str(error), "how_to_read": "", "figures": {}, "blocks": []}
-        return {
-            **head,
-            "status": status,
-            "reason": str(error),
-            **empty,
-            "seconds": time.monotonic() - started,
-        }
-    seconds = time.monotonic() - started
-    return {**head, "status": "done", "reason": None, **asdict(answer), "seconds": seconds}
+    with stopwatch() as spent:
+        try:
+            answer = asdict(module.probe(context))
+        except OstrichError as error:
+            status = "skipped" if isinstance(error, CannotRun) else "failed"
+            empty = {"sentence": str(error), "how_to_read": "", "figures": {}, "blocks": []}
+            return {**head, "status": status, "reason": str(error), **empty, "seconds": spent.seconds}
+    return {**head, "status": "done", "reason": None, **answer, "seconds": spent.seconds}
 
 
 def _write_images(context: Context, folder: Path) -> None:

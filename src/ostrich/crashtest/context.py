@@ -13,11 +13,13 @@ from torch import Tensor
 
 from ostrich.attacks import Goal, InputSpecificAttack, Result
 from ostrich.attacks import attack as run_attack
+from ostrich.attacks.resuming import goal_facts
 from ostrich.data.dataset import Samples
 from ostrich.errors import OstrichError
 from ostrich.images import write_png
 from ostrich.models import Classifier
 from ostrich.progress import Progress, silent
+from ostrich.runtime.facts import MARK, digest
 
 
 class CannotRun(OstrichError):
@@ -83,7 +85,11 @@ class Context:
         return self.attack_images(method, self.images[rows], goal)
 
     def attack_images(self, method: InputSpecificAttack, images: Tensor, goal: Goal) -> Result:
-        """Attack any images (N, C, H, W); finished batches are found again after an interruption."""
+        """Attack any images (N, C, H, W); finished batches are found again after an interruption.
+
+        Each question has a folder of its own, so that no answer is taken for another's.
+        """
+        asked = digest(repr(method), images, *goal_facts(goal).values()).removeprefix(MARK)
         return run_attack(
             method,
             self.classifier,
@@ -91,7 +97,7 @@ class Context:
             goal,
             seed=self.seed,
             precision=self.precision,
-            shards=self.folder / "shards",
+            shards=self.folder / "shards" / f"{method.name}-{asked}",
             progress=self.progress,
         )
 

@@ -7,11 +7,9 @@ is left then, for most cost less than their most.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -19,8 +17,9 @@ import torch
 from ostrich.attacks.problem import Access
 from ostrich.crashtest.context import Context
 from ostrich.networks import untouched
-from ostrich.runs import write_json
+from ostrich.runtime.resumable import Computation, Piece
 
+PIECE = Piece("plan")
 FEWEST = 16  # images; a figure of fewer says nothing
 TIMINGS, ENOUGH = 5, 1.0  # of forward and gradient, the fastest counts; seconds after which fewer do
 
@@ -29,24 +28,24 @@ TIMINGS, ENOUGH = 5, 1.0  # of forward and gradient, the fastest counts; seconds
 class Plan:
     """The network's speed, and the images (by probe) of those that began: an interrupted one keeps them."""
 
-    file: Path
+    kept: Computation
     forwards_per_second: float
     gradients_per_second: float
     images: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, file: Path, context: Context) -> Plan:
-        """The plan kept in `file`, or a new one."""
-        if file.exists():
-            return cls(file, **json.loads(file.read_text()))
+    def open(cls, kept: Computation, context: Context) -> Plan:
+        """The plan that is kept, or a new one."""
+        if (found := kept.load(PIECE)) is not None:
+            return cls(kept, **found)
         forward, gradient = _speed(context)
-        return cls(file, 1 / forward, 1 / gradient)
+        return cls(kept, 1 / forward, 1 / gradient)
 
     def begin(self, name: str, images: int) -> None:
         """Keep that a probe runs on so many images."""
         self.images[name] = images
-        speeds = {name: getattr(self, name) for name in ("forwards_per_second", "gradients_per_second")}
-        write_json(self.file, {**speeds, "images": self.images})
+        speeds = {name: vars(self)[name] for name in ("forwards_per_second", "gradients_per_second")}
+        self.kept.save(PIECE, {**speeds, "images": self.images}, 0.0)
 
     def seconds(self, probe: ModuleType, images: int) -> float:
         """What a probe costs at most."""

@@ -28,6 +28,7 @@ from PIL import Image
 
 from ostrich import curve
 from ostrich.errors import InputError
+from ostrich.runtime.files import write_bytes
 
 HERE = Path(__file__).parent
 SMALL = 128  # pixels; pictures up to this side are enlarged by whole numbers, pixels crisp
@@ -74,12 +75,7 @@ def write_report(folder: Path) -> Path:
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
     target = folder / "index.html"
-    partial = folder / f".index.html.{os.getpid()}.partial"
-    try:
-        partial.write_bytes(page.encode("utf-8", "replace"))  # a stranger's file name may be no valid text
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_bytes(target, page.encode("utf-8", "replace"))  # a stranger's file name may be no valid text
     return target
 
 

@@ -10,7 +10,6 @@ object stands on the ground; view i of it is always the same (`toyscenes.samplin
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -34,6 +33,7 @@ from ostrich.data.toyscenes.views import bake, look, standing, turntable
 from ostrich.data.views import Views
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import as_rgb, from_bytes
+from ostrich.runtime.files import write_bytes
 
 VIEWS = 10_000  # of a mesh, of which a command takes --limit
 TEXELS = 256  # of a side of a baked texture
@@ -80,9 +80,7 @@ class Mesh:
             visual=trimesh.visual.TextureVisuals(uv=self.uv, material=material),
             process=False,
         )
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        partial.write_bytes(painted.export(file_type="glb"))
-        partial.replace(path)
+        write_bytes(path, painted.export(file_type="glb"))
 
 
 def open_mesh(word: str) -> Mesh:

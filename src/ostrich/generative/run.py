@@ -27,9 +27,10 @@ from ostrich.generative.training import Row, check_images, train_game
 from ostrich.images import read_png, write_gif, write_png
 from ostrich.models import Classifier, load
 from ostrich.progress import Progress
-from ostrich.runs import Run, write_json
-from ostrich.training.checkpoint import restore
-from ostrich.training.run import save
+from ostrich.runs import Run
+from ostrich.runtime.files import write_json
+from ostrich.runtime.resumable import peek
+from ostrich.training.run import CHECKPOINT, save
 
 SHEET = 64  # samples on a sheet, at the same codes and classes every time
 ROWS = 16  # clips on a sheet, a row of frames each
@@ -55,7 +56,8 @@ def train_run(
     measure = partial(_measure, game=game, recipe=recipe, names=training.class_names, real=real)
     described = {"name": data, "n": len(training), "sha256": training.sha256}
     run.describe(seed=recipe.seed, device=device, data=described)
-    done = restore(run.folder / "checkpoint.pt")["step"]
+    checkpoint = run.folder / CHECKPOINT
+    done = (peek(checkpoint) or {"step": 0})["step"]
     run.rewind(done)
     if game.teacher is not None and not done:
         game.teacher.look_at(training.pixels)
@@ -70,9 +72,7 @@ def train_run(
         run=run,
         progress=progress,
     )
-    kept = train_game(
-        game, recipe, training.pixels, labels, checkpoint=run.folder / "checkpoint.pt", watch=watch
-    )
+    kept = train_game(game, recipe, training.pixels, labels, checkpoint=checkpoint, watch=watch)
     if not distributed.is_main():
         return {}
     # What is told of it is told of the weights as they are stored, in half precision.
@@ -81,7 +81,7 @@ def train_run(
     )
     told_apart = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])["told_apart"]
     results = measure(kept, told_apart=told_apart)
-    results["kept_step"] = restore(run.folder / "checkpoint.pt")["best"].get("step", recipe.steps)
+    results["kept_step"] = ((peek(checkpoint) or {}).get("best") or {}).get("step", recipe.steps)
     results |= {"train_images": len(training), "test_images": len(held_out)}
     results |= _gif(run)
     save(kept, run.folder / WEIGHTS)

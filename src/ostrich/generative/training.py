@@ -17,9 +17,9 @@ they do; its statistics are averaged over the processes before each measure.
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +36,9 @@ from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.models.fastpath import autocast
 from ostrich.networks import frozen
 from ostrich.randomness import keyed
-from ostrich.training.checkpoint import Stateful, restore, save
+from ostrich.runtime import interrupts
+from ostrich.runtime.facts import MARK, digest, settings_facts
+from ostrich.runtime.resumable import Checkpoint
 from ostrich.training.loop import epoch_order
 
 Row = dict[str, float]
@@ -53,7 +55,6 @@ def train_game(
     labels: Tensor | None = None,
     *,
     checkpoint: Path | None = None,
-    checkpoint_seconds: float = 60.0,
     stop_after: int | None = None,
     watch: Watch = lambda step, generator, row: {},
 ) -> nn.Module:
@@ -70,37 +71,68 @@ def train_game(
         parameter.data = _laid_out(parameter.data)
     average = copy.deepcopy(game.generator).requires_grad_(False)
     of_discriminator, of_generator = optimisers(game, recipe)
-    parts: dict[str, Stateful] = {"game": game, "average": average}
+    parts: dict[str, nn.Module | torch.optim.Optimizer] = {"game": game, "average": average}
     parts |= {"discriminator_optimiser": of_discriminator, "generator_optimiser": of_generator}
-    saved = restore(checkpoint, **parts)
-    step, best = saved["step"], saved.get("best", {})
     last = min(recipe.steps, stop_after if stop_after is not None else recipe.steps)
-    wrote, known = time.monotonic(), _Known()
+    step, known = 0, _Known()
+    best: dict[str, Any] = {}
+    facts = {} if checkpoint is None else _facts(game, recipe, images, labels)
 
-    while step < last:
-        with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-            draw = keyed(recipe.seed, GLOBAL, step, distributed.rank())
-            torch.manual_seed(int(torch.randint(2**62, (), generator=draw)))
-            known.add(*play(game, recipe, images, labels, step, of_discriminator, of_generator))
-        step += 1
-        follow(average, game.generator, recipe.average if step > recipe.average_from else 0.0)
-        if step % recipe.watch_every == 0 or step == recipe.steps:
-            row = {"step": step, "steps": recipe.steps, **known.row()}
-            average.eval()
-            distributed.average_buffers(average)
-            measured = watch(step, average, row) if distributed.is_main() else {}
-            if measured.get("distance", float("inf")) < best.get("distance", float("inf")):
-                state = {name: value.clone() for name, value in average.state_dict().items()}
-                best = {"distance": measured["distance"], "step": step, "generator": state}
-            known = _Known()
-        if checkpoint is not None and (step == last or time.monotonic() - wrote > checkpoint_seconds):
+    def standing() -> dict[str, Any]:
+        states = {name: part.state_dict() for name, part in parts.items()}
+        return {"step": step, "best": best, "known": (known.steps, known.total), **states}
+
+    with Checkpoint(checkpoint, facts) as kept:
+        if (found := kept.restore()) is not None:
+            step, best = found["step"], found["best"]
+            for name, part in parts.items():
+                part.load_state_dict(found[name])
+            if distributed.is_main():  # what the others knew of the steps since the last row is lost
+                known.steps, total = found["known"]
+                known.total = None if total is None else total.to(next(game.parameters()).device)
+        while step < last:
+            with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
+                draw = keyed(recipe.seed, GLOBAL, step, distributed.rank())
+                torch.manual_seed(int(torch.randint(2**62, (), generator=draw)))
+                known.add(*play(game, recipe, images, labels, step, of_discriminator, of_generator))
+            step += 1
+            follow(average, game.generator, recipe.average if step > recipe.average_from else 0.0)
+            if step % recipe.watch_every == 0 or step == recipe.steps:
+                row = {"step": step, "steps": recipe.steps, **known.row()}
+                average.eval()
+                distributed.average_buffers(average)
+                measured = watch(step, average, row) if distributed.is_main() else {}
+                if measured.get("distance", float("inf")) < best.get("distance", float("inf")):
+                    state = {name: value.clone() for name, value in average.state_dict().items()}
+                    best = {"distance": measured["distance"], "step": step, "generator": state}
+                known = _Known()
             if distributed.is_main():
-                save(checkpoint, {"step": step, "best": best}, **parts)
-            wrote = time.monotonic()
+                kept.offer(standing)
+            elif interrupts.pending():
+                raise KeyboardInterrupt
+        if distributed.is_main():
+            kept.save(standing())
     distributed.wait()
     if best and step == recipe.steps:  # rank 0 alone measured, and its generator is the one that is stored
         average.load_state_dict(best["generator"])
     return average.eval()
+
+
+def _facts(game: Game, recipe: GeneratorRecipe, images: Tensor, labels: Tensor | None) -> dict[str, str]:
+    """What decides the trained generator. Buffers are left out: the range of a taught code is measured."""
+    teacher = game.teacher
+    taught = {} if teacher is None else {"encoder": f"{MARK}{teacher.encoder.digest()}"}
+    if teacher is not None and teacher.comparator is not teacher.encoder:
+        taught["comparator"] = f"{MARK}{teacher.comparator.digest()}"
+    return {
+        "weights": digest(dict(game.named_parameters())),
+        "images": digest(images),
+        "labels": digest(labels),
+        "device": str(next(game.parameters()).device),
+        "number of processes": str(distributed.world()),
+        **taught,
+        **settings_facts(recipe, without=("name", "data")),
+    }
 
 
 def check_images(game: Game, images: Tensor, labels: Tensor | None, batch: int) -> None:

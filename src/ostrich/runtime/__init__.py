@@ -1,1 +1,4 @@
-"""What every room stands on: files, resumable computation, settings, randomness, events."""
+"""What a long computation needs: whole files, locks, deadlines, interrupts, and a way to go on after a cut.
+
+Imports nothing of Ostrich but its errors.
+"""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ostrich.errors import MissingExtra
+from ostrich.runtime.files import write_bytes
 from ostrich.studies import executors, worker
 from ostrich.studies.fitting import CHECKPOINT
 
@@ -50,9 +51,9 @@ class RayTasks:
             else:
                 last = files.pop(worker.RESULT, None)
                 for name, content in files.items():
-                    (folder / name).write_bytes(content)
+                    write_bytes(folder / name, content)
                 if last is not None:  # when it is there, all is
-                    (folder / worker.RESULT).write_bytes(last)
+                    write_bytes(folder / worker.RESULT, last)
             ended.append(folder)
         return ended
 

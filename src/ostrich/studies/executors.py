@@ -9,6 +9,7 @@ its own threads; `cluster.RayTasks` (extra `cluster`) does the same on many mach
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -19,9 +20,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ostrich.errors import InputError
+from ostrich.runtime.deadline import Deadline
 from ostrich.studies import worker
 
 POLL_SECONDS = 0.05
+GRACE_SECONDS = 20.0  # for a step to end and its checkpoint to be written
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -67,8 +70,8 @@ class InProcess:
 class Subprocesses:
     """Local processes, `workers` at a time, each with so many threads; one process takes trial after trial.
 
-    They end when this process does, however it ends. Where one dies its trial has failed, and another
-    process takes its place.
+    They end when this process does, however it ends; interrupted, it lets them write down where they stand.
+    Where one dies its trial has failed, and another process takes its place.
     """
 
     def __init__(self, workers: int, threads: int = 1) -> None:
@@ -102,6 +105,15 @@ class Subprocesses:
     def result(self, folder: Path) -> Outcome:
         return read(folder)
 
+    def interrupt(self) -> None:
+        """Let each write down where it stands, within some seconds."""
+        for process in self._busy.values():
+            process.send_signal(signal.SIGINT)
+        deadline = Deadline(GRACE_SECONDS)
+        for process in self._busy.values():
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(deadline.left)
+
     def stop(self) -> None:
         """End what is still running."""
         for process in (*self._busy.values(), *self._idle):
@@ -132,6 +144,7 @@ class Subprocesses:
                 stderr=log,
                 text=True,
                 env={**os.environ, **threads, "PYTHONPATH": path},
+                start_new_session=True,  # Ctrl-C is for this process, which passes it on once
             )
 
 
@@ -147,6 +160,9 @@ def subprocesses(workers: int, threads: int = 1) -> Iterator[Subprocesses]:
     executor = Subprocesses(workers, threads)
     try:
         yield executor
+    except KeyboardInterrupt:
+        executor.interrupt()
+        raise
     finally:
         executor.stop()
 

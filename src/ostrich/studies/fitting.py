@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ostrich.models import Classifier, architectures
 from ostrich.models.loading import pick_device
+from ostrich.runtime.files import append_row, keep_rows, read_rows
 from ostrich.studies.material import Material
 from ostrich.training.loop import logits_of, train
 from ostrich.training.recipe import Recipe
@@ -76,19 +77,14 @@ def fitted(
 
 
 def logger(path: Path) -> Callable[[dict[str, Any]], None]:
-    """What appends a row to that file."""
-
-    def log(row: dict[str, Any]) -> None:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-
-    return log
+    """What appends a row to that file, in which a torn row of before an interruption is gone."""
+    keep_rows(path, lambda row: True)
+    return partial(append_row, path)
 
 
 def logged(path: Path) -> list[dict[str, Any]]:
     """The rows by their step; what was trained twice, after an interruption, counts once."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    rows = {row["step"]: row for row in map(json.loads, lines)}
+    rows = {row["step"]: row for row in read_rows(path)}
     return [rows[step] for step in sorted(rows)]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ostrich.chart import write_charts
 from ostrich.published import published
-from ostrich.runs import write_text
+from ostrich.runtime.files import write_text
 from ostrich.studies.form import Done, Findings, Spec, Study, Table
 from ostrich.studies.trials import Trials
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ostrich.progress import Progress, silent
-from ostrich.runs import versions, write_json
+from ostrich.runtime.facts import versions
+from ostrich.runtime.files import write_json
 from ostrich.studies import worker
 from ostrich.studies.executors import Executor, Outcome
 from ostrich.studies.form import Done, Spec, Study, Trial
@@ -39,9 +40,10 @@ def run_trials(
     places = [folder / key(study, spec, trial) for trial in plan]
     waiting = set()
     for trial, place in zip(plan, places):
-        if worker.rows(place) is None and place not in waiting:
+        asked = task(study, spec, trial)
+        if place not in waiting and worker.rows(place, asked) is None:
             (place / worker.ERROR).unlink(missing_ok=True)
-            write_json(place / worker.TRIAL, task(study, spec, trial))
+            write_json(place / worker.TRIAL, asked)
             waiting.add(place)
             executor.submit(place)
             progress(len(places) - len(waiting), len(places))
@@ -53,7 +55,7 @@ def run_trials(
     return _sorted(plan, places, ended)
 
 
-def task(study: Study, spec: Spec, trial: Trial) -> dict[str, Any]:
+def task(study: Study, spec: Spec, trial: Trial) -> worker.Task:
     """All that a trial's rows depend on, as JSON. The number of seeds is not part of it."""
     words = asdict(spec)
     words.pop("seeds")

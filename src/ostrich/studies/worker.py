@@ -16,10 +16,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from ostrich.runs import write_json, write_text
+from ostrich.runtime.files import write_text
+from ostrich.runtime.resumable import Computation, Piece, peek
+from ostrich.runtime.stopwatch import stopwatch
 from ostrich.studies import find
 from ostrich.studies.form import Spec, Study
 
+Task = dict[str, Any]  # a trial and all that its rows depend on, as JSON
+PIECE = Piece("result")
 TRIAL, RESULT, ERROR, LOG = "trial.json", "result.json", "error.txt", "log.txt"
 
 
@@ -27,12 +31,13 @@ def work(folder: Path) -> None:
     """Run the trial of a folder. Its error is written, not raised; an interrupt is raised."""
     asked = json.loads((folder / TRIAL).read_text(encoding="utf-8"))
     study = find(asked["study"])
-    try:
-        found = study.run(restored(study, asked["spec"]), asked["trial"], folder)
-    except Exception as error:
-        fail(folder, "".join(traceback.format_exception(error)))
-        return
-    write_json(folder / RESULT, found)
+    with stopwatch() as spent:
+        try:
+            found = study.run(restored(study, asked["spec"]), asked["trial"], folder)
+        except Exception as error:
+            fail(folder, "".join(traceback.format_exception(error)))
+            return
+    _kept(folder, asked).save(PIECE, {"rows": found}, spent.seconds)
     (folder / ERROR).unlink(missing_ok=True)
 
 
@@ -41,12 +46,19 @@ def fail(folder: Path, error: str) -> None:
     write_text(folder / ERROR, error)
 
 
-def rows(folder: Path) -> list[dict[str, Any]] | None:
-    """The rows of a trial that is done, else None."""
-    try:
-        return json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def rows(folder: Path, asked: Task | None = None) -> list[dict[str, Any]] | None:
+    """The rows of a trial that is done, else None. Raises OtherComputation where another one was `asked`."""
+    if asked is None:
+        found = peek(folder / RESULT)
+    else:
+        found = _kept(folder, asked).load(PIECE)
+    return None if found is None else found["rows"]
+
+
+def _kept(folder: Path, asked: Task) -> Computation:
+    """What decides a trial's rows is all of what is asked."""
+    facts = {name: json.dumps(value, sort_keys=True) for name, value in asked.items()}
+    return Computation(folder, facts, "json")
 
 
 def restored(study: Study, words: dict[str, Any]) -> Spec:
@@ -70,5 +82,8 @@ def _listen(folders: SimpleQueue[Path]) -> None:
 if __name__ == "__main__":
     asked: SimpleQueue[Path] = SimpleQueue()
     threading.Thread(target=_listen, args=(asked,), daemon=True).start()
-    while True:
-        work(asked.get())
+    try:
+        while True:
+            work(asked.get())
+    except KeyboardInterrupt:  # it stands in its checkpoint
+        os._exit(130)

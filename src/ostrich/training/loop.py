@@ -13,10 +13,10 @@ processes at the end of each epoch. Dropout and adversarial starts draw for each
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,8 +26,10 @@ from ostrich import distributed
 from ostrich.errors import InputError
 from ostrich.models.fastpath import autocast
 from ostrich.randomness import keyed
+from ostrich.runtime import interrupts
+from ostrich.runtime.facts import digest, settings_facts
+from ostrich.runtime.resumable import Checkpoint
 from ostrich.training.adversarial import worst_case
-from ostrich.training.checkpoint import restore, save
 from ostrich.training.recipe import Recipe
 
 Log = Callable[[dict[str, float]], None]
@@ -42,7 +44,6 @@ def train(
     *,
     held_out: tuple[Tensor, Tensor] | None = None,
     checkpoint: Path | None = None,
-    checkpoint_seconds: float = 60.0,
     stop_after: int | None = None,
     log: Log = lambda row: None,
 ) -> nn.Module:
@@ -50,7 +51,8 @@ def train(
 
     `images` uint8 (N, C, H, W), `labels` int64 (N,); `held_out` the same, for the accuracy that is
     logged after each epoch. With `checkpoint`, the run is continued from that file if it exists,
-    and the file is kept up to date; `stop_after` ends after so many steps in all.
+    and the file is kept up to date; `stop_after` ends after so many steps in all. Raises
+    OtherComputation for a checkpoint of other weights at the start, images, labels or settings.
     """
     device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
     network.to(memory_format=torch.channels_last)  # NHWC: 1.5 to 2 times faster convolutions
@@ -65,67 +67,100 @@ def train(
     total = max(1, round(recipe.epochs * per_epoch))
     if (rest := len(images) - (per_epoch - 1) * recipe.batch_size) < distributed.world():
         raise InputError(f"The last batch of an epoch has {rest} images for {distributed.world()} processes.")
-    step = restore(checkpoint, network=network, optimiser=optimiser)["step"]
     last = min(total, stop_after if stop_after is not None else total)
-    saved, seen, correct, loss_sum = time.monotonic(), 0, 0, 0.0
+    step, seen, correct, loss_sum = 0, 0, 0, 0.0
+    facts = {} if checkpoint is None else _facts(network, recipe, images, labels, held_out)
 
-    while step < last:
-        epoch, position = divmod(step, per_epoch)
-        rows = epoch_order(len(images), recipe.seed, epoch)[
-            position * recipe.batch_size : (position + 1) * recipe.batch_size
-        ]
-        draw = keyed(recipe.seed, 2, step)
-        mine = slice(distributed.rank(), None, distributed.world())
-        target = labels[rows[mine]].to(device)
-        batch = to_images(augment(images[rows], recipe, step / total, draw)[mine], device, dtype)
-        if distributed.world() > 1:
-            draw = keyed(recipe.seed, 2, step, distributed.rank())
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * ramp(
-                (step + 1) / (total + 1), recipe.warmup, recipe.schedule
-            )
+    def standing() -> dict[str, Any]:
+        sums = (seen, correct, loss_sum)
+        states = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
+        return {"step": step, "sums": sums, **states}
 
-        if recipe.adversarial_steps:
-            eps = recipe.adversarial_eps * min(1.0, (step + 1) / (recipe.warmup * total + 1))
-            steps, precision = recipe.adversarial_steps, recipe.precision
-            normalise = partial(normalised, recipe=recipe)
-            batch = worst_case(
-                network, normalise, batch, target, eps=eps, steps=steps, draw=draw, precision=precision
-            )
-        network.train()
-        with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-            torch.manual_seed(int(torch.randint(2**62, (), generator=draw)))
-            with autocast(recipe.precision, device):
-                logits = network(normalised(batch, recipe))
-        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        loss = F.cross_entropy(precise, target, label_smoothing=recipe.label_smoothing)
-        optimiser.zero_grad(set_to_none=True)
-        (loss if distributed.world() == 1 else loss * (len(target) / len(rows))).backward()
-        distributed.add_gradients(network)
-        if recipe.clip_norm is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
-        optimiser.step()
-        step += 1
+    with Checkpoint(checkpoint, facts) as kept:
+        if (found := kept.restore()) is not None:
+            step = found["step"]
+            if distributed.is_main():  # what the others had seen of this epoch is not known
+                seen, correct, loss_sum = found["sums"]
+            network.load_state_dict(found["network"])
+            optimiser.load_state_dict(found["optimiser"])
+        while step < last:
+            epoch, position = divmod(step, per_epoch)
+            rows = epoch_order(len(images), recipe.seed, epoch)[
+                position * recipe.batch_size : (position + 1) * recipe.batch_size
+            ]
+            draw = keyed(recipe.seed, 2, step)
+            mine = slice(distributed.rank(), None, distributed.world())
+            target = labels[rows[mine]].to(device)
+            batch = to_images(augment(images[rows], recipe, step / total, draw)[mine], device, dtype)
+            if distributed.world() > 1:
+                draw = keyed(recipe.seed, 2, step, distributed.rank())
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.learning_rate * ramp(
+                    (step + 1) / (total + 1), recipe.warmup, recipe.schedule
+                )
 
-        seen += len(target)
-        correct += int((logits.argmax(1) == target).sum())
-        loss_sum += loss.item() * len(target)
-        if step % per_epoch == 0 or step == last:
-            distributed.average_buffers(network)
-            every, hits, losses = distributed.sums(seen, correct, loss_sum, device=device)
-            row = {"step": step, "steps": total, "epoch": step / per_epoch, "images": int(every)}
-            row |= {"train_loss": losses / every, "train_accuracy": hits / every}
-            if held_out is not None:
-                row["held_out_accuracy"] = accuracy(network, recipe, *held_out)
+            if recipe.adversarial_steps:
+                eps = recipe.adversarial_eps * min(1.0, (step + 1) / (recipe.warmup * total + 1))
+                steps, precision = recipe.adversarial_steps, recipe.precision
+                normalise = partial(normalised, recipe=recipe)
+                batch = worst_case(
+                    network, normalise, batch, target, eps=eps, steps=steps, draw=draw, precision=precision
+                )
+            network.train()
+            with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
+                torch.manual_seed(int(torch.randint(2**62, (), generator=draw)))
+                with autocast(recipe.precision, device):
+                    logits = network(normalised(batch, recipe))
+            precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            loss = F.cross_entropy(precise, target, label_smoothing=recipe.label_smoothing)
+            optimiser.zero_grad(set_to_none=True)
+            (loss if distributed.world() == 1 else loss * (len(target) / len(rows))).backward()
+            distributed.add_gradients(network)
+            if recipe.clip_norm is not None:
+                nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
+            optimiser.step()
+            step += 1
+
+            seen += len(target)
+            correct += int((logits.argmax(1) == target).sum())
+            loss_sum += loss.item() * len(target)
+            if step % per_epoch == 0 or step == last:
+                distributed.average_buffers(network)
+                every, hits, losses = distributed.sums(seen, correct, loss_sum, device=device)
+                row = {"step": step, "steps": total, "epoch": step / per_epoch, "images": int(every)}
+                row |= {"train_loss": losses / every, "train_accuracy": hits / every}
+                if held_out is not None:
+                    row["held_out_accuracy"] = accuracy(network, recipe, *held_out)
+                if distributed.is_main():
+                    log(row)
+                seen, correct, loss_sum = 0, 0, 0.0
             if distributed.is_main():
-                log(row)
-            seen, correct, loss_sum = 0, 0, 0.0
-        if checkpoint is not None and (step == last or time.monotonic() - saved > checkpoint_seconds):
-            if distributed.is_main():
-                save(checkpoint, {"step": step}, network=network, optimiser=optimiser)
-            saved = time.monotonic()
+                kept.offer(standing)
+            elif interrupts.pending():
+                raise KeyboardInterrupt
+        if distributed.is_main():
+            kept.save(standing())
     distributed.wait()
     return network.eval()
+
+
+def _facts(
+    network: nn.Module,
+    recipe: Recipe,
+    images: Tensor,
+    labels: Tensor,
+    held_out: tuple[Tensor, Tensor] | None,
+) -> dict[str, str]:
+    """What decides the trained network, and what is logged of it."""
+    return {
+        "weights": digest(network.state_dict()),
+        "images": digest(images),
+        "labels": digest(labels),
+        "held-out images": digest(*(held_out or ())),
+        "device": str(next(network.parameters()).device),
+        "number of processes": str(distributed.world()),
+        **settings_facts(recipe, without=("name", "data")),
+    }
 
 
 @lru_cache(maxsize=2)

@@ -16,11 +16,13 @@ from ostrich.errors import InputError
 from ostrich.models import architectures, load
 from ostrich.models.classifier import input_channels
 from ostrich.progress import Progress
-from ostrich.runs import Run, write_bytes, write_json
-from ostrich.training.checkpoint import restore
+from ostrich.runs import Run
+from ostrich.runtime.files import write_bytes, write_json
+from ostrich.runtime.resumable import peek
 from ostrich.training.loop import accuracy, train
 from ostrich.training.recipe import Recipe
 
+CHECKPOINT = "checkpoint.pt"
 HELD_OUT = 1000  # test images for the accuracy after each epoch
 
 
@@ -43,7 +45,7 @@ def train_run(
     run.describe(
         seed=recipe.seed, device=device, data={"name": data, "n": len(train_set[0]), "sha256": train_set[2]}
     )
-    run.rewind(restore(run.folder / "checkpoint.pt")["step"])
+    run.rewind((peek(run.folder / CHECKPOINT) or {"step": 0})["step"])
     some = torch.randperm(len(test_set[0]), generator=torch.Generator().manual_seed(0))[:HELD_OUT]
 
     def log(row: dict[str, float]) -> None:
@@ -55,7 +57,7 @@ def train_run(
         recipe,
         *train_set[:2],
         held_out=(test_set[0][some], test_set[1][some]),
-        checkpoint=run.folder / "checkpoint.pt",
+        checkpoint=run.folder / CHECKPOINT,
         log=log,
     )
     # The card tells the accuracy of the weights as they are stored, in half precision.

@@ -7,7 +7,6 @@ every image has been found exactly once. A process that is started again skips a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from ostrich import distributed
 from ostrich.errors import InputError
+from ostrich.runtime.files import whole
 
 BATCH = 256
 
@@ -41,9 +41,8 @@ def sharded_predictions(
         answers = torch.cat(found).cpu()
         if answers.shape != mine.shape:
             raise InputError(f"{len(mine)} images were answered with predictions {tuple(answers.shape)}.")
-        partial = file.with_suffix(f".{os.getpid()}.partial.npz")
-        np.savez(partial, index=mine.numpy(), prediction=answers.numpy(), key=key, count=count)
-        partial.replace(file)
+        with whole(file) as partial, partial.open("wb") as stream:
+            np.savez(stream, index=mine.numpy(), prediction=answers.numpy(), key=key, count=count)
     distributed.wait()
     return _merged(folder, world, key, count) if distributed.is_main() else None
 

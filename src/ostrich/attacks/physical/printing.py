@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from ostrich.errors import InputError
 from ostrich.images import picture
+from ostrich.runtime.files import whole
 
 PAGE = (21.0, 29.7)  # A4, cm
 MARGIN = 1.5  # cm that printers leave free, with room for the marks
@@ -40,9 +40,8 @@ def write_pdf(path: Path, patch: Tensor, width: float) -> None:
         for y, up in ((top - 1, -1), (top + side, 1)):
             pen.line([(x + outward * near, y), (x + outward * far, y)], fill="black", width=1)
             pen.line([(x, y + up * near), (x, y + up * far)], fill="black", width=1)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    page.save(partial, format="PDF", resolution=DOTS)
-    partial.replace(path)
+    with whole(path) as partial:
+        page.save(partial, format="PDF", resolution=DOTS)
 
 
 def _dots(centimetres: float) -> int:

@@ -29,6 +29,7 @@ from ostrich.attacks.threats import NORMS, Threat
 from ostrich.attacks.universal.fitting import fit
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
+from ostrich.runtime.files import whole
 from ostrich.settings import readable
 
 MARK = "ostrich artefact"
@@ -63,10 +64,8 @@ class Artefact:
             "facts": self.facts,
         }
         content = {name: value.detach().cpu().contiguous() for name, value in self.tensors.items()}
-        partial = path.with_name(f".{path.name}.partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(content | {FITTED_ON: self.seen.cpu()}, partial, {MARK: json.dumps(about)})
-        partial.replace(path)
+        with whole(path) as partial:
+            save_file(content | {FITTED_ON: self.seen.cpu()}, partial, {MARK: json.dumps(about)})
 
     def digest(self) -> str:
         """A checksum of the tensors."""

@@ -8,10 +8,10 @@ and the counting are the engine's own.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,11 +22,14 @@ from ostrich.attacks.base import FittedAttack, FittingState, Tensors
 from ostrich.attacks.engine import check
 from ostrich.attacks.goals import Goal, Untargeted, missed
 from ostrich.attacks.problem import Access
+from ostrich.attacks.resuming import attack_facts
 from ostrich.attacks.transfer import companion
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
 from ostrich.randomness import keyed
+from ostrich.runtime.facts import digest
+from ostrich.runtime.resumable import Checkpoint, Content
 
 ORDER = 11  # the purpose of the random numbers that order the images
 
@@ -117,9 +120,9 @@ def fit(
 ) -> Fitted:
     """Fit on images (N, C, H, W) in [0, 1]; bit-equal whether or not it was cut off between epochs.
 
-    With `checkpoint`, a file, the state is kept after every epoch and found again.
+    With `checkpoint`, a file, the state is kept between epochs and found again.
     Raises InputError where there is nothing to fit on, for a network without gradients, and for victims
-    that cannot be had or see other images or classes.
+    that cannot be had or see other images or classes; OtherComputation for a checkpoint of another fitting.
     """
     pictures.check(images)
     check(method, classifier)
@@ -135,18 +138,17 @@ def fit(
         first, *others = [_seen_by(one, images, goal, seed, precision, counts) for one in networks]
         fitting = replace(first, goal=goal, others=tuple(others))
         access = fitting.access
-        before, state, spent = _found(checkpoint, method, fitting)
-        started = time.monotonic()
-        for number in range(before, method.epochs):
-            if bool(state.get("done", False)):
-                break
-            state = method.epoch(fitting, state, number)
-            before = number + 1
-            seconds = spent + time.monotonic() - started
-            _keep(checkpoint, before, state, access, seconds)
-            progress(before, method.epochs)
-        seconds = spent + time.monotonic() - started
-    return Fitted(method.tensors(state), before, int(access.forwards[0]), int(access.backwards[0]), seconds)
+        facts = {} if checkpoint is None else _facts(method, networks, images, goal, seed, precision)
+        with Checkpoint(checkpoint, facts) as kept:
+            before, state = _found(kept, method, fitting)
+            while before < method.epochs and not bool(state.get("done", False)):
+                state = method.epoch(fitting, state, before)
+                before += 1
+                kept.offer(partial(_standing, before, state, access))
+                progress(before, method.epochs)
+            kept.save(_standing(before, state, access))
+    spent = int(access.forwards[0]), int(access.backwards[0])
+    return Fitted(method.tensors(state), before, *spent, kept.seconds)
 
 
 def victims(method: FittedAttack, classifier: Classifier) -> list[Classifier]:
@@ -184,25 +186,31 @@ def check_goal(method: FittedAttack, kind: str) -> None:
         raise InputError(f"{method} changes predictions and takes no target; leave --target out.")
 
 
-def _keep(checkpoint: Path | None, epoch: int, state: FittingState, access: Access, seconds: float) -> None:
-    if checkpoint is None:
-        return
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    partial = checkpoint.with_suffix(".partial")
-    counts = (access.forwards, access.backwards)
-    torch.save({"epoch": epoch, "state": state, "counts": counts, "seconds": seconds}, partial)
-    partial.replace(checkpoint)
+def _facts(
+    method: FittedAttack,
+    networks: Sequence[Classifier],
+    images: Tensor,
+    goal: Goal,
+    seed: int,
+    precision: str,
+) -> dict[str, str]:
+    """What decides what is fitted; the first of the networks is the one attacked."""
+    return {
+        **attack_facts(method, networks[0], images, goal, None, seed, precision),
+        "weights of victims": digest(*(one.digest() for one in networks[1:])),
+    }
 
 
-def _found(
-    checkpoint: Path | None, method: FittedAttack, fitting: Fitting
-) -> tuple[int, FittingState, float]:
-    """Epochs done, the state after them, and the seconds they took."""
-    if checkpoint is None or not checkpoint.exists():
-        return 0, method.init(fitting), 0.0
-    kept = torch.load(checkpoint, weights_only=True, map_location=fitting.images.device)
-    for count, before in zip(
-        (fitting.access.forwards, fitting.access.backwards), kept["counts"], strict=True
-    ):
+def _standing(epoch: int, state: FittingState, access: Access) -> Content:
+    return {"epoch": epoch, "state": state, "counts": (access.forwards, access.backwards)}
+
+
+def _found(checkpoint: Checkpoint, method: FittedAttack, fitting: Fitting) -> tuple[int, FittingState]:
+    """Epochs done, and the state after them."""
+    kept = checkpoint.restore(fitting.images.device)
+    if kept is None:
+        return 0, method.init(fitting)
+    counts = (fitting.access.forwards, fitting.access.backwards)
+    for count, before in zip(counts, kept["counts"], strict=True):
         count.copy_(before)  # all networks count in these
-    return kept["epoch"], kept["state"], kept["seconds"]
+    return kept["epoch"], kept["state"]

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import numpy as np
 from rich.console import Console
 from rich.progress import track
 
 from ostrich.errors import InputError, UnreadableImage
+from ostrich.runtime.files import whole, write_text
 
 from .sampling import label
 
@@ -211,12 +211,9 @@ def _read(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _write(file: Path, images: np.ndarray) -> None:
-    """The block and its sum, each renamed into place when complete."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
-        np.save(part, images)
-    total = digest(Path(part.name))
-    os.replace(part.name, file)
-    with NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
-        part.write(f"{total}\n".encode())
-    os.replace(part.name, file.with_suffix(".sha256"))
+    """The block and then its sum."""
+    with whole(file) as partial:
+        with partial.open("wb") as part:
+            np.save(part, images)
+        total = digest(partial)
+    write_text(file.with_suffix(".sha256"), f"{total}\n")

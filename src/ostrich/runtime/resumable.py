@@ -1,0 +1,263 @@
+"""One resumable computation: pieces of work, each in a file of its own, and checkpoints within a piece.
+
+    with Computation(folder, facts) as kept:
+        done = kept.run(pieces, compute)
+
+A piece is keyed by its content or by a fixed word, never by its place or by who computes it. Every file holds
+the facts that decide its content (weights, settings, images, labels, seed, versions, ...). What was computed
+with other facts is neither taken nor overwritten: it is an error that says what differs. So whoever gives the
+same command again gets what would have come without the interruption.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Protocol, TypeVar
+
+import torch
+
+from ostrich.errors import InputError
+from ostrich.runtime import interrupts, stopwatch
+from ostrich.runtime.deadline import Deadline
+from ostrich.runtime.facts import Facts, compare, deciding_versions
+from ostrich.runtime.files import read_tensors, write_json, write_tensors
+from ostrich.runtime.lock import locked
+
+Content = dict[str, Any]  # of tensors, numbers, texts and dictionaries of them; in JSON of what JSON holds
+EVERY = 10.0  # seconds at least between two writings of a checkpoint
+SHARE = 0.05  # of the time, at most, is spent on them
+ABOUT = "computation"  # in every file: the facts, and the seconds it took
+SUFFIX = {"tensors": ".pt", "json": ".json"}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of the work: `key` names its file, `facts` decide its content beside those of the whole."""
+
+    key: str
+    facts: Facts = field(default_factory=dict)
+
+
+class Executor(Protocol):
+    """Where pieces are computed."""
+
+    def map(self, compute: Callable[[Piece], T], pieces: Iterable[Piece]) -> Iterator[tuple[Piece, T]]:
+        """Compute the pieces, in any order, and hand each back when it is done.
+
+        The next one is taken from `pieces` only when there is room for it: they end early where the time
+        is over.
+        """
+
+
+class Here:
+    """This process, one piece after the other."""
+
+    def map(self, compute: Callable[[Piece], T], pieces: Iterable[Piece]) -> Iterator[tuple[Piece, T]]:
+        for piece in pieces:
+            yield piece, compute(piece)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of it: the contents by key, and the keys that there was no time for."""
+
+    contents: dict[str, Content]
+    left: list[str]
+
+
+class Computation:
+    """Pieces of work in the files of a folder; without a folder nothing is kept.
+
+    `facts` are those of the whole. Within `with`, the folder is this process's alone. With `waits`, an
+    interrupt waits until a checkpoint is offered or a piece is done. Raises FolderInUse, and OtherComputation
+    where the folder holds what was computed with other facts.
+    """
+
+    def __init__(
+        self, folder: Path | None, facts: Facts, form: str = "tensors", *, waits: bool = True
+    ) -> None:
+        self.folder, self.form, self.waits = folder, form, waits
+        self.facts = {**facts, **deciding_versions()} if folder is not None else {}
+        self._open = ExitStack()
+
+    def __enter__(self) -> Computation:
+        with ExitStack() as opening:
+            if self.folder is not None:
+                opening.enter_context(locked(self.folder))
+                self._agree(self.folder / f"{ABOUT}.json")
+            if self.waits:
+                opening.enter_context(interrupts.guarded())
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def load(self, piece: Piece, device: torch.device | str = "cpu") -> Content | None:
+        """What is kept of a piece. Raises OtherComputation."""
+        file = self._file(piece)
+        if file is None or not file.exists():
+            return None
+        content, seconds = _read(file, {**self.facts, **piece.facts}, device)
+        stopwatch.found(seconds)
+        return content
+
+    def save(self, piece: Piece, content: Content, seconds: float) -> Content:
+        """Keep a piece that took so long; what `load` will find of it."""
+        file = self._file(piece)
+        if file is None:
+            return content
+        facts = {**self.facts, **piece.facts}
+        _write(file, facts, content, seconds)
+        return _read(file, facts)[0] if self.form == "json" else content
+
+    def checkpoint(self, piece: Piece) -> Checkpoint:
+        """For what is written in the middle of a piece."""
+        file = self._file(piece)
+        facts = {**self.facts, **piece.facts}
+        return Checkpoint(None if file is None else file.with_name(f"{file.stem}.half.pt"), facts)
+
+    def run(
+        self,
+        pieces: Sequence[Piece],
+        compute: Callable[[Piece], Content],
+        *,
+        executor: Executor | None = None,
+        deadline: Deadline | None = None,
+        device: torch.device | str = "cpu",
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Done:
+        """Find or compute the pieces; those of one key are one. Stops between two when the time is over."""
+        wanted = {piece.key: piece for piece in pieces}
+        kept = {key: self.load(piece, device) for key, piece in wanted.items()}
+        contents = {key: content for key, content in kept.items() if content is not None}
+        missing = [piece for key, piece in wanted.items() if key not in contents]
+        limit = deadline or Deadline()
+        if contents:
+            progress(len(contents), len(wanted))
+        admitted = (piece for piece in missing if not limit.reached)
+        for piece, (content, seconds) in (executor or Here()).map(_Timed(compute), admitted):
+            contents[piece.key] = self.save(piece, content, seconds)
+            self.checkpoint(piece).drop()
+            progress(len(contents), len(wanted))
+            interrupts.leave_if_pending()
+        return Done(contents, [key for key in wanted if key not in contents])
+
+    def _file(self, piece: Piece) -> Path | None:
+        return None if self.folder is None else self.folder / f"{piece.key}{SUFFIX[self.form]}"
+
+    def _agree(self, file: Path) -> None:
+        """Compare the facts with those that the folder was begun with, or write them."""
+        if file.exists():
+            compare(str(file.parent), json.loads(file.read_text(encoding="utf-8")), self.facts)
+        else:
+            write_json(file, self.facts)
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A piece's content, and the seconds that it took."""
+
+    compute: Callable[[Piece], Content]
+
+    def __call__(self, piece: Piece) -> tuple[Content, float]:
+        with stopwatch.stopwatch() as spent:
+            return self.compute(piece), spent.seconds
+
+
+class Checkpoint:
+    """Where a long computation stands, in one file; without a file nothing is kept.
+
+    Within `with`, an interrupt waits for the next `offer`. Raises OtherComputation where the file was written
+    with other facts.
+    """
+
+    def __init__(self, file: Path | None, facts: Facts) -> None:
+        self.file = file
+        self.facts = {**facts, **deciding_versions()} if file is not None else {}
+        self._watch, self._due = stopwatch.Stopwatch(), time.monotonic() + EVERY
+        self._guard = ExitStack()
+
+    def __enter__(self) -> Checkpoint:
+        self._guard.enter_context(interrupts.guarded())
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._guard.__exit__(*error)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took so far, in all parts."""
+        return self._watch.seconds
+
+    def restore(self, device: torch.device | str = "cpu") -> Content | None:
+        """What was written last, None where there is nothing."""
+        if self.file is None or not self.file.exists():
+            return None
+        content, seconds = _read(self.file, self.facts, device)
+        self._watch.found += seconds
+        stopwatch.found(seconds)
+        return content
+
+    def offer(self, content: Callable[[], Content]) -> None:
+        """A place between two steps: write where it stands, if that is due; leave, if that is asked for."""
+        leaving = interrupts.pending()
+        if self.file is not None and (leaving or time.monotonic() >= self._due):
+            self.save(content())
+        if leaving:
+            raise KeyboardInterrupt
+
+    def save(self, content: Content) -> None:
+        """Write where it stands, due or not."""
+        if self.file is None:
+            return
+        started = time.monotonic()
+        _write(self.file, self.facts, content, self.seconds)
+        now = time.monotonic()
+        self._due = now + max(EVERY, (now - started) / SHARE)
+
+    def drop(self) -> None:
+        """Remove the file: what it was for is done."""
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)
+
+
+def peek(file: Path) -> Content | None:
+    """What a checkpoint holds, whatever its facts; None where there is none."""
+    return _parsed(file)[0] if file.exists() else None
+
+
+def _write(file: Path, facts: Facts, content: Content, seconds: float) -> None:
+    assert ABOUT not in content, "the name is taken"
+    about = {"facts": dict(facts), "seconds": seconds}
+    (write_json if file.suffix == ".json" else write_tensors)(file, {**content, ABOUT: about})
+
+
+def _read(file: Path, facts: Facts, device: torch.device | str = "cpu") -> tuple[Content, float]:
+    """The content of a file, and the seconds it took. Raises OtherComputation."""
+    content, about = _parsed(file, device)
+    compare(str(file), about["facts"], facts)
+    return content, about["seconds"]
+
+
+def _parsed(file: Path, device: torch.device | str = "cpu") -> tuple[Content, dict[str, Any]]:
+    try:
+        if file.suffix == ".json":
+            content = json.loads(file.read_text(encoding="utf-8"))
+        else:
+            content = read_tensors(file, device)
+        about = content.pop(ABOUT)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, UnpicklingError, EOFError) as error:
+        first = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"{str(file)!r} cannot be taken up: it is damaged, or of another version of Ostrich "
+            f"({type(error).__name__}: {first}). Remove it to compute it anew."
+        ) from None
+    return content, about
