@@ -115,7 +115,8 @@ class Patient:
             self.gradients += len(part)
             with torch.enable_grad():
                 leaf = part.detach().clone().requires_grad_(True)
-                total = value(self.classifier(leaf.clone())).sum()
+                scores = self.classifier(leaf.clone())
+                total = value(scores.to(torch.promote_types(scores.dtype, torch.float32))).sum()
                 if not total.requires_grad:
                     return None
                 (found,) = torch.autograd.grad(total, leaf, allow_unused=True)
