@@ -30,7 +30,6 @@ from ostrich.attacks import (
     Universal,
     Untargeted,
 )
-from ostrich.attacks.aims import predict
 from ostrich.attacks.physical import placement
 from ostrich.attacks.physical.printability import SOLIDS, non_printability, printable_colours, total_variation
 from ostrich.attacks.physical.printing import read_width, write_pdf
@@ -69,7 +68,7 @@ def given(method, count: int):
 
 
 def predicted(model: ostrich.Classifier, images: Tensor) -> Tensor:
-    return predict(model, images).argmax(1)
+    return model.predict(images).argmax(1)
 
 
 def artefact_of(method, model, images, target: int | None = None) -> Artefact:

@@ -12,7 +12,6 @@ import torch
 
 import ostrich
 from ostrich.attacks import EOT, FGSM, Linf, Printed, Untargeted
-from ostrich.attacks.aims import predict
 from ostrich.attacks.physical.printability import SOLIDS, on_paper
 from ostrich.attacks.physical.printed import survival
 from ostrich.attacks.transformations import blurred
@@ -112,7 +111,7 @@ def test_the_command_leaves_files_that_give_its_figures(tmp_path, monkeypatch):
     model = ostrich.load("zoo:digits-cnn")
 
     def seen(file: str) -> int:
-        return int(predict(model, read_png(Path("out", file))[None]).argmax(1))
+        return int(model.predict(read_png(Path("out", file))[None]).argmax(1))
 
     fooled = destroyed = kept = 0
     for row in rows:

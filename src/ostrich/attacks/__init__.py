@@ -7,6 +7,7 @@ A new attack is one file and its line in `_ATTACKS`; one of the user's own is a 
 from pathlib import Path
 
 from ostrich.attacks.base import (
+    ATTACKS,
     Attack,
     CamouflageAttack,
     EndingState,
@@ -57,7 +58,7 @@ _ATTACKS: tuple[type[Attack], ...] = (
     *(Universal, Generator, AdversarialPatch, AdversarialTexture),
     Dazzle,
 )
-ATTACKS = {method.name: method for method in _ATTACKS}
+ATTACKS.update({method.name: method for method in _ATTACKS})
 INPUT_SPECIFIC = {name: m for name, m in ATTACKS.items() if issubclass(m, InputSpecificAttack)}
 CAMOUFLAGE = {name: m for name, m in ATTACKS.items() if issubclass(m, CamouflageAttack)}
 IMAGE_AGNOSTIC = {

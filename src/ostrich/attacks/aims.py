@@ -11,11 +11,6 @@ from ostrich.images import fingerprints
 from ostrich.models.classifier import Classifier
 
 
-def predict(classifier: Classifier, images: Tensor) -> Tensor:
-    """Logits (N, K) of images (N, C, H, W): `Classifier.predict`."""
-    return classifier.predict(images)
-
-
 def labels(classifier: Classifier, images: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
     """The labels (N,), which are the clean predictions where none are given, and the predictions."""
     predictions = classifier.predict(images).argmax(1)

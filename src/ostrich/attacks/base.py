@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ostrich.data.views import Views
     from ostrich.models.classifier import Classifier
 
+ATTACKS: dict[str, type[Attack]] = {}  # every attack by its name; `ostrich.attacks` fills it
 NEEDS = ("gradient", "scores", "labels")  # of a network, the most demanding first
 ALIKE = 0.8  # from which on a name is taken for a misspelt one
 S = TypeVar("S", bound="State")

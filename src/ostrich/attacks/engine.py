@@ -18,7 +18,16 @@ import torch
 from torch import Tensor
 
 from ostrich import images as pictures
-from ostrich.attacks.base import NEEDS, Attack, EndingState, InputSpecificAttack, State, check_class, select
+from ostrich.attacks.base import (
+    ATTACKS,
+    NEEDS,
+    Attack,
+    EndingState,
+    InputSpecificAttack,
+    State,
+    check_class,
+    select,
+)
 from ostrich.attacks.goals import SLACK, Goal
 from ostrich.attacks.lattice import GRID_FORWARDS, on_grid
 from ostrich.attacks.problem import VALUES_PER_FORWARD, Access, Problem
@@ -77,7 +86,7 @@ def attack(
     if shards is not None:
         facts = attack_facts(method, classifier, images, goal, labels, seed, precision, eot, starts)
     with untouched(classifier.network), Computation(shards, facts) as kept:
-        others = None if starts is None else (starts, _logits(classifier, starts))
+        others = None if starts is None else (starts, classifier.predict(starts, MOST_IMAGES))
         parts: dict[str, tuple[Tensor, Goal, Tensor | None]] = {}
         pieces: list[Piece] = []
         for start in range(0, len(images), size) or (0,):
@@ -290,11 +299,6 @@ def _untried(access: Access, images: Tensor, goal: Goal, rows: Tensor) -> tuple[
     ), logits
 
 
-@torch.no_grad()
-def _logits(classifier: Classifier, images: Tensor) -> Tensor:
-    return torch.cat([classifier(part) for part in images.split(MOST_IMAGES)])
-
-
 def _differs(images: Tensor, originals: Tensor) -> Tensor:
     return (images != originals).flatten(1).any(1)
 
@@ -314,9 +318,7 @@ def check(method: Attack, classifier: Classifier, eot: EOT | None = None) -> Non
     check_class(type(method))
     offered = NEEDS[NEEDS.index(classifier.access) :]
     if method.needs not in offered:
-        from ostrich.attacks import INPUT_SPECIFIC
-
-        able = [name for name, kind in INPUT_SPECIFIC.items() if kind.needs in offered]
+        able = [name for name, kind in ATTACKS.items() if kind.needs in offered]
         raise InputError(
             f"{method.name} needs {method.needs.removesuffix('s')}s; {classifier.name} gives only "
             f"{classifier.access}. "

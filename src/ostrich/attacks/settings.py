@@ -9,8 +9,7 @@ from typing import Any
 from ostrich.attacks.threats import NORMS, Unbounded
 from ostrich.attacks.transformations import EOT
 from ostrich.errors import UnknownName
-from ostrich.settings import read
-from ostrich.settings import read_value as read_value
+from ostrich.settings import read, read_value
 
 EPS = {
     "linf": 8 / 255,

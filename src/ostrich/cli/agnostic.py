@@ -139,7 +139,7 @@ def identities(samples: Samples) -> list[int]:
 def aimed_at(part: Part, classifier: Classifier, target: str, seed: int) -> int:
     """The one class for all: by name, or of an object a random one, or the one least likely on average."""
     if target == "least-likely":
-        return int(aims.predict(classifier, part.images).softmax(1).mean(0).argmin())
+        return int(classifier.predict(part.images).softmax(1).mean(0).argmin())
     if target == "random":
         step = torch.randint(1, classifier.num_classes, (1,), generator=keyed(seed, TARGET))
         return int(part.labels[0] + step) % classifier.num_classes

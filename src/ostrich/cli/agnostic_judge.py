@@ -88,7 +88,7 @@ def photographed(session: Session, used: Artefact, result: Result, seed: int) ->
     if not len(rows):
         return {"n": 0, "success_rate": None}
     shots = used.method.photographed(used.tensors, originals, fingerprints(originals), seed)
-    seen = aims.predict(session.classifier, shots).argmax(1)
+    seen = session.classifier.predict(shots).argmax(1)
     reached = seen != result.clean_predictions[rows]
     if used.target is not None:
         reached = seen == used.goal(session.classifier, seen).classes

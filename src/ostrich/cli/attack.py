@@ -55,10 +55,11 @@ def command(
     from ostrich.errors import InputError
     from ostrich.models import Classifier
     from ostrich.runtime.stopwatch import stopwatch
+    from ostrich.settings import pairs
 
     kind = find(name)
     fitted = issubclass(kind, FittedAttack)
-    eot, own = configure_eot(dict(o.pair(text) for text in settings or ()))
+    eot, own = configure_eot(pairs(settings or ()))
     if artefact is not None and not fitted:
         raise InputError(
             f"{kind.name} leaves no artefact; --artefact is for {', '.join(IMAGE_AGNOSTIC)}, fitted before."

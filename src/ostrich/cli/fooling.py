@@ -19,7 +19,6 @@ from ostrich.attacks.engine import Result
 from ostrich.attacks.fooling.ascent import CONFIDENCE, noise, spread
 from ostrich.attacks.fooling.gallery import gallery
 from ostrich.attacks.fooling.recognition import kin, transfer
-from ostrich.attacks.settings import read_value
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import begun, progress, report
 from ostrich.errors import InputError
@@ -28,6 +27,7 @@ from ostrich.models import Classifier
 from ostrich.runs import METRICS, Run
 from ostrich.runtime.files import keep_rows
 from ostrich.runtime.stopwatch import stopwatch
+from ostrich.settings import read_value
 
 
 def configure_confidence(settings: Mapping[str, str]) -> tuple[float, dict[str, str]]:
@@ -138,9 +138,7 @@ def _finish(
 
 def _confidence(classifier: Classifier, result: Result, goal: Confident) -> Tensor:
     """The probability (N,) of each image's own class, of the file."""
-    from ostrich.attacks.aims import predict
-
-    probability = predict(classifier, result.images).double().softmax(1)
+    probability = classifier.predict(result.images).double().softmax(1)
     return probability.gather(1, goal.classes[:, None])[:, 0].cpu()
 
 

@@ -218,10 +218,8 @@ def judge(
 
     Raises InputError for a classifier that the artefact does not fit.
     """
-    from ostrich.attacks.aims import predict
-
     artefact.check(classifier)
-    predictions = predict(classifier, images).argmax(1)
+    predictions = classifier.predict(images).argmax(1)
     goal, right = artefact.goal(classifier, predictions), predictions == labels
     result = attack(Applied(artefact=artefact), classifier, images, goal, seed=seed)
     changed = (result.predictions != result.clean_predictions)[result.attacked]
