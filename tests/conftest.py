@@ -93,3 +93,12 @@ def untouched_network() -> Iterator[Any]:
     assert nets.state(network) == before
     assert torch.equal(grad, torch.ones_like(second))
     assert all(torch.equal(values[key], value) for key, value in network.state_dict().items())
+
+
+@pytest.fixture
+def accelerator() -> Iterator[Any]:
+    """A pretend accelerator's device: tests/accelerator.py."""
+    from accelerator import accelerated  # after the threads are set
+
+    with accelerated() as device:
+        yield device
