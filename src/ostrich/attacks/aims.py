@@ -18,7 +18,7 @@ BATCH = 64  # images per forward
 def predict(classifier: Classifier, images: Tensor) -> Tensor:
     """Logits (N, K) of images (N, C, H, W), in batches, of the network in evaluation mode."""
     with untouched(classifier.network):
-        return torch.cat([classifier(part) for part in images.split(BATCH)])
+        return torch.cat([classifier(classifier.beside(part)) for part in images.split(BATCH)])
 
 
 def labels(classifier: Classifier, images: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -102,25 +102,28 @@ def attack(
     "exact" in the network's own type. With `eot`, gradients are those of the mean over random views
     of an image. `starts` (P, C, H, W) are images, perhaps of other classes, from which an attack that
     sees no scores may set out. `shards` is a folder in which finished batches are kept and found again.
-    `watch` is shown the state after every step.
+    `watch` is shown the state after every step. All of it is brought to where the network is.
     `active_set=False` leaves finished images in the batch: the same results, slower.
     Raises InputError for images outside [0, 1], labels of another length or class, and a network
     without the access the attack needs.
     """
     _check_input(classifier, images, goal, precision)
+    images = classifier.beside(images)
+    goal, labels = goal.to(images.device), None if labels is None else labels.to(images.device)
     check(method, classifier, eot)
     size = batch_size or _batch_size(method, images)
     done: list[Result] = []
     with untouched(classifier.network):
-        others = None if starts is None else (starts, _logits(classifier, starts))
+        others = None if starts is None else (starts := starts.to(images.device), _logits(classifier, starts))
         for start in range(0, len(images), size) or (0,):
             part = images[start : start + size]
-            rows = torch.arange(len(images))[start : start + size].to(goal.classes.device)
+            rows = torch.arange(len(images), device=images.device)[start : start + size]
             batch = (part, goal.rows(rows), None if labels is None else labels[rows])
             asked = repr((method, eot, None if starts is None else pictures.fingerprints(starts)))
             shard = shard_file(shards, method.name, asked, classifier, *batch[:2], seed, precision)
             if shard is not None and shard.exists():
-                done.append(Result(**torch.load(shard, weights_only=True), originals=part))
+                kept = torch.load(shard, weights_only=True, map_location=part.device)
+                done.append(Result(**kept, originals=part))
             else:
                 halfway = Halfway.beside(shard)
                 found = _run(

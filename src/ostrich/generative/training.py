@@ -35,7 +35,7 @@ from ostrich.generative.projected import ProjectedDiscriminator
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.models.fastpath import autocast
 from ostrich.networks import frozen
-from ostrich.randomness import keyed
+from ostrich.randomness import keyed, seeded
 from ostrich.training.checkpoint import Stateful, restore, save
 from ostrich.training.loop import epoch_order
 
@@ -75,12 +75,11 @@ def train_game(
     saved = restore(checkpoint, **parts)
     step, best = saved["step"], saved.get("best", {})
     last = min(recipe.steps, stop_after if stop_after is not None else recipe.steps)
-    wrote, known = time.monotonic(), _Known()
+    wrote, known, device = time.monotonic(), _Known(), next(game.parameters()).device
 
     while step < last:
-        with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-            draw = keyed(recipe.seed, GLOBAL, step, distributed.rank())
-            torch.manual_seed(int(torch.randint(2**62, (), generator=draw)))
+        draw = keyed(recipe.seed, GLOBAL, step, distributed.rank())  # for dropout
+        with seeded(int(torch.randint(2**62, (), generator=draw)), device):
             known.add(*play(game, recipe, images, labels, step, of_discriminator, of_generator))
         step += 1
         follow(average, game.generator, recipe.average if step > recipe.average_from else 0.0)

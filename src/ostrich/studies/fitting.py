@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ostrich.models import Classifier, architectures
 from ostrich.models.loading import pick_device
+from ostrich.randomness import seeded
 from ostrich.studies.material import Material
 from ostrich.training.loop import EVALUATION_BATCH, normalised, to_images, train
 from ostrich.training.recipe import Recipe
@@ -45,9 +46,9 @@ def built(architecture: str, given: Material, seed: int, device: str = "cpu") ->
     """An untrained network for these images; its weights come from the seed alone."""
     height, width = given.size
     spec = f"{architecture},classes={len(given.class_names)},channels={given.channels},size={height}x{width}"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return architectures.build(spec)[0].to(pick_device(device))
+    with seeded(seed):
+        network = architectures.build(spec)[0]
+    return network.to(pick_device(device))
 
 
 def fitted(
