@@ -24,5 +24,6 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """
     others = [] if device is None or device.type == "cpu" else [device]
     with torch.random.fork_rng(others, device_type=others[0].type if others else "cuda"):
-        torch.manual_seed(seed)
+        # torch.manual_seed begins the numbers of every accelerator anew, also where none is used.
+        (torch.manual_seed if others else torch.default_generator.manual_seed)(seed)
         yield

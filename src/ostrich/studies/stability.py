@@ -95,7 +95,7 @@ def recipe_of(spec: Settings, trial: Trial, channels: int) -> GeneratorRecipe:
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     given = material(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=trial["seed"])
     recipe = recipe_of(spec, trial, given.channels)
-    judge = load(spec.judge, device=str(pick_device(spec.device)))
+    judge = load(spec.judge, device=spec.device)
     real = given.test[0].float().div(255)
     of_real = features(judge, real)[0]
     log = logger(folder / METRICS)
