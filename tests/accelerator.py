@@ -20,9 +20,7 @@ objects; here they are new ones. There is no `torch.Generator(device)` here.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,14 +33,14 @@ CPU = torch.device("cpu")
 # They mix devices on CUDA too. Their own rules are in `_check`.
 COPIES = ("aten::copy_", "aten::_to_copy", "aten::_copy_from")
 INDEXING = (
-    "aten::index",
-    "aten::index_put",
-    "aten::index_put_",
-    "aten::_index_put_impl_",
-    "aten::_unsafe_index",
+    *("aten::index", "aten::_unsafe_index"),
+    *("aten::index_put", "aten::index_put_", "aten::_index_put_impl_"),
 )
 # Not elementwise, yet a CPU number may stand for their value.
-NUMBERS = ("aten::fill_", "aten::fill", "aten::masked_fill", "aten::masked_fill_", "aten::index_fill_")
+NUMBERS = (
+    *("aten::fill", "aten::fill_", "aten::masked_fill", "aten::masked_fill_", "aten::index_fill_"),
+    *INDEXING[2:],
+)
 # What makes a tensor from nothing; other factories are made of these.
 FACTORIES = (
     *(
@@ -57,23 +55,6 @@ FACTORIES = (
     ),
     *("arange", "arange.start", "arange.start_step", "randperm", "randperm.generator"),
     *("tril_indices", "triu_indices", "fft_fftfreq", "fft_rfftfreq"),
-)
-LOWER = (
-    "conv2d",
-    "conv3d",
-    "conv_transpose2d.input",
-    "conv_transpose3d.input",
-    "linear",
-    "matmul",
-    "mm",
-    "bmm",
-)
-UPPER = (
-    "softmax.int",
-    "log_softmax.int",
-    "cross_entropy_loss",
-    "binary_cross_entropy_with_logits",
-    "mse_loss",
 )
 
 
@@ -217,7 +198,7 @@ def _check(func: Any, args: tuple, kwargs: dict) -> None:
     if name in INDEXING:  # indices may come from the CPU
         found = [args[0], *(value for value in args[2:] if isinstance(value, Tensor))]
     plain = [value for value in found if not isinstance(value, Held)]
-    if name in INDEXING[1:] or name in NUMBERS or torch.Tag.pointwise in func.tags:
+    if name in NUMBERS or torch.Tag.pointwise in func.tags:
         written = func._schema.is_mutable and found[:1]
         plain = [value for value in plain if value.dim() or (written and value is written[0])]
     if plain or (name in INDEXING and not isinstance(args[0], Held)):
@@ -240,18 +221,6 @@ def _made(func: Any, *args: Any, **kwargs: Any) -> Tensor:
     return _run(func, args, kwargs)
 
 
-def _cast(func: Any, to: torch.dtype | None, *args: Any, **kwargs: Any) -> Any:
-    """The operation in the type that autocast asks for."""
-    dtype = to or torch.get_autocast_dtype(NAME)
-
-    def cast(value: Any) -> Any:
-        floating = isinstance(value, Held) and value.is_floating_point() and value.dtype != torch.float64
-        return value.to(dtype) if floating else value
-
-    with torch.autocast(NAME, enabled=False):
-        return func(*tree_map(cast, args), **tree_map(cast, kwargs))
-
-
 def _copied(source: Tensor, to: Tensor, non_blocking: bool = False) -> Tensor:
     """What `torch.tensor(..., device=...)` calls, past the road of tensor subclasses."""
     opened = [value.held if isinstance(value, Held) else value for value in (to, source)]
@@ -259,64 +228,25 @@ def _copied(source: Tensor, to: Tensor, non_blocking: bool = False) -> Tensor:
     return to
 
 
-def _overload(name: str) -> Any:
+def overload(name: str) -> Any:
+    """An operation by its name in torch's tables."""
     base, _, overload = name.partition(".")
     return getattr(getattr(torch.ops.aten, base), overload or "default")
 
 
 _KERNELS = torch.library.Library("aten", "IMPL")
 for _name in FACTORIES:
-    _KERNELS.impl(_name, functools.partial(_made, _overload(_name)), "PrivateUse1")
+    _KERNELS.impl(_name, functools.partial(_made, overload(_name)), "PrivateUse1")
 _KERNELS.impl("_copy_from", _copied, "PrivateUse1")
-_OTHERWISE = torch.library.Library("_", "IMPL")
-_OTHERWISE.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
-for _names, _type in ((LOWER, None), (UPPER, torch.float32)):
-    for _name in _names:
-        _KERNELS.impl(_name, functools.partial(_cast, _overload(_name), _type), "AutocastPrivateUse1")
 
 
-_TARGET: list[object] = []  # the map_location of the load that is running
+TARGET: list[object] = []  # the map_location of the load that is running
 
 
 def _unpickled(held: Tensor, requires_grad: bool) -> Tensor:
     """A tensor of the accelerator read from a file: where it was, unless the load says otherwise."""
-    where = ACCELERATOR if not _TARGET or _TARGET[-1] is None else torch.device(str(_TARGET[-1]))
+    where = ACCELERATOR if not TARGET or TARGET[-1] is None else torch.device(str(TARGET[-1]))
     return held.to(where).requires_grad_(requires_grad)
 
 
 torch.serialization.add_safe_globals([_unpickled])
-
-
-@contextmanager
-def accelerated() -> Iterator[torch.device]:
-    """The accelerator; within, `torch.load` knows it. Its random numbers are as before afterwards."""
-    load, before = torch.load, MODULE.generator.get_state()
-
-    def loaded(*args: Any, map_location: Any = None, **kwargs: Any) -> Any:
-        _TARGET.append(map_location)
-        try:
-            elsewhere = map_location is not None and torch.device(map_location).type == NAME
-            found = load(*args, map_location=CPU if elsewhere else map_location, **kwargs)
-        finally:
-            _TARGET.pop()
-        return moved(found, ACCELERATOR) if elsewhere else found
-
-    torch.load = loaded
-    try:
-        yield ACCELERATOR
-    finally:
-        torch.load = load
-        MODULE.generator.set_state(before)
-
-
-def moved(value: Any, device: torch.device) -> Any:
-    """The same value with its tensors on the device, in containers and dataclasses too."""
-    return tree_map(lambda leaf: _moved(leaf, device), value)
-
-
-def _moved(leaf: Any, device: torch.device) -> Any:
-    if isinstance(leaf, Tensor):
-        return leaf.to(device)
-    if is_dataclass(leaf) and not isinstance(leaf, type):
-        return replace(leaf, **{f.name: moved(getattr(leaf, f.name), device) for f in fields(leaf) if f.init})
-    return leaf

@@ -96,9 +96,19 @@ def untouched_network() -> Iterator[Any]:
 
 
 @pytest.fixture
-def accelerator() -> Iterator[Any]:
-    """A pretend accelerator's device: tests/accelerator.py."""
-    from accelerator import accelerated  # after the threads are set
+def accelerator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A pretend accelerator's device (tests/accelerator.py), which can be asked for by name as "cuda" can."""
+    import torch  # after the threads are set
+    from accelerated import accelerated
+
+    from ostrich.models.loading import pick_device
 
     with accelerated() as device:
+        by_name = torch.device(device.type)
+
+        def pick(asked: str | torch.device) -> torch.device:
+            return by_name if asked == device.type else pick_device(asked)
+
+        for module in ("models.loading", "studies.fitting", "studies.stability"):
+            monkeypatch.setattr(f"ostrich.{module}.pick_device", pick)
         yield device

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 from dataclasses import fields, replace
 
 import nets
@@ -22,7 +23,9 @@ from torch import Tensor, nn
 import ostrich
 from ostrich.attacks import ATTACKS, IMAGE_AGNOSTIC, Confident, Untargeted
 from ostrich.attacks.aims import goal, predict
+from ostrich.attacks.transfer import companion
 from ostrich.attacks.universal.artefact import fit_artefact, judge
+from ostrich.cli.main import run
 from ostrich.images import fingerprints
 from ostrich.models.fastpath import autocast, faster
 
@@ -164,7 +167,11 @@ def test_an_attack_is_the_same_on_the_accelerator(accelerator, name, norm):
     assert {tensor.device for tensor in tensors} == {ACCELERATOR}
 
 
-AVERAGING = [n for n, method in ATTACKS.items() if method.needs == "gradient" and made(n).stop != "minimum"]
+AVERAGING = [
+    name
+    for name, method in ATTACKS.items()
+    if method.needs == "gradient" and made(name).stop != "minimum" and name != "autoattack"  # made of these
+]
 
 
 @pytest.mark.parametrize("name", AVERAGING)
@@ -185,6 +192,36 @@ def test_an_attack_goes_on_from_its_files(accelerator, tmp_path):
 def test_the_fast_gradients_of_an_attack(accelerator, monkeypatch):
     monkeypatch.setattr("ostrich.models.fastpath.gains_by_bf16", lambda device: True)
     assert attacked(accelerator, "pgd", "linf").images.device == ACCELERATOR
+
+
+def test_images_and_labels_of_the_cpu_are_brought_to_the_network(accelerator):
+    """As `load` puts networks on an accelerator where there is one, and data sets lie on the CPU."""
+
+    def computed(device):
+        model, images = model_on(device), nets.random_images(3, (8, 8))
+        labels = torch.tensor([1, 2, 3])
+        given = {
+            "labels": predict(model, images).argmax(1).cpu(),
+            "starts": nets.random_images(2, (8, 8)),
+            "precision": "exact",
+        }
+        return [
+            ostrich.attack(made(n), model, images, Untargeted(labels), **given) for n in ("fgsm", "boundary")
+        ]
+
+    for result in on_both(computed, accelerator):
+        assert result.images.device == result.success.device == ACCELERATOR
+
+
+def test_a_companion_is_loaded_beside_its_network(accelerator):
+    model = ostrich.load("arch:resnet8,classes=3,size=8,width=0.25", device=accelerator)
+    assert companion("arch:resnet8,classes=3,size=8,width=0.5", model, "victim").device == ACCELERATOR
+
+
+def test_the_command_of_fooling_images(accelerator, tmp_path):
+    words = ["attack", "fooling-ascent", "zoo:digits-cnn", "--limit", "2", "--set", "steps=100"]
+    assert run([*words, "--device", accelerator.type, "--out", str(tmp_path / "out")]) == 0
+    assert json.loads((tmp_path / "out/run.json").read_text())["results"]["confidence"] > 0.9
 
 
 @pytest.mark.parametrize("target", [None, "random", "least-likely", "3"])

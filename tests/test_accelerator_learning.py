@@ -21,22 +21,10 @@ from ostrich.generative.objectives import OBJECTIVES
 from ostrich.generative.teacher import begin
 from ostrich.generative.training import train_game
 from ostrich.models import architectures
-from ostrich.models.loading import pick_device
+from ostrich.models.deepening import deepened
 from ostrich.studies import STUDIES, find
 from ostrich.training.loop import train
 from ostrich.training.recipe import Recipe
-
-
-@pytest.fixture(autouse=True)
-def named(monkeypatch, accelerator):
-    """The accelerator can be asked for by name, as "cuda" can."""
-
-    def pick(device: str | torch.device) -> torch.device:
-        return torch.device(accelerator.type) if device == accelerator.type else pick_device(device)
-
-    for module in ("models.loading", "studies.fitting", "studies.stability"):
-        monkeypatch.setattr(f"ostrich.{module}.pick_device", pick)
-
 
 # Training -----------------------------------------------------------------------------------------
 
@@ -88,7 +76,7 @@ def test_training_in_bf16(accelerator, monkeypatch):
 
 # Games --------------------------------------------------------------------------------------------
 
-BRIEF = {"steps": 2, "watch_every": 1}
+BRIEF = {"steps": 2, "watch_every": 1, "discriminator_steps": 1}
 GAMES = {
     **{name: replace(recipe, **BRIEF) for name, recipe in EVERY.items()},
     **{name: replace(EVERY["dcgan"], objective=name, **BRIEF) for name in OBJECTIVES},
@@ -104,9 +92,9 @@ GAMES = {
 }
 
 
-def played(device: torch.device, recipe, path):
-    """The generator after two steps, the second from a file, and what was measured on the way."""
-    for steps in (1, 2):
+def played(device: torch.device, recipe, path, stops=(2,)):
+    """The generator after so many steps, resumed from a file after each, and what was measured on the way."""
+    for steps in stops:
         torch.manual_seed(0)
         game, _ = begin(recipe, device)
         pixels = torch.randint(256, (21, *game.shape), dtype=torch.uint8, generator=torch.Generator())
@@ -155,7 +143,7 @@ def test_samples_are_measured_and_compared(accelerator, tmp_path):
     )
 
     def computed(device):
-        game, kept, _ = played(device, GAMES["dcgan"], tmp_path / f"{device.type}.pt")
+        game, kept, _ = played(device, GAMES["dcgan"], tmp_path / f"{device.type}.pt", (1, 2))
         drawn, judge = Generator.of(game, kept), nets.small(size=(8, 8))
         judge.network.to(device)
         made, real = drawn.sample(range(8), seed=1)[0], held_out.images()
@@ -186,8 +174,6 @@ def test_the_first_trial_of_a_study_is_the_same_on_the_accelerator(accelerator, 
 
 
 def test_a_deepened_network_is_the_same_wherever_it_is_made(accelerator):
-    from ostrich.models.deepening import deepened
-
     def computed(device):
         network, images = nets.small().network.to(device), nets.random_images(2).to(device)
         torch.manual_seed(0)
