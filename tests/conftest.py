@@ -102,3 +102,22 @@ def untouched_network() -> Iterator[Any]:
     assert nets.state(network) == before
     assert torch.equal(grad, torch.ones_like(second))
     assert all(torch.equal(values[key], value) for key, value in network.state_dict().items())
+
+
+@pytest.fixture
+def accelerator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A pretend accelerator's device (tests/accelerator.py), which can be asked for by name as "cuda" can."""
+    import torch  # after the threads are set
+    from accelerated import accelerated
+
+    from ostrich.models.loading import pick_device
+
+    with accelerated() as device:
+        by_name = torch.device(device.type)
+
+        def pick(asked: str | torch.device) -> torch.device:
+            return by_name if asked == device.type else pick_device(asked)
+
+        for module in ("models.loading", "studies.fitting", "studies.stability"):
+            monkeypatch.setattr(f"ostrich.{module}.pick_device", pick)
+        yield device

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 
@@ -11,3 +14,16 @@ def keyed(*key: int) -> torch.Generator:
     for part in key:
         seed = (seed * 6364136223846793005 + part + 1442695040888963407) % 2**63  # Knuth's LCG
     return torch.Generator().manual_seed(seed)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """torch's own random numbers, which dropout and new weights draw from, begin at `seed`.
+
+    Afterwards those of the CPU and of `device` go on as if nothing had been drawn.
+    """
+    others = [] if device is None or device.type == "cpu" else [device]
+    with torch.random.fork_rng(others, device_type=others[0].type if others else "cuda"):
+        # torch.manual_seed begins the numbers of every accelerator anew, also where none is used.
+        (torch.manual_seed if others else torch.default_generator.manual_seed)(seed)
+        yield

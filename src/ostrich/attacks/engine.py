@@ -70,6 +70,7 @@ def attack(
     of an image. `starts` (P, C, H, W) are images, perhaps of other classes, from which an attack that
     sees no scores may set out. `shards` is a folder of this question alone, in which finished batches, and
     where an unfinished one stands, are kept and found again. `watch` is shown the state after every step.
+    All of it is brought to where the network is.
     `active_set=False` leaves finished images in the batch: the same results, slower.
     Raises InputError for images outside [0, 1], labels of another length or class, and a network
     without the access the attack needs, OtherComputation where `shards` is of another question.
@@ -80,18 +81,23 @@ def attack(
             "images and applied to others begins with fit_artefact."
         )
     _check_input(classifier, images, goal, precision)
+    images = classifier.beside(images)
+    goal, labels = goal.to(images.device), None if labels is None else labels.to(images.device)
     check(method, classifier, eot)
     size = batch_size or _batch_size(method, images)
     facts: dict[str, str] = {}
     if shards is not None:
         facts = attack_facts(method, classifier, images, goal, labels, seed, precision, eot, starts)
     with untouched(classifier.network), Computation(shards, facts) as kept:
-        others = None if starts is None else (starts, classifier.predict(starts, MOST_IMAGES))
+        others = None
+        if starts is not None:
+            starts = starts.to(images.device)
+            others = (starts, classifier.predict(starts, MOST_IMAGES))
         parts: dict[str, tuple[Tensor, Goal, Tensor | None]] = {}
         pieces: list[Piece] = []
         for start in range(0, len(images), size) or (0,):
             part = images[start : start + size]
-            rows = torch.arange(len(images))[start : start + size].to(goal.classes.device)
+            rows = torch.arange(len(images), device=images.device)[start : start + size]
             some = (part, goal.rows(rows), None if labels is None else labels[rows])
             pieces.append(batch(method.name, *some))
             parts[pieces[-1].key] = some

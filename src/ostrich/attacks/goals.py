@@ -39,6 +39,9 @@ class Goal(Protocol):
     def rows(self, keep: Tensor) -> Self:
         """The goal of some of the images."""
 
+    def to(self, device: torch.device) -> Self:
+        """The goal with its tensors there."""
+
 
 @dataclass(frozen=True)
 class Untargeted:
@@ -63,6 +66,9 @@ class Untargeted:
     def rows(self, keep: Tensor) -> Self:
         return replace(self, labels=self.labels[keep])
 
+    def to(self, device: torch.device) -> Self:
+        return replace(self, labels=self.labels.to(device))
+
 
 @dataclass(frozen=True)
 class Targeted:
@@ -86,6 +92,9 @@ class Targeted:
 
     def rows(self, keep: Tensor) -> Self:
         return replace(self, targets=self.targets[keep])
+
+    def to(self, device: torch.device) -> Self:
+        return replace(self, targets=self.targets.to(device))
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,9 @@ class Confident:
 
     def rows(self, keep: Tensor) -> Self:
         return replace(self, targets=self.targets[keep])
+
+    def to(self, device: torch.device) -> Self:
+        return replace(self, targets=self.targets.to(device))
 
 
 def margin(logits: Tensor, classes: Tensor) -> Tensor:

@@ -59,11 +59,11 @@ def companion(model: str, classifier: Classifier, role: str) -> Classifier:
 
     Raises InputError where it cannot be had or does not fit.
     """
-    other = load(model, device=classifier.device.type)
+    other = load(model, device=classifier.device)
     wanted = (classifier.channels, classifier.num_classes)
     fits = other.channels == wanted[0] and (other.class_names is None or other.num_classes == wanted[1])
     if fits and other.size != classifier.size:
-        other = load(model, size=classifier.size, device=classifier.device.type)
+        other = load(model, size=classifier.size, device=classifier.device)
     if (other.channels, other.num_classes) != wanted:
         raise InputError(
             f"The {role} {model} has {other.channels} channels and {other.num_classes} classes; the "

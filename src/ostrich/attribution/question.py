@@ -110,6 +110,7 @@ def explain(
             f"{classifier.name} is only a prediction function: {method.name} needs its gradient. "
             f"{applying(scores_only=True)}"
         )
+    images = classifier.beside(images)
     if images.numel() == 0:
         return images.new_zeros(shape)
     distinct = list(dict.fromkeys(unit for own in lists for unit in own))

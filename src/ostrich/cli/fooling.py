@@ -117,7 +117,7 @@ def _finish(
     run: Run, classifier: Classifier, goal: Confident, result: Result, seconds: float
 ) -> dict[str, Any]:
     """Write images.csv, the images and the gallery; what is known of them."""
-    reached = result.success | ~result.attacked  # or certain of the noise itself, without a step
+    reached = (result.success | ~result.attacked).cpu()  # or certain of the noise itself, without a step
     classes = goal.classes.tolist()
     confidence = _confidence(classifier, result, goal)
     _write_images(run.folder, classifier, goal, result, reached)

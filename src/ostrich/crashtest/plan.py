@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 import torch
+from torch import Tensor
 
 from ostrich.attacks.problem import Access
 from ostrich.crashtest.context import Context
@@ -81,16 +82,16 @@ def _speed(context: Context) -> tuple[float, float]:
         if context.classifier.access != "gradient":
             return forward, forward
         access.prepare(images[:1])
-        gradient = _fastest(lambda: access.gradient(images, rows, lambda logits: logits.sum(1)))
+        gradient = _fastest(lambda: access.gradient(images, rows, lambda logits: logits.sum(1))[0])
         return forward, gradient / len(images)
 
 
-def _fastest(compute: Callable[[], object]) -> float:
+def _fastest(compute: Callable[[], Tensor]) -> float:
     """Seconds of the fastest of some calls: a neighbour on the machine can make a call many times slower."""
-    compute()  # the first also chooses kernels
+    compute().cpu()  # the first also chooses kernels
     times: list[float] = []
     while len(times) < TIMINGS and sum(times) < ENOUGH:
         started = time.perf_counter()
-        compute()
+        compute().cpu()  # an accelerator answers when it is done
         times.append(time.perf_counter() - started)
     return min(times)

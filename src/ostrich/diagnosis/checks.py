@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-import torch
-
 from ostrich.diagnosis import batchnorm, classes, gradients, normalization, outputs, robustness, twice
 from ostrich.diagnosis.patient import CannotLook, Finding, Patient
 from ostrich.networks import untouched
 from ostrich.progress import Progress, silent
+from ostrich.randomness import seeded
 
 OFFERED = {"labels": 0, "scores": 1, "gradient": 2}
 # Faults after which other questions have no answer, or only the same one in other words.
@@ -105,9 +104,8 @@ def examine(
     The network is as it was afterwards, and so are torch's random numbers.
     """
     started, found = time.monotonic(), Examination()
-    devices = [patient.images.device] if patient.images.is_cuda else []
-    with untouched(patient.classifier.network), torch.random.fork_rng(devices):
-        torch.manual_seed(patient.seed)  # what a network draws by itself is the same each time
+    # What a network draws by itself is the same each time.
+    with untouched(patient.classifier.network), seeded(patient.seed, patient.images.device):
         chosen = [check for check in CHECKS if only is None or check.name in only]
         for place, check in enumerate(chosen):
             progress(place, len(chosen))

@@ -50,14 +50,14 @@ def nearest(
     queries = queries.double()
     squares = queries.square().sum(1, keepdim=True)
     best = queries.new_full((len(queries), 0), 0.0)
-    rows = torch.empty(len(queries), 0, dtype=torch.int64)
+    rows = torch.empty(len(queries), 0, dtype=torch.int64, device=queries.device)
     for start in range(0, len(reference), chunk):
         part = reference[start : start + chunk].double()
         found = squares + part.square().sum(1) - 2 * queries @ part.T  # (N, M')
         if leave_out is not None:
             inside = (leave_out >= start) & (leave_out < start + len(part))
             found[inside, leave_out[inside] - start] = float("inf")
-        here = torch.arange(start, start + len(part)).expand(len(queries), -1)
+        here = torch.arange(start, start + len(part), device=queries.device).expand(len(queries), -1)
         found, here = torch.cat([best, found], 1), torch.cat([rows, here], 1)
         order = found.sort(dim=1, stable=True).indices[:, :k]
         best, rows = found.gather(1, order), here.gather(1, order)

@@ -51,7 +51,7 @@ def train_run(
     labels = training.labels if game.classes is not None else None
     check_images(game, training.pixels, labels, recipe.batch_size)
     held_out = pictures(data, "test", game.shape, seed=recipe.seed)
-    judge = load(recipe.judge, device=str(device)) if recipe.judge and distributed.is_main() else None
+    judge = load(recipe.judge, device=device) if recipe.judge and distributed.is_main() else None
     real = _real(held_out, judge)
     measure = partial(_measure, game=game, recipe=recipe, names=training.class_names, real=real)
     described = {"name": data, "n": len(training), "sha256": training.sha256}

@@ -100,11 +100,11 @@ def begin(recipe: GeneratorRecipe, device: torch.device) -> tuple[Game, str]:
     if recipe.encoder is None or recipe.layer is None:
         game = build_game(recipe.architecture)
         if recipe.projected is not None:
-            through = load(recipe.projected, device=str(device))
+            through = load(recipe.projected, device=device)
             project(game, through, recipe.heads, guided=recipe.guidance > 0)
         return game.to(device), recipe.architecture
-    encoder = load(recipe.encoder, device=str(device))
-    comparator = encoder if recipe.comparator is None else load(recipe.comparator, device=str(device))
+    encoder = load(recipe.encoder, device=device)
+    comparator = encoder if recipe.comparator is None else load(recipe.comparator, device=device)
     compared = recipe.comparator_layer or recipe.layer
     _shape(comparator, compared)
     code, cells = shape_of_code(encoder, recipe.layer, recipe.cells)

@@ -35,7 +35,7 @@ from ostrich.generative.projected import ProjectedDiscriminator
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.models.fastpath import autocast
 from ostrich.networks import frozen
-from ostrich.randomness import keyed
+from ostrich.randomness import keyed, seeded
 from ostrich.runtime import interrupts
 from ostrich.runtime.facts import MARK, digest, settings_facts
 from ostrich.runtime.resumable import Checkpoint
@@ -74,7 +74,7 @@ def train_game(
     parts: dict[str, nn.Module | torch.optim.Optimizer] = {"game": game, "average": average}
     parts |= {"discriminator_optimiser": of_discriminator, "generator_optimiser": of_generator}
     last = min(recipe.steps, stop_after if stop_after is not None else recipe.steps)
-    step, known = 0, _Known()
+    step, known, device = 0, _Known(), next(game.parameters()).device
     best: dict[str, Any] = {}
     facts = {} if checkpoint is None else _facts(game, recipe, images, labels)
 
@@ -89,11 +89,10 @@ def train_game(
                 part.load_state_dict(found[name])
             if distributed.is_main():  # what the others knew of the steps since the last row is lost
                 known.steps, total = found["known"]
-                known.total = None if total is None else total.to(next(game.parameters()).device)
+                known.total = None if total is None else total.to(device)
         while step < last:
-            with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-                draw = keyed(recipe.seed, GLOBAL, step, distributed.rank())
-                torch.manual_seed(int(torch.randint(2**62, (), generator=draw)))
+            draw = keyed(recipe.seed, GLOBAL, step, distributed.rank())  # for dropout
+            with seeded(int(torch.randint(2**62, (), generator=draw)), device):
                 known.add(*play(game, recipe, images, labels, step, of_discriminator, of_generator))
             step += 1
             follow(average, game.generator, recipe.average if step > recipe.average_from else 0.0)

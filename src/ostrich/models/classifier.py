@@ -218,6 +218,11 @@ class Classifier:
         parameter = next(self._parameters(), None)
         return parameter.device if parameter is not None else torch.device("cpu")
 
+    def beside(self, given: Tensor) -> Tensor:
+        """`given` where the network's parameters are; as it is where it has none."""
+        parameter = next(self._parameters(), None)
+        return given if parameter is None else given.to(parameter.device)
+
     @property
     def dtype(self) -> torch.dtype:
         """The floating type of the network's parameters; float32 where it has none."""

@@ -49,7 +49,7 @@ def deepened(network: SmallNet, depth: int, inputs: Tensor) -> SmallNet:
 def _identity(like: Block, incoming: Tensor) -> Block:
     """A block of the same width that returns what it is given."""
     channels, norm = like.conv2.out_channels, isinstance(like.bn2, nn.BatchNorm2d)
-    block = Block(channels, channels, 1, like.residual, norm=norm).to(incoming.device)
+    block = Block(channels, channels, 1, like.residual, norm=norm)
     block.train(like.training)
     convolutions, norms = (block.conv1, block.conv2), (block.bn1, block.bn2)
     with torch.no_grad():
@@ -62,7 +62,7 @@ def _identity(like: Block, incoming: Tensor) -> Block:
                 block.bn2.weight.zero_()
             else:
                 block.conv2.weight.zero_()
-            return block
+            return block.to(incoming.device)
         for convolution in convolutions:
             nn.init.dirac_(convolution.weight)
         mean, variance = incoming.mean((0, 2, 3)), incoming.var((0, 2, 3))
@@ -74,7 +74,7 @@ def _identity(like: Block, incoming: Tensor) -> Block:
                 layer.running_var.copy_(variance)
                 layer.weight.copy_((variance + layer.eps).sqrt())
                 layer.bias.copy_(mean)
-    return block
+    return block.to(incoming.device)
 
 
 def _stage_outputs(network: SmallNet, inputs: Tensor) -> dict[str, Tensor]:

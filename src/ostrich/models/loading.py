@@ -42,7 +42,7 @@ def load(
     std: Numbers = None,
     size: int | str | tuple[int, int] | None = None,
     classes: str | Path | Sequence[str] | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
 ) -> Classifier:
     """The classifier that `model` names, in evaluation mode.
 
@@ -94,8 +94,10 @@ def load(
     return classifier
 
 
-def pick_device(device: str) -> torch.device:
-    """auto, cpu or cuda as a device that exists."""
+def pick_device(device: str | torch.device) -> torch.device:
+    """auto, cpu or cuda as a device that exists; one that is picked already stays as it is."""
+    if isinstance(device, torch.device):
+        return device
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device not in ("cpu", "cuda"):

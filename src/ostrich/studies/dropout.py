@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ostrich.chart import Chart
-from ostrich.randomness import keyed
+from ostrich.randomness import keyed, seeded
 from ostrich.statistics import interval, spread
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
@@ -78,8 +78,8 @@ def monte_carlo(
     for module in network.modules():
         module.train(isinstance(module, nn.Dropout))
     found, total = {}, torch.zeros(())
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (), generator=keyed(seed, 12))))
+    device = next(network.parameters()).device
+    with seeded(int(torch.randint(2**62, (), generator=keyed(seed, 12))), device):
         for k in range(1, max(masks) + 1):
             total = total + logits_of(network, recipe, images).softmax(1)
             if k in masks:

@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostrich.models import Classifier, architectures
 from ostrich.models.loading import pick_device
+from ostrich.randomness import seeded
 from ostrich.runtime.files import append_row, keep_rows, read_rows
 from ostrich.studies.material import Material
 from ostrich.training.loop import logits_of, train
@@ -46,9 +46,9 @@ def built(architecture: str, given: Material, seed: int, device: str = "cpu") ->
     """An untrained network for these images; its weights come from the seed alone."""
     height, width = given.size
     spec = f"{architecture},classes={len(given.class_names)},channels={given.channels},size={height}x{width}"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return architectures.build(spec)[0].to(pick_device(device))
+    with seeded(seed):
+        network = architectures.build(spec)[0]
+    return network.to(pick_device(device))
 
 
 def fitted(

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from ostrich.chart import Chart
 from ostrich.models.deepening import deepened
 from ostrich.models.residual import SmallNet
+from ostrich.randomness import seeded
 from ostrich.statistics import spread
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
@@ -76,8 +75,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     rows: list[Row] = [{"what": "shallow", **measured(shallow, first, given)}]
 
     images = to_images(given.train[0][:STATISTICS_IMAGES], next(shallow.parameters()).device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         deep = deepened(shallow, spec.deep, normalised(images, first))
     before, after = (logits_of(net.eval(), first, given.test[0]) for net in (shallow, deep))
     rows.append(

@@ -26,6 +26,7 @@ from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.generative.training import train_game
 from ostrich.models import load
 from ostrich.models.loading import pick_device
+from ostrich.randomness import seeded
 from ostrich.statistics import interval, spread
 from ostrich.studies.fitting import CHECKPOINT, METRICS, logged, logger
 from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
@@ -94,12 +95,11 @@ def recipe_of(spec: Settings, trial: Trial, channels: int) -> GeneratorRecipe:
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     given = material(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=trial["seed"])
     recipe = recipe_of(spec, trial, given.channels)
-    judge = load(spec.judge, device=str(pick_device(spec.device)))
+    judge = load(spec.judge, device=spec.device)
     real = given.test[0].float().div(255)
     of_real = features(judge, real)[0]
     log = logger(folder / METRICS)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(trial["seed"])
+    with seeded(trial["seed"]):
         game = build_game(recipe.architecture).to(pick_device(spec.device))
 
     def watch(step: int, network: nn.Module, row: dict[str, float]) -> dict[str, float]:

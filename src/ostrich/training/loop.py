@@ -107,10 +107,9 @@ def train(
                     network, normalise, batch, target, eps=eps, steps=steps, draw=draw, precision=precision
                 )
             network.train()
-            with torch.random.fork_rng(devices=[]):  # dropout draws from the global generator
-                torch.manual_seed(int(torch.randint(2**62, (), generator=draw)))
-                with autocast(recipe.precision, device):
-                    logits = network(normalised(batch, recipe))
+            own = int(torch.randint(2**62, (), generator=draw))  # for dropout
+            with seeded(own, device), autocast(recipe.precision, device):
+                logits = network(normalised(batch, recipe))
             precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
             loss = F.cross_entropy(precise, target, label_smoothing=recipe.label_smoothing)
             optimiser.zero_grad(set_to_none=True)

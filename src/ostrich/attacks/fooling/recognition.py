@@ -58,7 +58,7 @@ def shown(
 def kin(classifier: Classifier) -> list[Classifier]:
     """The other bundled networks with the same class names and channels."""
     names = [name for name, card in zoo_cards().items() if _names(card) == classifier.class_names]
-    others = [load(f"zoo:{name}", device=classifier.device.type) for name in names]
+    others = [load(f"zoo:{name}", device=classifier.device) for name in names]
     return [o for o in others if o.name != classifier.name and o.channels == classifier.channels]
 
 
