@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 import ostrich
 from ostrich.attacks import ATTACKS, IMAGE_AGNOSTIC, Confident, Untargeted
-from ostrich.attacks.aims import goal, predict
+from ostrich.attacks.aims import goal
 from ostrich.attacks.transfer import companion
 from ostrich.attacks.universal.artefact import fit_artefact, judge
 from ostrich.cli.main import run
@@ -150,7 +150,7 @@ def model_on(device: torch.device) -> ostrich.Classifier:
 
 def attacked(device: torch.device, name: str, norm: str, **options) -> ostrich.Result:
     model, images = model_on(device), nets.random_images(2, (8, 8)).to(device)
-    predictions = predict(model, images).argmax(1)
+    predictions = model.predict(images).argmax(1)
     aim = Untargeted(predictions)
     if name.startswith("fooling"):
         aim = Confident((predictions + 1) % 5, 0.6)
@@ -201,7 +201,7 @@ def test_images_and_labels_of_the_cpu_are_brought_to_the_network(accelerator):
         model, images = model_on(device), nets.random_images(3, (8, 8))
         labels = torch.tensor([1, 2, 3])
         given = {
-            "labels": predict(model, images).argmax(1).cpu(),
+            "labels": model.predict(images).argmax(1).cpu(),
             "starts": nets.random_images(2, (8, 8)),
             "precision": "exact",
         }
@@ -228,7 +228,7 @@ def test_the_command_of_fooling_images(accelerator, tmp_path):
 def test_goals(accelerator, target):
     def aimed(device):
         model, images = model_on(device), nets.random_images(4, (8, 8)).to(device)
-        return goal(model, images, predict(model, images).argmax(1), target, 3)
+        return goal(model, images, model.predict(images).argmax(1), target, 3)
 
     assert on_both(aimed, accelerator).classes.device == ACCELERATOR
 
@@ -245,7 +245,7 @@ def test_an_artefact_is_fitted_and_judged_there(accelerator, name, tmp_path):
         model = nets.small()
         model.network.to(device)
         there = images.to(device)
-        predictions = predict(model, there).argmax(1)
+        predictions = model.predict(there).argmax(1)
         path = tmp_path / device.type
         one, again = (
             fit_artefact(

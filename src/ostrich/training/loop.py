@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ostrich import distributed
 from ostrich.errors import InputError
 from ostrich.models.fastpath import autocast
-from ostrich.randomness import keyed
+from ostrich.randomness import keyed, seeded
 from ostrich.runtime import interrupts
 from ostrich.runtime.facts import digest, settings_facts
 from ostrich.runtime.resumable import Checkpoint
