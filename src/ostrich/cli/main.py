@@ -30,6 +30,7 @@ from ostrich.cli import (
 )
 from ostrich.errors import OstrichError
 
+INTERRUPTED = 130
 app = typer.Typer(
     name="ostrich",
     help="The laboratory for convolutional vision networks: train one, break it, look inside it.",
@@ -62,13 +63,15 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code; no traceback reaches the user."""
     try:
         code = app(arguments, standalone_mode=False)
+        if code == INTERRUPTED:  # Typer catches the interrupt, and says nothing
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except OstrichError as error:
         typer.echo(f"ostrich: {error}", err=True)
         return 2
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("ostrich: interrupted; the same command goes on from here.", err=True)
-        return 130
+        return INTERRUPTED
     except typer.Exit as left:
         return left.exit_code
     except TyperException as error:
