@@ -5,7 +5,11 @@
     layer3.2.conv1:17         a channel of a layer: its mean over the map
     layer3.2.conv1:17@4,5     one neuron of it, at row 4, column 5
     layer3.2.conv1:17@centre  the one in the middle: row H // 2, column W // 2 of the map, from 0
+    blocks.3:17               a feature of tokens: its mean over those that stand for a place
+    blocks.3:17@4,5           that feature of the token at row 4, column 5 of the grid of patches
     fc:123                    one output of a layer without a map
+
+Which axis of a layer's output holds its channels or features: `layouts.py`.
 
 `parse` reads the text, `resolve` checks it against a network, `values` computes many of them for
 images from one forward, which runs no further than the last of their layers.
@@ -23,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from ostrich.errors import InputError
+from ostrich.layouts import Layout, layout_of
 from ostrich.networks import untouched
 from ostrich.watching import Seen, module_of, observe
 
@@ -56,12 +61,18 @@ class Unit:
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One line of `ostrich list units`: shape is (C, H, W) or (C,), without the batch."""
+    """One line of `ostrich list units`: the output's shape without the batch, and what it is read as.
+
+    `features` is how many units the layer has, none where its output cannot be read by features; `map`
+    the rows and columns of their places, where they have any.
+    """
 
     name: str
     type: str
     shape: tuple[int, ...]
     parameters: int
+    features: int | None = None
+    map: tuple[int, int] | None = None
 
 
 def parse(text: str) -> Unit:
@@ -84,12 +95,23 @@ def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRo
     """The layers without children, in the order a forward meets them first."""
     network = module_of(classifier)
     rows: dict[str, LayerRow] = {}
+    seen = (1, classifier.channels, *(classifier.size or (224, 224))) if images is None else images.shape
+
+    def readable(name: str, output: Tensor) -> Layout | None:
+        try:
+            return layout_of(network, name, output.shape, seen)
+        except InputError:
+            return None
 
     def watch(name: str, module: nn.Module) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: object, output: object) -> None:
             if isinstance(output, Tensor) and name not in rows:
                 count = sum(p.numel() for p in module.parameters())
-                rows[name] = LayerRow(name, type(module).__name__, tuple(output.shape[1:]), count)
+                found = readable(name, output)
+                size = found.grid.size if found and found.grid else None
+                features = found.features if found else None
+                shape = tuple(output.shape[1:])
+                rows[name] = LayerRow(name, type(module).__name__, shape, count, features, size)
 
         return hook
 
@@ -107,25 +129,41 @@ def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRo
     return list(rows.values())
 
 
+def every(classifier: Classifier, layer: str) -> list[str]:
+    """The names of all units of a layer, in order. Raises UnknownName, or InputError for one without."""
+    with untouched(classifier.network), torch.no_grad():
+        return [f"{layer}:{k}" for k in range(activations(classifier, _grey(classifier), layer).shape[1])]
+
+
 def resolve(classifier: Classifier, unit: Unit | str) -> Unit:
     """Check a unit against a network. Raises UnknownName with the nearest layers, or InputError."""
     unit = parse(unit) if isinstance(unit, str) else unit
     if unit.is_output:
         classifier.class_index(unit.index)
         return unit
-    height, width = classifier.size or (224, 224)
-    grey = torch.full((1, classifier.channels, height, width), 0.5, device=classifier.device)
     with untouched(classifier.network), torch.no_grad():
-        values(classifier, grey.to(classifier.dtype), [unit])
+        values(classifier, _grey(classifier), [unit])
     return unit
 
 
-def activations(classifier: Classifier, images: Tensor, layer: str) -> Tensor:
-    """The output (N, C, ...) of a layer for images (N, C, H, W); the forward ends there.
+def _grey(classifier: Classifier) -> Tensor:
+    """One grey image (1, C, H, W)."""
+    shape = (1, classifier.channels, *(classifier.size or (224, 224)))
+    return torch.full(shape, 0.5, device=classifier.device, dtype=classifier.dtype)
 
-    The output is a copy: what later layers do in place does not reach it.
+
+def activations(classifier: Classifier, images: Tensor, layer: str) -> Tensor:
+    """The output of a layer for images (N, C, H, W), its features first: (N, C, h, w), or (N, C, ...).
+
+    The forward ends there. The output is a copy: what later layers do in place does not reach it.
     """
-    return observe(classifier, images, [layer]).outputs[layer]
+    return laid(classifier, observe(classifier, images, [layer]), layer)
+
+
+def laid(classifier: Classifier, seen: Seen, layer: str) -> Tensor:
+    """The output of a layer that a forward showed, its features first. Raises InputError."""
+    output = seen.outputs[layer]
+    return layout_of(module_of(classifier), layer, output.shape, seen.images).lay(output)
 
 
 def values(classifier: Classifier, images: Tensor, units: Sequence[Unit]) -> Tensor:
@@ -170,9 +208,9 @@ def _columns(classifier: Classifier, seen: Seen, units: Sequence[Unit]) -> Tenso
         assert seen.logits is not None, "the forward ended before the logits"
         scores = seen.logits if kind.layer == "class" else seen.logits.softmax(1)
         return scores[:, [_class(classifier, unit.index, scores.shape[1]) for unit in units]]
-    output = seen.outputs[kind.layer]
+    output, own = laid(classifier, seen, kind.layer), tuple(seen.outputs[kind.layer].shape[1:])
     for unit in units:
-        _check(unit, tuple(output.shape[1:]))
+        _check(unit, tuple(output.shape[1:]), own)
     channels = [int(unit.index) for unit in units]
     if kind.position is not None:
         rows, columns = zip(*(place(unit, tuple(output.shape[2:])) for unit in units))
@@ -198,15 +236,16 @@ def _class(classifier: Classifier, name: str, count: int) -> int:
     return classifier.class_index(name)
 
 
-def _check(unit: Unit, shape: tuple[int, ...]) -> None:
-    """Refuse a channel or a place that an output (C, ...) does not have."""
+def _check(unit: Unit, shape: tuple[int, ...], own: tuple[int, ...]) -> None:
+    """Refuse a feature or a place that an output (C, ...), laid out from its `own` shape, does not have."""
     if not shape or int(unit.index) >= shape[0]:
-        last = f"channels 0 to {shape[0] - 1}" if shape else "no channels"
+        kind = "channels" if shape == own else "features"
+        last = f"{kind} 0 to {shape[0] - 1}" if shape else "no channels"
         raise InputError(f"Layer {unit.layer!r} has {last}; got {unit.index}.")
     if unit.position is None:
         return
     if len(shape) != 3:
-        raise InputError(f"Layer {unit.layer!r} has no map; its outputs are {shape}.")
+        raise InputError(f"Layer {unit.layer!r} has no map; its outputs are {own}.")
     row, column = place(unit, shape[1:])
     if row >= shape[1] or column >= shape[2]:
         raise InputError(

@@ -7,7 +7,7 @@ only copy; gradients with respect to a layer's output are taken at its place in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,12 +31,13 @@ class Seen:
     """What one forward showed.
 
     `outputs` are copies (N, C, ...) of what the layers returned when first called; `edges` the places
-    of those outputs in the graph, as `torch.autograd.grad` takes them, where there is a graph; `logits`
-    (N, K) where the forward ran to its end.
+    of those outputs in the graph, as `torch.autograd.grad` takes them, where there is a graph; `images`
+    the shape (N, C, H, W) of what the network saw; `logits` (N, K) where the forward ran to its end.
     """
 
     outputs: dict[str, Tensor]
     edges: dict[str, GradientEdge]
+    images: tuple[int, ...]
     logits: Tensor | None = None
 
 
@@ -56,7 +57,7 @@ def observe(
     returns no tensor.
     """
     wanted = list(dict.fromkeys(layers))
-    seen = Seen({}, {})
+    seen = Seen({}, {}, tuple(images.shape))
     handles: list[RemovableHandle] = []
 
     def watch(name: str) -> Callable[..., None]:
@@ -87,7 +88,7 @@ def observe(
     if missed := [name for name in wanted if name not in seen.outputs]:
         compiled = " A part of it is compiled." if is_compiled(classifier.network) else ""
         raise InputError(f"Layer {missed[0]!r} is never called in a forward of {classifier.name}.{compiled}")
-    return Seen(seen.outputs, seen.edges, logits)
+    return replace(seen, logits=logits)
 
 
 def _begin(output: Tensor, network: nn.Module, images: Tensor) -> None:

@@ -95,10 +95,9 @@ class GradCAM(Explainer):
                 if edge is not None:
                     together = fitting(part.images, len(part.images))
                     slopes = back(computed, part.rows, edge, together=together)
-            height, width = part.images.shape[2:]
-            grid = named(layer, seen.outputs[layer], (height, width), self._given())
             if slopes is None:
                 raise InputError(f"Nothing differentiable leads from layer {layer!r} to {part.units[0]}.")
+            grid = named(part.classifier, layer, seen.outputs[layer], part.images, self._given())
             output = grid.lay(seen.outputs[layer].detach())  # (n, C, h, w)
             slopes = grid.lay(slopes.flatten(0, 1)).unflatten(0, slopes.shape[:2])  # (n, U, C, h, w)
             if self.weights == "mean":

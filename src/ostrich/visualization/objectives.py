@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
-from ostrich.units import FORMS, Unit, parse, read
+from ostrich.units import FORMS, Unit, laid, parse, read
 from ostrich.watching import Seen
 
 NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -212,7 +212,7 @@ def evaluate(classifier: Classifier, seen: Seen, objectives: Sequence[Objective]
         rows = [row for row, one in enumerate(objectives) if one == objective]
         for term, weight in objective.terms:
             if not isinstance(term, Unit):
-                part = term.values(seen.outputs[term.layer][rows])
+                part = term.values(laid(classifier, seen, term.layer)[rows])
                 total = total.expand(len(objectives)).index_add(
                     0, torch.tensor(rows).to(part.device), part, alpha=weight
                 )
