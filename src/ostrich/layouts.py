@@ -75,10 +75,12 @@ def layout_of(
     shape: Sequence[int],
     images: Sequence[int],
     given: tuple[int, int] | None = None,
+    module: nn.Module | None = None,
 ) -> Layout:
     """The layout of a layer's output of `shape` (N, ...) for `images` (N, C, H, W).
 
-    `given` is the grid of its tokens, where it is known. Raises InputError where the rows are no images,
+    `given` is the grid of its tokens, where it is known; `module` what made the output, where that is not
+    the layer itself. Raises InputError where the rows are no images,
     or where nothing says which axis holds the features.
     """
     size, own = (images[-2], images[-1]), tuple(shape[1:])
@@ -89,7 +91,7 @@ def layout_of(
         )
     if len(own) < 2:
         return Layout(own[0] if own else 0, FIRST)
-    axis = _axis(network, network.get_submodule(layer), own, size, given) if len(own) < 4 else None
+    axis = None if len(own) > 3 else _axis(network, module or network.get_submodule(layer), own, size, given)
     if axis is None:
         raise InputError(
             f"Layer {layer!r} returns {own} for an image, and nothing says which of these are its features: "

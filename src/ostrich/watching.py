@@ -52,7 +52,7 @@ def observe(
     """One forward of images (N, C, H, W) past all `layers`; it ends at the last one, or at the logits.
 
     Nothing that the network computes is replaced, so what it computes is what it computes unwatched.
-    With `begin`, one of the layers, the graph begins there if none leads there, and if it can: see `_begin`.
+    With `begin`, one of the layers, the graph begins there if none leads there, and if `begin_at` can.
     Raises UnknownName for a layer that does not exist, InputError for one that is never called or
     returns no tensor.
     """
@@ -67,7 +67,7 @@ def observe(
             if not isinstance(output, Tensor):
                 raise InputError(f"Layer {name!r} returns a {type(output).__name__}, not a tensor.")
             if name == begin and not output.requires_grad:
-                _begin(output, module_of(classifier), images)
+                begin_at(output, module_of(classifier), images)
             seen.outputs[name] = output.clone()
             if output.requires_grad:
                 seen.edges[name] = get_gradient_edge(output)
@@ -91,7 +91,7 @@ def observe(
     return replace(seen, logits=logits)
 
 
-def _begin(output: Tensor, network: nn.Module, images: Tensor) -> None:
+def begin_at(output: Tensor, network: nn.Module, images: Tensor) -> None:
     """Let a graph begin at this very tensor: x * 1 in place is x, bit for bit.
 
     Unlike a tensor that is set to require a gradient, it may be changed in place later on. Left alone is

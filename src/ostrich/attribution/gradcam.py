@@ -6,10 +6,11 @@ networks via gradient-based localization", section 3: with the map A of a layer 
     weight_c = mean over the map of dy / dA_c                equation 1
     map      = relu(sum over c of weight_c * A_c)            equation 2
 
-brought to the image's size bilinearly, the same for all channels. The layer is the last one before
-the unit that has a map through which everything passes (`maps.py`); for transformers the map is the
-grid of tokens. The averaging takes the place out of the gradient: for a single neuron of a layer the
-map shows what it reads, not only where it reads. With `weights="each"` it is left out, and the map is
+brought to the image's size bilinearly, the same for all channels. The map is the last one before the
+unit through which everything passes (`maps.py`), rectified where the network rectifies it, be that by a
+layer or by an operation; a layer that is named is read as it is. For transformers the map is the grid of
+tokens. The averaging takes the place out of the gradient: for a single neuron of a layer the map shows
+what it reads, not only where it reads. With `weights="each"` it is left out, and the map is
 relu(sum of dy / dA_c * A_c), whose values do add up to what linear layers above make of them
 (HiResCAM; Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations").
 """
@@ -24,14 +25,15 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ostrich.attribution.backward import back
-from ostrich.attribution.maps import before, named
+from ostrich.attribution.maps import Activations, Place, before, named
 from ostrich.attribution.question import SIDES, Explainer, Question, fitting
 from ostrich.errors import InputError, UnknownName
 from ostrich.networks import is_compiled
 from ostrich.units import look, read
-from ostrich.watching import Seen, module_of
+from ostrich.watching import Seen, begin_at, module_of
 
 WEIGHTS = ("mean", "each")
 ATTENTION = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
@@ -56,27 +58,27 @@ class GradCAM(Explainer):
     def explain(self, question: Question) -> Tensor:
         images, (height, width) = question.images, question.images.shape[2:]
         found = images.new_zeros(0)
-        for layer, units in self._places(question).items():
+        for place, units in self._places(question).items():
             if len(units) == len(question.units):
-                found = F.interpolate(self._maps(question, layer), (height, width), mode="bilinear")
+                found = F.interpolate(self._maps(question, place), (height, width), mode="bilinear")
                 break
             found = found if len(found) else images.new_zeros(*question.rows.shape, height, width)
             mine = torch.isin(question.rows, torch.tensor(units, device=images.device))  # (N, U)
             some, columns = mine.any(1), mine.any(0)
             part = question.only(units, some, columns)
-            maps = F.interpolate(self._maps(part, layer), (height, width), mode="bilinear")
+            maps = F.interpolate(self._maps(part, place), (height, width), mode="bilinear")
             found[mine] = maps[mine[some][:, columns]]
         return found[:, :, None].expand(-1, -1, images.shape[1], -1, -1).clone()
 
-    def _places(self, question: Question) -> dict[str, list[int]]:
-        """The layers that are read, and the numbers of the units for which each is."""
+    def _places(self, question: Question) -> dict[Place, list[int]]:
+        """The places that are read, and the numbers of the units for which each is."""
         if is_compiled(question.classifier.network):
             raise InputError(f"{question.classifier.name} is compiled: its layers cannot be seen.")
         grid = self._given()
         if self.layer is not None:
-            return {self.layer: list(range(len(question.units)))}
-        known: dict[str, str] = {}
-        places: dict[str, list[int]] = defaultdict(list)
+            return {Place(self.layer): list(range(len(question.units)))}
+        known: dict[str, Place] = {}
+        places: dict[Place, list[int]] = defaultdict(list)
         for number, unit in enumerate(question.units):
             source = "class" if unit.is_output else unit.layer
             if source not in known:
@@ -84,21 +86,22 @@ class GradCAM(Explainer):
             places[known[source]].append(number)
         return places
 
-    def _maps(self, question: Question, layer: str) -> Tensor:
-        """The maps (N, U, h, w) in the layer's own size."""
+    def _maps(self, question: Question, place: Place) -> Tensor:
+        """The maps (N, U, h, w) in the place's own size."""
         found = []
         for part in question.parts():
             with torch.enable_grad():
-                seen = _forward(part, layer)
-                computed = read(part.classifier, seen, part.units)
-                edge, slopes = seen.edges.get(layer), None
+                seen, output, edge = _forward(part, place)
+                computed, slopes = read(part.classifier, seen, part.units), None
                 if edge is not None:
                     together = fitting(part.images, len(part.images))
                     slopes = back(computed, part.rows, edge, together=together)
             if slopes is None:
-                raise InputError(f"Nothing differentiable leads from layer {layer!r} to {part.units[0]}.")
-            grid = named(part.classifier, layer, seen.outputs[layer], part.images, self._given())
-            output = grid.lay(seen.outputs[layer].detach())  # (n, C, h, w)
+                raise InputError(
+                    f"Nothing differentiable leads from layer {str(place)!r} to {part.units[0]}."
+                )
+            grid = named(part.classifier, place, output, part.images, self._given())
+            output = grid.lay(output.detach())  # (n, C, h, w)
             slopes = grid.lay(slopes.flatten(0, 1)).unflatten(0, slopes.shape[:2])  # (n, U, C, h, w)
             if self.weights == "mean":
                 found.append(torch.einsum("nuc,nchw->nuhw", slopes.mean((3, 4)), output).relu())
@@ -115,15 +118,37 @@ class GradCAM(Explainer):
         return int(found[1]), int(found[2])
 
 
-def _forward(question: Question, layer: str) -> Seen:
-    """A forward with a graph from the layer on; from the image on where it cannot begin at the layer.
+def _forward(question: Question, place: Place) -> tuple[Seen, Tensor, GradientEdge | None]:
+    """A forward with a graph from the place on; from the image on where it cannot begin at the place.
 
-    Attention computes in another way, and rounds otherwise, where nothing needs a gradient: there it
-    begins at the image, for the forward to be of one kind.
+    What it showed, and the place's output and edge. Attention computes in another way, and rounds
+    otherwise, where nothing needs a gradient: there it begins at the image, to be of one kind.
     """
     classifier, images = question.classifier, question.images.detach()
     if not any(isinstance(module, ATTENTION) for module in module_of(classifier).modules()):
-        seen = look(classifier, images.clone(), question.units, layer, begin=True)
-        if layer in seen.edges:
-            return seen
-    return look(classifier, images.clone().requires_grad_(True).clone(), question.units, layer)
+        shown = _shown(question, place, images.clone(), begin=True)
+        if shown[2] is not None:
+            return shown
+    return _shown(question, place, images.clone().requires_grad_(True).clone(), begin=False)
+
+
+def _shown(
+    question: Question, place: Place, images: Tensor, *, begin: bool
+) -> tuple[Seen, Tensor, GradientEdge | None]:
+    classifier, units = question.classifier, question.units
+    if place.activation is None:
+        seen = look(classifier, images, units, place.layer, begin=begin)
+        return seen, seen.outputs[place.layer], seen.edges.get(place.layer)
+    found: list[tuple[Tensor, GradientEdge | None]] = []
+
+    def watch(other: Place, output: Tensor) -> None:
+        if other.activation == place.activation:
+            if begin and not output.requires_grad:
+                begin_at(output, module_of(classifier), images)
+            found.append((output.clone(), get_gradient_edge(output) if output.requires_grad else None))
+
+    with Activations(module_of(classifier), watch):
+        seen = look(classifier, images, units)
+    if not found:
+        raise InputError(f"{classifier.name} does not compute the same image the same way twice.")
+    return seen, *found[0]

@@ -1,14 +1,22 @@
-"""Layers whose output lies on a grid over the image (`layouts.py`), and which to read before a unit."""
+"""Maps over the image inside a network: layers whose outputs lie on a grid (`layouts.py`), and activations.
+
+A ReLU may be a layer of its own or an operation between layers; what Grad-CAM reads must not depend on
+that. So the places that can be read are the outputs of layers and those of the activations, however they
+are written (`rectifiers.py`).
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ostrich.attribution.question import Question
+from ostrich.attribution.rectifiers import Rectifiers
 from ostrich.errors import InputError
 from ostrich.layouts import Grid, layout_of
 from ostrich.models.classifier import Classifier
@@ -19,49 +27,115 @@ from ostrich.watching import module_of
 PURPOSE = 0x4D50  # of random numbers
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a map is read: the output of `layer`, or of the forward's `activation`-th activation, from 0.
+
+    An activation is named by the layer that ended last before it; `follows` says whether that layer's
+    output is what it was computed from.
+    """
+
+    layer: str
+    activation: int | None = None
+    follows: bool = False
+
+    def __str__(self) -> str:
+        if self.activation is None:
+            return self.layer
+        return f"{self.layer}, activated" if self.follows else f"the activation after {self.layer}"
+
+
+class Activations(Rectifiers):
+    """A context that hands every activation's place, input and output to `watch`."""
+
+    def __init__(self, network: nn.Module, watch: Callable[[Place, Tensor], None]) -> None:
+        super().__init__()
+        self.network, self.watch = network, watch
+        self.count = 0
+        self.last: tuple[str, Tensor | None] = "the image", None
+
+    def rectified(self, x: Tensor, operation: Callable[[Tensor], Tensor], top: float) -> Tensor:
+        return self.activated(x, lambda: operation(x))
+
+    def activated(self, x: Tensor, operation: Callable[[], Tensor]) -> Tensor:
+        place = Place(self.last[0], self.count, x is self.last[1])
+        output = operation()
+        self.count += 1
+        if isinstance(output, Tensor):
+            self.watch(place, output)
+        return output
+
+    def __enter__(self) -> Activations:
+        self.handles = [
+            module.register_forward_hook(
+                lambda _module, _inputs, output, name=name: self._ended(name, output)
+            )
+            for name, module in self.network.named_modules()
+            if name and not isinstance(module, torch.jit.ScriptModule)
+        ]
+        super().__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)
+        for handle in self.handles:
+            handle.remove()
+
+    def _ended(self, name: str, output: object) -> None:
+        self.last = name, output if isinstance(output, Tensor) else None
+
+
 def named(
-    classifier: Classifier, layer: str, output: Tensor, images: Tensor, given: tuple[int, int] | None
+    classifier: Classifier, place: Place, output: Tensor, images: Tensor, given: tuple[int, int] | None
 ) -> Grid:
-    """The grid of a layer that was asked for, from its output (N, ...) for images. Raises InputError."""
+    """The grid of a place that was asked for, from its output (N, ...) for images. Raises InputError."""
     shape = tuple(output.shape[1:])
-    grid = layout_of(module_of(classifier), layer, output.shape, images.shape, given).grid
+    grid = _grid(classifier, place, output, tuple(images.shape), given)
     if grid is None:
         wish = f" of {given[0]}x{given[1]}" if given else ""
         raise InputError(
-            f"Layer {layer!r} has no map{wish} over the image: its outputs are {shape}. The grid of "
+            f"Layer {str(place)!r} has no map{wish} over the image: its outputs are {shape}. The grid of "
             "tokens is found where it has the image's proportions; another is given with grid=HxW."
         )
     return grid
 
 
-def before(question: Question, unit: Unit, given: tuple[int, int] | None) -> str:
-    """The layer to read before a unit.
+def before(
+    question: Question, unit: Unit, given: tuple[int, int] | None, *, activations: bool = True
+) -> Place:
+    """The place to read before a unit.
 
     It is the last one whose output lies on a grid of more than one place, whose places can move the
     unit, and which nothing passes by: a transformer's last block does not count, of which only the
     class token is read, nor does one branch of a residual block. Only the network decides, by one
-    forward and some ways back of noise. Raises InputError where there is none.
+    forward and some ways back of noise. Without `activations` only layers are looked at. Raises
+    InputError where there is none.
     """
     name = question.classifier.name
     with torch.enable_grad():
         leaf = _noise(question).requires_grad_(True)
-        source, layers = _passed(question.classifier, leaf, unit)
+        source, places = _passed(question.classifier, leaf, unit)
         if not source.requires_grad:
             raise InputError(
                 f"{name} cuts the gradient between the image and {unit}: nothing differentiable leads there."
             )
         total = (source * _like(source)).sum()
-    own, last = layers.get(unit.layer), None
-    for layer, (output, edge) in reversed(layers.items()):
-        grid = _grid(question, layer, output, given)
+    own, last = places.get(Place(unit.layer)), None
+    for place, (output, edge) in reversed(places.items()):
+        if place.activation is not None and not activations:
+            continue
+        try:
+            grid = _grid(question.classifier, place, output, (1, *question.images.shape[1:]), given)
+        except InputError:  # rows that are no images, or an axis of features that nothing tells
+            continue
         if grid is None or math.prod(grid.size) < 2 or (own is not None and output is own[0]):
             continue
         if _passes_by(total, edge):
             continue
         (slope,) = torch.autograd.grad(total, edge, retain_graph=True, allow_unused=True)
         if slope is not None and bool(grid.lay(slope).any()):
-            return layer
-        last = last or layer
+            return place
+        last = last or place
     if last is not None:  # nothing moves the unit: a head that is zero, or a unit that is dead
         return last
     raise InputError(
@@ -70,39 +144,44 @@ def before(question: Question, unit: Unit, given: tuple[int, int] | None) -> str
     )
 
 
-def _grid(question: Question, layer: str, output: Tensor, given: tuple[int, int] | None) -> Grid | None:
-    """The grid of a layer's output (1, ...), where it has one."""
-    images = (1, *question.images.shape[1:])
-    try:
-        return layout_of(module_of(question.classifier), layer, output.shape, images, given).grid
-    except InputError:  # rows that are no images, or an axis of features that nothing tells
-        return None
+def _grid(
+    classifier: Classifier,
+    place: Place,
+    output: Tensor,
+    images: tuple[int, ...],
+    given: tuple[int, int] | None,
+) -> Grid | None:
+    """The grid of a place's output, where it has one: an activation's is that of what it was made from."""
+    made_by = None if place.activation is None or place.follows else nn.Identity()
+    return layout_of(module_of(classifier), place.layer, output.shape, images, given, made_by).grid
 
 
 def _passed(
     classifier: Classifier, images: Tensor, unit: Unit
-) -> tuple[Tensor, dict[str, tuple[Tensor, GradientEdge]]]:
-    """What the unit is read from, and all layers on the way with their outputs and places in the graph."""
-    layers: dict[str, tuple[Tensor, GradientEdge]] = {}
+) -> tuple[Tensor, dict[Place, tuple[Tensor, GradientEdge]]]:
+    """What the unit is read from, and all places on the way with their outputs and edges in the graph."""
+    places: dict[Place, tuple[Tensor, GradientEdge]] = {}
 
-    def watch(name: str, output: object) -> None:
-        if isinstance(output, Tensor) and output.requires_grad and name not in layers:
-            layers[name] = output, get_gradient_edge(output)
+    def watch(place: Place, output: object) -> None:
+        if isinstance(output, Tensor) and output.requires_grad and place not in places:
+            places[place] = output, get_gradient_edge(output)
 
+    network = module_of(classifier)
     handles = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: watch(name, output))
-        for name, module in module_of(classifier).named_modules()
+        module.register_forward_hook(lambda _module, _inputs, output, name=name: watch(Place(name), output))
+        for name, module in network.named_modules()
         if name and not isinstance(module, torch.jit.ScriptModule)
     ]
     try:
-        seen = look(classifier, images.clone(), [unit])
+        with Activations(network, watch):
+            seen = look(classifier, images.clone(), [unit])
     finally:
         for handle in handles:
             handle.remove()
     read(classifier, seen, [unit])  # the unit exists
     source = seen.logits if unit.is_output else seen.outputs[unit.layer]
     assert source is not None
-    return source, layers
+    return source, places
 
 
 def _passes_by(total: Tensor, edge: GradientEdge) -> bool:

@@ -77,7 +77,7 @@ def _layer(context: Context) -> str:
     question = Question(classifier=context.classifier, images=image, units=(unit,), rows=rows)
     try:
         with untouched(context.classifier.network):
-            return before(question, unit, None)
+            return before(question, unit, None, activations=False).layer
     except InputError as error:
         raise CannotRun(str(error)) from error
 
