@@ -8,16 +8,16 @@
     blocks.3:17               a feature of tokens: its mean over those that stand for a place
     blocks.3:17@4,5           that feature of the token at row 4, column 5 of the grid of patches
     fc:123                    one output of a layer without a map
+    class:a - 0.5*class:b     a sum of units: between terms stands + or -, with spaces around
 
 Which axis of a layer's output holds its channels or features: `layouts.py`.
 
-`parse` reads the text, `resolve` checks it against a network, `values` computes many of them for
-images from one forward, which runs no further than the last of their layers.
+`parse` and `parse_sum` read the text (`naming.py`), `resolve` checks it against a network, `values`
+computes many of them for images from one forward, which runs no further than the last of their layers.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,35 +28,33 @@ from torch import Tensor, nn
 
 from ostrich.errors import InputError
 from ostrich.layouts import Layout, layout_of
+from ostrich.naming import FORMS, AnyUnit, Sum, Unit, parse, parse_sum, place, split_terms
 from ostrich.networks import untouched
 from ostrich.watching import Seen, module_of, observe
 
 if TYPE_CHECKING:  # a room above: units only take classifiers
     from ostrich.models.classifier import Classifier
 
-FORMS = "class:NAME, probability:NAME, LAYER:CHANNEL, LAYER:CHANNEL@ROW,COLUMN or LAYER:CHANNEL@centre"
-CENTRE = "centre"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """A parsed unit. `layer` is "class", "probability" or a module's name; `index` a class or channel.
-
-    `position` is (row, column), or CENTRE until the size of the map is known.
-    """
-
-    text: str
-    layer: str
-    index: str
-    position: tuple[int, int] | str | None = None
-
-    def __str__(self) -> str:
-        return self.text
-
-    @property
-    def is_output(self) -> bool:
-        """Whether it is one of the network's scores."""
-        return self.layer in ("class", "probability")
+__all__ = [
+    "FORMS",
+    "AnyUnit",
+    "LayerRow",
+    "Sum",
+    "Unit",
+    "activations",
+    "every",
+    "laid",
+    "layers",
+    "look",
+    "parse",
+    "parse_sum",
+    "place",
+    "read",
+    "resolve",
+    "sources",
+    "split_terms",
+    "values",
+]
 
 
 @dataclass(frozen=True)
@@ -73,22 +71,6 @@ class LayerRow:
     parameters: int
     features: int | None = None
     map: tuple[int, int] | None = None
-
-
-def parse(text: str) -> Unit:
-    """Read a unit's name. Raises InputError with the forms there are."""
-    layer, colon, rest = text.strip().partition(":")
-    if not colon or not layer or not rest:
-        raise InputError(f"{text!r} is no unit; a unit is {FORMS}.")
-    if layer in ("class", "probability"):
-        return Unit(text=text.strip(), layer=layer, index=rest)
-    found = re.fullmatch(r"(\d+)(?:@(\d+),(\d+)|@(centre))?", rest)
-    if not found:
-        raise InputError(
-            f"{text!r} is no unit: after the layer stands CHANNEL, CHANNEL@ROW,COLUMN or CHANNEL@centre."
-        )
-    position = (int(found[2]), int(found[3])) if found[2] else found[4]
-    return Unit(text=text.strip(), layer=layer, index=found[1], position=position)
 
 
 def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRow]:
@@ -166,7 +148,7 @@ def laid(classifier: Classifier, seen: Seen, layer: str) -> Tensor:
     return layout_of(module_of(classifier), layer, output.shape, seen.images).lay(output)
 
 
-def values(classifier: Classifier, images: Tensor, units: Sequence[Unit]) -> Tensor:
+def values(classifier: Classifier, images: Tensor, units: Sequence[AnyUnit]) -> Tensor:
     """The units' values (U, N) for images (N, C, H, W), from one forward that ends at the last of them.
 
     Raises InputError for a unit that does not exist.
@@ -177,7 +159,7 @@ def values(classifier: Classifier, images: Tensor, units: Sequence[Unit]) -> Ten
 def look(
     classifier: Classifier,
     images: Tensor,
-    units: Sequence[Unit],
+    units: Sequence[AnyUnit],
     layer: str | None = None,
     begin: bool = False,
 ) -> Seen:
@@ -185,16 +167,37 @@ def look(
 
     With `begin` its graph begins at that layer, where it can: see `watching.observe`.
     """
-    wanted = [unit.layer for unit in units if not unit.is_output] + ([layer] if layer is not None else [])
-    end = any(unit.is_output for unit in units)
+    every = [unit for one in units for unit, _ in one.terms]
+    wanted = [unit.layer for unit in every if not unit.is_output] + ([layer] if layer is not None else [])
+    end = any(unit.is_output for unit in every)
     return observe(classifier, images, wanted, to_the_end=end, begin=layer if begin else None)
 
 
-def read(classifier: Classifier, seen: Seen, units: Sequence[Unit]) -> Tensor:
+def sources(seen: Seen, unit: AnyUnit) -> dict[str, Tensor]:
+    """What a unit is read from in what a forward showed: outputs of layers by name, the logits by ""."""
+    found: dict[str, Tensor] = {}
+    for term, _ in unit.terms:
+        if not term.is_output:
+            found[term.layer] = seen.outputs[term.layer]
+        elif seen.logits is not None:
+            found[""] = seen.logits
+    return found
+
+
+def read(classifier: Classifier, seen: Seen, units: Sequence[AnyUnit]) -> Tensor:
     """The units' values (U, N) in what a forward showed. Raises InputError for one that is not there."""
+    if all(isinstance(unit, Unit) for unit in units):
+        return _read(classifier, seen, [term for unit in units for term, _ in unit.terms])
+    distinct = list(dict.fromkeys(term for unit in units for term, _ in unit.terms))
+    found = dict(zip(distinct, _read(classifier, seen, distinct)))
+    sums = [torch.stack([weight * found[term] for term, weight in unit.terms]).sum(0) for unit in units]
+    return torch.stack(sums)
+
+
+def _read(classifier: Classifier, seen: Seen, units: Sequence[Unit]) -> Tensor:
     groups: dict[tuple[str, bool], list[int]] = defaultdict(list)
-    for place, unit in enumerate(units):
-        groups[unit.layer, unit.position is not None].append(place)
+    for number, unit in enumerate(units):
+        groups[unit.layer, unit.position is not None].append(number)
     columns = [_columns(classifier, seen, [units[i] for i in places]) for places in groups.values()]
     order = [i for places in groups.values() for i in places]
     inverse = sorted(range(len(order)), key=order.__getitem__)
@@ -216,17 +219,6 @@ def _columns(classifier: Classifier, seen: Seen, units: Sequence[Unit]) -> Tenso
         rows, columns = zip(*(place(unit, tuple(output.shape[2:])) for unit in units))
         return output[:, channels, list(rows), list(columns)]
     return (output.flatten(2).mean(2) if output.ndim > 2 else output)[:, channels]
-
-
-def place(unit: Unit, size: tuple[int, ...]) -> tuple[int, int]:
-    """The row and column of a neuron on a map of that size (H, W).
-
-    The centre of 3x7 is 1,3; of an even side, where two are in the middle, it is the later one.
-    """
-    assert unit.position is not None
-    if isinstance(unit.position, str):
-        return size[0] // 2, size[1] // 2
-    return unit.position
 
 
 def _class(classifier: Classifier, name: str, count: int) -> int:

@@ -12,7 +12,7 @@ from ostrich.attribution.guided import Guided, guided
 from ostrich.attribution.guided_gradcam import GuidedGradCAM
 from ostrich.attribution.integrated_gradients import IntegratedGradients
 from ostrich.attribution.occlusion import Occlusion
-from ostrich.attribution.question import Explainer, Question, explain
+from ostrich.attribution.question import Explainer, Question, explain, figures
 from ostrich.attribution.smoothgrad import SmoothGrad
 
 _METHODS: tuple[type[Explainer], ...] = (
@@ -43,6 +43,7 @@ __all__ = [
     "SmoothGrad",
     "deconvnet",
     "explain",
+    "figures",
     "gradient",
     "guided",
 ]

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -36,12 +37,17 @@ from ostrich.units import look, read
 from ostrich.watching import Seen, begin_at, module_of
 
 WEIGHTS = ("mean", "each")
+REASONS = (  # why a map can be zero everywhere
+    "no place of the map speaks for the unit, all weighted sums are negative or zero",
+    "the map itself is zero where it moves the unit",
+    "the map's gradient is zero, so that nothing there moves the unit",
+)
 ATTENTION = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradCAM(Explainer):
-    """The channels of a layer, weighted by how they move the unit; from 0 up."""
+    """The channels of a layer, weighted by how they move the unit; from 0 up unless `signed`."""
 
     name: ClassVar[str] = "gradcam"
     reading: ClassVar[str] = SIDES
@@ -49,6 +55,7 @@ class GradCAM(Explainer):
     layer: str | None = None  # the map that is read; found unless given
     grid: str | None = None  # rows x columns of the tokens, such as 14x14; found unless given
     weights: str = "mean"  # the mean over the map, or "each" place its own
+    signed: bool = False  # whether what speaks against the unit is shown too: without the relu of equation 2
 
     def __post_init__(self) -> None:
         if self.weights not in WEIGHTS:
@@ -56,19 +63,54 @@ class GradCAM(Explainer):
         self._given()
 
     def explain(self, question: Question) -> Tensor:
-        images, (height, width) = question.images, question.images.shape[2:]
-        found = images.new_zeros(0)
+        found = self._for_each(question, lambda part, place: self._enlarged(part, self._maps(part, place)))
+        return found[:, :, None].expand(-1, -1, question.images.shape[1], -1, -1).clone()
+
+    def figures(self, question: Question, maps: Tensor) -> list[list[dict[str, Any]]]:
+        """Which map was read, and of a map that is zero everywhere the reason."""
+        read_at = {number: str(place) for place, units in self._places(question).items() for number in units}
+        found: list[list[dict[str, Any]]] = [
+            [{"read": read_at[number]} for number in own] for own in question.rows.tolist()
+        ]
+        zero = ~maps.flatten(2).any(2)
+        if zero.any():
+            reasons = self._for_each(question, self._reasons)
+            for n, u in zero.nonzero().tolist():
+                found[n][u]["blank"] = REASONS[int(reasons[n, u])]
+        return found
+
+    def remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        blank = [row["figures"]["blank"] for row in rows if "blank" in row["figures"]]
+        return [
+            f"{blank.count(reason)} of {len(rows)} maps are zero everywhere: {reason}."
+            + (" gradcam with signed=true shows what speaks against it." if reason == REASONS[0] else "")
+            for reason in dict.fromkeys(blank)
+        ]
+
+    def _for_each(self, question: Question, compute: Callable[[Question, Place], Tensor]) -> Tensor:
+        """Results (N, U, ...), computed from each place for the units that are read there."""
+        found = None
         for place, units in self._places(question).items():
             if len(units) == len(question.units):
-                found = F.interpolate(self._maps(question, place), (height, width), mode="bilinear")
-                break
-            found = found if len(found) else images.new_zeros(*question.rows.shape, height, width)
-            mine = torch.isin(question.rows, torch.tensor(units, device=images.device))  # (N, U)
+                return compute(question, place)
+            mine = torch.isin(question.rows, torch.tensor(units, device=question.rows.device))  # (N, U)
             some, columns = mine.any(1), mine.any(0)
-            part = question.only(units, some, columns)
-            maps = F.interpolate(self._maps(part, place), (height, width), mode="bilinear")
-            found[mine] = maps[mine[some][:, columns]]
-        return found[:, :, None].expand(-1, -1, images.shape[1], -1, -1).clone()
+            part = compute(question.only(units, some, columns), place)
+            if found is None:
+                found = part.new_zeros(*question.rows.shape, *part.shape[2:])
+            found[mine] = part[mine[some][:, columns]]
+        assert found is not None
+        return found
+
+    def _reasons(self, question: Question, place: Place) -> Tensor:
+        """Which of REASONS would make each of the maps (N, U) zero."""
+        sums, moved = self._sums(question, place)
+        negative = sums.flatten(2).amin(2) < 0
+        return torch.where(moved, torch.where(negative, 0, 1), 2)
+
+    def _enlarged(self, question: Question, maps: Tensor) -> Tensor:
+        height, width = question.images.shape[2:]
+        return F.interpolate(maps, (height, width), mode="bilinear")
 
     def _places(self, question: Question) -> dict[Place, list[int]]:
         """The places that are read, and the numbers of the units for which each is."""
@@ -77,10 +119,10 @@ class GradCAM(Explainer):
         grid = self._given()
         if self.layer is not None:
             return {Place(self.layer): list(range(len(question.units)))}
-        known: dict[str, Place] = {}
+        known: dict[frozenset[str], Place] = {}
         places: dict[Place, list[int]] = defaultdict(list)
         for number, unit in enumerate(question.units):
-            source = "class" if unit.is_output else unit.layer
+            source = frozenset("" if term.is_output else term.layer for term, _ in unit.terms)
             if source not in known:
                 known[source] = before(question, unit, grid)
             places[known[source]].append(number)
@@ -88,7 +130,12 @@ class GradCAM(Explainer):
 
     def _maps(self, question: Question, place: Place) -> Tensor:
         """The maps (N, U, h, w) in the place's own size."""
-        found = []
+        sums, _ = self._sums(question, place)
+        return sums if self.signed else sums.relu()
+
+    def _sums(self, question: Question, place: Place) -> tuple[Tensor, Tensor]:
+        """The weighted sums (N, U, h, w) in the place's own size, and whether it moves the unit (N, U)."""
+        found, moved = [], []
         for part in question.parts():
             with torch.enable_grad():
                 seen, output, edge = _forward(part, place)
@@ -104,10 +151,11 @@ class GradCAM(Explainer):
             output = grid.lay(output.detach())  # (n, C, h, w)
             slopes = grid.lay(slopes.flatten(0, 1)).unflatten(0, slopes.shape[:2])  # (n, U, C, h, w)
             if self.weights == "mean":
-                found.append(torch.einsum("nuc,nchw->nuhw", slopes.mean((3, 4)), output).relu())
+                found.append(torch.einsum("nuc,nchw->nuhw", slopes.mean((3, 4)), output))
             else:
-                found.append((slopes * output[:, None]).sum(2).relu())
-        return torch.cat(found)
+                found.append((slopes * output[:, None]).sum(2))
+            moved.append(slopes.flatten(2).any(2))
+        return torch.cat(found), torch.cat(moved)
 
     def _given(self) -> tuple[int, int] | None:
         if self.grid is None:

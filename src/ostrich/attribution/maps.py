@@ -21,7 +21,7 @@ from ostrich.errors import InputError
 from ostrich.layouts import Grid, layout_of
 from ostrich.models.classifier import Classifier
 from ostrich.randomness import keyed
-from ostrich.units import Unit, look, read
+from ostrich.units import AnyUnit, look, read, sources
 from ostrich.watching import module_of
 
 PURPOSE = 0x4D50  # of random numbers
@@ -101,7 +101,7 @@ def named(
 
 
 def before(
-    question: Question, unit: Unit, given: tuple[int, int] | None, *, activations: bool = True
+    question: Question, unit: AnyUnit, given: tuple[int, int] | None, *, activations: bool = True
 ) -> Place:
     """The place to read before a unit.
 
@@ -114,13 +114,14 @@ def before(
     name = question.classifier.name
     with torch.enable_grad():
         leaf = _noise(question).requires_grad_(True)
-        source, places = _passed(question.classifier, leaf, unit)
-        if not source.requires_grad:
+        read_from, places = _passed(question.classifier, leaf, unit)
+        if not any(source.requires_grad for source in read_from.values()):
             raise InputError(
                 f"{name} cuts the gradient between the image and {unit}: nothing differentiable leads there."
             )
-        total = (source * _like(source)).sum()
-    own, last = places.get(Place(unit.layer)), None
+        total = sum((source * _like(source)).sum() for source in read_from.values())
+    assert isinstance(total, Tensor)
+    own, last = [places[Place(layer)][0] for layer in read_from if Place(layer) in places], None
     for place, (output, edge) in reversed(places.items()):
         if place.activation is not None and not activations:
             continue
@@ -128,7 +129,7 @@ def before(
             grid = _grid(question.classifier, place, output, (1, *question.images.shape[1:]), given)
         except InputError:  # rows that are no images, or an axis of features that nothing tells
             continue
-        if grid is None or math.prod(grid.size) < 2 or (own is not None and output is own[0]):
+        if grid is None or math.prod(grid.size) < 2 or any(output is one for one in own):
             continue
         if _passes_by(total, edge):
             continue
@@ -157,9 +158,9 @@ def _grid(
 
 
 def _passed(
-    classifier: Classifier, images: Tensor, unit: Unit
-) -> tuple[Tensor, dict[Place, tuple[Tensor, GradientEdge]]]:
-    """What the unit is read from, and all places on the way with their outputs and edges in the graph."""
+    classifier: Classifier, images: Tensor, unit: AnyUnit
+) -> tuple[dict[str, Tensor], dict[Place, tuple[Tensor, GradientEdge]]]:
+    """What the unit is read from, by layer, and all places with outputs and edges in the graph."""
     places: dict[Place, tuple[Tensor, GradientEdge]] = {}
 
     def watch(place: Place, output: object) -> None:
@@ -179,9 +180,7 @@ def _passed(
         for handle in handles:
             handle.remove()
     read(classifier, seen, [unit])  # the unit exists
-    source = seen.logits if unit.is_output else seen.outputs[unit.layer]
-    assert source is not None
-    return source, places
+    return sources(seen, unit), places
 
 
 def _passes_by(total: Tensor, edge: GradientEdge) -> bool:

@@ -24,7 +24,7 @@ between the image and a unit, the rule is refused, or it would be the plain grad
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,7 +37,7 @@ from ostrich.attribution.rectifiers import GATES, UNRULED, Rectifiers
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 from ostrich.networks import is_compiled
-from ostrich.units import Unit, look, read, values
+from ostrich.units import AnyUnit, look, read, sources, values
 
 DECONVNET, GUIDED, REDIRECTED = "deconvnet", "guided", "redirected"
 
@@ -54,14 +54,13 @@ def by_rule(rule: str, question: Question) -> Tensor:
             f"written. {applying()}"
         )
 
-    def compute(classifier: Classifier, inputs: Tensor, units: Sequence[Unit]) -> Tensor:
+    def compute(classifier: Classifier, inputs: Tensor, units: Sequence[AnyUnit]) -> Tensor:
         with ReluRule(rule) as acting:
             seen = look(classifier, inputs.clone(), units)
             computed = read(classifier, seen, units)
         for unit in units:
-            source = seen.logits if unit.is_output else seen.outputs[unit.layer]
-            assert source is not None
-            if source.requires_grad and not _acted(source, inputs, acting):
+            led = [source for source in sources(seen, unit).values() if source.requires_grad]
+            if led and not any(_acted(source, inputs, acting) for source in led):
                 raise _none_acted(rule, classifier, unit, acting.others)
         plain = values(classifier, inputs.clone(), units)
         if not _same(plain, computed):
@@ -71,6 +70,21 @@ def by_rule(rule: str, question: Question) -> Tensor:
         return computed
 
     return torch.cat([gradients(part, compute=compute) for part in question.parts()])
+
+
+def beside(rule: str, question: Question) -> list[str]:
+    """The network's nonlinearities that are no rectifiers, so that the plain gradient passed them."""
+    images = question.images[:1].clone()
+    with torch.enable_grad(), ReluRule(rule) as acting:
+        look(question.classifier, images.requires_grad_(True).clone(), question.units)
+    return sorted(acting.others)
+
+
+def said(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence on the nonlinearities beside the rectifiers, from the rows of results."""
+    if named := sorted({name for row in rows for name in row["figures"].get("beside_rectifiers", ())}):
+        return [f"Beside its rectifiers the network has {', '.join(named)}: there the plain gradient passed."]
+    return []
 
 
 class ReluRule(Rectifiers):
@@ -146,7 +160,7 @@ def _acted(source: Tensor, inputs: Tensor, acting: ReluRule) -> bool:
     return hidden and acting.passed > 0
 
 
-def _none_acted(rule: str, classifier: Classifier, unit: Unit, others: set[str]) -> InputError:
+def _none_acted(rule: str, classifier: Classifier, unit: AnyUnit, others: set[str]) -> InputError:
     if named := others & (UNRULED | GATES | {"hardtanh"}):
         return InputError(
             f"{rule} is a rule for ReLUs; this network uses {', '.join(sorted(named))}, for which none was "
