@@ -111,7 +111,7 @@ def _axis(
     if (known := _known(module, len(shape))) is not None:
         return known
     if len(shape) == 2:
-        last, flat = _tokens(shape[0], image, given) is not None, _tokens(shape[1], image, given)
+        last, flat = tokens_on(shape[0], image, given) is not None, tokens_on(shape[1], image, given)
         first = flat is not None and math.prod(flat.size) == shape[1]
     elif given is not None:
         first, last = shape[1:] == given, shape[:2] == given
@@ -152,14 +152,14 @@ def _grid(
         if given is not None:
             return grid if grid.size == given else None
         return grid if axis == FIRST or _distance(grid.size, image) <= ALIKE else None
-    grid_of_rows = _tokens(shape[1 if axis == FIRST else 0], image, given)
+    grid_of_rows = tokens_on(shape[1 if axis == FIRST else 0], image, given)
     if grid_of_rows is None or axis == LAST:
         return grid_of_rows
     return Grid("flattened", grid_of_rows.size) if math.prod(grid_of_rows.size) == shape[1] else None
 
 
-def _tokens(count: int, image: tuple[int, int], given: tuple[int, int] | None) -> Grid | None:
-    """The grid of so many tokens."""
+def tokens_on(count: int, image: tuple[int, int], given: tuple[int, int] | None = None) -> Grid | None:
+    """The grid of so many tokens over an image (H, W), where there is one."""
     for size in [given] if given is not None else _shapes(count, image):
         if 0 <= count - math.prod(size) <= MOST_PREFIX:
             return Grid("tokens", size)

@@ -13,6 +13,7 @@ from ostrich.attribution.guided_gradcam import GuidedGradCAM
 from ostrich.attribution.integrated_gradients import IntegratedGradients
 from ostrich.attribution.occlusion import Occlusion
 from ostrich.attribution.question import Explainer, Question, explain, figures
+from ostrich.attribution.rollout import Rollout
 from ostrich.attribution.smoothgrad import SmoothGrad
 
 _METHODS: tuple[type[Explainer], ...] = (
@@ -25,6 +26,7 @@ _METHODS: tuple[type[Explainer], ...] = (
     GradCAM,
     GuidedGradCAM,
     Occlusion,
+    Rollout,
 )
 EXPLAINERS = {method.name: method for method in _METHODS}
 
@@ -40,6 +42,7 @@ __all__ = [
     "IntegratedGradients",
     "Occlusion",
     "Question",
+    "Rollout",
     "SmoothGrad",
     "deconvnet",
     "explain",

@@ -66,14 +66,17 @@ class Explainer:
     """A method with its settings; one file each. What it must have is `name` and `explain`.
 
     `needs` is what the network must offer: "gradient", or only "scores". `relus` says whether it is
-    a rule for networks of ReLUs. `reading` is how its map is to be read: SIZE, a value's size counts
-    and its sign does not; SIDES, values speak for the unit or against it; COLOUR, the map looks like
-    a picture.
+    a rule for networks of ReLUs, `attention` whether it follows the attention of a transformer, and
+    `agnostic` whether its map is the same for every unit. `reading` is how its map is to be read: SIZE, a
+    value's size counts and its sign does not; SIDES, values speak for the unit or against it; COLOUR, the
+    map looks like a picture.
     """
 
     name: ClassVar[str]
     needs: ClassVar[str] = "gradient"
     relus: ClassVar[bool] = False
+    attention: ClassVar[bool] = False
+    agnostic: ClassVar[bool] = False
     reading: ClassVar[str] = SIZE
 
     def explain(self, question: Question) -> Tensor:
@@ -169,11 +172,11 @@ def paired(
 
 
 def applying(*, scores_only: bool = False) -> str:
-    """A sentence that names the methods for a network without ReLUs, or without a gradient."""
+    """A sentence that names the methods for a network of any kind, or for one without a gradient."""
     from ostrich.attribution import EXPLAINERS  # which imports this file
 
-    methods = EXPLAINERS.values()
-    names = [m.name for m in methods if not m.relus and (m.needs == "scores" or not scores_only)]
+    methods = [m for m in EXPLAINERS.values() if not m.relus and not m.attention]
+    names = [m.name for m in methods if m.needs == "scores" or not scores_only]
     listed = ", ".join(f"`{name}`" for name in names)
     return f"{listed} appl{'ies' if len(names) == 1 else 'y'} to every network."
 

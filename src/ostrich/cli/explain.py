@@ -167,6 +167,8 @@ def _maps(call: _Call) -> tuple[dict[str, Any], list[str], Path]:
         write_png(session.run.folder / "sheet.png", sheet)
         checks = check(method, session, rows, call.seed) if call.sanity else None
         remarks = method.remarks(rows)
+        if method.agnostic and call.units:
+            remarks.append(f"{call.name} has no unit: its map is the same for all, whatever --unit says.")
         results = {
             "explainer": call.name,
             "settings": repr(method),
