@@ -77,6 +77,7 @@ FORMS = {
     "product in place": lambda place, x: x.mul_(x > 0),
     "product with no negative": lambda place, x: x * ~(x < 0),
     "product with a sign": lambda place, x: x * (torch.sign(x) + 1) / 2,
+    "product with a clamped sign": lambda place, x: x * x.sign().clamp(0),
     "maximum": lambda place, x: torch.maximum(x, torch.zeros_like(x)),
     "max": lambda place, x: torch.max(torch.zeros(()).to(x), x),
     "minimum": lambda place, x: -torch.minimum(-x, torch.zeros_like(x)),

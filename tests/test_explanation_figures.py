@@ -98,6 +98,18 @@ def test_the_other_reasons_of_a_blank_map():
     assert not remarks
 
 
+def test_a_map_without_a_known_activation_is_said():
+    class Unknown(Small):
+        def forward(self, x):
+            a = self.conv(x)
+            return self.fc(torch.stack([a, 0 * a]).amax(0).mean((2, 3)))  # a rectifier that is not known
+
+    model = ostrich.Classifier(Unknown().double().eval(), size=SIZE, channels=3)
+    _, found, remarks = said(GradCAM(), model, ["class:0"])
+    assert found[0][0] == {"read": "conv", "unactivated": True}
+    assert remarks == ["The map of conv was read as it is: no activation was recognised behind it."]
+
+
 # What a rule left out ---------------------------------------------------------------------------------------
 
 

@@ -42,6 +42,7 @@ REASONS = (  # why a map can be zero everywhere
     "the map itself is zero where it moves the unit",
     "the map's gradient is zero, so that nothing there moves the unit",
 )
+BARE = (nn.Conv2d, nn.BatchNorm2d)  # layers that an activation mostly follows
 ATTENTION = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 
 
@@ -68,10 +69,13 @@ class GradCAM(Explainer):
 
     def figures(self, question: Question, maps: Tensor) -> list[list[dict[str, Any]]]:
         """Which map was read, and of a map that is zero everywhere the reason."""
-        read_at = {number: str(place) for place, units in self._places(question).items() for number in units}
-        found: list[list[dict[str, Any]]] = [
-            [{"read": read_at[number]} for number in own] for own in question.rows.tolist()
-        ]
+        network = module_of(question.classifier)
+        read_at: dict[int, dict[str, Any]] = {}
+        for place, units in self._places(question).items():
+            plain = place.activation is None and isinstance(network.get_submodule(place.layer), BARE)
+            said = {"read": str(place)} | ({"unactivated": True} if plain and self.layer is None else {})
+            read_at |= dict.fromkeys(units, said)
+        found = [[dict(read_at[number]) for number in own] for own in question.rows.tolist()]
         zero = ~maps.flatten(2).any(2)
         if zero.any():
             reasons = self._for_each(question, self._reasons)
@@ -81,7 +85,13 @@ class GradCAM(Explainer):
 
     def remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         blank = [row["figures"]["blank"] for row in rows if "blank" in row["figures"]]
+        bare = dict.fromkeys(row["figures"]["read"] for row in rows if "unactivated" in row["figures"])
         return [
+            *(
+                f"The map of {layer} was read as it is: no activation was recognised behind it."
+                for layer in bare
+            )
+        ] + [
             f"{blank.count(reason)} of {len(rows)} maps are zero everywhere: {reason}."
             + (" gradcam with signed=true shows what speaks against it." if reason == REASONS[0] else "")
             for reason in dict.fromkeys(blank)

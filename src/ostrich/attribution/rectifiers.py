@@ -102,7 +102,7 @@ class Rectifiers(TorchFunctionMode):
         full = getattr(func, "__name__", "").partition(".")[0]
         name, call = full.strip("_"), _Call(func, args, kwargs)
         x = args[0] if args else kwargs.get("input")
-        if name in RECTIFIERS and isinstance(x, Tensor) and self.concerns(x):
+        if name in RECTIFIERS and isinstance(x, Tensor) and self.concerns(x) and not self._is_step(x):
             if (top := _top(name, args, kwargs)) is not None:
                 return self.rectified(x, partial(_with, call, x), top)
             if name == "hardtanh":
@@ -115,6 +115,11 @@ class Rectifiers(TorchFunctionMode):
         if name not in ELEMENTWISE or not any(self.concerns(one) for one in self._leaves(call)):
             return func(*args, **kwargs)
         return self._elementwise(call, name, in_place=full.endswith("_") and not full.startswith("_"))
+
+    def _is_step(self, x: Tensor) -> bool:
+        """Whether it is a sign, through which no gradient passes: then it is a part of what is made of it."""
+        made = self._recent.get(id(x))
+        return made is not None and _name(made) in ("heaviside", "sgn", "sign")
 
     def _elementwise(self, call: _Call, name: str, *, in_place: bool) -> Any:
         """An operation that may end a rectifier, is remembered as a part of one, or neither."""
@@ -157,7 +162,8 @@ class Rectifiers(TorchFunctionMode):
         names = {_name(call), *(_name(self._recent[id(one)]) for one in parts if id(one) in self._recent)}
         if not names & KINKS:
             return []
-        return [one for one in parts if one.is_floating_point() and one.ndim and self.concerns(one)]
+        found = [one for one in parts if one.is_floating_point() and one.ndim and self.concerns(one)]
+        return [one for one in found if not self._is_step(one)]
 
 
 def _name(call: _Call) -> str:
