@@ -10,7 +10,6 @@ import pytest
 import torch
 from accelerator import ACCELERATOR, MODULE
 from on_both import on_both
-from ostrich.crashtest.doctor import Patient, examine
 from test_prior import generator
 from test_sheets import stack
 from torch import nn
@@ -23,6 +22,7 @@ from ostrich.attribution.sanity import fading, pointing_game, randomisation
 from ostrich.crashtest.check import PROBES
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.data.dataset import Samples
+from ostrich.diagnosis import Patient, examine
 from ostrich.visualization import PRESETS, Ascent, Prior, ascend, first_layer_filters, sheets, under, worth
 from ostrich.visualization.objectives import as_objective
 from ostrich.visualization.optimisers import OPTIMISERS

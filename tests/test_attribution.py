@@ -72,6 +72,27 @@ FORMS = {
     "clamp_min": lambda place, x: x.clamp_min(0),
     "clamp": lambda place, x: torch.clamp(x, min=0),
     "clamp_": lambda place, x: x.clamp_(0),
+    "product": lambda place, x: x * (x > 0),
+    "product with a number": lambda place, x: (x >= 0).float() * x,
+    "product in place": lambda place, x: x.mul_(x > 0),
+    "product with no negative": lambda place, x: x * ~(x < 0),
+    "product with a sign": lambda place, x: x * (torch.sign(x) + 1) / 2,
+    "product with a clamped sign": lambda place, x: x * x.sign().clamp(0),
+    "maximum": lambda place, x: torch.maximum(x, torch.zeros_like(x)),
+    "max": lambda place, x: torch.max(torch.zeros(()).to(x), x),
+    "minimum": lambda place, x: -torch.minimum(-x, torch.zeros_like(x)),
+    "where": lambda place, x: torch.where(x > 0, x, torch.zeros_like(x)),
+    "where with a number": lambda place, x: torch.where(x <= 0, 0.0, x),
+    "masked_fill": lambda place, x: x.masked_fill(x < 0, 0),
+    "heaviside": lambda place, x: x * torch.heaviside(x.detach(), x.new_zeros(1)),
+    "absolute": lambda place, x: (x + x.abs()) / 2,
+    "absolute, halved": lambda place, x: 0.5 * x + torch.abs(x) * 0.5,
+    "root of the square": lambda place, x: 0.5 * (x + (x**2).sqrt()),
+    "less its negative part": lambda place, x: x - x.clamp(max=0),
+    "clamp with a tensor": lambda place, x: torch.clamp(x, min=torch.tensor(0.0)),
+    "leaky without a leak": lambda place, x: F.leaky_relu(x, 0.0),
+    "prelu without a slope": lambda place, x: F.prelu(x, torch.zeros(1).to(x)),
+    "mixed with products": lambda place, x: (x * (x > 0), x.relu(), x.clamp(min=0), (x + x.abs()) / 2)[place],
     "mixed": lambda place, x: (F.relu(x), x.relu(), F.relu_(x), x.clamp(min=0.0))[place],
 }
 CLIPPED = {
@@ -181,6 +202,30 @@ def test_a_sigmoid_gate_beside_relus_passes():
     assert guided(gated, IMAGES, UNITS).abs().sum() > 0
 
 
+UNKNOWN = {
+    "straight through": lambda place, x: (F.relu(x) - x).detach() + x,
+    "arithmetic of softplus": lambda place, x: torch.log1p(torch.exp(50 * x)) / 50,
+    "leaky by where": lambda place, x: torch.where(x > 0, x, 0.1 * x),
+    "no nonlinearity": lambda place, x: x * 2,
+    "a mask of another tensor": lambda place, x: x * (x.roll(1, 3) > 0),
+}
+
+
+@pytest.mark.parametrize("form", list(UNKNOWN))
+def test_what_is_no_rectifier_is_never_taken_for_one(form):
+    """The rule is refused, not the plain gradient handed out under its name."""
+    for name in ("guided", "deconvnet", "guided-gradcam"):
+        with pytest.raises(InputError, match=r"(?s)(No rectifier was recognised|rule for ReLUs).*`gradient`"):
+            explain(EXPLAINERS[name](), classifier(UNKNOWN[form]), IMAGES, UNITS[:1])
+
+
+def test_a_unit_below_every_relu_is_refused_beside_one_above():
+    model = classifier(FORMS["F.relu"])
+    with pytest.raises(InputError, match="between the image and first:0"):
+        explain(EXPLAINERS["guided"](), model, IMAGES, ["class:0", "first:0"])
+    assert explain(EXPLAINERS["guided"](), model, IMAGES, ["class:0", "second:0"]).any()
+
+
 def test_a_relu_out_of_reach_is_refused():
     class Own(torch.autograd.Function):
         @staticmethod
@@ -199,13 +244,10 @@ def test_a_relu_out_of_reach_is_refused():
 def test_a_forward_that_changes_under_the_rule_is_a_fault_of_ours(monkeypatch):
     from ostrich.attribution import relu_rules
 
-    monkeypatch.setitem(
-        relu_rules.__dict__, "_top", lambda name, args, kwargs: 6.0 if name == "relu" else None
-    )
     plain = relu_rules._Rectifier.forward
 
-    def shifted(ctx, x, operation, top, rule):
-        return plain(ctx, x, lambda value: operation(value) + 1e-9, top, rule)
+    def shifted(ctx, x, operation, top, acting):
+        return plain(ctx, x, lambda value: operation(value) + 1e-9, top, acting)
 
     monkeypatch.setattr(relu_rules._Rectifier, "forward", staticmethod(shifted))
     with pytest.raises(AssertionError, match="forward"):

@@ -65,7 +65,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("name", list(EXPLAINERS))
+@pytest.mark.parametrize("name", [name for name, method in EXPLAINERS.items() if not method.attention])
 def test_explain_writes_maps_and_pictures(name, folder, capsys):
     out, units = folder / name, ["class:3", "layer2.0.conv1:2@4,5"]
     command = [
@@ -130,6 +130,7 @@ def test_what_cannot_be_is_answered_before_anything_is_written(folder, capsys):
         (["occlusion", ARCH, "--set", "window=99"], "at most the image's shorter side"),
         (["guided", smooth, "--size", "16"], "gelu, for which none was published"),
         (["guided-gradcam", smooth, "--size", "16"], "`smoothgrad`, `gradcam`, `occlusion` apply"),
+        (["rollout", ARCH], "no attention between tokens was seen"),
         (["gradient", function, "--size", "16"], "only a prediction function"),
         (["occlusion", function, "--size", "16", "--sanity"], "only a prediction function"),
     ]:

@@ -404,4 +404,44 @@ def test_the_gallery_shows_the_images_themselves():
     assert percent(0.99999) == "99.99 %"
     assert percent(1.0) == "100.00 %"
     assert gallery(nets.random_images(2, (300, 150)), ["a", "b"], [0.1, 0.2]).shape[2] == 6 + 2 * (64 + 6)
+    states = ["reached", "missed", "untried"]
+    marked = gallery(images, ["one", "two", "three"], [0.5, 0.3, 1.0], states)
+    assert torch.equal(marked[:, 6:102, 6:102], sheet[:, 6:102, 6:102])
+    missed, untried = marked[:, 6:102, 108:204], marked[:, 134:230, 6:102]
+    shown = images[1].repeat_interleave(12, 1).repeat_interleave(12, 2).expand(3, -1, -1)
+    assert torch.equal(missed[:, 3:-3, 3:-3], shown[:, 3:-3, 3:-3])
+    red = torch.tensor([0xB3, 0x26, 0x1E])[:, None] / 255
+    assert torch.equal(missed[:, 0], red.expand(-1, 96))
+    assert untried.unique().numel() == 1  # nothing of the start
+    unmoved = gallery(images, ["one", "two", "three"], [0.5, 0.3, 1.0], ["unmoved"] * 3)
+    assert unmoved[:, 6:102, 6:102].unique().numel() == 1
+
+
+def test_what_the_noise_itself_is_counts_for_nothing(tmp_path, capsys):
+    """A network that is certain of one class whatever it sees, of the others never."""
+    path = tmp_path / "net.py"
+    path.write_text(
+        "import torch\n"
+        "class Sure(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x.mean((2, 3)) * 0.01 + torch.tensor([0.0, 20.0, 0.0])\n"
+        "def sure():\n"
+        "    return Sure()\n"
+    )
+    words = ["attack", "fooling-ascent", f"{path}:sure", "--size", "8", "--set", "steps=3", "--json"]
+    assert run([*words, "--out", str(tmp_path / "run")]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert results["success_rate"] == 0  # of two that were tried
+    assert (len(results["noise_is"]), len(results["not_reached"])) == (1, 2)
+    assert results["confidence"] is None
+    assert results["confidence_median"] < 0.01
+    rows = list(csv.DictReader((tmp_path / "run/images.csv").read_text().splitlines()))
+    assert [row["success"] for row in rows] == ["false"] * 3
+    assert rows[1]["adversarial_file"] == rows[1]["distance"] == ""
+    assert float(rows[0]["distance"]) > 0
+    files = sorted(file.name for file in (tmp_path / "run/images").iterdir())
+    assert files == sorted(row["adversarial_file"].partition("/")[2] for row in (rows[0], rows[2]))
+    sheet = read_png(tmp_path / "run/gallery.png")
+    assert sheet[:, 6:102, 108:204].unique().numel() == 1  # the second tile is empty
+    assert sheet[:, 6:102, 6:102].unique().numel() > 3
     assert spread(1000, 4) == [0, 250, 500, 750]

@@ -30,6 +30,7 @@ from ostrich.generative.generator import CARD, WEIGHTS, ZOO, load_generator, zoo
 from ostrich.generative.inception import inception
 from ostrich.generative.measures import (
     classifier_score,
+    doubts,
     frechet,
     frechet_distance,
     kernel_distance,
@@ -158,6 +159,39 @@ def test_classifier_score_by_its_definition():
     sure = 100 * torch.eye(4).repeat(5, 1)  # every class, and certain of each
     assert classifier_score(sure, 1)[0] == pytest.approx(4)
     assert classifier_score(sure[:1].expand(8, -1), 2)[0] == pytest.approx(1)
+
+
+def test_a_score_is_never_of_one_image():
+    logits = normal(11, 4, 0)
+    for splits in (0, 6, 11):
+        with pytest.raises(InputError, match="parts of at least two"):
+            classifier_score(logits, splits)
+    p = torch.softmax(logits, 1).double()
+    parts = [p[:3], *(p[i : i + 2] for i in (3, 5, 7, 9))]  # 11 in 5 parts, none of them of one
+    scores = [(part * (part / part.mean(0)).log()).sum(1).mean().exp() for part in parts]
+    assert classifier_score(logits, 5)[0] == pytest.approx(torch.stack(scores).mean().item())
+
+
+@pytest.mark.parametrize(
+    ("samples", "real", "features", "parts", "classes", "said"),
+    [
+        (2000, 2000, 64, 10, 10, []),
+        (64, 2000, 64, 2, 10, ["64 samples and 2000 real images in 64 features"]),
+        (65, 65, 64, 2, 10, []),
+        (2000, 50, 64, 10, 10, ["singular with 50"]),
+        (90, 2000, 64, 10, 10, ["9 samples a part, with 10 classes: it cannot exceed 9"]),
+        (8, 8, 64, 1, 10, ["singular with 8", "cannot exceed 8"]),
+    ],
+)
+def test_too_few_images_are_said(samples, real, features, parts, classes, said):
+    found = doubts(samples, real, features, parts, classes)
+    assert len(found) == len(said)
+    assert all(words in sentence for words, sentence in zip(said, found))
+    if real == samples <= features:  # as it is: two samples of one distribution, far apart
+        few, many = (
+            frechet_distance(normal(n, features, 0), normal(n, features, 1)) for n in (samples, 4000)
+        )
+        assert few > 10 * many
 
 
 def test_features_are_what_the_last_layer_takes():
@@ -384,7 +418,26 @@ def test_real_images_measured_as_samples_reach_the_floor():
     model = package.load("zoo:digits-cnn", device="cpu")
     found = evaluate(Real(), rest, model, samples=180)
     assert found["frechet_distance"] < 2 * found["floor_two_halves_of_real"]
+    assert found["frechet_distance_at_floor_n"] == pytest.approx(found["floor_two_halves_of_real"], rel=0.5)
+    assert found["floor_n"] == 90  # half of what is left
     assert found["share_of_mean_image"] < 0.3
+    few = evaluate(Few(), held_out, model, samples=20)  # the floor falls to the samples' own number
+    some = torch.randperm(360, generator=torch.Generator().manual_seed(0)).chunk(2)
+    of_real = features(model, held_out.images())[0]
+    expected = frechet_distance(of_real[some[0][:20]], of_real[some[1][:20]])
+    assert few["floor_two_halves_of_real"] == pytest.approx(expected)
+    assert few["floor_n"] == 20
+    assert few["classifier_score_parts"] == 2  # of ten classes
+    assert "20 samples and 360 real images" in few["warnings"][0]
+
+
+class Few:
+    """Twenty real images, as if they were made."""
+
+    class_names = None
+
+    def sample(self, numbers: range, **_: object) -> tuple[Tensor, None]:
+        return pictures("digits", "test", (1, 8, 8)).images()[: len(numbers)], None
 
 
 class FakeExtractor(nn.Module):

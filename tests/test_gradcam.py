@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ostrich
-from ostrich.attribution import GradCAM, Guided, GuidedGradCAM, explain
-from ostrich.attribution.maps import Grid, grid_of
+from ostrich.attribution import Deconvnet, GradCAM, Guided, GuidedGradCAM, explain
 from ostrich.errors import InputError
+from ostrich.layouts import Grid, layout_of
 
 SIZE = (5, 7)
 X = nets.random_images(2, SIZE, dtype=torch.float64)
@@ -72,14 +72,81 @@ def test_gradcam_in_closed_form(head, rectify, weights):
 
 
 def test_gradcam_finds_the_last_map_that_everything_passes():
-    network, *_ = mapped(average, True)
+    """As the network rectifies it: after the second convolution; after the first for a unit of the second."""
+    network, a, w = mapped(average, True)
     chosen = explain(GradCAM(), network, X, BOTH)
-    assert torch.equal(chosen, explain(GradCAM(layer="second"), network, X, BOTH))
+    cam = torch.einsum("kc,nchw->nkhw", w, a.relu()).relu() / a[0, 0].numel()
+    assert torch.allclose(chosen, enlarged(cam), atol=1e-12)
+    assert cam.any()
     earlier = explain(GradCAM(), network, X, ["second:1", "class:0"])
-    assert torch.equal(earlier[:, :1], explain(GradCAM(layer="first"), network, X, ["second:1"]))
+    with torch.no_grad():
+        rectified = F.relu(network.network.first(X)).requires_grad_(True)
+    (slope,) = torch.autograd.grad(network.network.second(rectified)[:, 1].mean((1, 2)).sum(), rectified)
+    small = (slope.mean((2, 3), keepdim=True) * rectified.detach()).sum(1, keepdim=True).relu()
+    assert torch.allclose(earlier[:, :1], enlarged(small), atol=1e-12)
     assert torch.equal(earlier[:, 1], chosen[:, 0])
-    mixed = explain(GradCAM(), network, X, [["second:1"], ["class:0"]])[:, 0]  # two layers in one column
+    mixed = explain(GradCAM(), network, X, [["second:1"], ["class:0"]])[:, 0]  # two places in one column
     assert torch.equal(mixed, torch.stack([earlier[0, 0], chosen[1, 0]]))
+
+
+class Written(nn.Module):
+    """Two convolutions with rectifiers written in any way, one of them perhaps not known."""
+
+    def __init__(self, first, second=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv1, self.conv2, self.fc = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3), nn.Linear(8, 4)
+        self.one, self.two = first, second or first
+
+    def forward(self, x):
+        return self.fc(self.two(self.conv2(self.one(self.conv1(x)))).mean((2, 3)))
+
+
+RELUS = {
+    "function": F.relu,
+    "in place": F.relu_,
+    "method": Tensor.relu,
+    "in-place module": nn.ReLU(inplace=True),
+    "clamp": lambda x: x.clamp(min=0),
+    "product": lambda x: x * (x > 0),
+    "product in place": lambda x: x.mul_(x > 0),
+    "maximum": lambda x: torch.maximum(x, torch.zeros_like(x)),
+    "where": lambda x: torch.where(x > 0, x, torch.zeros_like(x)),
+    "absolute": lambda x: (x + x.abs()) / 2,
+}
+
+
+@pytest.mark.parametrize("form", list(RELUS))
+@pytest.mark.parametrize(
+    "method", [GradCAM(), GradCAM(weights="each"), Guided(), Deconvnet(), GuidedGradCAM()]
+)
+def test_an_explanation_does_not_depend_on_how_a_relu_is_written(method, form):
+    images = nets.random_images(2, (9, 9), dtype=torch.float64)
+    units = ["class:0", "probability:2", "conv2:3"]
+
+    def found(*relus):
+        model = ostrich.Classifier(Written(*relus).double().eval(), size=(9, 9), channels=3)
+        return explain(method, model, images, units)
+
+    expected = found(nn.ReLU(), nn.ReLU())
+    assert torch.allclose(found(RELUS[form]), expected, atol=1e-14)
+    assert expected.flatten(2).any(2).all()
+
+
+def test_gradcam_reads_other_activations_in_either_form_too():
+    images = nets.random_images(2, (9, 9), dtype=torch.float64)
+    for module, function in ((nn.SiLU(), F.silu), (nn.GELU(), F.gelu)):
+        maps = [
+            explain(
+                GradCAM(),
+                ostrich.Classifier(Written(form).double().eval(), size=(9, 9), channels=3),
+                images,
+                BOTH,
+            )
+            for form in (module, function)
+        ]
+        assert torch.equal(*maps)
+        assert maps[0].any()
 
 
 def test_gradcam_of_a_head_that_is_zero():
@@ -177,7 +244,12 @@ def test_guided_gradcam_is_the_product():
     ],
 )
 def test_grids(shape, image, given, expected):
-    assert grid_of(shape, image, given) == expected
+    network = nn.Sequential(nn.Identity())  # it says nothing of its output: the shape alone decides
+    try:
+        found = layout_of(network, "0", (2, *shape), (2, 3, *image), given).grid
+    except InputError:
+        found = None
+    assert found == expected
 
 
 class Transformer(nn.Module):

@@ -98,7 +98,7 @@ def test_what_comes_after_a_layer_neither_runs_nor_changes_it():
 
 def test_the_layer_table_is_in_order():
     rows = units.layers(nets.small())
-    assert rows[0] == units.LayerRow("conv1", "Conv2d", (8, 16, 16), 3 * 8 * 9)
+    assert rows[0] == units.LayerRow("conv1", "Conv2d", (8, 16, 16), 3 * 8 * 9, 8, (16, 16))
     assert [row.name for row in rows][-1] == "linear"
     assert sum(row.parameters for row in rows) == sum(p.numel() for p in nets.small().network.parameters())
 

@@ -5,15 +5,19 @@
     layer3.2.conv1:17         a channel of a layer: its mean over the map
     layer3.2.conv1:17@4,5     one neuron of it, at row 4, column 5
     layer3.2.conv1:17@centre  the one in the middle: row H // 2, column W // 2 of the map, from 0
+    blocks.3:17               a feature of tokens: its mean over those that stand for a place
+    blocks.3:17@4,5           that feature of the token at row 4, column 5 of the grid of patches
     fc:123                    one output of a layer without a map
+    class:a - 0.5*class:b     a sum of units: between terms stands + or -, with spaces around
 
-`parse` reads the text, `resolve` checks it against a network, `values` computes many of them for
-images from one forward, which runs no further than the last of their layers.
+Which axis of a layer's output holds its channels or features: `layouts.py`.
+
+`parse` and `parse_sum` read the text (`naming.py`), `resolve` checks it against a network, `values`
+computes many of them for images from one forward, which runs no further than the last of their layers.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,73 +27,73 @@ import torch
 from torch import Tensor, nn
 
 from ostrich.errors import InputError
+from ostrich.layouts import Layout, layout_of
+from ostrich.naming import FORMS, AnyUnit, Sum, Unit, parse, parse_sum, place, split_terms
 from ostrich.networks import untouched
 from ostrich.watching import Seen, module_of, observe
 
 if TYPE_CHECKING:  # a room above: units only take classifiers
     from ostrich.models.classifier import Classifier
 
-FORMS = "class:NAME, probability:NAME, LAYER:CHANNEL, LAYER:CHANNEL@ROW,COLUMN or LAYER:CHANNEL@centre"
-CENTRE = "centre"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """A parsed unit. `layer` is "class", "probability" or a module's name; `index` a class or channel.
-
-    `position` is (row, column), or CENTRE until the size of the map is known.
-    """
-
-    text: str
-    layer: str
-    index: str
-    position: tuple[int, int] | str | None = None
-
-    def __str__(self) -> str:
-        return self.text
-
-    @property
-    def is_output(self) -> bool:
-        """Whether it is one of the network's scores."""
-        return self.layer in ("class", "probability")
+__all__ = [
+    "FORMS",
+    "AnyUnit",
+    "LayerRow",
+    "Sum",
+    "Unit",
+    "activations",
+    "every",
+    "laid",
+    "layers",
+    "look",
+    "parse",
+    "parse_sum",
+    "place",
+    "read",
+    "resolve",
+    "sources",
+    "split_terms",
+    "values",
+]
 
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One line of `ostrich list units`: shape is (C, H, W) or (C,), without the batch."""
+    """One line of `ostrich list units`: the output's shape without the batch, and what it is read as.
+
+    `features` is how many units the layer has, none where its output cannot be read by features; `map`
+    the rows and columns of their places, where they have any.
+    """
 
     name: str
     type: str
     shape: tuple[int, ...]
     parameters: int
-
-
-def parse(text: str) -> Unit:
-    """Read a unit's name. Raises InputError with the forms there are."""
-    layer, colon, rest = text.strip().partition(":")
-    if not colon or not layer or not rest:
-        raise InputError(f"{text!r} is no unit; a unit is {FORMS}.")
-    if layer in ("class", "probability"):
-        return Unit(text=text.strip(), layer=layer, index=rest)
-    found = re.fullmatch(r"(\d+)(?:@(\d+),(\d+)|@(centre))?", rest)
-    if not found:
-        raise InputError(
-            f"{text!r} is no unit: after the layer stands CHANNEL, CHANNEL@ROW,COLUMN or CHANNEL@centre."
-        )
-    position = (int(found[2]), int(found[3])) if found[2] else found[4]
-    return Unit(text=text.strip(), layer=layer, index=found[1], position=position)
+    features: int | None = None
+    map: tuple[int, int] | None = None
 
 
 def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRow]:
     """The layers without children, in the order a forward meets them first."""
     network = module_of(classifier)
     rows: dict[str, LayerRow] = {}
+    seen = (1, classifier.channels, *(classifier.size or (224, 224))) if images is None else images.shape
+
+    def readable(name: str, output: Tensor) -> Layout | None:
+        try:
+            return layout_of(network, name, output.shape, seen)
+        except InputError:
+            return None
 
     def watch(name: str, module: nn.Module) -> Callable[..., None]:
         def hook(_module: nn.Module, _inputs: object, output: object) -> None:
             if isinstance(output, Tensor) and name not in rows:
                 count = sum(p.numel() for p in module.parameters())
-                rows[name] = LayerRow(name, type(module).__name__, tuple(output.shape[1:]), count)
+                found = readable(name, output)
+                size = found.grid.size if found and found.grid else None
+                features = found.features if found else None
+                shape = tuple(output.shape[1:])
+                rows[name] = LayerRow(name, type(module).__name__, shape, count, features, size)
 
         return hook
 
@@ -107,28 +111,44 @@ def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRo
     return list(rows.values())
 
 
+def every(classifier: Classifier, layer: str) -> list[str]:
+    """The names of all units of a layer, in order. Raises UnknownName, or InputError for one without."""
+    with untouched(classifier.network), torch.no_grad():
+        return [f"{layer}:{k}" for k in range(activations(classifier, _grey(classifier), layer).shape[1])]
+
+
 def resolve(classifier: Classifier, unit: Unit | str) -> Unit:
     """Check a unit against a network. Raises UnknownName with the nearest layers, or InputError."""
     unit = parse(unit) if isinstance(unit, str) else unit
     if unit.is_output:
         classifier.class_index(unit.index)
         return unit
-    height, width = classifier.size or (224, 224)
-    grey = torch.full((1, classifier.channels, height, width), 0.5, device=classifier.device)
     with untouched(classifier.network), torch.no_grad():
-        values(classifier, grey.to(classifier.dtype), [unit])
+        values(classifier, _grey(classifier), [unit])
     return unit
 
 
+def _grey(classifier: Classifier) -> Tensor:
+    """One grey image (1, C, H, W)."""
+    shape = (1, classifier.channels, *(classifier.size or (224, 224)))
+    return torch.full(shape, 0.5, device=classifier.device, dtype=classifier.dtype)
+
+
 def activations(classifier: Classifier, images: Tensor, layer: str) -> Tensor:
-    """The output (N, C, ...) of a layer for images (N, C, H, W); the forward ends there.
+    """The output of a layer for images (N, C, H, W), its features first: (N, C, h, w), or (N, C, ...).
 
-    The output is a copy: what later layers do in place does not reach it.
+    The forward ends there. The output is a copy: what later layers do in place does not reach it.
     """
-    return observe(classifier, images, [layer]).outputs[layer]
+    return laid(classifier, observe(classifier, images, [layer]), layer)
 
 
-def values(classifier: Classifier, images: Tensor, units: Sequence[Unit]) -> Tensor:
+def laid(classifier: Classifier, seen: Seen, layer: str) -> Tensor:
+    """The output of a layer that a forward showed, its features first. Raises InputError."""
+    output = seen.outputs[layer]
+    return layout_of(module_of(classifier), layer, output.shape, seen.images).lay(output)
+
+
+def values(classifier: Classifier, images: Tensor, units: Sequence[AnyUnit]) -> Tensor:
     """The units' values (U, N) for images (N, C, H, W), from one forward that ends at the last of them.
 
     Raises InputError for a unit that does not exist.
@@ -139,7 +159,7 @@ def values(classifier: Classifier, images: Tensor, units: Sequence[Unit]) -> Ten
 def look(
     classifier: Classifier,
     images: Tensor,
-    units: Sequence[Unit],
+    units: Sequence[AnyUnit],
     layer: str | None = None,
     begin: bool = False,
 ) -> Seen:
@@ -147,16 +167,37 @@ def look(
 
     With `begin` its graph begins at that layer, where it can: see `watching.observe`.
     """
-    wanted = [unit.layer for unit in units if not unit.is_output] + ([layer] if layer is not None else [])
-    end = any(unit.is_output for unit in units)
+    every = [unit for one in units for unit, _ in one.terms]
+    wanted = [unit.layer for unit in every if not unit.is_output] + ([layer] if layer is not None else [])
+    end = any(unit.is_output for unit in every)
     return observe(classifier, images, wanted, to_the_end=end, begin=layer if begin else None)
 
 
-def read(classifier: Classifier, seen: Seen, units: Sequence[Unit]) -> Tensor:
+def sources(seen: Seen, unit: AnyUnit) -> dict[str, Tensor]:
+    """What a unit is read from in what a forward showed: outputs of layers by name, the logits by ""."""
+    found: dict[str, Tensor] = {}
+    for term, _ in unit.terms:
+        if not term.is_output:
+            found[term.layer] = seen.outputs[term.layer]
+        elif seen.logits is not None:
+            found[""] = seen.logits
+    return found
+
+
+def read(classifier: Classifier, seen: Seen, units: Sequence[AnyUnit]) -> Tensor:
     """The units' values (U, N) in what a forward showed. Raises InputError for one that is not there."""
+    if all(isinstance(unit, Unit) for unit in units):
+        return _read(classifier, seen, [term for unit in units for term, _ in unit.terms])
+    distinct = list(dict.fromkeys(term for unit in units for term, _ in unit.terms))
+    found = dict(zip(distinct, _read(classifier, seen, distinct)))
+    sums = [torch.stack([weight * found[term] for term, weight in unit.terms]).sum(0) for unit in units]
+    return torch.stack(sums)
+
+
+def _read(classifier: Classifier, seen: Seen, units: Sequence[Unit]) -> Tensor:
     groups: dict[tuple[str, bool], list[int]] = defaultdict(list)
-    for place, unit in enumerate(units):
-        groups[unit.layer, unit.position is not None].append(place)
+    for number, unit in enumerate(units):
+        groups[unit.layer, unit.position is not None].append(number)
     columns = [_columns(classifier, seen, [units[i] for i in places]) for places in groups.values()]
     order = [i for places in groups.values() for i in places]
     inverse = sorted(range(len(order)), key=order.__getitem__)
@@ -170,25 +211,14 @@ def _columns(classifier: Classifier, seen: Seen, units: Sequence[Unit]) -> Tenso
         assert seen.logits is not None, "the forward ended before the logits"
         scores = seen.logits if kind.layer == "class" else seen.logits.softmax(1)
         return scores[:, [_class(classifier, unit.index, scores.shape[1]) for unit in units]]
-    output = seen.outputs[kind.layer]
+    output, own = laid(classifier, seen, kind.layer), tuple(seen.outputs[kind.layer].shape[1:])
     for unit in units:
-        _check(unit, tuple(output.shape[1:]))
+        _check(unit, tuple(output.shape[1:]), own)
     channels = [int(unit.index) for unit in units]
     if kind.position is not None:
         rows, columns = zip(*(place(unit, tuple(output.shape[2:])) for unit in units))
         return output[:, channels, list(rows), list(columns)]
     return (output.flatten(2).mean(2) if output.ndim > 2 else output)[:, channels]
-
-
-def place(unit: Unit, size: tuple[int, ...]) -> tuple[int, int]:
-    """The row and column of a neuron on a map of that size (H, W).
-
-    The centre of 3x7 is 1,3; of an even side, where two are in the middle, it is the later one.
-    """
-    assert unit.position is not None
-    if isinstance(unit.position, str):
-        return size[0] // 2, size[1] // 2
-    return unit.position
 
 
 def _class(classifier: Classifier, name: str, count: int) -> int:
@@ -198,15 +228,16 @@ def _class(classifier: Classifier, name: str, count: int) -> int:
     return classifier.class_index(name)
 
 
-def _check(unit: Unit, shape: tuple[int, ...]) -> None:
-    """Refuse a channel or a place that an output (C, ...) does not have."""
+def _check(unit: Unit, shape: tuple[int, ...], own: tuple[int, ...]) -> None:
+    """Refuse a feature or a place that an output (C, ...), laid out from its `own` shape, does not have."""
     if not shape or int(unit.index) >= shape[0]:
-        last = f"channels 0 to {shape[0] - 1}" if shape else "no channels"
+        kind = "channels" if shape == own else "features"
+        last = f"{kind} 0 to {shape[0] - 1}" if shape else "no channels"
         raise InputError(f"Layer {unit.layer!r} has {last}; got {unit.index}.")
     if unit.position is None:
         return
     if len(shape) != 3:
-        raise InputError(f"Layer {unit.layer!r} has no map; its outputs are {shape}.")
+        raise InputError(f"Layer {unit.layer!r} has no map; its outputs are {own}.")
     row, column = place(unit, shape[1:])
     if row >= shape[1] or column >= shape[2]:
         raise InputError(

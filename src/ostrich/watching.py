@@ -7,7 +7,7 @@ only copy; gradients with respect to a layer's output are taken at its place in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,12 +31,13 @@ class Seen:
     """What one forward showed.
 
     `outputs` are copies (N, C, ...) of what the layers returned when first called; `edges` the places
-    of those outputs in the graph, as `torch.autograd.grad` takes them, where there is a graph; `logits`
-    (N, K) where the forward ran to its end.
+    of those outputs in the graph, as `torch.autograd.grad` takes them, where there is a graph; `images`
+    the shape (N, C, H, W) of what the network saw; `logits` (N, K) where the forward ran to its end.
     """
 
     outputs: dict[str, Tensor]
     edges: dict[str, GradientEdge]
+    images: tuple[int, ...]
     logits: Tensor | None = None
 
 
@@ -51,7 +52,7 @@ def observe(
     """One forward of images (N, C, H, W) past all `layers`; it ends at the last one, or at the logits.
 
     Nothing that the network computes is replaced, so what it computes is what it computes unwatched.
-    With `begin`, one of the layers, the graph begins there if none leads there, and if it can: see `_begin`.
+    With `begin`, one of the layers, the graph begins there if none leads there, and if `begin_at` can.
     Raises UnknownName for a layer that does not exist, InputError for one that is never called or
     returns no tensor.
     """
@@ -61,7 +62,7 @@ def observe(
             f"{classifier.name} takes {classifier.batch} images at once, no more and no fewer: its layers "
             f"cannot be seen on {len(images)}."
         )
-    seen = Seen({}, {})
+    seen = Seen({}, {}, tuple(images.shape))
     handles: list[RemovableHandle] = []
 
     def watch(name: str) -> Callable[..., None]:
@@ -71,7 +72,7 @@ def observe(
             if not isinstance(output, Tensor):
                 raise InputError(f"Layer {name!r} returns a {type(output).__name__}, not a tensor.")
             if name == begin and not output.requires_grad:
-                _begin(output, module_of(classifier), images)
+                begin_at(output, module_of(classifier), images)
             seen.outputs[name] = output.clone()
             if output.requires_grad:
                 seen.edges[name] = get_gradient_edge(output)
@@ -92,10 +93,10 @@ def observe(
     if missed := [name for name in wanted if name not in seen.outputs]:
         compiled = " A part of it is compiled." if is_compiled(classifier.network) else ""
         raise InputError(f"Layer {missed[0]!r} is never called in a forward of {classifier.name}.{compiled}")
-    return Seen(seen.outputs, seen.edges, logits)
+    return replace(seen, logits=logits)
 
 
-def _begin(output: Tensor, network: nn.Module, images: Tensor) -> None:
+def begin_at(output: Tensor, network: nn.Module, images: Tensor) -> None:
     """Let a graph begin at this very tensor: x * 1 in place is x, bit for bit.
 
     Unlike a tensor that is set to require a gradient, it may be changed in place later on. Left alone is

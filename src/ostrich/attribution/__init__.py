@@ -12,7 +12,8 @@ from ostrich.attribution.guided import Guided, guided
 from ostrich.attribution.guided_gradcam import GuidedGradCAM
 from ostrich.attribution.integrated_gradients import IntegratedGradients
 from ostrich.attribution.occlusion import Occlusion
-from ostrich.attribution.question import EXPLAINERS, Explainer, Question, explain
+from ostrich.attribution.question import EXPLAINERS, Explainer, Question, explain, figures
+from ostrich.attribution.rollout import Rollout
 from ostrich.attribution.smoothgrad import SmoothGrad
 
 _METHODS: tuple[type[Explainer], ...] = (
@@ -25,6 +26,7 @@ _METHODS: tuple[type[Explainer], ...] = (
     GradCAM,
     GuidedGradCAM,
     Occlusion,
+    Rollout,
 )
 EXPLAINERS.update({method.name: method for method in _METHODS})
 
@@ -40,9 +42,11 @@ __all__ = [
     "IntegratedGradients",
     "Occlusion",
     "Question",
+    "Rollout",
     "SmoothGrad",
     "deconvnet",
     "explain",
+    "figures",
     "gradient",
     "guided",
 ]

@@ -8,14 +8,14 @@ normalisation passes its derivative, where the paper's network had local contras
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ostrich.attribution.question import COLOUR, Explainer, Question, paired
-from ostrich.attribution.relu_rules import DECONVNET, by_rule
+from ostrich.attribution.relu_rules import DECONVNET, beside, by_rule, said
 from ostrich.models.classifier import Classifier
 from ostrich.units import Unit
 
@@ -30,6 +30,13 @@ class Deconvnet(Explainer):
 
     def explain(self, question: Question) -> Tensor:
         return by_rule(DECONVNET, question)
+
+    def figures(self, question: Question, maps: Tensor) -> list[list[dict[str, Any]]]:
+        found = beside(DECONVNET, question)
+        return [[{"beside_rectifiers": found} for _ in own] for own in maps]
+
+    def remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        return super().remarks(rows) + said(rows)
 
 
 def deconvnet(classifier: Classifier, images: Tensor, units: Sequence[Unit | str]) -> Tensor:

@@ -9,14 +9,14 @@ lowest ReLU, behind which no rule is applied.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ostrich.attribution.question import COLOUR, Explainer, Question, paired
-from ostrich.attribution.relu_rules import GUIDED, by_rule
+from ostrich.attribution.relu_rules import GUIDED, beside, by_rule, said
 from ostrich.models.classifier import Classifier
 from ostrich.units import Unit
 
@@ -31,6 +31,13 @@ class Guided(Explainer):
 
     def explain(self, question: Question) -> Tensor:
         return by_rule(GUIDED, question)
+
+    def figures(self, question: Question, maps: Tensor) -> list[list[dict[str, Any]]]:
+        found = beside(GUIDED, question)
+        return [[{"beside_rectifiers": found} for _ in own] for own in maps]
+
+    def remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        return super().remarks(rows) + said(rows)
 
 
 def guided(classifier: Classifier, images: Tensor, units: Sequence[Unit | str]) -> Tensor:

@@ -7,14 +7,16 @@ map looks the same for a network whose upper layers are random.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from ostrich.attribution.gradcam import GradCAM
 from ostrich.attribution.guided import Guided
 from ostrich.attribution.question import COLOUR, Explainer, Question
+from ostrich.attribution.relu_rules import said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,13 @@ class GuidedGradCAM(Explainer):
 
     def explain(self, question: Question) -> Tensor:
         return self._gradcam().explain(question) * Guided().explain(question)
+
+    def figures(self, question: Question, maps: Tensor) -> list[list[dict[str, Any]]]:
+        both = (method.figures(question, maps) for method in (self._gradcam(), Guided()))
+        return [[one | other for one, other in zip(*own)] for own in zip(*both)]
+
+    def remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        return self._gradcam().remarks(rows) + said(rows)
 
     def _gradcam(self) -> GradCAM:
         return GradCAM(layer=self.layer, grid=self.grid, weights=self.weights)

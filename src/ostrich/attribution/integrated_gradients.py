@@ -14,8 +14,10 @@ takes the integral's place:
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from math import isfinite
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -24,7 +26,9 @@ from torch import Tensor
 from ostrich.attribution.backward import weighted
 from ostrich.attribution.question import SIDES, Explainer, Question
 from ostrich.errors import InputError, UnknownName
+from ostrich.units import values
 
+GAP = 0.05  # of completeness, from which on it is said
 RULES = ("gauss-legendre", "trapezoid", "right")
 
 
@@ -55,6 +59,36 @@ class IntegratedGradients(Explainer):
         baseline = torch.full_like(images[0], self.baseline)
         mean = weighted(question, weights, lambda n, k: baseline + places[k] * way[n])
         return mean * way[:, None]
+
+    @torch.no_grad()
+    def figures(self, question: Question, maps: Tensor) -> list[list[dict[str, Any]]]:
+        """By how much the sum of a map misses the unit's change from the baseline, as a part of that."""
+        images, rows = question.images, question.rows
+        baseline = torch.full_like(images[:1], self.baseline)
+        start = values(question.classifier, baseline, question.units)[:, 0]  # (D,)
+        parts = [values(question.classifier, part.images.clone(), part.units) for part in question.parts()]
+        change = torch.cat(parts, 1).T.gather(1, rows).double() - start[rows].double()  # (N, U)
+        total = maps.flatten(2).double().sum(2)
+        gap = (total - change).abs() / change.abs()
+        return [
+            [
+                {"sum": sum_, "change": by, "completeness_gap": missed if isfinite(missed) else None}
+                for sum_, by, missed in zip(*own)
+            ]
+            for own in zip(total.tolist(), change.tolist(), gap.tolist())
+        ]
+
+    def remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        gaps = [row["figures"]["completeness_gap"] for row in rows]
+        wide = [gap for gap in gaps if gap is not None and gap > GAP]
+        said = super().remarks(rows)
+        if wide:
+            said.append(
+                f"{len(wide)} of {len(rows)} maps miss completeness by more than {100 * GAP:.0f} % of the "
+                f"unit's change from the baseline, at most by {100 * max(wide):.0f} %: raise the steps, "
+                f"--set steps={4 * self.steps}."
+            )
+        return said
 
     def brief(self) -> Self:
         return replace(self, steps=1, rule="right")

@@ -1,122 +1,142 @@
-"""Layers whose output lies on a grid over the image, and which of them to read before a unit.
+"""Maps over the image inside a network: layers whose outputs lie on a grid (`layouts.py`), and activations.
 
-An output lies on a grid in one of three forms, without the batch:
-
-    (C, h, w)   a convolution's
-    (h, w, C)   channels last, as some transformers have between their stages
-    (T, C)      tokens: h*w of them, after at most MOST_PREFIX that stand for no place (class, registers)
-
-The grid of tokens is found where h:w is the image's own H:W, or given.
+A ReLU may be a layer of its own or an operation between layers; what Grad-CAM reads must not depend on
+that. So the places that can be read are the outputs of layers and those of the activations, however they
+are written (`rectifiers.py`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ostrich.attribution.question import Question
+from ostrich.attribution.rectifiers import Rectifiers
 from ostrich.errors import InputError
+from ostrich.layouts import Grid, layout_of
 from ostrich.models.classifier import Classifier
 from ostrich.randomness import keyed
-from ostrich.units import Unit, look, read
+from ostrich.units import AnyUnit, look, read, sources
 from ostrich.watching import module_of
 
-MOST_PREFIX = 8
-ALIKE = math.log(2)  # how far, as a factor, a map's shape may be from the image's for its form to be plain
 PURPOSE = 0x4D50  # of random numbers
 
 
 @dataclass(frozen=True)
-class Grid:
-    """How a layer's output lies on the image: `form` is one of the three above; `size` (h, w)."""
+class Place:
+    """Where a map is read: the output of `layer`, or of the forward's `activation`-th activation, from 0.
 
-    form: str
-    size: tuple[int, int]
+    An activation is named by the layer that ended last before it; `follows` says whether that layer's
+    output is what it was computed from.
+    """
 
-    def lay(self, output: Tensor) -> Tensor:
-        """An output (N, ...), or gradients with respect to one, as (N, C, h, w)."""
-        if self.form == "tokens":
-            output = output[:, output.shape[1] - math.prod(self.size) :].unflatten(1, self.size)
-        return output if self.form == "channels first" else output.movedim(-1, 1)
+    layer: str
+    activation: int | None = None
+    follows: bool = False
 
-
-def grid_of(
-    shape: Sequence[int], image: tuple[int, int], given: tuple[int, int] | None = None
-) -> Grid | None:
-    """The grid of an output of `shape` (without the batch) over an image (H, W); None where there is none."""
-    if len(shape) == 3:
-        first = Grid("channels first", (shape[1], shape[2]))
-        last = Grid("channels last", (shape[0], shape[1]))
-        if given is not None:
-            return next((grid for grid in (first, last) if grid.size == given), None)
-        return last if _distance(first.size, image) > ALIKE >= _distance(last.size, image) else first
-    if len(shape) == 2:
-        for size in [given] if given is not None else _shapes(shape[0], image):
-            if 0 <= shape[0] - math.prod(size) <= MOST_PREFIX:
-                return Grid("tokens", size)
-    return None
+    def __str__(self) -> str:
+        if self.activation is None:
+            return self.layer
+        return f"{self.layer}, activated" if self.follows else f"the activation after {self.layer}"
 
 
-def _shapes(tokens: int, image: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Grids with the image's proportions, the one that leaves fewest tokens over first."""
-    divisor = math.gcd(*image)
-    tall, wide = image[0] // divisor, image[1] // divisor
-    for over in range(MOST_PREFIX + 1):
-        times = math.isqrt(max(0, tokens - over) // (tall * wide))
-        if times and times * tall * times * wide == tokens - over and tokens - over > 1:
-            yield times * tall, times * wide
+class Activations(Rectifiers):
+    """A context that hands every activation's place, input and output to `watch`."""
+
+    def __init__(self, network: nn.Module, watch: Callable[[Place, Tensor], None]) -> None:
+        super().__init__()
+        self.network, self.watch = network, watch
+        self.count = 0
+        self.last: tuple[str, Tensor | None] = "the image", None
+
+    def rectified(self, x: Tensor, operation: Callable[[Tensor], Tensor], top: float) -> Tensor:
+        return self.activated(x, lambda: operation(x))
+
+    def activated(self, x: Tensor, operation: Callable[[], Tensor]) -> Tensor:
+        place = Place(self.last[0], self.count, x is self.last[1])
+        output = operation()
+        self.count += 1
+        if isinstance(output, Tensor):
+            self.watch(place, output)
+        return output
+
+    def __enter__(self) -> Activations:
+        self.handles = [
+            module.register_forward_hook(
+                lambda _module, _inputs, output, name=name: self._ended(name, output)
+            )
+            for name, module in self.network.named_modules()
+            if name and not isinstance(module, torch.jit.ScriptModule)
+        ]
+        super().__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        super().__exit__(*raised)
+        for handle in self.handles:
+            handle.remove()
+
+    def _ended(self, name: str, output: object) -> None:
+        self.last = name, output if isinstance(output, Tensor) else None
 
 
-def _distance(size: tuple[int, int], image: tuple[int, int]) -> float:
-    return abs(math.log(size[0] * image[1] / (size[1] * image[0])))
-
-
-def named(layer: str, output: Tensor, image: tuple[int, int], given: tuple[int, int] | None) -> Grid:
-    """The grid of a layer that was asked for, from its output (N, ...). Raises InputError."""
+def named(
+    classifier: Classifier, place: Place, output: Tensor, images: Tensor, given: tuple[int, int] | None
+) -> Grid:
+    """The grid of a place that was asked for, from its output (N, ...) for images. Raises InputError."""
     shape = tuple(output.shape[1:])
-    grid = grid_of(shape, image, given)
+    grid = _grid(classifier, place, output, tuple(images.shape), given)
     if grid is None:
         wish = f" of {given[0]}x{given[1]}" if given else ""
         raise InputError(
-            f"Layer {layer!r} has no map{wish} over the image: its outputs are {shape}. The grid of "
+            f"Layer {str(place)!r} has no map{wish} over the image: its outputs are {shape}. The grid of "
             "tokens is found where it has the image's proportions; another is given with grid=HxW."
         )
     return grid
 
 
-def before(question: Question, unit: Unit, given: tuple[int, int] | None) -> str:
-    """The layer to read before a unit.
+def before(
+    question: Question, unit: AnyUnit, given: tuple[int, int] | None, *, activations: bool = True
+) -> Place:
+    """The place to read before a unit.
 
     It is the last one whose output lies on a grid of more than one place, whose places can move the
     unit, and which nothing passes by: a transformer's last block does not count, of which only the
     class token is read, nor does one branch of a residual block. Only the network decides, by one
-    forward and some ways back of noise. Raises InputError where there is none.
+    forward and some ways back of noise. Without `activations` only layers are looked at. Raises
+    InputError where there is none.
     """
     name = question.classifier.name
     with torch.enable_grad():
         leaf = _noise(question).requires_grad_(True)
-        source, layers = _passed(question.classifier, leaf, unit)
-        if not source.requires_grad:
+        read_from, places = _passed(question.classifier, leaf, unit)
+        if not any(source.requires_grad for source in read_from.values()):
             raise InputError(
                 f"{name} cuts the gradient between the image and {unit}: nothing differentiable leads there."
             )
-        total = (source * _like(source)).sum()
-    own, last = layers.get(unit.layer), None
-    for layer, (output, edge) in reversed(layers.items()):
-        grid = grid_of(output.shape[1:], _size(question), given)
-        if grid is None or math.prod(grid.size) < 2 or (own is not None and output is own[0]):
+        total = sum((source * _like(source)).sum() for source in read_from.values())
+    assert isinstance(total, Tensor)
+    own, last = [places[Place(layer)][0] for layer in read_from if Place(layer) in places], None
+    for place, (output, edge) in reversed(places.items()):
+        if place.activation is not None and not activations:
+            continue
+        try:
+            grid = _grid(question.classifier, place, output, (1, *question.images.shape[1:]), given)
+        except InputError:  # rows that are no images, or an axis of features that nothing tells
+            continue
+        if grid is None or math.prod(grid.size) < 2 or any(output is one for one in own):
             continue
         if _passes_by(total, edge):
             continue
         (slope,) = torch.autograd.grad(total, edge, retain_graph=True, allow_unused=True)
         if slope is not None and bool(grid.lay(slope).any()):
-            return layer
-        last = last or layer
+            return place
+        last = last or place
     if last is not None:  # nothing moves the unit: a head that is zero, or a unit that is dead
         return last
     raise InputError(
@@ -125,30 +145,42 @@ def before(question: Question, unit: Unit, given: tuple[int, int] | None) -> str
     )
 
 
+def _grid(
+    classifier: Classifier,
+    place: Place,
+    output: Tensor,
+    images: tuple[int, ...],
+    given: tuple[int, int] | None,
+) -> Grid | None:
+    """The grid of a place's output, where it has one: an activation's is that of what it was made from."""
+    made_by = None if place.activation is None or place.follows else nn.Identity()
+    return layout_of(module_of(classifier), place.layer, output.shape, images, given, made_by).grid
+
+
 def _passed(
-    classifier: Classifier, images: Tensor, unit: Unit
-) -> tuple[Tensor, dict[str, tuple[Tensor, GradientEdge]]]:
-    """What the unit is read from, and all layers on the way with their outputs and places in the graph."""
-    layers: dict[str, tuple[Tensor, GradientEdge]] = {}
+    classifier: Classifier, images: Tensor, unit: AnyUnit
+) -> tuple[dict[str, Tensor], dict[Place, tuple[Tensor, GradientEdge]]]:
+    """What the unit is read from, by layer, and all places with outputs and edges in the graph."""
+    places: dict[Place, tuple[Tensor, GradientEdge]] = {}
 
-    def watch(name: str, output: object) -> None:
-        if isinstance(output, Tensor) and output.requires_grad and name not in layers:
-            layers[name] = output, get_gradient_edge(output)
+    def watch(place: Place, output: object) -> None:
+        if isinstance(output, Tensor) and output.requires_grad and place not in places:
+            places[place] = output, get_gradient_edge(output)
 
+    network = module_of(classifier)
     handles = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: watch(name, output))
-        for name, module in module_of(classifier).named_modules()
+        module.register_forward_hook(lambda _module, _inputs, output, name=name: watch(Place(name), output))
+        for name, module in network.named_modules()
         if name and not isinstance(module, torch.jit.ScriptModule)
     ]
     try:
-        seen = look(classifier, images.clone(), [unit])
+        with Activations(network, watch):
+            seen = look(classifier, images.clone(), [unit])
     finally:
         for handle in handles:
             handle.remove()
     read(classifier, seen, [unit])  # the unit exists
-    source = seen.logits if unit.is_output else seen.outputs[unit.layer]
-    assert source is not None
-    return source, layers
+    return sources(seen, unit), places
 
 
 def _passes_by(total: Tensor, edge: GradientEdge) -> bool:
@@ -163,11 +195,6 @@ def _passes_by(total: Tensor, edge: GradientEdge) -> bool:
             return True
         ahead += [following for following, _ in node.next_functions]
     return False
-
-
-def _size(question: Question) -> tuple[int, int]:
-    height, width = question.images.shape[2:]
-    return height, width
 
 
 def _noise(question: Question) -> Tensor:

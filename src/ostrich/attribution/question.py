@@ -8,9 +8,9 @@ images are to be asked about different units, the units are N lists of U.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -20,11 +20,13 @@ from ostrich.errors import InputError
 from ostrich.images import fingerprints
 from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
-from ostrich.units import Unit, parse
+from ostrich.units import AnyUnit, Sum, Unit, parse_sum
 
 VALUES_PER_BATCH = 4 * 3 * 224 * 224  # pixels times channels that pass through the network together
 MOST = 128  # images together; larger batches of small ones leave a processor's caches
 ACCELERATED = 16  # times as many on an accelerator
+Named = AnyUnit | str
+Units = Sequence[Named] | Sequence[Sequence[Named]]  # U units for all images, or N lists of U units
 SIZE, SIDES, COLOUR = "size", "sides", "colour"  # ways to read a map: see Explainer.reading
 
 
@@ -37,7 +39,7 @@ class Question:
 
     classifier: Classifier
     images: Tensor
-    units: tuple[Unit, ...]
+    units: tuple[AnyUnit, ...]
     rows: Tensor
     seed: int = 0
 
@@ -64,19 +66,32 @@ class Explainer:
     """A method with its settings; one file each. What it must have is `name` and `explain`.
 
     `needs` is what the network must offer: "gradient", or only "scores". `relus` says whether it is
-    a rule for networks of ReLUs. `reading` is how its map is to be read: SIZE, a value's size counts
-    and its sign does not; SIDES, values speak for the unit or against it; COLOUR, the map looks like
-    a picture.
+    a rule for networks of ReLUs, `attention` whether it follows the attention of a transformer, and
+    `agnostic` whether its map is the same for every unit. `reading` is how its map is to be read: SIZE, a
+    value's size counts and its sign does not; SIDES, values speak for the unit or against it; COLOUR, the
+    map looks like a picture.
     """
 
     name: ClassVar[str]
     needs: ClassVar[str] = "gradient"
     relus: ClassVar[bool] = False
+    attention: ClassVar[bool] = False
+    agnostic: ClassVar[bool] = False
     reading: ClassVar[str] = SIZE
 
     def explain(self, question: Question) -> Tensor:
         """The maps (N, U, C, H, W), in a network that is frozen and in evaluation mode."""
         raise NotImplementedError
+
+    def figures(self, question: Question, maps: Tensor) -> list[list[dict[str, Any]]]:
+        """What is to be known of each of the maps (N, U, C, H, W) beside it, by name; nothing as a rule."""
+        return [[{} for _ in own] for own in maps]
+
+    def remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """What the figures come to over many maps; of each `rows` hold `largest` and its `figures`."""
+        zero = sum(row["largest"] == 0 for row in rows)
+        nothing = f"{zero} of {len(rows)} maps are zero everywhere: nothing comes back to the image."
+        return [nothing] if zero else []
 
     def brief(self) -> Self:
         """The same with the least work: it is refused where the method is, and its maps are rough."""
@@ -90,7 +105,7 @@ def explain(
     method: Explainer,
     classifier: Classifier,
     images: Tensor,
-    units: Sequence[Unit | str] | Sequence[Sequence[Unit | str]],
+    units: Units,
     *,
     seed: int = 0,
 ) -> Tensor:
@@ -103,8 +118,7 @@ def explain(
     if not isinstance(method, Explainer):
         raise InputError(f"{method!r} is no method; give one such as ostrich.attribution.Gradient().")
     pictures.check(images)
-    lists = _lists(units, len(images))
-    shape = (len(images), len(lists[0]) if lists else len(units), *images.shape[1:])
+    question = _question(classifier, images, units, seed)
     if method.needs == "gradient" and classifier.access != "gradient":
         raise InputError(
             f"{classifier.name} is only a prediction function: {method.name} needs its gradient. "
@@ -112,17 +126,46 @@ def explain(
         )
     images = classifier.beside(images)
     if images.numel() == 0:
-        return images.new_zeros(shape)
+        return images.new_zeros(len(images), question.rows.shape[1], *images.shape[1:])
+    with untouched(classifier.network):
+        return method.explain(question).detach()
+
+
+def figures(
+    method: Explainer,
+    classifier: Classifier,
+    images: Tensor,
+    units: Units,
+    maps: Tensor,
+    *,
+    seed: int = 0,
+) -> list[list[dict[str, Any]]]:
+    """What the method says beside its maps (N, U, C, H, W): figures by name, of N images and U units."""
+    with untouched(classifier.network):
+        return method.figures(_question(classifier, images, units, seed), maps)
+
+
+def _question(
+    classifier: Classifier,
+    images: Tensor,
+    units: Units,
+    seed: int,
+) -> Question:
+    lists = _lists(units, len(images))
     distinct = list(dict.fromkeys(unit for own in lists for unit in own))
     places = {unit: place for place, unit in enumerate(distinct)}
     rows = torch.tensor([[places[unit] for unit in own] for own in lists], device=images.device)
-    asked = Question(classifier=classifier, images=images, units=tuple(distinct), rows=rows, seed=seed)
-    with untouched(classifier.network):
-        return method.explain(asked).detach()
+    rows = rows.view(len(images), -1 if lists else len(units)).long()
+    return Question(classifier=classifier, images=images, units=tuple(distinct), rows=rows, seed=seed)
 
 
 def paired(
-    method: Explainer, classifier: Classifier, images: Tensor, units: Sequence[Unit | str], *, seed: int = 0
+    method: Explainer,
+    classifier: Classifier,
+    images: Tensor,
+    units: Sequence[AnyUnit | str],
+    *,
+    seed: int = 0,
 ) -> Tensor:
     """Maps (N, C, H, W): of units[i] for images[i]. Raises InputError as `explain` does."""
     if len(images) != len(units):
@@ -133,9 +176,9 @@ def paired(
 
 
 def applying(*, scores_only: bool = False) -> str:
-    """A sentence that names the methods for a network without ReLUs, or without a gradient."""
-    methods = EXPLAINERS.values()
-    names = [m.name for m in methods if not m.relus and (m.needs == "scores" or not scores_only)]
+    """A sentence that names the methods for a network of any kind, or for one without a gradient."""
+    methods = [m for m in EXPLAINERS.values() if not m.relus and not m.attention]
+    names = [m.name for m in methods if m.needs == "scores" or not scores_only]
     listed = ", ".join(f"`{name}`" for name in names)
     return f"{listed} appl{'ies' if len(names) == 1 else 'y'} to every network."
 
@@ -151,22 +194,22 @@ def keys(images: Tensor) -> list[int]:
     return fingerprints(images)
 
 
-def _lists(units: Sequence[Unit | str] | Sequence[Sequence[Unit | str]], count: int) -> list[list[Unit]]:
+def _lists(units: Units, count: int) -> list[list[AnyUnit]]:
     """For each of the images its units."""
-    if isinstance(units, str | Unit) or not len(units):
+    if isinstance(units, str | Unit | Sum) or not len(units):
         raise InputError(f"Units are a list, such as ['class:0', 'layer3:17']; got {units!r}.")
-    single = [unit for unit in units if isinstance(unit, str | Unit)]
+    single = [unit for unit in units if isinstance(unit, str | Unit | Sum)]
     if len(single) == len(units):
         return [[_parsed(unit) for unit in single]] * count
     if single:
         raise InputError("Units are one list for all images, or a list for each of them; got both.")
     if len(units) != count:
         raise InputError(f"{count} images need as many lists of units; got {len(units)}.")
-    lists = [[_parsed(unit) for unit in own] for own in units if not isinstance(own, str | Unit)]
+    lists = [[_parsed(unit) for unit in own] for own in units if not isinstance(own, str | Unit | Sum)]
     if len({len(own) for own in lists}) > 1 or not lists[0]:
         raise InputError("Every image needs the same number of units, one at least.")
     return lists
 
 
-def _parsed(unit: Unit | str) -> Unit:
-    return parse(unit) if isinstance(unit, str) else unit
+def _parsed(unit: Named) -> AnyUnit:
+    return parse_sum(unit) if isinstance(unit, str) else unit

@@ -16,13 +16,9 @@ is no attribution: it is the way uphill for a unit that is dead (lucid's redirec
 
 A clipped ReLU, min(max(x, 0), top), is a ReLU whose x > 0 reads 0 < x < top.
 
-The usual implementations hook `nn.ReLU` modules and so return the plain gradient, without a word,
-where a network calls F.relu or nn.ReLU6. Here one function mode sees the operation itself, in
-whatever form it is written: relu and relu_ as module, function or method, in place or not, reused;
-relu6; hardtanh from 0; threshold at 0 to 0; clamp, clip and clamp_min from 0 without upper end or
-up to 6 (other ends are taken for range checks). It cannot see max(x, 0) by `maximum`, `where` or
-multiplication with (x > 0). Activations for which these rules were never published are refused;
-sigmoids pass as gates, but not as a network's only nonlinearity.
+What is a ReLU is decided by what the network computes, however it is written: `rectifiers.py`. Other
+nonlinearities pass their gradient, since these rules were never published for them; where no ReLU acts
+between the image and a unit, the rule is refused, or it would be the plain gradient under another name.
 """
 
 from __future__ import annotations
@@ -34,22 +30,16 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.overrides import TorchFunctionMode
 
 from ostrich.attribution.backward import gradients
 from ostrich.attribution.question import Question, applying
+from ostrich.attribution.rectifiers import GATES, UNRULED, Rectifiers
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 from ostrich.networks import is_compiled
-from ostrich.units import Unit, values
+from ostrich.units import AnyUnit, look, read, sources, values
 
 DECONVNET, GUIDED, REDIRECTED = "deconvnet", "guided", "redirected"
-SMOOTH = frozenset(("gelu", "hardswish", "log_sigmoid", "mish", "silu", "softplus", "softsign", "tanh"))
-LEAKY = frozenset(("celu", "elu", "leaky_relu", "prelu", "rrelu", "selu"))
-UNRULED = SMOOTH | LEAKY | {"hardshrink", "softshrink", "tanhshrink"}
-GATES = frozenset(("hardsigmoid", "sigmoid"))
-RECTIFIERS = frozenset(("clamp", "clamp_min", "clip", "hardtanh", "relu", "relu6", "threshold"))
-KNOWN = UNRULED | GATES | RECTIFIERS
 
 
 def by_rule(rule: str, question: Question) -> Tensor:
@@ -64,11 +54,14 @@ def by_rule(rule: str, question: Question) -> Tensor:
             f"written. {applying()}"
         )
 
-    def compute(classifier: Classifier, inputs: Tensor, units: Sequence[Unit]) -> Tensor:
-        with ReluRule(rule) as seen:
-            computed = values(classifier, inputs.clone(), units)
-        if seen.gates and not seen.rectifiers:
-            raise _unruled(rule, min(seen.gates))
+    def compute(classifier: Classifier, inputs: Tensor, units: Sequence[AnyUnit]) -> Tensor:
+        with ReluRule(rule) as acting:
+            seen = look(classifier, inputs.clone(), units)
+            computed = read(classifier, seen, units)
+        for unit in units:
+            led = [source for source in sources(seen, unit).values() if source.requires_grad]
+            if led and not any(_acted(source, inputs, acting) for source in led):
+                raise _none_acted(rule, classifier, unit, acting.others)
         plain = values(classifier, inputs.clone(), units)
         if not _same(plain, computed):
             if not _same(plain, values(classifier, inputs.clone(), units)):
@@ -79,55 +72,54 @@ def by_rule(rule: str, question: Question) -> Tensor:
     return torch.cat([gradients(part, compute=compute) for part in question.parts()])
 
 
-class ReluRule(TorchFunctionMode):
+def beside(rule: str, question: Question) -> list[str]:
+    """The network's nonlinearities that are no rectifiers, so that the plain gradient passed them."""
+    images = question.images[:1].clone()
+    with torch.enable_grad(), ReluRule(rule) as acting:
+        look(question.classifier, images.requires_grad_(True).clone(), question.units)
+    return sorted(acting.others)
+
+
+def said(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence on the nonlinearities beside the rectifiers, from the rows of results."""
+    if named := sorted({name for row in rows for name in row["figures"].get("beside_rectifiers", ())}):
+        return [f"Beside its rectifiers the network has {', '.join(named)}: there the plain gradient passed."]
+    return []
+
+
+class ReluRule(Rectifiers):
     """A context in which every ReLU that a gradient will pass through has the rule's way back.
 
-    The rule is DECONVNET, GUIDED or REDIRECTED. `rectifiers` counts those it has seen, `gates` names
-    the sigmoids.
+    The rule is DECONVNET, GUIDED or REDIRECTED. `passed` counts how often a gradient came to one.
     """
 
     def __init__(self, rule: str) -> None:
         super().__init__()
         assert rule in (DECONVNET, GUIDED, REDIRECTED), rule
         self.rule = rule
-        self.rectifiers = 0
-        self.gates: set[str] = set()
+        self.passed = 0
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        # relu, relu_, _threshold, and relu.default of torch.ops: one name for all forms
-        name = getattr(func, "__name__", "").partition(".")[0].strip("_")
-        x = args[0] if args else kwargs.get("input")
-        if name not in KNOWN or not isinstance(x, Tensor) or not x.requires_grad:
-            return func(*args, **kwargs)
-        top = _top(name, args, kwargs)
-        if self.rule == REDIRECTED and (top is None or not torch.is_grad_enabled()):
-            return func(*args, **kwargs)
-        if name in UNRULED or (name == "hardtanh" and top is None):
-            raise _unruled(self.rule, name)
-        if name in GATES:
-            self.gates.add(name)
-        if top is None:
-            return func(*args, **kwargs)
+    def concerns(self, x: Tensor) -> bool:
+        return x.requires_grad and (self.rule != REDIRECTED or torch.is_grad_enabled())
+
+    def rectified(self, x: Tensor, operation: Callable[[Tensor], Tensor], top: float) -> Tensor:
         if not torch.is_grad_enabled():
             raise InputError(
                 f"{self.rule} cannot reach a ReLU inside a torch.autograd.Function of the network's own, or "
                 f"under no_grad. {applying()}"
             )
-        self.rectifiers += 1
-        rest = {key: value for key, value in kwargs.items() if key != "input"}
-        return _Rectifier.apply(x, lambda value: func(value, *args[1:], **rest), top, self.rule)
+        return _Rectifier.apply(x, operation, top, self)
 
 
 class _Rectifier(torch.autograd.Function):
     """The plain operation forward, in place if it is; the rule backward."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, plain: Callable[[Tensor], Tensor], top: float, rule: str) -> Tensor:
-        ctx.redirected = rule == REDIRECTED
-        if rule != DECONVNET:  # a mask: a byte for each value, where a copy of x would take four
+    def forward(
+        ctx: Any, x: Tensor, plain: Callable[[Tensor], Tensor], top: float, acting: ReluRule
+    ) -> Tensor:
+        ctx.acting = acting
+        if acting.rule != DECONVNET:  # a mask: a byte for each value, where a copy of x would take four
             ctx.save_for_backward((x > 0) & (x < top) if math.isfinite(top) else x > 0)
         y = plain(x)
         if y is x:
@@ -137,7 +129,8 @@ class _Rectifier(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
-        if ctx.redirected:
+        ctx.acting.passed += 1
+        if ctx.acting.rule == REDIRECTED:
             (mask,) = ctx.saved_tensors
             passed = mask & (above != 0)
             blocked = ~passed.flatten(1).any(1) if passed.ndim > 1 else ~passed
@@ -149,35 +142,33 @@ class _Rectifier(torch.autograd.Function):
         return torch.where(passed, above, 0), None, None, None
 
 
-def _top(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> float | None:
-    """Where a rectifier ends, infinity for the plain one; None for what is no rectifier."""
-
-    def given(place: int, key: str, default: Any) -> Any:
-        found = args[place] if len(args) > place else kwargs.get(key, default)
-        return default if isinstance(found, Tensor) else found
-
-    if name == "relu":
-        return math.inf
-    if name == "relu6":
-        return 6.0
-    if name == "hardtanh":
-        low, high = given(1, "min_val", -1.0), given(2, "max_val", 1.0)
-        return float(high) if low == 0 else None
-    if name == "threshold":
-        return math.inf if given(1, "threshold", None) == 0 and given(2, "value", None) == 0 else None
-    if name == "clamp_min":
-        return math.inf if given(1, "min", None) == 0 else None
-    if name in ("clamp", "clip"):
-        upper = args[2] if len(args) > 2 else kwargs.get("max")
-        if given(1, "min", None) == 0 and not isinstance(upper, Tensor) and upper in (None, 6):
-            return math.inf if upper is None else 6.0
-    return None
+def _acted(source: Tensor, inputs: Tensor, acting: ReluRule) -> bool:
+    """Whether a rectifier with a rule lies on a way from `source` back to the inputs."""
+    seen, ahead, hidden = set(), [source.grad_fn], False
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == f"{_Rectifier.__name__}Backward":
+            return True
+        hidden |= "CopySlices" in node.name()  # in place on a part of a tensor: what was done is inside
+        seen.add(node)
+        ahead += [following for following, _ in node.next_functions]
+    if hidden:
+        acting.passed = 0
+        torch.autograd.grad(source.sum(), inputs, retain_graph=True, allow_unused=True)
+    return hidden and acting.passed > 0
 
 
-def _unruled(rule: str, activation: str) -> InputError:
+def _none_acted(rule: str, classifier: Classifier, unit: AnyUnit, others: set[str]) -> InputError:
+    if named := others & (UNRULED | GATES | {"hardtanh"}):
+        return InputError(
+            f"{rule} is a rule for ReLUs; this network uses {', '.join(sorted(named))}, for which none was "
+            f"published, and no ReLU lies before {unit}. {applying()}"
+        )
     return InputError(
-        f"{rule} is a rule for ReLUs; this network uses {activation}, for which none was published. "
-        f"{applying()}"
+        f"No rectifier was recognised in {classifier.name} between the image and {unit}: {rule} would be the "
+        f"plain gradient under another name. {applying()}"
     )
 
 

@@ -39,7 +39,10 @@ def command(
     data: o.DataArgument,
     unit: Annotated[
         list[str] | None,
-        typer.Option(metavar="UNIT", help="class:ostrich, layer3:17, ... [default: the predicted class]"),
+        typer.Option(
+            metavar="UNIT",
+            help="class:ostrich, layer3:17, 'class:a - class:b' [default: predicted class]",
+        ),
     ] = None,
     settings: o.Settings = None,
     sanity: Annotated[
@@ -147,6 +150,9 @@ def _maps(call: _Call) -> tuple[dict[str, Any], list[str], Path]:
         rows, sheet = _explain(method, session, call.units, call.seed)
         write_png(session.run.folder / "sheet.png", sheet)
         checks = check(method, session, rows, call.seed) if call.sanity else None
+        remarks = method.remarks(rows)
+        if method.agnostic and call.units:
+            remarks.append(f"{call.name} has no unit: its map is the same for all, whatever --unit says.")
         results = {
             "explainer": call.name,
             "settings": repr(method),
@@ -154,13 +160,13 @@ def _maps(call: _Call) -> tuple[dict[str, Any], list[str], Path]:
             "explanations": rows,
             "sheet": "sheet.png",
             "sheet_images": min(SHEET_ROWS, len(session.samples)),
+            "remarks": remarks,
             "sanity": checks,
             "seconds": time.monotonic() - started,
         }
         session.run.finish(results)
     lines = [f"{call.name}: {len(rows)} maps of {len(session.samples)} images."]
-    if zero := sum(row["largest"] == 0 for row in rows):
-        lines.append(f"{zero} of them are zero everywhere: nothing comes back to the image under this rule.")
+    lines += remarks
     lines += checks["sentences"] if checks else ()
     return results, [*lines, f"sheet: {session.run.folder / 'sheet.png'}"], session.run.folder
 
@@ -197,7 +203,7 @@ def _explain(
     """Write every map and picture; the rows of the results, and the sheet."""
     import torch
 
-    from ostrich.attribution import explain
+    from ostrich.attribution import explain, figures
     from ostrich.images import grid, write_png
 
     classifier, samples, folder = session.classifier, session.samples, session.run.folder
@@ -208,6 +214,7 @@ def _explain(
         predictions = classifier.predict(images).argmax(1).tolist()
         units = [list(asked) or [class_unit(classifier, k)] for k in predictions]
         maps = explain(method, classifier, images, units, seed=seed)
+        beside = figures(method, classifier, images, units, maps, seed=seed)
         for i, image in enumerate(images):
             index, shown = samples.index[start + i], [image]
             clean = f"images/{index:05d}-clean.png"
@@ -222,6 +229,7 @@ def _explain(
                         "prediction": predictions[i],
                         "unit": unit,
                         "largest": maps[i, turn].abs().max().item(),
+                        "figures": beside[i][turn],
                         "clean_file": clean,
                         "map_file": f"{stem}.npy",
                         "picture_file": f"{stem}.png",

@@ -17,7 +17,7 @@ from ostrich.attacks import Confident, InputSpecificAttack, evidence
 from ostrich.attacks import attack as run_attack
 from ostrich.attacks.engine import Result
 from ostrich.attacks.fooling.ascent import CONFIDENCE, noise, spread
-from ostrich.attacks.fooling.gallery import gallery
+from ostrich.attacks.fooling.gallery import MISSED, REACHED, UNMOVED, UNTRIED, gallery
 from ostrich.attacks.fooling.recognition import kin, transfer
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import begun, progress, report
@@ -117,23 +117,37 @@ def _finish(
     run: Run, classifier: Classifier, goal: Confident, result: Result, seconds: float
 ) -> dict[str, Any]:
     """Write images.csv, the images and the gallery; what is known of them."""
-    reached = (result.success | ~result.attacked).cpu()  # or certain of the noise itself, without a step
+    # without a step where it is certain of the noise itself
+    reached, tried = result.success.cpu(), result.attacked.cpu()
     classes = goal.classes.tolist()
     confidence = _confidence(classifier, result, goal)
-    _write_images(run.folder, classifier, goal, result, reached)
+    _write_images(run.folder, classifier, goal, result)
     names = [classifier.class_name(index) for index in classes]
-    write_png(run.folder / "gallery.png", gallery(result.images, names, confidence.tolist()))
+    states = _states(result)
+    write_png(run.folder / "gallery.png", gallery(result.images, names, confidence.tolist(), states))
     results = evidence.figures(result, "l2", reached, False, seconds)
     fooled = [index for index, certain in zip(classes, reached.tolist(), strict=True) if certain]
     others = kin(classifier) if fooled else []
     return results | {
-        "success_rate": reached.double().mean().item(),
         "robust_accuracy": None,  # there is no image that was right before
+        "noise_is": [name for name, state in zip(names, states) if state == UNTRIED],
+        "not_reached": [
+            name for name, state in zip(names, states, strict=True) if state in (MISSED, UNMOVED)
+        ],
         "confidence": confidence[reached].mean().item() if len(fooled) else None,
-        "confidence_median": confidence.median().item(),  # of all, reached or not
-        "transfer": transfer(result.images[reached], fooled, classifier, others),
+        "confidence_median": confidence[tried].median().item() if tried.any() else None,
+        "transfer": transfer(result.images[result.success], fooled, classifier, others),
         "gallery": "gallery.png",
     }
+
+
+def _states(result: Result) -> list[str]:
+    """What became of each image, as the gallery shows it."""
+    moved = (result.images != result.originals).flatten(1).any(1).tolist()
+    return [
+        UNTRIED if not tried else REACHED if reached else MISSED if moved[i] else UNMOVED
+        for i, (tried, reached) in enumerate(zip(result.attacked.tolist(), result.success.tolist()))
+    ]
 
 
 def _confidence(classifier: Classifier, result: Result, goal: Confident) -> Tensor:
@@ -142,15 +156,17 @@ def _confidence(classifier: Classifier, result: Result, goal: Confident) -> Tens
     return probability.gather(1, goal.classes[:, None])[:, 0].cpu()
 
 
-def _write_images(
-    folder: Path, classifier: Classifier, goal: Confident, result: Result, reached: Tensor
-) -> None:
-    """images.csv without labels and clean files, and the images: those that fool, else the best attempt."""
+def _write_images(folder: Path, classifier: Classifier, goal: Confident, result: Result) -> None:
+    """images.csv without labels and clean files, and the images: those that fool, else the best attempt.
+
+    Where the network was certain of the noise itself, nothing was made: no success, no distance, no file.
+    """
     rows = []
     for i, target in enumerate(goal.classes.tolist()):
         file = f"images/{i:05d}-{_plain(classifier.class_name(target))}-adversarial.png"
-        write_png(folder / file, result.images[i])
         tried = bool(result.attacked[i])
+        if tried:
+            write_png(folder / file, result.images[i])
         row: dict[str, Any] = {
             "index": i,
             "file": "noise",
@@ -159,12 +175,12 @@ def _write_images(
             "target": target,
             "adversarial_prediction": int(result.predictions[i]),
             "confidence": f"{result.confidence[i]:.6f}",
-            "success": "true" if reached[i] else "false",
-            "distance": f"{result.distance[i]:.6g}" if tried else "0",
-            "distance_float": f"{result.distance_float[i]:.6g}" if tried else "0",
+            "success": "true" if result.success[i] else "false",
+            "distance": f"{result.distance[i]:.6g}" if tried else "",
+            "distance_float": f"{result.distance_float[i]:.6g}" if tried else "",
             "forwards": int(result.forwards[i]),
             "backwards": int(result.backwards[i]),
-            "adversarial_file": file,
+            "adversarial_file": file if tried else "",
         }
         rows.append(row)
     evidence.write_table(folder / "images.csv", evidence.COLUMNS, rows)

@@ -140,7 +140,7 @@ def evaluate(
 
     Only in those of inception is the distance FID.
     """
-    from ostrich.cli.session import report
+    from ostrich.cli.session import console, report
     from ostrich.clips import is_clip
     from ostrich.errors import InputError
     from ostrich.generative import load_generator
@@ -163,4 +163,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(results))
         return
-    report(f"{made_by.name}, in features of {network.name}", results, run.folder)
+    shown = {name: value for name, value in results.items() if name != "warnings"}
+    report(f"{made_by.name}, in features of {network.name}", shown, run.folder)
+    for sentence in results["warnings"]:
+        console.print(sentence, soft_wrap=True)

@@ -28,12 +28,19 @@ def models(as_json: o.Json = False) -> None:
 @app.command("units")
 @o.takes_model
 def units(chosen: o.ModelOptions, as_json: o.Json = False) -> None:
-    """The layers of a network: name, type, output shape, parameters."""
+    """The layers of a network: name, type, output shape, parameters; features and the map they lie on."""
     from ostrich import units as layers
 
     classifier = chosen.load((224, 224))
     rows = [
-        {"name": row.name, "type": row.type, "shape": list(row.shape), "parameters": row.parameters}
+        {
+            "name": row.name,
+            "type": row.type,
+            "shape": list(row.shape),
+            "parameters": row.parameters,
+            "features": row.features,
+            "map": list(row.map) if row.map else None,
+        }
         for row in layers.layers(classifier)
     ]
     _show(rows, as_json)

@@ -38,7 +38,7 @@ def read_prior(classifier: Classifier, name: str, settings: Sequence[str]) -> As
 
 def read_objectives(classifier: Classifier, units: Sequence[str], sums: Sequence[str]) -> list[Objective]:
     """What is asked for, each once. `class:*`, `probability:*` and `LAYER:*` are all units there."""
-    from ostrich.units import layers
+    from ostrich.units import every
     from ostrich.visualization import parse_objective
     from ostrich.visualization import unit as named
 
@@ -50,8 +50,7 @@ def read_objectives(classifier: Classifier, units: Sequence[str], sums: Sequence
         elif layer in ("class", "probability"):
             texts += [f"{layer}:{_class(classifier, k)}" for k in range(classifier.num_classes)]
         else:
-            shapes = {row.name: row.shape for row in layers(classifier)}
-            texts += [f"{layer}:{k}" for k in range(shapes.get(layer, (1,))[0])]
+            texts += every(classifier, layer)
     return list(dict.fromkeys([*(named(text) for text in texts), *map(parse_objective, sums)]))
 
 

@@ -2,7 +2,9 @@
 
 They are called FID, KID and inception score only where the classifier is the one of these measures.
 
-The floor is the distance between two halves of the held-out images; the ceilings are a generator that
+The floor is the distance between two parts of the held-out images, of as many as there are samples if
+that many exist; the samples' own distance from one of the parts, at the same number, stands beside it,
+since a Frechet distance grows as the numbers fall. The ceilings are a generator that
 always makes the mean image, and one that makes noise. All images are brought to the generator's size
 first, so what the classifier sees of real images is as coarse as what it sees of samples.
 
@@ -28,6 +30,7 @@ from ostrich.generative.generator import Generator
 from ostrich.generative.inception import NAME as INCEPTION
 from ostrich.generative.measures import (
     classifier_score,
+    doubts,
     frechet_distance,
     kernel_distance,
     precision_recall,
@@ -76,22 +79,29 @@ def evaluate(
     ceiling = frechet_distance(of_mean, of_real)
     distance = frechet_distance(of_made, of_real)
     precision, recall = precision_recall(of_made, of_real)
+    n = min(len(made), *map(len, halves))  # of the floor, on each side
+    parts = max(1, min(SPLITS, len(made) // logits.shape[1], len(made) // 2))
+    real_parts = max(1, min(SPLITS, len(real) // logits.shape[1], len(real) // 2))
     some = halves[0][:DIVERSITY]
     results: dict[str, Any] = {
         "samples": samples,
         "real": len(real),
         "features": network.name,
         "frechet_distance": distance,
-        "floor_two_halves_of_real": frechet_distance(of_real[halves[0]], of_real[halves[1]]),
+        "floor_two_halves_of_real": frechet_distance(of_real[halves[0][:n]], of_real[halves[1][:n]]),
+        "frechet_distance_at_floor_n": frechet_distance(of_made[:n], of_real[halves[1][:n]]),
+        "floor_n": n,
         "ceiling_mean_image": ceiling,
         "ceiling_noise": frechet_distance(features(network, rounded(noise))[0], of_real),
         "share_of_mean_image": distance / ceiling if ceiling else None,
         "kernel_distance": kernel_distance(of_made, of_real),
-        "classifier_score": classifier_score(logits, min(SPLITS, len(made)))[0],
-        "classifier_score_real": classifier_score(real_logits[order], min(SPLITS, len(real)))[0],
+        "classifier_score": classifier_score(logits, parts)[0],
+        "classifier_score_parts": parts,
+        "classifier_score_real": classifier_score(real_logits[order], real_parts)[0],
         "precision": precision,
         "recall": recall,
         "diversity": diversity(made[: len(some)], real[some]),
+        "warnings": doubts(len(made), len(real), of_real.shape[1], parts, logits.shape[1]),
     }
     if network.name == INCEPTION and not clips:
         named = (("fid", "frechet_distance"), ("kid", "kernel_distance"), ("is", "classifier_score"))

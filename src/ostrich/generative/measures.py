@@ -71,14 +71,37 @@ def classifier_score(logits: Tensor, splits: int = 10) -> tuple[float, float]:
     Salimans et al. 2016, section 4, who take the Inception network; of another it must be named with it.
     It lies between 1 and K.
     """
-    if not 1 <= splits <= len(logits):
-        raise InputError(f"{len(logits)} samples are not divided into {splits} parts.")
+    if not 1 <= splits <= max(1, len(logits) // 2):
+        raise InputError(
+            f"{len(logits)} samples are not divided into {splits} parts of at least two: the score of one "
+            "image is 1, whatever it shows."
+        )
     scores = []
-    for part in logits.double().log_softmax(1).chunk(splits):
+    for part in logits.double().log_softmax(1).tensor_split(splits):
         mean = part.logsumexp(0) - math.log(len(part))  # log p(y)
         scores.append((part.exp() * (part - mean)).sum(1).mean().exp())
     found = torch.stack(scores)
     return found.mean().item(), found.std(correction=0).item()
+
+
+def doubts(samples: int, real: int, features: int, parts: int, classes: int) -> list[str]:
+    """Sentences on what too few images make of the Frechet distance and the classifier score.
+
+    A covariance of n images has at most rank n - 1; a score of n images is at most n.
+    """
+    said = []
+    if (fewest := min(samples, real)) <= features:
+        said.append(
+            f"{samples} samples and {real} real images in {features} features: at least one covariance is "
+            f"singular with {fewest}, and the Frechet distance too large, by how much depends on both "
+            f"numbers. Take more than {features} of each, or compare only figures of the same numbers."
+        )
+    if (each := samples // parts) < classes:
+        said.append(
+            f"The classifier score is of {each} samples a part, with {classes} classes: it cannot exceed "
+            f"{each}. Take at least {classes} samples."
+        )
+    return said
 
 
 def _covered(points: Tensor, others: Tensor, k: int, chunk: int = 1024) -> float:

@@ -27,10 +27,9 @@ from torch import Tensor
 
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
-from ostrich.units import FORMS, Unit, parse, read
+from ostrich.units import FORMS, Unit, laid, parse, read, split_terms
 from ostrich.watching import Seen
 
-NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 OUTPUT = ""  # stands for the scores among the names of layers
 
 
@@ -168,23 +167,17 @@ def parse_objective(text: str) -> Objective:
 
     Signs between terms stand between spaces, since names of classes may hold them. Raises InputError.
     """
-    first, *rest = re.split(r"\s+([+-])\s+", text.strip())
-    sign, first = ("-", first[1:]) if first.startswith("-") else ("+", first)
     total = Objective(())
-    for operator, term in zip((sign, *rest[::2]), (first, *rest[1::2]), strict=True):
-        parsed = _term(term.strip(), text)
-        total = total + parsed if operator == "+" else total - parsed
+    for weight, name in split_terms(text):
+        total = total + weight * _term(name, text)
     return total
 
 
-def _term(text: str, whole: str) -> Objective:
-    found = re.fullmatch(rf"(?:({NUMBER})\s*\*\s*)?(.*)", text, re.DOTALL)
-    assert found is not None
-    weight, name = float(found[1] or 1), found[2]
+def _term(name: str, whole: str) -> Objective:
     if called := re.fullmatch(r"diversity\(\s*([\w.]+)\s*\)", name):
-        return weight * diversity(called[1])
+        return diversity(called[1])
     try:
-        return weight * unit(name)
+        return unit(name)
     except InputError:
         raise InputError(
             f"{name!r} in the objective {whole!r} is no term. A term is {FORMS}, or diversity(LAYER), with "
@@ -212,7 +205,7 @@ def evaluate(classifier: Classifier, seen: Seen, objectives: Sequence[Objective]
         rows = [row for row, one in enumerate(objectives) if one == objective]
         for term, weight in objective.terms:
             if not isinstance(term, Unit):
-                part = term.values(seen.outputs[term.layer][rows])
+                part = term.values(laid(classifier, seen, term.layer)[rows])
                 total = total.expand(len(objectives)).index_add(
                     0, torch.tensor(rows).to(part.device), part, alpha=weight
                 )

@@ -17,7 +17,7 @@ from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
 from ostrich.randomness import keyed
-from ostrich.units import Unit, look, parse, read, values
+from ostrich.units import Unit, laid, look, parse, read, values
 
 NOISES = 8  # images of noise that a receptive field is read from
 PURPOSE = 0x5245  # of random numbers
@@ -54,7 +54,7 @@ def respond(classifier: Classifier, batches: Iterable[Tensor], units: Sequence[U
             seen = look(classifier, images, asked)
             own = read(classifier, seen, asked)
             for i, unit in enumerate(asked):
-                output = None if unit.is_output or unit.position else seen.outputs[unit.layer]
+                output = None if unit.is_output or unit.position else laid(classifier, seen, unit.layer)
                 if output is None or output.ndim != 4:
                     found[i].append(own[i])
                     places[i] += [unit] * len(images)

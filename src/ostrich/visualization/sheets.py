@@ -33,8 +33,8 @@ class Sheet:
 
     `preferred` (C, H, W); `images` (K, C, H, W) are the images that excite the unit most, `places`
     which of all they are, `boxes` what it sees of them; `maps` names methods, each with its maps
-    (K, C, H, W) of the neurons that answered. Where the network's activations have no rule for
-    deconvnet and guided backpropagation, there is the gradient instead.
+    (K, C, H, W) of the neurons that answered. Where no ReLU lies before the unit, for
+    deconvnet and guided backpropagation to act on, there is the gradient instead.
     """
 
     response: Response
@@ -93,6 +93,6 @@ def _maps(classifier: Classifier, images: Tensor, neurons: Sequence[Unit]) -> di
     """Each method's maps of neurons[i] at images[i]."""
     try:
         return {method.name: paired(method, classifier, images, neurons) for method in METHODS}
-    except InputError:  # activations without a rule
+    except InputError:  # no ReLU lies before these neurons
         method = Gradient()
         return {method.name: paired(method, classifier, images, neurons)}

@@ -77,14 +77,9 @@ def _layer(context: Context) -> str:
     question = Question(classifier=context.classifier, images=image, units=(unit,), rows=rows)
     try:
         with untouched(context.classifier.network):
-            layer = before(question, unit, None)
+            return before(question, unit, None, activations=False).layer
     except InputError as error:
         raise CannotRun(str(error)) from error
-    if activations(context.classifier, image, layer).ndim != 4:
-        raise CannotRun(
-            f"The outputs of {layer}, the last layer with a map, are tokens, not channels of a map."
-        )
-    return layer
 
 
 def _means(context: Context, images: Tensor, layer: str) -> Tensor:

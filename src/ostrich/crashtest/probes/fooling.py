@@ -52,15 +52,12 @@ def probe(context: Context) -> Answer:
     )
 
 
-def _reached(result: Result) -> torch.Tensor:
-    """Which images the network is certain of, (N,) bool; some perhaps from the start."""
-    return result.success | ~result.attacked
-
-
 def _items(context: Context, classes: list[int], how: str, result: Result) -> list[dict[str, Any]]:
     """The pictures of one attack, with what the network sees in them."""
     items = []
     for i, index in enumerate(classes):
+        if not result.attacked[i]:
+            continue  # certain of the noise itself: nothing was made
         seen, certain = context.confidences(result.images[i], 1)[0]
         spent = (
             f"in {int(result.backwards[i])} steps from noise"
@@ -68,7 +65,7 @@ def _items(context: Context, classes: list[int], how: str, result: Result) -> li
             else f"a pattern; {int(result.forwards.sum())} looked at for all"
         )
         title = context.classifier.class_name(index)
-        if not _reached(result)[i]:
+        if not result.success[i]:
             spent += f"; not enough for {title}"
         caption = f"{certain:.1%} {seen}, {spent}"
         file = context.save(f"fooling-{how}-{index}", result.images[i])
@@ -79,12 +76,15 @@ def _items(context: Context, classes: list[int], how: str, result: Result) -> li
 def _sentence(results: dict[str, Result]) -> str:
     """For how many classes each attack got there."""
     became = {"climbed": "noise became", "evolved": "an evolved pattern is"}
-    count = {how: int(_reached(result).sum()) for how, result in results.items()}
-    total = len(next(iter(results.values())).success)
+    count = {how: int(result.success.sum()) for how, result in results.items()}
+    tried = next(iter(results.values())).attacked
+    total = int(tried.sum())
     parts = [f"for {count[how]} of {total} classes {became[how]}" for how in results]
     sentence = " and ".join(parts) + f" an image of which the network is at least {CONFIDENCE:.0%} certain."
     missed = any(number < total for number in count.values())
     rest = " Where it is not, that is no proof that it cannot be." if missed else ""
+    if total < len(tried):
+        rest += f" Of {len(tried) - total} more it is as certain when it sees the noise itself."
     return sentence[0].upper() + sentence[1:] + rest
 
 
@@ -93,15 +93,16 @@ def _figures(results: dict[str, Result]) -> dict[str, Any]:
     climbed, evolved = results.get("climbed"), results["evolved"]
     return {
         "n": len(evolved.success),
-        "reached": None if climbed is None else int(_reached(climbed).sum()),
+        "noise_is_it": int((~evolved.attacked).sum()),
+        "reached": None if climbed is None else int(climbed.success.sum()),
         "confidence": None if climbed is None else _least(climbed),
         "steps": None if climbed is None else climbed.backwards.double().mean().item(),
-        "evolved": int(_reached(evolved).sum()),
+        "evolved": int(evolved.success.sum()),
         "evolved_confidence": _least(evolved),
         "evolved_forwards": int(evolved.forwards.sum()),
     }
 
 
 def _least(result: Result) -> float | None:
-    confidence = result.confidence[_reached(result)]
+    confidence = result.confidence[result.success]
     return confidence.min().item() if len(confidence) else None
