@@ -22,6 +22,7 @@ from ostrich.generative.teacher import begin
 from ostrich.generative.training import train_game
 from ostrich.models import architectures
 from ostrich.models.deepening import deepened
+from ostrich.randomness import seeded
 from ostrich.studies import STUDIES, find
 from ostrich.training.loop import train
 from ostrich.training.recipe import Recipe
@@ -50,15 +51,17 @@ def test_training_is_the_same_on_the_accelerator(accelerator, what, tmp_path):
     recipe, pixels = replace(RECIPE, **TRAININGS[what]), (nets.random_images(16, (8, 8)) * 255).byte()
     labels = torch.arange(16) % 3
 
+    def fresh():
+        with seeded(0):
+            network = architectures.build("resnet8,classes=3,size=8,width=0.25")[0]
+            network.linear = nn.Sequential(nn.Dropout(0.5), network.linear)
+        return network
+
     def computed(device):
-        torch.manual_seed(0)
-        network = architectures.build("resnet8,classes=3,size=8,width=0.25")[0]
-        network.linear = nn.Sequential(nn.Dropout(0.5), network.linear)
         rows, path, before = [], tmp_path / device.type, MODULE.generator.get_state()
-        network.to(device)
         given = {"held_out": (pixels, labels), "checkpoint": path, "log": rows.append}
-        train(network, recipe, pixels, labels, stop_after=1, **given)
-        train(network, recipe, pixels, labels, **given)  # from its file
+        train(fresh().to(device), recipe, pixels, labels, stop_after=1, **given)
+        network = train(fresh().to(device), recipe, pixels, labels, **given)  # from its file
         assert torch.equal(MODULE.generator.get_state(), before)
         return network.state_dict(), rows
 

@@ -309,8 +309,9 @@ def test_a_unit_that_no_code_wakes_is_said_to_be_dead(trained, tmp_path, capsys)
 )
 def test_what_does_not_fit_is_one_sentence(settings, told, tmp_path, capsys):
     own = {setting.partition("=")[0] for setting in settings}
-    others = [word for word in SMALL if "=" in word and word.partition("=")[0] not in own]
-    words = [*WORDS, *(word for setting in (*others, *settings) for word in ("--set", setting))]
+    given = [word for word in (*WORDS, *SMALL) if "=" in word and word.partition("=")[0] not in own]
+    words = [*WORDS[: WORDS.index("--set")]]
+    words += [word for setting in (*given, *settings) for word in ("--set", setting)]
     assert run([*words, "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert told in " ".join(said.split())

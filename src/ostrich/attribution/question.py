@@ -118,13 +118,13 @@ def explain(
     if not isinstance(method, Explainer):
         raise InputError(f"{method!r} is no method; give one such as ostrich.attribution.Gradient().")
     pictures.check(images)
+    images = classifier.beside(images)
     question = _question(classifier, images, units, seed)
     if method.needs == "gradient" and classifier.access != "gradient":
         raise InputError(
             f"{classifier.name} is only a prediction function: {method.name} needs its gradient. "
             f"{applying(scores_only=True)}"
         )
-    images = classifier.beside(images)
     if images.numel() == 0:
         return images.new_zeros(len(images), question.rows.shape[1], *images.shape[1:])
     with untouched(classifier.network):
@@ -141,6 +141,7 @@ def figures(
     seed: int = 0,
 ) -> list[list[dict[str, Any]]]:
     """What the method says beside its maps (N, U, C, H, W): figures by name, of N images and U units."""
+    images = classifier.beside(images)
     with untouched(classifier.network):
         return method.figures(_question(classifier, images, units, seed), maps)
 
