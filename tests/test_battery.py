@@ -111,7 +111,10 @@ def test_the_projection_onto_a_plane_in_the_box_is_the_smallest_change(seed):
     goal = rng.random(size)  # a point of the plane, so that it meets the box
     offset = -slope @ goal
     here, along = torch.tensor(point)[None], torch.tensor(slope)[None]
-    found = {norm: to_plane(norm, here, along, torch.tensor([offset]))[0].numpy() for norm in ("l2", "linf")}
+    found = {
+        norm: to_plane(norm, here, along, torch.tensor([slope @ point + offset]))[0].numpy()
+        for norm in ("l2", "linf")
+    }
     for change in found.values():
         assert abs(slope @ (point + change) + offset) < 1e-9
         assert ((point + change > -1e-12) & (point + change < 1 + 1e-12)).all()
