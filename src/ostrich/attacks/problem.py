@@ -260,6 +260,8 @@ class Problem:
 
         They are one for each image or lane, or have `owners` (m,); of several the nearest counts.
         """
+        if not reached.any():
+            return
         if owners is None and self.lanes == 1:
             self.proposals.add(images, reached)
             return
@@ -297,6 +299,8 @@ class Problem:
         Each lane has its own random numbers, the first those of the image.
         """
         assert self.lanes == 1, "lanes of lanes"
+        if lanes == 1:
+            return replace(self, keys=tuple(key % 2**63 for key in self.keys))
         rows = torch.arange(len(self.rows), device=self.rows.device).repeat_interleave(lanes)
         return replace(
             self,

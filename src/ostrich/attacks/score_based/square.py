@@ -106,21 +106,24 @@ class Square(InputSpecificAttack):
         height, width = x.shape[-2:]
         # Places of two windows, a sign for each channel, whether a bump lies on its side, other signs.
         drawn = problem.draw("uniform", asked + 1, (6 + x.shape[1],))
-        area = torch.tensor([share(int(a), self.queries, self.area) for a in asked], device=x.device)
+        area = share(asked, self.queries, self.area).float()
         side = (area * height * width).sqrt().round().long()
         signs = torch.where(drawn[:, 4:-2] < 0.5, -1.0, 1.0)[:, :, None, None].to(x)
         if self.threat.norm == "linf":
             mask = _Window.at(drawn[:, :2], side.clamp_min(1), height, width).mask[:, None]
 
-            def painted(signs: Tensor) -> Tensor:
-                return self._bounded(x, torch.where(mask, self.threat.eps * signs, state.images - x))
+            def painted(rows: Tensor | slice, signs: Tensor) -> Tensor:
+                origin = x[rows]
+                change = torch.where(mask[rows], self.threat.eps * signs, state.images[rows] - origin)
+                return self._bounded(origin, change)
 
-            proposal = painted(signs)
+            proposal = painted(slice(None), signs)
             # What is there already would be asked about for nothing (the authors' code draws again).
             same = (proposal == state.images).flatten(1).all(1)
-            if not same.any():
-                return proposal
-            return where(same, painted(signs * _flips(drawn[:, -1], x.shape[1]).to(x)), proposal)
+            if same.any():
+                flips = _flips(drawn[same, -1], x.shape[1]).to(x)
+                proposal[same] = painted(same, signs[same] * flips)
+            return proposal
         side = side.clamp_min(3)
         side = (side + (side % 2 == 0)).clamp_max(min(height, width))
         moved = _moved_bump(state.images - x, self.threat.eps, side, signs, drawn)
@@ -132,10 +135,11 @@ class Square(InputSpecificAttack):
         return self.threat.project(x + change, x)
 
 
-def share(asked: int, queries: int, area: float) -> float:
-    """The part of the image that a square covers, by the number of its query."""
-    scaled = asked / queries * 10000
-    return area / 2 ** sum(scaled > at for at in HALVINGS)
+def share(asked: Tensor, queries: int, area: float) -> Tensor:
+    """The part of the image that a square covers, by the number of its query, (n,) float64."""
+    scaled = asked.double() / queries * 10000
+    halvings = (scaled[:, None] > torch.tensor(HALVINGS, device=asked.device)).sum(1)
+    return area / 2.0 ** halvings.double()
 
 
 def _flips(numbers: Tensor, channels: int) -> Tensor:
