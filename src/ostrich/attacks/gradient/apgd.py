@@ -99,7 +99,8 @@ class APGD(InputSpecificAttack):
     def step(self, problem: Problem, state: Lanes) -> Lanes:
         lanes = problem.side_by_side(state.targets.shape[1])
         flat = _flat(state)
-        loss, gradient, _ = lanes.evaluate(flat.points, self._loss(lanes, flat.targets))
+        precision = "exact" if self.loss == "dlr" else None  # bf16 rounds away small differences of logits
+        loss, gradient, _ = lanes.evaluate(flat.points, self._loss(lanes, flat.targets), precision)
         better = loss < flat.best_loss
         flat = replace(
             flat,
