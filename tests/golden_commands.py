@@ -55,6 +55,7 @@ ATTACKS = {
     "square": _attack("square", DIGITS, "eps=56/255", "queries=60", limit=6),
     "boundary": _attack("boundary", DIGITS, "queries=150"),
     "hopskipjump": _attack("hopskipjump", DIGITS, "queries=200"),
+    "rays": _attack("rays", DIGITS, "queries=200"),
     "autoattack": _attack("autoattack", DIGITS, "eps=20/255", "iterations=10", "queries=60", limit=6),
     "printed": _attack("printed", DIGITS, "eps=48/255", "iterations=4", "noise=0.1", "rotation=10", limit=6),
     "fooling-ascent": _attack("fooling-ascent", "zoo:digits-cnn", "confidence=0.9", "steps=30", limit=3),

@@ -12,6 +12,7 @@ from torch import nn
 import ostrich
 from ostrich import attacks as A
 from ostrich.attacks import ATTACKS, Targeted, Untargeted
+from ostrich.attacks.decision_based.rays import block, turns
 from ostrich.attacks.gradient.apgd import checkpoints, ratio
 from ostrich.attacks.minimum_norm.fab import to_plane
 from ostrich.attacks.score_based.one_pixel import painted
@@ -110,7 +111,10 @@ def test_the_projection_onto_a_plane_in_the_box_is_the_smallest_change(seed):
     goal = rng.random(size)  # a point of the plane, so that it meets the box
     offset = -slope @ goal
     here, along = torch.tensor(point)[None], torch.tensor(slope)[None]
-    found = {norm: to_plane(norm, here, along, torch.tensor([offset]))[0].numpy() for norm in ("l2", "linf")}
+    found = {
+        norm: to_plane(norm, here, along, torch.tensor([slope @ point + offset]))[0].numpy()
+        for norm in ("l2", "linf")
+    }
     for change in found.values():
         assert abs(slope @ (point + change) + offset) < 1e-9
         assert ((point + change > -1e-12) & (point + change < 1 + 1e-12)).all()
@@ -267,7 +271,8 @@ def test_square_asked_ahead_is_square_asked_one_by_one(norm):
 
 def test_the_area_of_squares_halves_at_the_published_queries():
     at = {1: 0.8, 11: 0.4, 51: 0.2, 201: 0.1, 501: 0.05, 8001: 0.8 / 2**9}
-    assert {asked: share(asked, 10000, 0.8) for asked in at} == at
+    shares = share(torch.tensor(list(at)), 10000, 0.8)
+    assert dict(zip(at, shares.tolist(), strict=True)) == at
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 5, 8])
@@ -329,6 +334,66 @@ def test_one_failed_start_stops_no_other(name):
     assert torch.isfinite(result.images).all()
 
 
+# RayS, whose optimum on the strongest of three channel means is known -------------------------------
+
+
+class StrongestChannel(nn.Module):
+    """Whole numbers without a slope: the class whose channel has the largest mean gets one vote."""
+
+    def forward(self, x):
+        means = x.mean((2, 3))
+        return torch.nn.functional.one_hot(means.argmax(1), means.shape[1]).to(x)
+
+
+def strongest_channel(count: int = 9):
+    """The classifier, images whose strongest channel leads by some levels, and half their leads in levels."""
+    images = nets.random_images(count, (7, 7)).mul(16).round()
+    for i in range(count):
+        images[i, i % 3] += 90 + 3 * i
+        images[i, (i + 1) % 3] += 90
+        images[i, (i + 2) % 3] += 80
+    images = images / 255
+    means = images.double().mean((2, 3)).sort(1).values
+    return ostrich.Classifier(StrongestChannel(), size=(7, 7)), images, 255 * (means[:, 2] - means[:, 1]) / 2
+
+
+@pytest.mark.parametrize("levels", [2, 5, 8, 13])
+def test_rays_breaks_what_the_closed_form_breaks_without_scores(levels):
+    model, images, half_leads = strongest_channel()
+    labels = nets.predictions(model, images)
+    method = A.RayS(threat=ostrich.Linf(levels / 255))
+    assert method.stop == "first"
+    result = ostrich.attack(method, model, images, Untargeted(labels))
+    assert result.success.tolist() == (half_leads < levels).tolist()
+
+
+def test_the_files_of_rays_are_the_nearest_there_are():
+    model, images, half_leads = strongest_channel()
+    result = ostrich.attack(A.RayS(), model, images, Untargeted(nets.predictions(model, images)))
+    assert torch.equal((result.distance * 255).round(), half_leads.ceil().to(images.dtype))
+    assert (result.forwards < 10000).all(), "a round that gained nothing is the last"
+
+
+def test_rays_comes_to_the_optimum_of_a_linear_network():
+    model, images, labels, _, by_linf = linear_problem(2)
+    result = ostrich.attack(A.RayS(), model, images, Untargeted(labels))
+    ratios = result.distance_float / by_linf
+    assert ((ratios >= 1 - 1e-9) & (ratios <= 1.01)).all()
+
+
+@pytest.mark.parametrize("values", [1, 2, 3, 12, 192])
+def test_the_blocks_of_rays_halve_down_to_single_values(values):
+    one = torch.zeros(1, 1, 1, values)
+    masks = [block(torch.tensor([turn]), one).flatten() for turn in range(turns(values))]
+    assert not masks[0].any()
+    assert masks[1].all()
+    at, size = 1, 1
+    while size < values:  # 1, 2, 4, ... blocks that share out all values
+        assert torch.stack(masks[at : at + size]).sum(0).eq(1).all()
+        at, size = at + size, 2 * size
+    assert torch.equal(torch.stack(masks[at:]), torch.eye(values, dtype=torch.bool))
+
+
 # The ensemble -------------------------------------------------------------------------------------
 
 
@@ -361,7 +426,9 @@ def test_what_fools_a_surrogate_is_tried_first():
 
 
 @pytest.mark.parametrize("size", [(37, 53)], ids=["37x53"])
-@pytest.mark.parametrize("name", ["mim", "apgd", "deepfool", "fab", "one-pixel", "square", "hopskipjump"])
+@pytest.mark.parametrize(
+    "name", ["mim", "apgd", "deepfool", "fab", "one-pixel", "square", "hopskipjump", "rays"]
+)
 def test_images_that_are_not_square_fall_too(name, size):
     model = nets.small(size=size)
     images = nets.random_images(4, size)
@@ -370,7 +437,7 @@ def test_images_that_are_not_square_fall_too(name, size):
         "one-pixel": {"eps": "300", "population": "8", "generations": "10"},
         "square": {"queries": "300"},
     }
-    short |= {"fab": {"iterations": "5"}, "hopskipjump": {"queries": "300"}}
+    short |= {"fab": {"iterations": "5"}, "hopskipjump": {"queries": "300"}, "rays": {"queries": "300"}}
     settings = short.get(name, {})
     result = ostrich.attack(configure(ATTACKS[name], settings), model, images, goal, precision="exact")
     assert result.success.all()

@@ -126,7 +126,7 @@ def test_an_ensemble_says_what_each_member_broke(place):
     words = ["--set", "eps=120/255", "--set", "iterations=3", "--set", "queries=20"]
     assert run(["attack", "autoattack", *NET, *words, "--out", "out"]) == 0
     found = results()["results"]
-    assert list(found["broken_by"]) == ["apgd", "apgd-t", "fab", "square"]
+    assert list(found["broken_by"]) == ["apgd-t3", "apgd", "apgd-t", "fab", "square"]
     right = [row for row in table() if row["label"] == row["clean_prediction"]]
     broken = sum(row["success"] == "true" for row in right)
     assert sum(found["broken_by"].values()) == broken > 0

@@ -18,6 +18,7 @@ from ostrich.attacks.base import (
 )
 from ostrich.attacks.decision_based.boundary import Boundary
 from ostrich.attacks.decision_based.hopskipjump import HopSkipJump
+from ostrich.attacks.decision_based.rays import RayS
 from ostrich.attacks.engine import Result, attack
 from ostrich.attacks.ensemble import AutoAttack
 from ostrich.attacks.fooling.ascent import FoolingAscent
@@ -51,7 +52,7 @@ _ATTACKS: tuple[type[Attack], ...] = (
     *(FGSM, PGD, MIM, APGD),
     *(LBFGS, DeepFool, CW, FAB, DDN),
     *(OnePixel, Square),
-    *(Boundary, HopSkipJump),
+    *(Boundary, HopSkipJump, RayS),
     AutoAttack,
     Printed,
     *(FoolingAscent, FoolingCPPN, FoolingDirect),
@@ -128,6 +129,7 @@ __all__ = [
     "Patch",
     "Pixels",
     "Printed",
+    "RayS",
     "Result",
     "Square",
     "State",

@@ -184,8 +184,10 @@ def _steps(
         state = _checked(method, "step", method.step(problem, state))
         if method.stop == "first":
             for proposed, reached in problem.proposals.answers:
-                near = problem.threat.distance(proposed, problem.originals) <= NEAR * problem.threat.eps
-                _verify(problem, result, proposed, reached & near & ~result.success[problem.rows])
+                fresh = reached & ~result.success[problem.rows]
+                if fresh.any():
+                    near = problem.threat.distance(proposed, problem.originals) <= NEAR * problem.threat.eps
+                    _verify(problem, result, proposed, fresh & near)
             open_ = open_ & ~result.success[problem.rows]
         elif method.stop == "minimum":
             _approach(problem, result, state.images, open_)

@@ -7,6 +7,10 @@ and Square with 5000 queries. Each attacks only what the ones before it left sta
 verified file, an image is done at the first. `preset=fast` takes half of APGD's iterations, no FAB-T,
 and 1000 queries: an upper bound of the robust accuracy that costs a fraction of the standard one.
 
+Ours puts a short APGD first, 20 iterations towards 3 targets: it breaks most of what breaks at all, for
+60 gradients an image. An image's result depends on no other image, so what it leaves meets the published set
+as before, and no image survives that the published set breaks.
+
 With `surrogate`, a second network is attacked first and what it falls for is tried here (transfer).
 """
 
@@ -23,6 +27,7 @@ from ostrich.attacks.threats import Linf, Threat
 from ostrich.attacks.transfer import Transfer
 from ostrich.ranges import at_least
 
+SHORT_ITERATIONS, SHORT_TARGETS = 20, 3  # of the APGD that is run first
 AHEAD = 16  # proposals of Square asked about together when few images are left
 
 
@@ -50,6 +55,7 @@ class AutoAttack(InputSpecificAttack):
         transfer = () if self.surrogate is None else (Transfer(threat=threat, surrogate=self.surrogate),)
         return (
             *transfer,
+            APGD(threat=threat, steps=min(SHORT_ITERATIONS, iterations), loss="dlr", targets=SHORT_TARGETS),
             APGD(threat=threat, steps=iterations),
             APGD(threat=threat, steps=iterations, loss="dlr"),
             *(() if fast else (FAB(threat=threat, iterations=iterations, stop="first"),)),

@@ -14,7 +14,7 @@ from ostrich.attacks.threats import Threat
 from ostrich.attacks.transformations import EOT
 from ostrich.models.classifier import Classifier
 from ostrich.models.fastpath import autocast, faster
-from ostrich.randomness import keyed
+from ostrich.randomness import keyed, seed_of
 
 VALUES_PER_FORWARD = 256 * 3 * 64 * 64  # pixels times channels at once, about 1 GB of activations
 Loss = Callable[[Tensor], Tensor]  # of the logits (n, K), (n,)
@@ -261,6 +261,8 @@ class Problem:
 
         They are one for each image or lane, or have `owners` (m,); of several the nearest counts.
         """
+        if not reached.any():
+            return
         if owners is None and self.lanes == 1:
             self.proposals.add(images, reached)
             return
@@ -286,10 +288,9 @@ class Problem:
         like, shape = self.originals, shape or tuple(self.originals.shape[1:])
         make = torch.rand if kind == "uniform" else torch.randn
         steps = step.tolist() if isinstance(step, Tensor) else [step] * len(self.keys)
-        numbers = [
-            make(shape, generator=keyed(self.seed, key, at), dtype=torch.float64)
-            for key, at in zip(self.keys, steps, strict=True)
-        ]
+        generator = torch.Generator()  # one for all: most of its cost is to be made
+        seeds = [seed_of(self.seed, key, at) for key, at in zip(self.keys, steps, strict=True)]
+        numbers = [make(shape, generator=generator.manual_seed(s), dtype=torch.float64) for s in seeds]
         return torch.stack(numbers).to(like) if numbers else like.new_empty(0, *shape)
 
     def side_by_side(self, lanes: int) -> Problem:
@@ -298,6 +299,8 @@ class Problem:
         Each lane has its own random numbers, the first those of the image.
         """
         assert self.lanes == 1, "lanes of lanes"
+        if lanes == 1:
+            return replace(self, keys=tuple(key % 2**63 for key in self.keys))
         rows = torch.arange(len(self.rows), device=self.rows.device).repeat_interleave(lanes)
         return replace(
             self,

@@ -26,6 +26,7 @@ from ostrich.attacks.problem import Loss, Problem
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.ranges import at_least
 
+TARGETS = 9  # the nine other classes of CIFAR-10
 MOMENTUM = 0.75  # alpha, algorithm 1
 PROGRESS = 0.75  # rho: the part of a period's steps that has to decrease the loss
 FIRST_PERIOD, SHORTER, SHORTEST = 0.22, 0.03, 0.06  # of all steps, section 3.1
@@ -64,7 +65,7 @@ class APGD(InputSpecificAttack):
     threat: Threat = Linf(8 / 255)
     steps: Annotated[int, at_least(1)] = 100
     loss: Literal["ce", "dlr"] = "ce"  # ce, or dlr: the targeted difference-of-logits ratio
-    targets: Annotated[int, at_least(1)] = 9  # most probable other classes tried with dlr
+    targets: Annotated[int, at_least(1)] = TARGETS  # most probable other classes tried with dlr
     stop: Literal["first", "budget"] = "first"
 
     @property
@@ -99,7 +100,8 @@ class APGD(InputSpecificAttack):
     def step(self, problem: Problem, state: Lanes) -> Lanes:
         lanes = problem.side_by_side(state.targets.shape[1])
         flat = _flat(state)
-        loss, gradient, _ = lanes.evaluate(flat.points, self._loss(lanes, flat.targets))
+        precision = "exact" if self.loss == "dlr" else None  # bf16 rounds away small differences of logits
+        loss, gradient, _ = lanes.evaluate(flat.points, self._loss(lanes, flat.targets), precision)
         better = loss < flat.best_loss
         flat = replace(
             flat,
@@ -120,7 +122,9 @@ class APGD(InputSpecificAttack):
 
     @property
     def title(self) -> str:
-        return "apgd-t" if self.loss == "dlr" else self.name
+        if self.loss == "ce":
+            return self.name
+        return "apgd-t" if self.targets == TARGETS else f"apgd-t{self.targets}"
 
     def _targets(self, problem: Problem) -> Tensor:
         """The classes (n, m) whose DLR is followed, most probable first; -1 for cross-entropy."""

@@ -28,6 +28,9 @@ BIAS = 0.1  # alpha_max: the largest part of the projection of the original
 OVERSHOOT = 1.05  # eta
 BACKWARD = 0.9  # beta
 BISECTIONS = 5  # between the original and the nearest success, at the end
+TOGETHER = 2**17  # values projected at once
+SMALLEST = 1e-30  # in place of a zero in a quotient
+PRECISE = 256  # rounding errors by which a projection may miss its plane, relative to the way there
 
 
 @dataclass(frozen=True)
@@ -137,41 +140,56 @@ class FAB(InputSpecificAttack):
 
 
 def _combined(norm: str, points: Tensor, x: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
-    """Equation 9: between the projections of the points and of the originals, each overshot."""
-    slope, level = gradient.flatten(1).double(), value.double()
-    here, origin = points.flatten(1).double(), x.flatten(1).double()
-    offset = level - (slope * here).sum(1)  # the boundary is slope . z + offset = 0
-    from_point = to_plane(norm, here, slope, offset)
-    from_origin = to_plane(norm, origin, slope, offset)
-    order = torch.inf if norm == "linf" else 2.0
-    a, b = from_point.norm(order, dim=1), from_origin.norm(order, dim=1)
-    bias = (a / (a + b).clamp_min(1e-30)).clamp_max(BIAS)[:, None]
-    moved = (1 - bias) * (here + OVERSHOOT * from_point) + bias * (origin + OVERSHOOT * from_origin)
-    return moved.clamp(0, 1).view_as(points).to(points.dtype)
+    """Equation 9: between the projections of the points and of the originals, each overshot.
 
-
-def to_plane(norm: str, points: Tensor, slope: Tensor, offset: Tensor) -> Tensor:
-    """The smallest change (n, D) that brings points in [0, 1]^D to slope . z + offset = 0.
-
-    Along s = -sign(level) * slope (L2) or its sign (Linf), by t, each value stopping at its wall: what
-    is gained is piecewise linear in t, so t is found by sorting the t at which values stop. Where the
-    plane lies outside the box, every value goes to its wall.
+    A few images at a time, whose values stay in the processor's cache.
     """
-    level = (slope * points).sum(1) + offset
+    each = max(1, TOGETHER // max(1, x[:1].numel()))
+    parts = zip(*(tensor.split(each) for tensor in (points, x, value, gradient)), strict=True)
+    return torch.cat([_combined_part(norm, *part) for part in parts])
+
+
+def _combined_part(norm: str, points: Tensor, x: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+    slope, here, origin = gradient.flatten(1), points.flatten(1), x.flatten(1)
+    level = value.to(here.dtype)
+    from_point = to_plane(norm, here, slope, level)
+    from_origin = to_plane(norm, origin, slope, level + (slope * (origin - here)).sum(1))
+    a, b = (
+        change.abs().amax(1) if norm == "linf" else change.norm(dim=1) for change in (from_point, from_origin)
+    )
+    bias = (a / (a + b).clamp_min(1e-30)).clamp_max(BIAS)[:, None]
+    moved = torch.lerp(here + OVERSHOOT * from_point, origin + OVERSHOOT * from_origin, bias)
+    return moved.clamp_(0, 1).view_as(points)
+
+
+def to_plane(norm: str, points: Tensor, slope: Tensor, level: Tensor) -> Tensor:
+    """The smallest change (n, D) of points in [0, 1]^D by which `level` + slope . change becomes 0.
+
+    Along s = -sign(level) * slope (L2) or its sign (Linf), by t, each value stopping at its wall. What
+    is gained is concave and piecewise linear in t, so Newton's steps from 0 never pass the t sought, and
+    end on it: each goes as far as the values that still move would have to. Where the plane lies outside
+    the box, every value goes to its wall.
+    """
     pull = -level.sign()[:, None] * slope
-    speed = pull.sign() if norm == "linf" else pull
-    room = torch.where(speed > 0, 1 - points, points)
-    stops = torch.where(speed != 0, room / speed.abs().clamp_min(1e-300), 0.0)
-    rate = (pull * speed).abs()  # what a value gains per t
-    ordered, index = stops.sort(1)
-    rates = rate.gather(1, index)
-    remaining = rates.sum(1, keepdim=True) - rates.cumsum(1) + rates  # before each stop
-    gaps = torch.diff(ordered, dim=1, prepend=torch.zeros_like(ordered[:, :1]))
-    gained = (remaining * gaps).cumsum(1)  # at each stop
-    need = level.abs()[:, None]
-    k = (gained < need).sum(1, keepdim=True).clamp_max(points.shape[1] - 1)
-    missing = need - torch.where(k > 0, gained.gather(1, (k - 1).clamp_min(0)), 0.0)
-    begin = torch.where(k > 0, ordered.gather(1, (k - 1).clamp_min(0)), 0.0)
-    t = begin + missing / remaining.gather(1, k).clamp_min(1e-300)
-    t = torch.minimum(t, ordered[:, -1:])
-    return speed.sign() * torch.minimum(t * speed.abs(), room)
+    room = torch.where(pull > 0, 1 - points, points)
+    need = level.abs()
+    if norm == "linf":
+        stops, rate = room, pull.abs()  # the t at which a value stops, and what it gains per t
+    else:
+        stops, rate = room / pull.abs().clamp_min(SMALLEST), pull.square()
+    stops = torch.where(pull != 0, stops, 0)
+    t = torch.zeros_like(need)
+    gained, moving = t, torch.ones_like(need, dtype=torch.bool)
+    enough = need * (1 - PRECISE * torch.finfo(points.dtype).eps)
+    for _ in range(points.shape[1] + 1):
+        still = torch.where(stops > t[:, None], rate, 0).sum(1)
+        step = torch.where(moving, (need - gained) / still.clamp_min(SMALLEST), 0)
+        t = torch.where(still > 0, t + step, t)
+        gained = (rate * torch.minimum(t[:, None], stops)).sum(1)
+        moving = (still > 0) & (gained < enough)
+        if not moving.any():
+            break
+    size = (
+        torch.minimum(t[:, None], stops) if norm == "linf" else torch.minimum(t[:, None] * pull.abs(), room)
+    )
+    return torch.where(pull > 0, size, -size)

@@ -12,7 +12,7 @@ are forgotten and drawn anew, so the result is that of one after another; the fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, ClassVar
 
@@ -37,6 +37,8 @@ class Search(EndingState):
 
     loss: Tensor  # (n,) float64, inf before the first query
     asked: Tensor  # (n,) int64, proposals decided
+    low: Tensor  # (n, C, H, W), Linf: the least and the largest values within the budget
+    high: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,8 @@ class Square(InputSpecificAttack):
             images=self._bounded(x, change),
             loss=x.new_full((len(x),), torch.inf, dtype=torch.float64),
             asked=torch.zeros_like(problem.rows),
+            low=self.threat.project(x - 1, x) if self.threat.norm == "linf" else x,
+            high=self.threat.project(x + 1, x) if self.threat.norm == "linf" else x,
             done=torch.zeros_like(problem.rows, dtype=torch.bool),
         )
 
@@ -88,7 +92,8 @@ class Square(InputSpecificAttack):
         rows = torch.arange(len(first), device=first.device)
         kept = better[rows, first]
         asked = state.asked + first + 1
-        return Search(
+        return replace(
+            state,
             images=where(kept, trial[rows, first], state.images),
             loss=torch.where(kept, loss[rows, first], state.loss),
             asked=asked,
@@ -106,21 +111,20 @@ class Square(InputSpecificAttack):
         height, width = x.shape[-2:]
         # Places of two windows, a sign for each channel, whether a bump lies on its side, other signs.
         drawn = problem.draw("uniform", asked + 1, (6 + x.shape[1],))
-        area = torch.tensor([share(int(a), self.queries, self.area) for a in asked], device=x.device)
+        area = share(asked, self.queries, self.area).float()
         side = (area * height * width).sqrt().round().long()
-        signs = torch.where(drawn[:, 4:-2] < 0.5, -1.0, 1.0)[:, :, None, None].to(x)
+        up = (drawn[:, 4:-2] >= 0.5)[:, :, None, None]
         if self.threat.norm == "linf":
             mask = _Window.at(drawn[:, :2], side.clamp_min(1), height, width).mask[:, None]
-
-            def painted(signs: Tensor) -> Tensor:
-                return self._bounded(x, torch.where(mask, self.threat.eps * signs, state.images - x))
-
-            proposal = painted(signs)
+            proposal = torch.where(mask, torch.where(up, state.high, state.low), state.images)
             # What is there already would be asked about for nothing (the authors' code draws again).
             same = (proposal == state.images).flatten(1).all(1)
-            if not same.any():
-                return proposal
-            return where(same, painted(signs * _flips(drawn[:, -1], x.shape[1]).to(x)), proposal)
+            if same.any():
+                turned = up[same] != _flips(drawn[same, -1], x.shape[1])
+                ends = torch.where(turned, state.high[same], state.low[same])
+                proposal[same] = torch.where(mask[same], ends, state.images[same])
+            return proposal
+        signs = torch.where(up, 1.0, -1.0).to(x)
         side = side.clamp_min(3)
         side = (side + (side % 2 == 0)).clamp_max(min(height, width))
         moved = _moved_bump(state.images - x, self.threat.eps, side, signs, drawn)
@@ -132,17 +136,18 @@ class Square(InputSpecificAttack):
         return self.threat.project(x + change, x)
 
 
-def share(asked: int, queries: int, area: float) -> float:
-    """The part of the image that a square covers, by the number of its query."""
-    scaled = asked / queries * 10000
-    return area / 2 ** sum(scaled > at for at in HALVINGS)
+def share(asked: Tensor, queries: int, area: float) -> Tensor:
+    """The part of the image that a square covers, by the number of its query, (n,) float64."""
+    scaled = asked.double() / queries * 10000
+    halvings = (scaled[:, None] > torch.tensor(HALVINGS, device=asked.device)).sum(1)
+    return area / 2.0 ** halvings.double()
 
 
 def _flips(numbers: Tensor, channels: int) -> Tensor:
-    """A factor 1 or -1 for each channel (n, C, 1, 1), not all 1, chosen by `numbers` (n,) in [0, 1)."""
+    """Whether each channel (n, C, 1, 1) is turned, not none, chosen by `numbers` (n,) in [0, 1)."""
     code = 1 + (numbers.double() * (2**channels - 1)).long()
     bits = code[:, None] >> torch.arange(channels, device=numbers.device) & 1
-    return (1 - 2 * bits)[:, :, None, None]
+    return (bits == 1)[:, :, None, None]
 
 
 def _loss(lanes: Problem, logits: Tensor) -> Tensor:
