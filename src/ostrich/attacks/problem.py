@@ -43,7 +43,8 @@ class Access:
         network = self.classifier.network
         self.quick = network
         if isinstance(network, nn.Module):
-            self.quick, self.checks = faster(network, self.classifier.normalised(example))
+            answers = partial(self.classifier.answers, before_softmax=True)
+            self.quick, self.checks = faster(network, self.classifier.normalised(example), answers)
 
     @torch.no_grad()
     def exact(self, images: Tensor, rows: Tensor) -> Tensor:
@@ -111,7 +112,7 @@ class Access:
         inputs = self.classifier.normalised(images).contiguous(memory_format=torch.channels_last)
         precision = precision if images.dtype == torch.float32 else "exact"
         with autocast(precision, images.device):
-            output = self.classifier.scores(self.quick(inputs))
+            output = self.classifier.answers(inputs, self.quick, before_softmax=True)
         return output if output.dtype == images.dtype else output.to(images.dtype)
 
 

@@ -42,14 +42,16 @@ def load(
     std: Numbers = None,
     size: int | str | tuple[int, int] | None = None,
     classes: str | Path | Sequence[str] | None = None,
+    output: str | None = None,
     device: str = "auto",
 ) -> Classifier:
     """The classifier that `model` names, in evaluation mode.
 
     `weights` is a safetensors or torch file, `rename` pairs (old, new) of text in its names; `mean`
     and `std` per channel, `size` N or HxW, `classes` names or a file of them: each replaces what
-    the model brings. Raises InputError (wrong names, weights that do not fit, a network that does
-    not return a tensor of scores).
+    the model brings. `output` chooses among several outputs by name or place, and says what one output
+    is: "logit", "sigmoid"; "logits" takes the largest of independent sigmoids for the answer. Raises
+    InputError (wrong names, weights that do not fit, a network whose answers cannot be read as scores).
     """
     kind, _, rest = model.partition(":")
     if kind == "detector":
@@ -88,7 +90,7 @@ def load(
         facts["class_names"] = tuple(classes)
     if isinstance(network, nn.Module):
         network.eval().to(pick_device(device))
-    classifier = Classifier(name=model, **facts)
+    classifier = Classifier(name=model, output=output, **facts)
     if classifier.size is not None:
         classifier.probe()
     return classifier
