@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.ao.nn import quantized as quantised
 
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import INTERPOLATIONS
 from ostrich.models.batches import exactly, fixed_batch, together
 from ostrich.models.class_names import class_index
+from ostrich.models.neighbours import depends
 from ostrich.models.outputs import Reading, recognised
+from ostrich.models.quantised import content, is_quantised
 from ostrich.models.returned import OtherRows
 from ostrich.networks import untouched
 
@@ -34,7 +37,10 @@ class Classifier:
     None for no normalisation; `checksum` of what a function computes, since it has no tensors. What a
     network or function may return stands in `outputs`; `output` chooses where it is not clear, as --output.
     `batch` is the only number of images that the network takes at once, None where any will do; the
-    classifier takes any: it fills the network's batch up. Where it is not given, `probe` finds it.
+    classifier takes any: it fills the network's batch up. Where it is not given, `probe` finds it. It also
+    finds whether the answer to an image depends on the others in its batch: slightly, and images are asked
+    about one at a time (`batch` 1, and `one_at_a_time` says so), or wholly, which `neighbours` says.
+    With a `surrogate`, attacks follow its gradients, and success is decided by this one.
     """
 
     def __init__(
@@ -71,7 +77,11 @@ class Classifier:
         if self.std is not None and min(self.std) <= 0:
             raise InputError(f"A standard deviation is above 0; got {self.std}.")
         self.class_names = tuple(class_names) if class_names is not None else None
+        self.surrogate: Classifier | None = None
+        self.neighbours: str | None = None
+        self.one_at_a_time: str | None = None
         self._reading: Reading | None = None
+        self._compared = False
         self._num_classes = len(self.class_names) if self.class_names else None
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -141,7 +151,12 @@ class Classifier:
 
     def remarks(self) -> dict[str, str]:
         """What was found out about the network by its answers, in sentences, by what they are about."""
-        return {what: found for what, found in (("output", self.output),) if found}
+        found = {"output": self.output, "batch": self.one_at_a_time, "neighbours": self.neighbours}
+        if self.batch is not None and self.batch > 1:
+            found["batch"] = f"the network takes {self.batch} images at once: others are filled up"
+        if self.surrogate is not None:
+            found["surrogate"] = f"gradients are those of {self.surrogate.name}; success is decided here"
+        return {what: sentence for what, sentence in found.items() if sentence}
 
     @property
     def form(self) -> str | None:
@@ -155,11 +170,18 @@ class Classifier:
         Whether a function returns scores or labels is known after its first answer; where it has
         given none, it is asked about a grey image.
         """
+        if self.surrogate is not None:
+            return self.surrogate.access
         if self._reading is None and not isinstance(self.network, nn.Module):
             self.probe()
         if self.form == "labels":
             return "labels"
-        return "gradient" if isinstance(self.network, nn.Module) else "scores"
+        return "gradient" if isinstance(self.network, nn.Module) and not self.quantised else "scores"
+
+    @cached_property
+    def quantised(self) -> bool:
+        """Whether a part of it computes in 8 bits: it has scores and no slope."""
+        return isinstance(self.network, nn.Module) and is_quantised(self.network)
 
     def normalised(self, images: Tensor) -> Tensor:
         """(images - mean) / std, per channel."""
@@ -201,7 +223,29 @@ class Classifier:
                 f"{self.name} returns {logits.shape[1]} scores, but {len(self.class_names)} class names "
                 "are given."
             )
+        if not self._compared:
+            self._compare()
         return logits
+
+    @torch.no_grad()
+    def _compare(self) -> None:
+        """Whether the answer to an image depends on its neighbours, and what follows."""
+        self._compared = True
+        like = torch.zeros(1, self.channels, *(self.size or (224, 224))).to(self.device, self.dtype)
+        devices = [like.device] if like.is_cuda else []
+        with untouched(self.network), torch.random.fork_rng(devices):
+            try:
+                found = depends(self, like, self.batch, self.dtype)
+            except Exception:  # a network that takes no such images, or not so many: nothing is known then
+                return
+        if found == "slightly":
+            self.batch = 1
+            self.one_at_a_time = "its answers move a little with the others in the batch: one image at a time"
+        elif found == "wholly":
+            self.neighbours = (
+                "the answer to an image depends on the others in its batch: nothing can be said of an image "
+                "by itself"
+            )
 
     @torch.no_grad()
     def _grey(self, count: int) -> Tensor:
@@ -227,9 +271,10 @@ class Classifier:
         if isinstance(self.network, nn.Module):
             for name, value in sorted(self.network.state_dict().items()):
                 checksum.update(name.encode())
-                checksum.update(
-                    value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-                )
+                for part in content(value):
+                    checksum.update(part)
+        if self.surrogate is not None:
+            checksum.update(self.surrogate.digest().encode())
         return checksum.hexdigest()[:16]
 
     @property
@@ -259,7 +304,7 @@ def input_channels(network: object) -> int:
     """The channels that the first convolution takes; 3 where there is none."""
     if isinstance(network, nn.Module):
         for module in network.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d | quantised.Conv2d):
                 return module.in_channels
     return 3
 

@@ -26,6 +26,7 @@ from ostrich.models.classifier import Classifier, input_channels
 from ostrich.models.functions import needs_arguments
 from ostrich.models.libraries import timm_facts, torchvision_facts
 from ostrich.models.onnx import onnx_facts
+from ostrich.models.quantised import is_quantised
 from ostrich.runtime.python_file import checksum, from_file
 
 ZOO = Path(__file__).parent / "zoo"
@@ -89,7 +90,8 @@ def load(
     elif classes is not None:
         facts["class_names"] = tuple(classes)
     if isinstance(network, nn.Module):
-        network.eval().to(pick_device(device))
+        where = pick_device(device)
+        network.eval().to(torch.device("cpu") if is_quantised(network) else where)
     classifier = Classifier(name=model, output=output, **facts)
     if classifier.size is not None:
         classifier.probe()
