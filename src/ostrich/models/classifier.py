@@ -154,6 +154,9 @@ class Classifier:
         found = {"output": self.output, "batch": self.one_at_a_time, "neighbours": self.neighbours}
         if self.batch is not None and self.batch > 1:
             found["batch"] = f"the network takes {self.batch} images at once: others are filled up"
+        if self.channels not in (1, 3):
+            shown = "the mean" if self.channels == 2 else "the first three"
+            found["pictures"] = f"{shown} of {self.channels} channels; whole images are .npy files"
         if self.surrogate is not None:
             found["surrogate"] = f"gradients are those of {self.surrogate.name}; success is decided here"
         return {what: sentence for what, sentence in found.items() if sentence}
