@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.ao.nn import quantized as quantised
 
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import INTERPOLATIONS
 from ostrich.models.batches import exactly, fixed_batch, together
+from ostrich.models.channels import input_channels as input_channels
+from ostrich.models.channels import per_channel
 from ostrich.models.class_names import class_index
-from ostrich.models.neighbours import depends
+from ostrich.models.neighbours import APART, ONE_BY_ONE, depends, very_different
 from ostrich.models.outputs import Reading, recognised
 from ostrich.models.quantised import content, is_quantised
 from ostrich.models.returned import OtherRows
@@ -70,8 +71,8 @@ class Classifier:
         self.resize = resize
         self.interpolation = interpolation
         self.channels = channels or input_channels(network)
-        self.mean = _per_channel("mean", mean, self.channels)
-        self.std = _per_channel("std", std, self.channels)
+        self.mean = per_channel("mean", mean, self.channels)
+        self.std = per_channel("std", std, self.channels)
         if interpolation not in INTERPOLATIONS:
             raise UnknownName("interpolation", interpolation, INTERPOLATIONS)
         if self.std is not None and min(self.std) <= 0:
@@ -242,13 +243,9 @@ class Classifier:
             except Exception:  # a network that takes no such images, or not so many: nothing is known then
                 return
         if found == "slightly":
-            self.batch = 1
-            self.one_at_a_time = "its answers move a little with the others in the batch: one image at a time"
+            self.batch, self.one_at_a_time = 1, ONE_BY_ONE
         elif found == "wholly":
-            self.neighbours = (
-                "the answer to an image depends on the others in its batch: nothing can be said of an image "
-                "by itself"
-            )
+            self.neighbours = APART
 
     @torch.no_grad()
     def _grey(self, count: int) -> Tensor:
@@ -301,35 +298,3 @@ class Classifier:
     def class_index(self, name: str) -> int:
         """The class of that name or number. Raises UnknownName."""
         return class_index(name, self.class_names, self.num_classes)
-
-
-def input_channels(network: object) -> int:
-    """The channels that the first convolution takes; 3 where there is none."""
-    if isinstance(network, nn.Module):
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | quantised.Conv2d):
-                return module.in_channels
-    return 3
-
-
-def very_different(like: Tensor) -> list[Tensor]:
-    """Images (8, C, H, W) of very different kinds in [0, 1], and as many far outside of it."""
-    draw = torch.Generator().manual_seed(0)
-    channels, height, width = like.shape[1:]
-    noise = torch.rand(3, channels, height, width, generator=draw)
-    flat = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1).expand_as(noise)
-    colours = torch.rand(2, channels, 1, 1, generator=draw).round().expand(-1, -1, height, width)
-    inside = torch.cat([noise, flat, colours]).to(like)
-    signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0]).view(-1, 1, 1, 1)
-    return [inside, inside.add(0.1) * signs.to(like) * 1000]
-
-
-def _per_channel(what: str, values: Sequence[float] | None, channels: int) -> tuple[float, ...] | None:
-    if values is None:
-        return None
-    values = tuple(float(v) for v in values)
-    if len(values) == 1:
-        values *= channels
-    if len(values) != channels:
-        raise InputError(f"{what} has {len(values)} values for {channels} channels; give one or {channels}.")
-    return values

@@ -19,6 +19,8 @@ ROUNDING = {torch.float16: 0.03, torch.bfloat16: 0.25}  # likewise: 32 steps of 
 NOTHING = 1e-6  # what is left of images in [0, 1] where everything cancels
 ALIKE = 0.1  # of the answers' range, black and white included: from here on it is another answer
 DARK = 0.2  # the level of the dark images: next to white ones a common scale is coarse
+ONE_BY_ONE = "its answers move a little with the others in the batch: one image at a time"
+APART = "the answer to an image depends on the others in its batch: nothing can be said of an image by itself"
 
 
 def depends(
@@ -55,3 +57,15 @@ def depends(
     if float((again - alone).abs().max()) > SAME * float(alone.abs().max()):
         return None  # another answer each time, whatever stands beside it
     return "slightly" if change <= ALIKE * float(every.amax() - every.amin()) else "wholly"
+
+
+def very_different(like: Tensor) -> list[Tensor]:
+    """Images (8, C, H, W) of very different kinds in [0, 1], and as many far outside of it."""
+    draw = torch.Generator().manual_seed(0)
+    channels, height, width = like.shape[1:]
+    noise = torch.rand(3, channels, height, width, generator=draw)
+    flat = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1).expand_as(noise)
+    colours = torch.rand(2, channels, 1, 1, generator=draw).round().expand(-1, -1, height, width)
+    inside = torch.cat([noise, flat, colours]).to(like)
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0]).view(-1, 1, 1, 1)
+    return [inside, inside.add(0.1) * signs.to(like) * 1000]
