@@ -36,7 +36,7 @@ def wrong():
 
 class Boxed(torch.nn.Module):
     def forward(self, x):
-        return {"logits": x.mean((2, 3))}
+        return {"image": x}
 
 def boxed():
     return Boxed()

@@ -111,12 +111,11 @@ def dead(z: Tensor) -> Tensor:
 
 
 OUTPUTS = {
-    "single-score": lambda: subject(after=lambda z: z[:, :1] - z[:, 1:2]),
     "not-finite-output": lambda: subject(after=undefined),
     "constant-output": lambda: subject(before=lambda x: x * 0 + 0.5),
     "dead-output": lambda: subject(after=dead),
     "softmax-as-logits": lambda: subject(after=lambda z: z.softmax(1)),
-    "sigmoid-as-logits": lambda: subject(after=torch.sigmoid),
+    "sigmoid-as-logits": lambda: subject(after=torch.sigmoid, output="logits"),
     "saturated-logits": lambda: subject(after=lambda z: 5 * z),
     "stochastic-output": lambda: classifier(nn.Sequential(Noisy(), DIGITS.network), **OWN),
     "batch-dependent-output": lambda: subject(before=lambda x: x - 0.3 * x.mean(0, keepdim=True)),

@@ -109,9 +109,9 @@ def test_a_network_from_a_python_file(tmp_path):
         ("def build():\n    return 3\n", "returns a int"),
         ("def build(x):\n    return x\n", "called without arguments"),
         (
-            "class Net(nn.Module):\n    def forward(self, x):\n        return {'logits': x}\n"
+            "class Net(nn.Module):\n    def forward(self, x):\n        return {'image': x}\n"
             "def build():\n    return Net()\n",
-            "returns a dict.*Wrap it",
+            "returns image float32 .1, 3, 16, 16., not.*Wrap it",
         ),
         ("def build():\n    return nn.Conv2d(3, 4, 3)\n", "not scores"),
         (

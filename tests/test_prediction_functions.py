@@ -275,21 +275,22 @@ def test_a_function_is_asked_once_for_what_it_offers():
 
     def answer(x):
         asked.append(len(x))
-        return x.mean((2, 3))
+        return 3 - 2 * x.mean((2, 3))  # above 1, so that it is no probability
 
     model = function(answer)
     assert asked == []
-    assert model.access == model.access == "scores"
-    assert asked == [1]
+    assert model.access == "scores"
+    assert asked == [1, 6, 1, 1]  # a grey image; two dark ones beside others, and each alone
+    assert model.access == "scores"
+    assert len(asked) == 4
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
         (lambda x: x.mean((1, 2, 3)).long(), "--classes FILE"),
-        (lambda x: x.mean((1, 2, 3)), "scores \\(N, K\\) of floats or labels"),
-        (lambda x: x.mean((2, 3)).long(), "scores \\(N, K\\) of floats or labels"),
-        (lambda x: {"logits": x.mean((2, 3))}, "returns a dict"),
+        (lambda x: x.mean((2, 3)).long(), r"returns int64 \(5, 3\), not scores"),
+        (lambda x: {"image": x}, r"returns image float32 \(5, 3"),
         (lambda x: x.mean((2, 3)).tolist(), "returns a list"),
         (lambda x: np.array(["cat"]), "returns a ndarray"),
     ],

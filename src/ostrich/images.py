@@ -96,6 +96,32 @@ def open_image(path: Path | str) -> Image.Image:
         ) from None
 
 
+def open_array(path: Path | str) -> Image.Image | np.ndarray:
+    """A .npy file (H, W, C) or (H, W), bytes or floats in [0, 1]; as a picture where it has 1 or 3 channels.
+
+    Raises UnreadableImage for anything else.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UnreadableImage(f"{str(path)!r} cannot be read as an array ({error}).") from None
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or not array.size:
+        raise UnreadableImage(f"{str(path)!r} has shape {array.shape}; an image is (H, W, C) or (H, W).")
+    if array.dtype != np.uint8:
+        low, high = array.min(), array.max()
+        if array.dtype.kind != "f" or not (low >= 0 and high <= 1):
+            raise UnreadableImage(
+                f"{str(path)!r} holds {array.dtype} from {low} to {high}; bytes (uint8) or floats in [0, 1] "
+                "are expected."
+            )
+        array = (array * LEVELS).round().astype(np.uint8)
+    if array.shape[2] in (1, 3):
+        return as_rgb(Image.fromarray(array[..., 0] if array.shape[2] == 1 else array))
+    return array
+
+
 def as_rgb(picture: Image.Image) -> Image.Image:
     """Any Pillow mode as 8-bit RGB; transparency on white, 16 bits by their upper eight."""
     if picture.mode.startswith(("I", "F")):
@@ -137,6 +163,17 @@ def fit(
     return picture.crop((left, top, left + width, top + height))
 
 
+def fit_array(
+    array: np.ndarray,
+    size: tuple[int, int],
+    resize: int | tuple[int, int] | None = None,
+    interpolation: str = "bilinear",
+) -> np.ndarray:
+    """The same for bytes (H, W, C) of any number of channels, each by itself."""
+    channels = [Image.fromarray(np.ascontiguousarray(array[..., c])) for c in range(array.shape[2])]
+    return np.stack([np.asarray(fit(channel, size, resize, interpolation)) for channel in channels], -1)
+
+
 def read_png(path: Path | str) -> Tensor:
     """An image (C, H, W) as written by `write_png`."""
     with Image.open(path) as picture:
@@ -153,6 +190,14 @@ def magnified(images: Tensor, side: int) -> Tensor:
     return images.repeat_interleave(times, -2).repeat_interleave(times, -1)
 
 
+def visible(images: Tensor) -> Tensor:
+    """Images (..., C, H, W) as eyes can see them: the first three channels; of two channels the mean."""
+    channels = images.shape[-3]
+    if channels in (1, 3):
+        return images
+    return images.mean(-3, keepdim=True) if channels == 2 else images[..., :3, :, :]
+
+
 def luma(images: Tensor) -> Tensor:
     """Images (..., 3, H, W) in grey (..., 1, H, W), as LUMA has it."""
     return (images * images.new_tensor(LUMA).view(3, 1, 1)).sum(-3, keepdim=True)
@@ -162,10 +207,10 @@ def luma(images: Tensor) -> Tensor:
 
 
 def picture(image: Tensor) -> Image.Image:
-    """One image (C, H, W), C of 1 or 3, as a Pillow picture."""
-    if image.ndim != 3 or image.shape[0] not in (1, 3):
-        raise InputError(f"A picture has shape (1 or 3, H, W); got {tuple(image.shape)}.")
-    pixels = to_bytes(image)
+    """One image (C, H, W) as a Pillow picture; of other than 1 or 3 channels what is `visible`."""
+    if image.ndim != 3 or not image.shape[0]:
+        raise InputError(f"A picture has shape (C, H, W); got {tuple(image.shape)}.")
+    pixels = to_bytes(visible(image))
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
@@ -173,6 +218,19 @@ def write_png(path: Path | str, image: Tensor) -> None:
     """Write one image (C, H, W) as a PNG, atomically: the file is whole or absent."""
     with whole(Path(path)) as partial:
         picture(image).save(partial, format="PNG")
+
+
+def write_image(folder: Path, name: str, image: Tensor) -> str:
+    """Write one image (C, H, W) as NAME.png, or NAME.npy (H, W, C) in bytes where a PNG cannot hold it.
+
+    Returns the file as it is called in its folder.
+    """
+    if image.shape[0] in (1, 3):
+        write_png(folder / f"{name}.png", image)
+        return f"{name}.png"
+    with whole(folder / f"{name}.npy") as partial, open(partial, "wb") as file:
+        np.save(file, to_bytes(image))
+    return f"{name}.npy"
 
 
 def write_gif(path: Path | str, images: Sequence[Tensor], milliseconds: int) -> None:

@@ -76,9 +76,21 @@ class Run:
                 error.run_folder = folder  # type: ignore[attr-defined]
                 raise
 
-    def describe(self, *, seed: int, device: torch.device, data: Mapping[str, Any] | None) -> None:
-        """Write the first run.json: all that is known before anything is computed."""
+    def describe(
+        self,
+        *,
+        seed: int,
+        device: torch.device,
+        data: Mapping[str, Any] | None,
+        network: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write the first run.json: all that is known before anything is computed.
+
+        `network` is what was found out about a network by its answers, in sentences.
+        """
         self.facts = {"seed": seed, "device": str(device), "data": data}
+        if network:
+            self.facts["network"] = dict(network)
         self._write(results=None, finished=False)
 
     def finish(self, results: Mapping[str, Any]) -> None:

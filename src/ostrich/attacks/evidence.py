@@ -1,4 +1,4 @@
-"""What an attack leaves on disk: a PNG per image, images.csv, and the figures of run.json."""
+"""What an attack leaves on disk: a file per image, images.csv, and the figures of run.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ostrich.attacks.engine import Result
 from ostrich.attacks.goals import Goal
 from ostrich.attacks.transformations import EOT
 from ostrich.data.dataset import Samples
-from ostrich.images import fingerprints, write_png
+from ostrich.images import fingerprints, write_image
 from ostrich.models.classifier import Classifier
 from ostrich.randomness import keyed
 from ostrich.runtime.files import write_text
@@ -40,12 +40,12 @@ COLUMNS = (
 
 
 def write_images(folder: Path, samples: Samples, labels: Tensor, goal: Goal, result: Result) -> None:
-    """Write clean and adversarial PNGs and images.csv. `labels` (N,): the clean prediction where none."""
+    """Write clean and adversarial images and images.csv. `labels` (N,): the clean prediction where none."""
     targets = goal.classes.tolist() if goal.kind != "untargeted" else None
     rows = []
     for i in range(len(samples)):
-        clean = f"images/{samples.index[i]:05d}-clean.png"
-        write_png(folder / clean, result.originals[i])
+        stem = f"images/{samples.index[i]:05d}"
+        clean = write_image(folder, f"{stem}-clean", result.originals[i])
         row: dict[str, Any] = {
             "index": samples.index[i],
             "file": samples.files[i],
@@ -59,8 +59,7 @@ def write_images(folder: Path, samples: Samples, labels: Tensor, goal: Goal, res
             "clean_file": clean,
         }
         if result.attacked[i]:
-            adversarial = f"images/{samples.index[i]:05d}-adversarial.png"
-            write_png(folder / adversarial, result.images[i])
+            adversarial = write_image(folder, f"{stem}-adversarial", result.images[i])
             row |= {
                 "adversarial_prediction": int(result.predictions[i]),
                 "confidence": f"{result.confidence[i]:.6f}",

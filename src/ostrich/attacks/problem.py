@@ -18,6 +18,7 @@ from ostrich.randomness import keyed, seed_of
 
 VALUES_PER_FORWARD = 256 * 3 * 64 * 64  # pixels times channels at once, about 1 GB of activations
 Loss = Callable[[Tensor], Tensor]  # of the logits (n, K), (n,)
+Network = nn.Module | Callable[[Tensor], Tensor]
 Photographed = Callable[[Tensor, Sequence[int], int], Tensor]  # of images, their keys and the seed
 GOLDEN = 0x9E3779B97F4A7C15  # an odd number far from a simple fraction of 2^64, to tell lanes apart
 
@@ -26,9 +27,9 @@ GOLDEN = 0x9E3779B97F4A7C15  # an odd number far from a simple fraction of 2^64,
 class Access:
     """The network, with every image counted that goes forward or backward through it.
 
-    `plain` is the network itself and decides success; `quick` computes the same faster, for
-    gradients. `forwards` and `backwards` int64 (N,) count per image of the batch; `checks` are
-    forwards spent on proving the quick network equal to the plain one.
+    The network itself decides success; `quick` computes the same faster, and `sloped`, of the surrogate
+    where there is one, is that for gradients. `forwards` and `backwards` int64 (N,) count per image of the
+    batch; `checks` are forwards spent on proving the quick networks equal to the plain ones.
     """
 
     classifier: Classifier
@@ -36,15 +37,16 @@ class Access:
     forwards: Tensor
     backwards: Tensor
     checks: int = 0
-    quick: nn.Module | Callable[[Tensor], Tensor] | None = None
+    quick: Network | None = None
+    sloped: Network | None = None
 
     def prepare(self, example: Tensor) -> None:
-        """Make the quick network, compared with the plain one on `example` (1, C, H, W)."""
-        network = self.classifier.network
-        self.quick = network
-        if isinstance(network, nn.Module):
-            shown = self.classifier.normalised(self.classifier.example(example))
-            self.quick, self.checks = faster(network, shown)
+        """Make the quick networks, compared with the plain ones on `example` (1, C, H, W)."""
+        self.quick, self.checks = _quick(self.classifier, example)
+        self.sloped = self.quick
+        if self.classifier.surrogate is not None:
+            self.sloped, checks = _quick(self.classifier.surrogate, example)
+            self.checks += checks
 
     @torch.no_grad()
     def exact(self, images: Tensor, rows: Tensor) -> Tensor:
@@ -79,7 +81,7 @@ class Access:
             each = len(shown) // max(1, len(images))
             _count(self.forwards, rows, each)
             _count(self.backwards, rows, each)
-            logits = self._forward(shown, precision or self.precision)
+            logits = self._forward(shown, precision or self.precision, sloped=True)
             total = loss(logits).sum()
             if not total.requires_grad:  # the network cut the graph: its gradient is zero
                 return torch.zeros_like(images), logits.detach()
@@ -98,7 +100,7 @@ class Access:
         _count(self.backwards, rows, count)
         with torch.enable_grad():
             inputs = images.detach().clone().requires_grad_(True)
-            logits = self._forward(inputs, "exact")
+            logits = self._forward(inputs, "exact", sloped=True)
             found = images.new_zeros(count, *images.shape)
             if logits.requires_grad:
                 chosen = logits.gather(1, classes)
@@ -107,12 +109,14 @@ class Access:
                     (found[j],) = torch.autograd.grad(lead, inputs, retain_graph=j + 1 < count)
         return _finite(found).transpose(0, 1), logits.detach()
 
-    def _forward(self, images: Tensor, precision: str) -> Tensor:
-        assert self.quick is not None, "prepare() comes first"
-        inputs = self.classifier.normalised(images).contiguous(memory_format=torch.channels_last)
-        precision = precision if images.dtype == torch.float32 else "exact"
+    def _forward(self, images: Tensor, precision: str, *, sloped: bool = False) -> Tensor:
+        classifier = (self.classifier.surrogate if sloped else None) or self.classifier
+        network = self.sloped if sloped else self.quick
+        assert network is not None, "prepare() comes first"
+        inputs = classifier.normalised(images).contiguous(memory_format=torch.channels_last)
+        precision = precision if images.dtype == torch.float32 and not classifier.quantised else "exact"
         with autocast(precision, images.device):
-            output = self.classifier.answers(inputs, self.quick)
+            output = classifier.answers(inputs, network, before_softmax=True)
         return output if output.dtype == images.dtype else output.to(images.dtype)
 
 
@@ -204,13 +208,18 @@ class Problem:
         gradient, logits = self.access.gradient(images, self.rows, mean, precision, transform)
         views = split(logits)
         reached = torch.stack([self.goal.reached(view) for view in views]).all(0)
+        if self.access.classifier.surrogate is not None:
+            reached = self.goal.reached(self.access.logits(images, self.rows, precision))
         self.propose(images, reached)
         return gradient, views, reached
 
     def slopes(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients (n, k - 1, C, H, W) of the logits of `classes` (n, k) less the first's; all logits."""
         gradients, logits = self.access.slopes(images, self.rows, classes)
-        self.propose(images, self.goal.reached(logits))
+        judged = logits
+        if self.access.classifier.surrogate is not None:
+            judged = self.access.logits(images, self.rows, "exact")
+        self.propose(images, self.goal.reached(judged))
         return gradients, logits
 
     def logits(self, images: Tensor, precision: str | None = None) -> Tensor:
@@ -324,6 +333,14 @@ class Problem:
             keys=tuple(self.keys[i] for i in kept),
             proposals=Proposals(),
         )
+
+
+def _quick(classifier: Classifier, example: Tensor) -> tuple[Network, int]:
+    """A faster network with the same function, and the forwards that its proof cost."""
+    network = classifier.network
+    if not isinstance(network, nn.Module) or classifier.quantised:
+        return network, 0
+    return faster(network, classifier.normalised(example), partial(classifier.answers, before_softmax=True))
 
 
 def _at_once(images: Tensor) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 
 import torch
 
-from ostrich.attacks.base import InputSpecificAttack, State
+from ostrich.attacks.base import Attack, InputSpecificAttack, State
 from ostrich.attacks.gradient.apgd import APGD
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Linf, Threat
@@ -52,6 +52,30 @@ class Transfer(InputSpecificAttack):
     def step(self, problem: Problem, state: State) -> State:
         problem.propose(state.images, torch.ones_like(problem.rows, dtype=torch.bool))
         return state
+
+
+def borrow_gradients(method: Attack, classifier: Classifier, surrogate: str | None) -> None:
+    """Give a classifier the surrogate that --surrogate names, where an attack needs gradients.
+
+    Where it brings no normalisation, it is given the classifier's. Raises InputError where it is of no use or
+    does not fit, and where it is missing.
+    """
+    if surrogate is None:
+        if method.needs == "gradient" and classifier.access != "gradient":
+            raise InputError(
+                f"{method.name} needs gradients; {classifier.name} gives only {classifier.access}. Lend it "
+                "those of a network alike with --surrogate MODEL, or take an attack that needs none: "
+                "`ostrich list attacks`."
+            )
+        return
+    if method.needs != "gradient":
+        raise InputError(f"--surrogate lends gradients; {method.name} takes none.")
+    other = companion(surrogate, classifier, "surrogate")
+    if other.access != "gradient":
+        raise InputError(f"The surrogate {surrogate} gives only {other.access}; gradients are needed.")
+    if other.mean is None and other.std is None:
+        other.mean, other.std = classifier.mean, classifier.std
+    classifier.surrogate = other
 
 
 def companion(model: str, classifier: Classifier, role: str) -> Classifier:

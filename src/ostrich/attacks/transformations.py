@@ -113,12 +113,16 @@ def blurred(images: Tensor, sigmas: Tensor, widest: float) -> Tensor:
 
 
 def jpeg(images: Tensor, qualities: Sequence[int]) -> Tensor:
-    """Images (m, C, H, W), C of 1 or 3, after JPEG at their qualities; no gradient."""
+    """Images (m, C, H, W) after JPEG; unless C is 1 or 3, each channel by itself; no gradient."""
+    together = images.shape[1] if images.shape[1] in (1, 3) else 1
     found = []
     for image, quality in zip(images, qualities, strict=True):
-        stream = io.BytesIO()
-        picture(image).save(stream, format="JPEG", quality=quality)
-        with Image.open(stream) as read:
-            pixels = np.asarray(read)
-        found.append(from_bytes(pixels if pixels.ndim == 3 else pixels[..., None], images.dtype))
+        parts = []
+        for part in image.split(together):
+            stream = io.BytesIO()
+            picture(part).save(stream, format="JPEG", quality=quality)
+            with Image.open(stream) as read:
+                pixels = np.asarray(read)
+            parts.append(from_bytes(pixels if pixels.ndim == 3 else pixels[..., None], images.dtype))
+        found.append(torch.cat(parts))
     return torch.stack(found).to(images.device)

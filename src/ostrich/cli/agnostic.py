@@ -17,7 +17,7 @@ import typer
 
 from ostrich.attacks import FittedAttack, aims, evidence
 from ostrich.attacks.engine import check
-from ostrich.attacks.transfer import companion
+from ostrich.attacks.transfer import borrow_gradients, companion
 from ostrich.attacks.universal.artefact import FILE, Artefact, judge, load_artefact
 from ostrich.attacks.universal.fitting import check_goal, victims
 from ostrich.attacks.universal.held_out import fit_part, hold_out_split
@@ -41,6 +41,7 @@ def perform(
     artefact: Path | None,
     also: Sequence[str],
     target: str | None,
+    surrogate: str | None,
     limit: int,
     seed: int,
     precision: str,
@@ -56,6 +57,7 @@ def perform(
     given = None if artefact is None else load_artefact(artefact, type(method))
     asked: dict[str, Any] = {"attack": repr(method), "target": target, "precision": precision}
     asked |= {"also": list(also)} if also else {}
+    asked |= {"surrogate": surrogate} if surrogate else {}
     if given is not None:
         asked |= {"attack": repr(given.method), "artefact": given.digest()}
 
@@ -66,6 +68,7 @@ def perform(
         if given is not None:
             given.check(classifier)
         else:
+            borrow_gradients(method, classifier, surrogate)
             check(method, classifier)
             victims(method, classifier)
             check_goal(method, "untargeted" if target is None else "targeted")

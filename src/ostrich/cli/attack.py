@@ -28,6 +28,9 @@ def command(
     also: Annotated[
         list[str] | None, typer.Option(metavar="MODEL", help="judge the artefact there too (repeatable)")
     ] = None,
+    surrogate: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="whose gradients are followed; success is MODEL's own")
+    ] = None,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
@@ -50,6 +53,7 @@ def command(
     from ostrich.attacks import attack as run_attack
     from ostrich.attacks.engine import check
     from ostrich.attacks.settings import configure, configure_eot
+    from ostrich.attacks.transfer import borrow_gradients
     from ostrich.cli.session import opened, progress, report
     from ostrich.data.spec import FORMS
     from ostrich.errors import InputError
@@ -75,6 +79,8 @@ def command(
         from ostrich.cli import fooling
 
         confidence, own = fooling.configure_confidence(own)
+    if surrogate is not None and (artefact is not None or issubclass(kind, CamouflageAttack)):
+        raise InputError("--surrogate lends gradients to an attack on a classifier; here none are needed.")
     if artefact is not None and (own or target):
         raise InputError("An artefact has its settings and its target; --set and --target belong to fitting.")
     method = configure(kind, own)
@@ -87,6 +93,7 @@ def command(
             chosen,
             confidence=confidence,
             target=target,
+            surrogate=surrogate,
             limit=limit,
             seed=seed,
             precision=precision,
@@ -127,6 +134,7 @@ def command(
             artefact=artefact,
             also=also or [],
             target=target,
+            surrogate=surrogate,
             limit=limit,
             seed=seed,
             precision=precision,
@@ -137,9 +145,11 @@ def command(
         )
         return
     asked = {"attack": described(name, method), "eot": repr(eot), "target": target, "precision": precision}
+    asked |= {"surrogate": surrogate} if surrogate else {}
 
     def validate(classifier: Classifier) -> None:
         aims.check_target(classifier, target)
+        borrow_gradients(method, classifier, surrogate)
         check(method, classifier, eot)
 
     with opened(

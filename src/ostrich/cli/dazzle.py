@@ -140,6 +140,8 @@ def read(dataset: Dataset, detector: Detector, limit: int, seed: int, skip_bad: 
 def picture(dataset: Dataset, number: int) -> Tensor:
     """Picture `number`, no larger than LARGEST, as an image (1 or 3, H, W): one channel where it is grey."""
     found = dataset.read(number)
+    if isinstance(found, np.ndarray):
+        raise InputError(f"{dataset.files[number]} has {found.shape[2]} channels; a photograph has 1 or 3.")
     found.thumbnail((LARGEST, LARGEST))
     pixels = np.asarray(found)
     if (pixels == pixels[..., :1]).all():

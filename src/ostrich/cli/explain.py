@@ -255,7 +255,7 @@ def _write(method: Explainer, session: Session, stem: str, found: Tensor, image:
 
 
 def _tile(image: Tensor) -> Tensor:
-    """An image (1 or 3, H, W) in colour, enlarged to some 128 pixels."""
-    from ostrich.images import magnified
+    """An image (C, H, W) in colour, enlarged to some 128 pixels."""
+    from ostrich.images import magnified, visible
 
-    return magnified(image.detach().cpu().expand(3, -1, -1), TILE)
+    return magnified(visible(image.detach().cpu()).expand(3, -1, -1), TILE)

@@ -188,7 +188,7 @@ def _tile(image: Tensor, side: int) -> Image.Image:
     """An image (C, H, W) in a square: enlarged by its pixels, made smaller smoothly, proportions kept."""
     from ostrich.images import picture
 
-    shown = picture(image if image.shape[0] in (1, 3) else image.mean(0, keepdim=True)).convert("RGB")
+    shown = picture(image).convert("RGB")
     factor = side / max(shown.size)
     size = tuple(max(1, round(factor * length)) for length in shown.size)
     how = Image.Resampling.NEAREST if factor >= 1 else Image.Resampling.LANCZOS

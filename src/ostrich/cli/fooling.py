@@ -19,6 +19,7 @@ from ostrich.attacks.engine import Result
 from ostrich.attacks.fooling.ascent import CONFIDENCE, noise, spread
 from ostrich.attacks.fooling.gallery import MISSED, REACHED, UNMOVED, UNTRIED, gallery
 from ostrich.attacks.fooling.recognition import kin, transfer
+from ostrich.attacks.transfer import borrow_gradients
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import begun, progress, report
 from ostrich.errors import InputError
@@ -45,6 +46,7 @@ def perform(
     *,
     confidence: float,
     target: str | None,
+    surrogate: str | None,
     limit: int,
     seed: int,
     precision: str,
@@ -58,6 +60,7 @@ def perform(
     if target in ("random", "least-likely"):
         raise InputError(f"--target {target} is said of an image; for {method.name} it is a class.")
     classifier = options.load()
+    borrow_gradients(method, classifier, surrogate)
     classes = [classifier.class_index(target)] if target else spread(classifier.num_classes, limit)
     height, width = classifier.size  # known: `load` refuses a network without
     start = noise(classes, (classifier.channels, height, width), seed)
@@ -65,6 +68,7 @@ def perform(
     facts = {"name": "noise", "n": len(start), "sha256": checksum}
     asked: dict[str, Any] = {"attack": repr(method), "target": target, "precision": precision, "limit": limit}
     asked["confidence"] = confidence
+    asked |= {"surrogate": surrogate} if surrogate else {}
     name = f"attack-{method.name}"
     with begun(name, options, classifier, asked, data=facts, seed=seed, out=out, force=force) as run:
         goal = Confident(torch.tensor(classes, device=classifier.device), confidence)

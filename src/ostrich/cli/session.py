@@ -6,7 +6,7 @@ Nothing is written before the model is loaded and the data is read, so bad input
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,22 @@ def begun(
     """Open the run directory alone, for a command that takes no data or makes its own."""
     whole = {"model": options.words(), "seed": seed, "device": str(classifier.device)}
     whole |= {"network": classifier.digest(), **asked}
-    return kept(name, options.model, whole, classifier.device, data=data, seed=seed, out=out, force=force)
+    found = classifier.remarks()
+    say(f"{what}: {sentence}" for what, sentence in found.items())
+    return kept(
+        *(name, options.model, whole, classifier.device),
+        data=data,
+        seed=seed,
+        out=out,
+        force=force,
+        network=found,
+    )
+
+
+def say(sentences: Iterable[str]) -> None:
+    """What was found out about a network, on the screen, beside the results."""
+    for sentence in sentences:
+        Console(stderr=True, highlight=False).print(sentence, soft_wrap=True, markup=False)
 
 
 @contextmanager
@@ -112,13 +127,14 @@ def kept(
     seed: int,
     out: Path | None,
     force: bool,
+    network: Mapping[str, str] | None = None,
 ) -> Iterator[Run]:
     """The run directory of a command on a classifier or generator named `model`.
 
-    `data` describes it in run.json.
+    `data` describes it in run.json, and `network` what was found out about the network.
     """
     with Run.begin(f"{name}-{_plain(model)}", typed(), asked, out=out, force=force) as run:
-        run.describe(seed=seed, device=device, data=data)
+        run.describe(seed=seed, device=device, data=data, network=network)
         yield run
 
 

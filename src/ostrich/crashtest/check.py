@@ -40,7 +40,7 @@ from ostrich.crashtest.probes import (
     worst_case,
 )
 from ostrich.errors import OstrichError
-from ostrich.images import write_png
+from ostrich.images import write_image
 from ostrich.runs import Run
 from ostrich.runtime.deadline import Deadline
 from ostrich.runtime.facts import digest
@@ -186,8 +186,7 @@ def _write_images(context: Context, folder: Path) -> None:
     predictions, labels = context.logits.argmax(1).tolist(), context.labels.tolist()
     rows = []
     for i, image in enumerate(context.images):
-        clean_file = f"images/{context.samples.index[i]:05d}-clean.png"
-        write_png(folder / clean_file, image)
+        clean_file = write_image(folder, f"images/{context.samples.index[i]:05d}-clean", image)
         values = (context.samples.index[i], context.samples.files[i], labels[i], predictions[i], clean_file)
         rows.append(dict(zip(columns, values, strict=True)))
     evidence.write_table(folder / "images.csv", columns, rows)

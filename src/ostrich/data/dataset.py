@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from ostrich.errors import InputError, UnreadableImage
-from ostrich.images import fit, from_bytes, to_bytes
+from ostrich.images import fit, fit_array, from_bytes, to_bytes
 
 if TYPE_CHECKING:
     from ostrich.data.views import Views
@@ -31,14 +31,15 @@ if TYPE_CHECKING:
 class Dataset:
     """Pictures with or without labels.
 
-    `read(i)` is the RGB picture i (UnreadableImage if it is damaged), `content(i)` the bytes that
+    `read(i)` is the RGB picture i (UnreadableImage if it is damaged), or bytes (H, W, C) where it has other
+    than 1 or 3 channels; `content(i)` the bytes that
     its checksum is taken of; `labels` index `class_names`; `size` is the pictures' common (H, W)
     where they have one. Those of a mesh are drawn at any size by `views(indices, (H, W), channels)`.
     """
 
     name: str
     files: Sequence[str]
-    read: Callable[[int], Image.Image]
+    read: Callable[[int], Image.Image | np.ndarray]
     content: Callable[[int], bytes]
     labels: Sequence[int] | None = None
     class_names: tuple[str, ...] | None = None
@@ -140,25 +141,29 @@ def load(
     chosen = subset(dataset.labels, len(dataset), limit, seed)
     if dataset.views is not None:
         return _drawn(dataset, dataset.views(chosen, size, channels), class_names)
-    translate = match_classes(dataset.class_names, class_names, num_classes)
     checksum = hashlib.sha256()
     kept, skipped, pixels = [], [], []
     for i in chosen:
         try:
-            picture = fit(dataset.read(i), size, resize, interpolation)
+            picture = dataset.read(i)
         except UnreadableImage:
             if not skip_bad:
                 raise
             skipped.append(dataset.files[i])
             continue
-        array = np.asarray(picture.convert("L"))[..., None] if channels == 1 else np.asarray(picture)
-        pixels.append(array)
+        _check_channels(picture, channels, dataset.files[i])
+        if isinstance(picture, np.ndarray):
+            pixels.append(fit_array(picture, size, resize, interpolation))
+        else:
+            fitted = fit(picture, size, resize, interpolation)
+            pixels.append(np.asarray(fitted.convert("L"))[..., None] if channels == 1 else np.asarray(fitted))
         checksum.update(dataset.content(i))
         kept.append(i)
     if not kept:
         raise InputError(f"{dataset.name} holds no readable image.")
     labels = None
     if dataset.labels is not None:
+        translate = match_classes(dataset.class_names, class_names, num_classes)
         labels = torch.tensor([translate[dataset.labels[i]] for i in kept])
     return Samples(
         name=dataset.name,
@@ -169,6 +174,15 @@ def load(
         sha256=checksum.hexdigest(),
         skipped=tuple(skipped),
     )
+
+
+def _check_channels(picture: Image.Image | np.ndarray, channels: int, file: str) -> None:
+    """Refuse, by an InputError, an image of other channels than the network takes."""
+    shape = picture.shape if isinstance(picture, np.ndarray) else (picture.height, picture.width, 3)
+    if shape[2] == channels or (shape[2] == 3 and channels == 1):
+        return
+    turned = " Its first axis has as many: an array is (H, W, C)." if shape[0] == channels else ""
+    raise InputError(f"The network takes {channels} channels; {file!r} has {shape[2]}.{turned}")
 
 
 def _drawn(dataset: Dataset, views: Views, class_names: Sequence[str] | None) -> Samples:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from ostrich.data.dataset import Dataset
 from ostrich.errors import InputError
-from ostrich.images import open_image
+from ostrich.images import open_array, open_image
+
+ARRAY = ".npy"
 
 
 def image_files(paths: Sequence[str]) -> Dataset:
@@ -23,7 +26,7 @@ def image_files(paths: Sequence[str]) -> Dataset:
 
 def image_folder(folder: str) -> Dataset:
     """`images:PATH`: every image directly inside a folder; no labels."""
-    found = images_in(the_folder(folder))
+    found = images_in(the_folder(folder), arrays=True)
     if not found:
         raise InputError(f"The folder {folder!r} holds no image files ({_kinds()}).")
     return _dataset(f"images:{folder}", found)
@@ -37,7 +40,7 @@ def class_folders(folder: str, name: str | None = None) -> Dataset:
     labels: list[int] = []
     names: list[str] = []
     for path in classes:
-        inside = images_in(path)
+        inside = images_in(path, arrays=True)
         if inside:
             files += inside
             labels += [len(names)] * len(inside)
@@ -57,8 +60,8 @@ def _dataset(
     class_names: tuple[str, ...] | None = None,
     root: Path | None = None,
 ) -> Dataset:
-    def read(i: int) -> Image.Image:
-        return open_image(files[i])
+    def read(i: int) -> Image.Image | np.ndarray:
+        return open_array(files[i]) if files[i].suffix.lower() == ARRAY else open_image(files[i])
 
     def content(i: int) -> bytes:
         return files[i].read_bytes()
@@ -81,12 +84,13 @@ def the_folder(folder: str) -> Path:
     return path
 
 
-def images_in(folder: Path) -> list[Path]:
-    """The image files directly inside a folder, by name."""
+def images_in(folder: Path, arrays: bool = False) -> list[Path]:
+    """The image files directly inside a folder, by name; with `arrays` .npy files too."""
+    known = _suffixes() | {ARRAY} if arrays else _suffixes()
     return sorted(
         p
         for p in folder.iterdir()
-        if p.is_file() and p.suffix.lower() in _suffixes() and not p.name.startswith(".")
+        if p.is_file() and p.suffix.lower() in known and not p.name.startswith(".")
     )
 
 
@@ -98,4 +102,4 @@ def _suffixes() -> frozenset[str]:
 
 
 def _kinds() -> str:
-    return "JPEG, PNG, WebP, TIFF and what else Pillow reads"
+    return "JPEG, PNG, WebP, TIFF and what else Pillow reads, and arrays (H, W, C) as .npy"

@@ -3,7 +3,6 @@
 Each fault has a stable code. n is the number of images; p belongs to an exact one-sided test.
 
 Of the outputs (outputs.py)
-    single-score                one score an image: there is nothing to choose between
     not-finite-output           NaN or infinity for a legitimate image
     training-mode               dropout that drops, or batch norm by the batch, in evaluation mode
     stochastic-output           the same image twice, two answers

@@ -17,7 +17,7 @@ from ostrich.randomness import seeded
 
 OFFERED = {"labels": 0, "scores": 1, "gradient": 2}
 # Faults after which other questions have no answer, or only the same one in other words.
-BLIND = frozenset(("single-score", "constant-output"))
+BLIND = frozenset(("constant-output",))
 INPUT = frozenset(
     (
         "double-normalization",
@@ -52,7 +52,6 @@ class Examination:
 
 
 CHECKS = (  # causes before their symptoms
-    Check(name="single score", look=outputs.single, unless=frozenset()),
     Check(name="finite outputs", look=outputs.finite, needs="scores"),
     Check(name="training mode", look=outputs.training_mode, needs="gradient"),
     Check(name="the same answer twice", look=outputs.stochastic),

@@ -21,18 +21,6 @@ DROPPING = frozenset(
 SATURATED = 0.5  # share of images
 
 
-def single(patient: Patient) -> Iterator[Finding]:
-    """One score an image, as networks for yes or no have it."""
-    if patient.logits.shape[1] == 1:
-        yield Finding(
-            code="single-score",
-            sentence="The network gives one score an image, so that every image is of class 0.",
-            evidence=f"Its scores lie between {patient.logits.min():.3g} and {patient.logits.max():.3g}.",
-            fix="Wrap it to return two scores: `torch.cat([-z, z], 1) / 2` has the same probability for a "
-            "logit z, and for a probability p take z = torch.logit(p).",
-        )
-
-
 def finite(patient: Patient) -> Iterator[Finding]:
     """NaN and infinity, for the images and for flat ones, which are images too."""
     good = torch.isfinite(patient.logits).all(1)

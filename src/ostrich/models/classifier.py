@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -17,19 +17,17 @@ from torch import Tensor, nn
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import INTERPOLATIONS
 from ostrich.models.batches import exactly, fixed_batch, together
+from ostrich.models.channels import input_channels as input_channels
+from ostrich.models.channels import per_channel
 from ostrich.models.class_names import class_index
-from ostrich.models.functions import predicted
+from ostrich.models.neighbours import APART, ONE_BY_ONE, depends, very_different
+from ostrich.models.outputs import Reading, recognised
+from ostrich.models.quantised import content, is_quantised
+from ostrich.models.returned import OtherRows
 from ostrich.networks import untouched
 
-HOW_TO_WRAP = (
-    "Wrap it: write a file with a function that returns a torch.nn.Module whose forward returns the "
-    "tensor of scores alone, for example `return self.inner(x)['logits']`, and name it PATH.py:FUNCTION."
-)
+HALVES = (torch.float16, torch.bfloat16)
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-class _OtherRows(InputError):
-    """An answer with another number of rows than there are images."""
 
 
 class Classifier:
@@ -37,10 +35,13 @@ class Classifier:
 
     `size` is the input (H, W), None where any will do; `resize` the shorter side before the centre
     crop, or both (H, W), and `interpolation` how, as in `images.fit`; `mean` and `std` per channel,
-    None for no normalisation; `checksum` of what a function computes, since it has no tensors. A
-    function may return scores (N, K) or integer labels (N,), numpy arrays too: `functions.predicted`.
+    None for no normalisation; `checksum` of what a function computes, since it has no tensors. What a
+    network or function may return stands in `outputs`; `output` chooses where it is not clear, as --output.
     `batch` is the only number of images that the network takes at once, None where any will do; the
-    classifier takes any: it fills the network's batch up. Where it is not given, `probe` finds it.
+    classifier takes any: it fills the network's batch up. Where it is not given, `probe` finds it. It also
+    finds whether the answer to an image depends on the others in its batch: slightly, and images are asked
+    about one at a time (`batch` 1, and `one_at_a_time` says so), or wholly, which `neighbours` says.
+    With a `surrogate`, attacks follow its gradients, and success is decided by this one.
     """
 
     def __init__(
@@ -58,24 +59,30 @@ class Classifier:
         source: str = "",
         checksum: str = "",
         batch: int | None = None,
+        output: str | None = None,
     ) -> None:
         self.network = network
         self.name = name
         self.source = source or name
         self.checksum = checksum
         self.batch = batch
+        self.wanted = output
         self.size = size
         self.resize = resize
         self.interpolation = interpolation
         self.channels = channels or input_channels(network)
-        self.mean = _per_channel("mean", mean, self.channels)
-        self.std = _per_channel("std", std, self.channels)
+        self.mean = per_channel("mean", mean, self.channels)
+        self.std = per_channel("std", std, self.channels)
         if interpolation not in INTERPOLATIONS:
             raise UnknownName("interpolation", interpolation, INTERPOLATIONS)
         if self.std is not None and min(self.std) <= 0:
             raise InputError(f"A standard deviation is above 0; got {self.std}.")
         self.class_names = tuple(class_names) if class_names is not None else None
-        self._access = "gradient" if isinstance(network, nn.Module) else None
+        self.surrogate: Classifier | None = None
+        self.neighbours: str | None = None
+        self.one_at_a_time: str | None = None
+        self._reading: Reading | None = None
+        self._compared = False
         self._num_classes = len(self.class_names) if self.class_names else None
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -93,28 +100,72 @@ class Classifier:
         own = next(self._parameters(), images)
         with untouched(self.network):
             parts = images.split(batch_size or together(images))
-            logits = torch.cat([self(part.to(own.device)).to(images.device) for part in parts])
-        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+            return torch.cat([self(part.to(own.device)).to(images.device) for part in parts])
 
-    def answers(self, inputs: Tensor, network: Callable[[Tensor], Any] | None = None) -> Tensor:
+    def answers(
+        self,
+        inputs: Tensor,
+        network: Callable[[Tensor], Any] | None = None,
+        *,
+        before_softmax: bool = False,
+    ) -> Tensor:
         """Scores (N, K) of inputs (N, C, H, W) as the network itself takes them, normalised.
 
         They are brought to the network's own type, and its batch is filled up where it is fixed. `network` is
-        a copy that is asked in its place.
+        a copy that is asked in its place. With `before_softmax`, the scores of a network that ends in a
+        softmax are what goes into it, where that can be seen: the same argmax, and a slope everywhere.
         """
-        ask = partial(self._answers, network=network or self.network)
+        ask = partial(self._answers, network=network or self.network, before_softmax=before_softmax)
         return ask(inputs) if self.batch is None else exactly(ask, inputs, self.batch)
 
     def example(self, images: Tensor) -> Tensor:
         """The first of the images (N, C, H, W), as often as the network takes at once."""
         return images[:1].expand(self.batch or 1, *images.shape[1:])
 
-    def _answers(self, inputs: Tensor, network: Callable[[Tensor], Any]) -> Tensor:
+    def _answers(self, inputs: Tensor, network: Callable[[Tensor], Any], before_softmax: bool) -> Tensor:
         own = next((p.dtype for p in self._parameters() if p.dtype in FLOATS), inputs.dtype)
-        scores = self.scores(network(inputs.to(own)))
-        if len(scores) != len(inputs):
-            raise _OtherRows(f"{self.name} answers {len(inputs)} images with {len(scores)} rows.")
-        return scores if isinstance(self.network, nn.Module) else scores.to(inputs.device, inputs.dtype)
+        inputs, ask = inputs.to(own), network
+        if self._reading is None:
+            output = network(inputs)
+            self._reading = self._recognised(inputs, network, output)
+            if not self._reading.ends:
+                ask = lambda _: output  # noqa: E731 - the first answer, which need not be asked for again
+        count = len(self.class_names) if self.class_names else None
+        scores = self._reading.scores(self.name, ask, inputs, count, before_softmax=before_softmax)
+        if not isinstance(self.network, nn.Module):
+            scores = scores.to(inputs.device, inputs.dtype)
+        return scores.float() if scores.dtype in HALVES else scores
+
+    @torch.no_grad()
+    def _recognised(self, inputs: Tensor, network: Callable[[Tensor], Any], output: object) -> Reading:
+        """How to read what the network returns, found by the answer to these inputs."""
+        devices = [inputs.device] if inputs.is_cuda else []
+        count = len(self.class_names) if self.class_names else None
+        with untouched(self.network), torch.random.fork_rng(devices):
+            varied = [self.normalised(images) for images in very_different(inputs)]
+            return recognised(self.name, network, output, len(inputs), count, self.wanted, varied)
+
+    @property
+    def output(self) -> str | None:
+        """How the answers are read, in a sentence, where they are not simply logits."""
+        return None if self._reading is None else self._reading.sentence
+
+    def remarks(self) -> dict[str, str]:
+        """What was found out about the network by its answers, in sentences, by what they are about."""
+        found = {"output": self.output, "batch": self.one_at_a_time, "neighbours": self.neighbours}
+        if self.batch is not None and self.batch > 1:
+            found["batch"] = f"the network takes {self.batch} images at once: others are filled up"
+        if self.channels not in (1, 3):
+            shown = "the mean" if self.channels == 2 else "the first three"
+            found["pictures"] = f"{shown} of {self.channels} channels; whole images are .npy files"
+        if self.surrogate is not None:
+            found["surrogate"] = f"gradients are those of {self.surrogate.name}; success is decided here"
+        return {what: sentence for what, sentence in found.items() if sentence}
+
+    @property
+    def form(self) -> str | None:
+        """What the answers are, as in `outputs.Reading`; None before the first one."""
+        return None if self._reading is None else self._reading.form
 
     @property
     def access(self) -> str:
@@ -123,10 +174,18 @@ class Classifier:
         Whether a function returns scores or labels is known after its first answer; where it has
         given none, it is asked about a grey image.
         """
-        if self._access is None:
+        if self.surrogate is not None:
+            return self.surrogate.access
+        if self._reading is None and not isinstance(self.network, nn.Module):
             self.probe()
-        assert self._access is not None
-        return self._access
+        if self.form == "labels":
+            return "labels"
+        return "gradient" if isinstance(self.network, nn.Module) and not self.quantised else "scores"
+
+    @cached_property
+    def quantised(self) -> bool:
+        """Whether a part of it computes in 8 bits: it has scores and no slope."""
+        return isinstance(self.network, nn.Module) and is_quantised(self.network)
 
     def normalised(self, images: Tensor) -> Tensor:
         """(images - mean) / std, per channel."""
@@ -135,22 +194,6 @@ class Classifier:
         mean = images.new_tensor(self.mean or (0.0,)).view(1, -1, 1, 1)
         std = images.new_tensor(self.std or (1.0,)).view(1, -1, 1, 1)
         return (images - mean) / std
-
-    def scores(self, output: object) -> Tensor:
-        """The network's output, refused unless it is a tensor (N, K) of floats.
-
-        Of a function, labels (N,) are taken too, and become one-hot scores.
-        """
-        if not isinstance(self.network, nn.Module):
-            found, self._access = predicted(self.name, output, lambda: self._num_classes)
-            return found
-        if not isinstance(output, Tensor):
-            kind = type(output).__name__
-            raise InputError(f"{self.name} returns a {kind}, not a tensor of scores (N, K). {HOW_TO_WRAP}")
-        if output.ndim != 2 or not output.dtype.is_floating_point:
-            shape = tuple(output.shape)
-            raise InputError(f"{self.name} returns {output.dtype} {shape}, not scores (N, K). {HOW_TO_WRAP}")
-        return output
 
     @property
     def num_classes(self) -> int:
@@ -168,7 +211,7 @@ class Classifier:
         try:
             logits = self._grey(1)
         except Exception as error:
-            if isinstance(error, InputError) and not isinstance(error, _OtherRows):
+            if isinstance(error, InputError) and not isinstance(error, OtherRows):
                 raise
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             batch = fixed_batch(self._takes, str(error)) if self.batch is None else None
@@ -184,7 +227,25 @@ class Classifier:
                 f"{self.name} returns {logits.shape[1]} scores, but {len(self.class_names)} class names "
                 "are given."
             )
+        if not self._compared:
+            self._compare()
         return logits
+
+    @torch.no_grad()
+    def _compare(self) -> None:
+        """Whether the answer to an image depends on its neighbours, and what follows."""
+        self._compared = True
+        like = torch.zeros(1, self.channels, *(self.size or (224, 224))).to(self.device, self.dtype)
+        devices = [like.device] if like.is_cuda else []
+        with untouched(self.network), torch.random.fork_rng(devices):
+            try:
+                found = depends(self, like, self.batch, self.dtype)
+            except Exception:  # a network that takes no such images, or not so many: nothing is known then
+                return
+        if found == "slightly":
+            self.batch, self.one_at_a_time = 1, ONE_BY_ONE
+        elif found == "wholly":
+            self.neighbours = APART
 
     @torch.no_grad()
     def _grey(self, count: int) -> Tensor:
@@ -197,19 +258,23 @@ class Classifier:
         """Whether that many images together are answered."""
         try:
             self._grey(count)
-        except Exception:
+        except Exception as error:
+            if isinstance(error, InputError) and not isinstance(error, OtherRows):
+                raise
             return False
         return True
 
     def digest(self) -> str:
         """A checksum of the network's tensors; where it has none, of its name and what is known of it."""
         checksum = hashlib.sha256(self.name.encode() + self.checksum.encode())
+        checksum.update((self.wanted or "").encode())
         if isinstance(self.network, nn.Module):
             for name, value in sorted(self.network.state_dict().items()):
                 checksum.update(name.encode())
-                checksum.update(
-                    value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-                )
+                for part in content(value):
+                    checksum.update(part)
+        if self.surrogate is not None:
+            checksum.update(self.surrogate.digest().encode())
         return checksum.hexdigest()[:16]
 
     @property
@@ -238,23 +303,3 @@ class Classifier:
     def class_index(self, name: str) -> int:
         """The class of that name or number. Raises UnknownName."""
         return class_index(name, self.class_names, self.num_classes)
-
-
-def input_channels(network: object) -> int:
-    """The channels that the first convolution takes; 3 where there is none."""
-    if isinstance(network, nn.Module):
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                return module.in_channels
-    return 3
-
-
-def _per_channel(what: str, values: Sequence[float] | None, channels: int) -> tuple[float, ...] | None:
-    if values is None:
-        return None
-    values = tuple(float(v) for v in values)
-    if len(values) == 1:
-        values *= channels
-    if len(values) != channels:
-        raise InputError(f"{what} has {len(values)} values for {channels} channels; give one or {channels}.")
-    return values

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -21,10 +21,15 @@ AGREEMENT = 1e-3  # largest difference of outputs, relative to their scale, afte
 GRADIENTS = 0.05  # summed difference of gradients, relative: a derivative of the network's own is another one
 
 
-def faster(network: nn.Module, example: Tensor) -> tuple[nn.Module, int]:
+Answers = Callable[[Tensor, nn.Module], Tensor]  # scores (N, K) of inputs by a network
+
+
+def faster(
+    network: nn.Module, example: Tensor, answers: Answers = lambda inputs, network: network(inputs)
+) -> tuple[nn.Module, int]:
     """A frozen copy of `network` (evaluation mode), batch norm folded, and the forwards it cost.
 
-    `example` is a batch of inputs on which the copy is compared with the original: where the
+    `example` is a batch of inputs on which the copy's `answers` are compared with the original's: where the
     graph cannot be traced or outputs or gradients differ, the copy is not folded; where the network
     cannot be copied, it is returned itself. Gradients can differ alone: a tracer does not see a
     `torch.autograd.Function` with a backward of its own, nor `no_grad`.
@@ -33,13 +38,13 @@ def faster(network: nn.Module, example: Tensor) -> tuple[nn.Module, int]:
         plain = copy.deepcopy(network)
     except Exception:  # a network may hold anything: locks, open files, non-leaf tensors
         return network, 0
-    expected, slope = _answer(network, example)
+    expected, slope = _answer(network, example, answers)
     forwards = len(example)
     for candidate in (fold_batch_norm, lambda net: net):
         try:
             quick = candidate(plain).requires_grad_(False).eval().to(memory_format=torch.channels_last)
             forwards += len(example)
-            got, found = _answer(quick, example)
+            got, found = _answer(quick, example, answers)
             scale = expected.abs().max().clamp_min(1.0)
             same = torch.isfinite(got).all() and (expected - got).abs().max() <= AGREEMENT * scale
             if same and (slope - found).abs().sum() <= GRADIENTS * slope.abs().sum():
@@ -49,11 +54,11 @@ def faster(network: nn.Module, example: Tensor) -> tuple[nn.Module, int]:
     return network, forwards
 
 
-def _answer(network: nn.Module, example: Tensor) -> tuple[Tensor, Tensor]:
+def _answer(network: nn.Module, example: Tensor, answers: Answers) -> tuple[Tensor, Tensor]:
     """The outputs, and the gradient of a fixed combination of them: zero where it is cut or not finite."""
     with torch.enable_grad():
         leaf = example.detach().clone().requires_grad_(True)
-        output = network(leaf.clone())  # a clone: a network may change its input in place
+        output = answers(leaf.clone(), network)  # a clone: a network may change its input in place
         weights = torch.arange(output.numel(), device=output.device, dtype=output.dtype).cos()
         total = (output.flatten() * weights).sum()
         found = torch.autograd.grad(total, leaf, allow_unused=True)[0] if total.requires_grad else None

@@ -26,6 +26,7 @@ from ostrich.models.classifier import Classifier, input_channels
 from ostrich.models.functions import needs_arguments
 from ostrich.models.libraries import timm_facts, torchvision_facts
 from ostrich.models.onnx import onnx_facts
+from ostrich.models.quantised import is_quantised
 from ostrich.runtime.python_file import checksum, from_file
 
 ZOO = Path(__file__).parent / "zoo"
@@ -42,14 +43,16 @@ def load(
     std: Numbers = None,
     size: int | str | tuple[int, int] | None = None,
     classes: str | Path | Sequence[str] | None = None,
+    output: str | None = None,
     device: str | torch.device = "auto",
 ) -> Classifier:
     """The classifier that `model` names, in evaluation mode.
 
     `weights` is a safetensors or torch file, `rename` pairs (old, new) of text in its names; `mean`
     and `std` per channel, `size` N or HxW, `classes` names or a file of them: each replaces what
-    the model brings. Raises InputError (wrong names, weights that do not fit, a network that does
-    not return a tensor of scores).
+    the model brings. `output` chooses among several outputs by name or place, and says what one output
+    is: "logit", "sigmoid"; "logits" takes the largest of independent sigmoids for the answer. Raises
+    InputError (wrong names, weights that do not fit, a network whose answers cannot be read as scores).
     """
     kind, _, rest = model.partition(":")
     if kind == "detector":
@@ -87,8 +90,9 @@ def load(
     elif classes is not None:
         facts["class_names"] = tuple(classes)
     if isinstance(network, nn.Module):
-        network.eval().to(pick_device(device))
-    classifier = Classifier(name=model, **facts)
+        where = pick_device(device)
+        network.eval().to(torch.device("cpu") if is_quantised(network) else where)
+    classifier = Classifier(name=model, output=output, **facts)
     if classifier.size is not None:
         classifier.probe()
     return classifier

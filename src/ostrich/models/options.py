@@ -34,6 +34,9 @@ class ModelOptions:
     std: str | None = _option("per channel: 0.229,0.224,0.225")
     size: str | None = _option("the network's input size in pixels", "N|HxW")
     classes: Path | None = _option("class names, one a line")
+    output: str | None = _option(
+        "which of several outputs the scores are, and what one output is", "NAME|INDEX|logit|sigmoid|logits"
+    )
     rename: list[str] | None = _option("text to replace in the weights' names (repeatable)", "OLD=NEW")
     device: str = _option("auto, cpu or cuda", default="auto")
 
@@ -49,6 +52,7 @@ class ModelOptions:
             std=numbers("--std", self.std),
             size=self.size,
             classes=self.classes,
+            output=self.output,
             device=self.device,
         )
         if classifier.size is None and data_size is not None:

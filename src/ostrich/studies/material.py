@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ostrich.data import dataset as datasets
@@ -152,7 +154,8 @@ def with_label_noise(given: Material, share: float, seed: int) -> Material:
 def _digits(size: int) -> tuple[Tensor, Tensor]:
     """Both splits, grey (N, 1, H, W), and their labels."""
     both = [digits("train"), digits("test")]
-    every = [np.asarray(fit(one.read(i), (size, size)).convert("L")) for one in both for i in range(len(one))]
+    read = [cast(Image.Image, one.read(i)) for one in both for i in range(len(one))]
+    every = [np.asarray(fit(one, (size, size)).convert("L")) for one in read]
     return torch.from_numpy(np.stack(every))[:, None], torch.tensor(
         [k for one in both for k in one.labels or ()]
     )

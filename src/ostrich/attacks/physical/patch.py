@@ -83,7 +83,9 @@ class AdversarialPatch(FittedAttack):
         return replace(light, rotation=0, scale=0, translation=0)
 
     def check_classifier(self, classifier: Classifier) -> None:
-        """Refuse a mask that is none, and a patch that does not fit into the image."""
+        """Refuse a mask that is none, a patch that does not fit, and one that cannot be printed."""
+        if self.print_width is not None and classifier.channels not in (1, 3):
+            raise InputError(f"A print has 1 or 3 channels; {classifier.name} takes {classifier.channels}.")
         if classifier.size is not None:
             self._area(self._mask(SMALLEST), classifier.size)
 

@@ -84,6 +84,11 @@ class Printed(InputSpecificAttack):
             raise InputError("fgsm is one step; leave iterations out, or give attack=pgd.")
         assert self.members and self.camera  # their own checks refuse the rest
 
+    def check_classifier(self, classifier: Classifier) -> None:
+        """Refuse images that cannot be printed."""
+        if classifier.channels not in (1, 3):
+            raise InputError(f"A print has 1 or 3 channels; {classifier.name} takes {classifier.channels}.")
+
     @property
     def members(self) -> tuple[InputSpecificAttack, ...]:
         """The attack whose images are printed."""

@@ -24,6 +24,8 @@ def probe(context: Context) -> Answer:
     """The question of this file."""
     if context.classifier.access != "gradient":
         raise CannotRun("This is a prediction function: there is no gradient to follow.")
+    if context.classifier.channels not in (1, 3):
+        raise CannotRun(f"The images have {context.classifier.channels} channels: they cannot be printed.")
     rows = torch.tensor(context.rows("printed"))
     right = rows[context.correct.cpu()[rows]]
     if not len(right):

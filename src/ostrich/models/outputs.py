@@ -1,0 +1,242 @@
+"""How a network's answer is read as scores (N, K).
+
+    tensor (N, K)                    as it is; axes of length one are left out, as in (N, K, 1, 1)
+    tuple, list, dict, object        its tensor `logits`, or the only one (N, K) of floats in it
+    one output, (N, 1) or (N,)       two classes: class 1 where a logit is above 0, a sigmoid above 0.5
+    whole numbers (N,)               labels, as one-hot scores
+    independent sigmoids             refused: several classes can be true at once; argmax where asked for
+
+Whether one output is a logit or a probability is told by what the network computes last, and where that
+cannot be seen by its answers to images of very different kinds. What a sigmoid or a softmax was given is
+kept, so that a saturated one has a gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ostrich.errors import InputError
+from ostrich.models.endings import SIGMOIDS, SOFTMAXES, Ending, inverted
+from ostrich.models.returned import HOW_TO_WRAP, Path, as_rows, one_hot, other_rows, shapes, tensors
+
+ENDS = (0.05, 0.95)  # what a sigmoid's answers to very different images go beyond, on both sides
+SUMS = 1e-2  # how far rows of probabilities may be from a sum of 1
+WORDS = ("logit", "logits", "sigmoid")  # what --output may say of the form; all else is a place
+Ask = Callable[[Tensor], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Where in an answer the scores stand, and in which form.
+
+    `form` is "logits", "labels", "probabilities", "one logit", "one sigmoid" or "independent sigmoids";
+    `ends` whether the network ends in a sigmoid or softmax that can be seen; `sentence` is what is said.
+    """
+
+    form: str
+    path: Path = ()
+    ends: bool = False
+    sentence: str | None = None
+
+    def scores(
+        self, name: str, ask: Ask, inputs: Tensor, count: int | None, *, before_softmax: bool
+    ) -> Tensor:
+        """Scores (N, K) of inputs (N, C, H, W); with `before_softmax`, of what goes into a last softmax."""
+        before = self.form == "one sigmoid" or (before_softmax and self.form == "probabilities")
+        watched = self.ends and before
+        if watched:
+            with Ending() as ending:
+                output = ask(inputs)
+        else:
+            output = ask(inputs)
+        found = self._at_path(name, output)
+        if self.form == "labels":
+            return one_hot(name, found, count)
+        given = ending.given_for(found) if watched else None
+        rows = as_rows(found if given is None else given, len(inputs))
+        if rows is None:
+            raise other_rows(name, found, len(inputs))
+        if not self.form.startswith("one "):
+            return rows
+        logit = rows[:, 0]
+        if self.form == "one sigmoid" and given is None:
+            logit = inverted(logit)
+        return torch.stack([torch.zeros_like(logit), logit], 1)
+
+    def _at_path(self, name: str, output: object) -> Tensor:
+        if isinstance(output, Tensor) and not self.path:
+            return output
+        found = dict(tensors(output))
+        if self.path not in found:
+            raise InputError(
+                f"{name} no longer returns {'.'.join(self.path) or 'a tensor'}: {shapes(found)}."
+            )
+        return found[self.path]
+
+
+def recognised(
+    name: str,
+    ask: Ask,
+    output: object,
+    images: int,
+    count: int | None,
+    wanted: str | None,
+    varied: Sequence[Tensor],
+) -> Reading:
+    """How to read `output`, the answer to so many images.
+
+    `count` is the number of class names, None where they are not known; `wanted` the option --output;
+    `varied` are batches of inputs (M, C, H, W) of very
+    different kinds. Raises InputError where it cannot be told.
+    """
+    place, word = _wanted(wanted, output)
+    path, found = _chosen(name, output, images, count, place)
+    said = f"`{'.'.join(path)}` of all that is returned" if path else ""
+    if not found.dtype.is_floating_point:
+        return Reading(form="labels", path=path, sentence=said or None)
+    rows = as_rows(found, images)
+    if rows is None:
+        raise other_rows(name, found, images)
+    one = rows.shape[1] == 1
+    if one and count not in (None, 2):
+        raise InputError(
+            f"{name} returns one output, which is read as two classes, but {count} class names are given."
+        )
+    if not one and word == "sigmoid":
+        raise InputError(f"--output sigmoid is for one output; {name} returns {rows.shape[1]}.")
+    form, ends = _form(name, ask, path, rows, one, word, varied)
+    if found.ndim > 2:
+        said = "; ".join(part for part in (said, "axes of length one are left out") if part)
+    told = {
+        "one logit": "one logit, read as two classes: class 1 above 0",
+        "one sigmoid": "one sigmoid, read as two classes: class 1 above 0.5",
+        "probabilities": "probabilities that sum to 1, not logits"
+        + ("; attacks follow what goes into the softmax" if ends else ""),
+        "independent sigmoids": "independent sigmoids, of which the largest is taken: several classes can be "
+        "true at once",
+    }.get(form, "")
+    sentence = "; ".join(part for part in (said, told) if part)
+    return Reading(form=form, path=path, ends=ends, sentence=sentence or None)
+
+
+def _form(
+    name: str, ask: Ask, path: Path, rows: Tensor, one: bool, word: str | None, varied: Sequence[Tensor]
+) -> tuple[str, bool]:
+    """The form of floats (N, K), and whether the network ends in a sigmoid or softmax that is seen."""
+    if one and word in ("logit", "logits"):
+        return "one logit", False
+    if not one and not _within(rows):
+        return "logits", False
+    answers, last = _answers(ask, path, varied, len(rows))
+    sums = answers.sum(1)
+    within, reaches = _within(answers), False
+    if len(answers):
+        reaches = bool(answers.min() < ENDS[0]) and bool(answers.max() > ENDS[1])
+    if one:
+        if word == "sigmoid" or last in SIGMOIDS or (within and reaches):
+            return "one sigmoid", last in SIGMOIDS
+        if len(answers) and not within:
+            return "one logit", False
+        raise InputError(
+            f"{name} returns one output, and its answers to {len(answers)} images do not tell whether it is "
+            "a logit or a probability. Say it with --output logit or --output sigmoid."
+        )
+    if len(answers) and within and bool(((sums - 1).abs() < SUMS).all()):
+        return "probabilities", last in SOFTMAXES
+    if last in SIGMOIDS or (within and reaches):
+        if word is None:
+            raise InputError(
+                f"{name} returns {rows.shape[1]} scores between 0 and 1 that do not sum to 1, as of "
+                "independent sigmoids: several classes can be true at once, or none. To judge the largest "
+                "as the one answer, say --output logits (in Python: output='logits')."
+            )
+        return "independent sigmoids", False
+    return "logits", False
+
+
+def _answers(ask: Ask, path: Path, varied: Sequence[Tensor], images: int) -> tuple[Tensor, str]:
+    """The finite answers (m, K) to inputs, in float64, and the name of what was computed last.
+
+    What the network refuses is left out; it may take only as many `images` at once as it was asked about.
+    """
+    answers: list[Tensor] = []
+    last = ""
+    for batch in varied:
+        turns = torch.arange(max(images, len(batch)), device=batch.device) % len(batch)
+        for parts in ([batch], batch[turns].split(max(1, images))):
+            try:
+                for part in parts:
+                    with Ending() as ending:
+                        found = dict(tensors(ask(part)))[path]
+                    rows = as_rows(found, len(part))
+                    answers += [] if rows is None else [rows.detach().double().cpu()]
+                    last = ending.name_for(found)
+                break
+            except Exception:  # of someone else's network, for images unlike any
+                continue
+    every = torch.cat(answers) if answers else torch.zeros(0, 1, dtype=torch.double)
+    return every[torch.isfinite(every).all(1)], last
+
+
+def _within(scores: Tensor) -> bool:
+    """Whether all that is finite lies in [0, 1]; a row that is not finite tells nothing."""
+    if torch.isinf(scores).any():
+        return False
+    finite = scores[torch.isfinite(scores)]
+    return not len(finite) or bool(finite.min() >= 0 and finite.max() <= 1 + 1e-3)
+
+
+def _wanted(wanted: str | None, output: object) -> tuple[str | None, str | None]:
+    """--output as a place in what is returned and a word for its form; `logits` may be both."""
+    if wanted is None:
+        return None, None
+    parts = [part.strip() for part in wanted.split(",")]
+    names = {".".join(path) for path, _ in tensors(output)}
+    word = next((part for part in parts if part in WORDS), None)
+    place = next((part for part in parts if part in names or part not in WORDS), None)
+    return place, word
+
+
+def _chosen(
+    name: str, output: object, images: int, count: int | None, place: str | None
+) -> tuple[Path, Tensor]:
+    """The tensor of scores in what is returned, and its path. Raises InputError where it cannot be told."""
+    found = dict(tensors(output))
+    if place is not None:
+        for path, tensor in found.items():
+            if ".".join(path) == place:
+                return path, tensor
+        raise InputError(f"--output {place}: {name} returns {shapes(found)}.")
+    if () in found:
+        tensor = found[()]
+        labels = not tensor.dtype.is_floating_point and not tensor.dtype.is_complex and tensor.ndim == 1
+        if labels or (tensor.dtype.is_floating_point and tensor.ndim <= 1):
+            return (), tensor
+        rows = as_rows(tensor, images) if tensor.dtype.is_floating_point else None
+        if rows is None:
+            if tensor.dtype.is_floating_point and tensor.ndim == 2:
+                raise other_rows(name, tensor, images)
+            raise InputError(f"{name} returns {shapes(found)}, not scores (N, K). {HOW_TO_WRAP}")
+        return (), tensor
+    rows_of = {path: as_rows(t, images) for path, t in found.items() if t.dtype.is_floating_point}
+    fitting = {path: found[path] for path, rows in rows_of.items() if rows is not None}
+    several = {path: t for path, t in fitting.items() if t.numel() > images} or fitting
+    for choice in (
+        [path for path in several if path[-1] == "logits"],
+        list(several) if len(several) == 1 else [],
+        [path for path, t in several.items() if count is not None and t.numel() == images * count],
+        [path for path in several if path[-1] in ("scores", "output", "out")],
+    ):
+        if choice:
+            return choice[0], several[choice[0]]
+    if several:
+        raise InputError(
+            f"{name} returns {shapes(found)}, and which of them are the scores cannot be told. Choose one "
+            f"with --output {'|'.join('.'.join(path) for path in several)}."
+        )
+    what = shapes(found) if found else f"a {type(output).__name__}"
+    raise InputError(f"{name} returns {what}, not a tensor of scores (N, K). {HOW_TO_WRAP}")
