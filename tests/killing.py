@@ -50,7 +50,7 @@ MORE = {
     "fooling": ["--set", "population=20", "--set", "stop=budget"],
     "generate": ["--set", "architecture=perceptron,size=8,channels=1,width=0.2", "--set", "judge_samples=64"],
 }
-TIMES = {"seconds", "date", "computation"}  # keys that may differ
+TIMES = {"seconds", "date", "computation", "checksum"}  # keys that may differ
 PASSING = {".pt", ".html", ".md", ".txt", ".lock"}  # suffixes of files that are not results, or tell seconds
 KEPT = {"shards", "trials"}  # folders of work that is kept
 LIMIT = 300.0  # seconds, for one command

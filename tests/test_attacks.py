@@ -149,6 +149,7 @@ def test_counted_forwards_are_the_real_ones(name):
     model = ostrich.Classifier(nets.Counting().eval(), size=(12, 12))
     images = nets.random_images(4, (12, 12))
     goal = goal_for(name, model, images)
+    model.examine()
     nets.CALLS.clear()
     result = run(name, model, images, goal=goal)
     assert int(result.forwards.sum()) + result.checks == sum(nets.CALLS)

@@ -314,8 +314,9 @@ def test_a_probe_that_cannot_run_stops_no_other(place):
     told = {p.stem: json.loads(p.read_text()) for p in Path("out/probes").glob("*.json")}
     assert told["clean"]["status"] == told["noise"]["status"] == "done"
     assert told["saliency"]["status"] == "skipped"
-    assert "gradient" in told["robustness"]["reason"]
-    assert told["robustness"]["reason"] in Path("out/index.html").read_text().replace("&#39;", "'")
+    assert told["robustness"]["status"] == "done"  # by attacks that need no gradient
+    assert "gradient" in told["targeted-pair"]["reason"]
+    assert told["targeted-pair"]["reason"] in Path("out/index.html").read_text().replace("&#39;", "'")
 
 
 def test_a_finished_run_is_kept_unless_forced(place, capsys):
@@ -348,7 +349,6 @@ BAD = {
     "truncated": (["check", "net.py:build", "images:cut", "--size", "16"], "--skip-bad"),
     "empty folder": (["check", "net.py:build", "images:empty", "--size", "16"], "no image files"),
     "empty class folder": (["check", "net.py:build", "folder:empty", "--size", "16"], "no class folders"),
-    "dict": (["check", "net.py:boxed", "folder:photos", "--size", "16"], "Wrap it"),
     "map": (["check", "net.py:wrong", "folder:photos", "--size", "16"], "Wrap it"),
     "attack's name": (["attack", "pdg", *NET], "Did you mean pgd"),
     "setting's name": (["attack", "pgd", *NET, "--set", "step=3"], "Did you mean steps"),

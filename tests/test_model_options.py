@@ -19,6 +19,8 @@ GIVEN = {
     "std": "0.5",
     "size": "24x32",
     "classes": "names.txt",
+    "output": "logits",
+    "draws": "5",
     "rename": "module.=",
     "device": "cpu",
 }
@@ -54,6 +56,8 @@ def test_what_is_typed_arrives():
         std="0.5",
         size="24x32",
         classes=Path("names.txt"),
+        output="logits",
+        draws=5,
         rename=["module.=", "a=b"],
         device="cpu",
     )
@@ -71,7 +75,18 @@ def test_a_command_keeps_what_it_declares_itself():
     def command(network: ModelOptions, model: str | None = None, device: str | None = None) -> None:
         seen.append((network, model, device))
 
-    command(model=None, device="cpu", weights=None, mean=None, std=None, size="8", classes=None, rename=None)
+    rest = {"output": None, "draws": None}
+    command(
+        model=None,
+        device="cpu",
+        weights=None,
+        mean=None,
+        std=None,
+        size="8",
+        classes=None,
+        rename=None,
+        **rest,
+    )
     assert seen == [(ModelOptions(model="", size="8"), None, "cpu")]
 
 

@@ -15,15 +15,19 @@ import torch
 
 import ostrich
 from ostrich.attacks.base import InputSpecificAttack
+from ostrich.attacks.decision_based.rays import RayS
 from ostrich.attacks.gradient.pgd import PGD
 from ostrich.attacks.score_based.square import Square
 from ostrich.data import dataset as datasets
 from ostrich.data.files import class_folders
 from ostrich.errors import InputError
+from ostrich.models.answers import predictions
+from ostrich.models.answers import right as correct
 
 BUDGET = ostrich.Linf(8 / 255)
 SLOPED = (  # as `colour`, and with a gradient
     *("half", "double", "in_a_tuple", "in_a_dict", "in_an_object", "one_by_one_map", "batch_of_four"),
+    *("saturated", "log_softmax_saturated", "softmax_out"),
 )
 ONE = ("one_logit", "one_logit_flat", "one_sigmoid")
 
@@ -49,7 +53,7 @@ def standing(
     )
     assert samples.labels is not None
     images, labels = samples.images(), samples.labels
-    right = model.predict(images).argmax(1) == labels
+    right = correct(predictions(model.predict(images)), labels)
     goal = ostrich.Untargeted(labels)
     found = ostrich.attacks.attack(method, model, images, goal, labels=labels)
     return int(right.sum()), int((right & ~found.success).sum())
@@ -77,6 +81,23 @@ def test_one_output_is_the_twin_of_two_logits(shared, written, name):
     )
     assert found == twin
     assert found[1] < found[0] == 12
+
+
+def test_classes_that_are_switched_off_change_nothing(shared, written):
+    spec = f"{shared / 'strangers/networks.py'}:masked_classes"
+    assert standing(spec, written, PGD(threat=BUDGET), names="classes-five.txt") == (18, 14)
+
+
+def test_no_answer_is_a_wrong_answer(shared, written):
+    spec = f"{shared / 'strangers/networks.py'}:not_a_number"
+    assert standing(spec, written, PGD(threat=BUDGET))[0] == 12
+
+
+@pytest.mark.parametrize(("levels", "kept"), [(6, 18), (8, 14), (10, 8), (12, 4), (16, 0)])
+@pytest.mark.parametrize("name", ["no_gradient", "hard_vote"])
+def test_labels_alone_find_them_all(shared, written, name, levels, kept):
+    spec = f"{shared / 'strangers/networks.py'}:{name}"
+    assert standing(spec, written, RayS(threat=ostrich.Linf(levels / 255), queries=4000)) == (18, kept)
 
 
 def test_what_cannot_be_judged_is_said(shared):

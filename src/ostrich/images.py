@@ -174,6 +174,11 @@ def fit_array(
     return np.stack([np.asarray(fit(channel, size, resize, interpolation)) for channel in channels], -1)
 
 
+def read_image(path: Path) -> Tensor:
+    """An image (C, H, W) as written by `write_image`."""
+    return from_bytes(np.load(path, allow_pickle=False)) if path.suffix == ".npy" else read_png(path)
+
+
 def read_png(path: Path | str) -> Tensor:
     """An image (C, H, W) as written by `write_png`."""
     with Image.open(path) as picture:

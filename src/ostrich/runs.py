@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,9 +24,10 @@ from ostrich import distributed
 from ostrich.errors import InputError, RunExists
 from ostrich.runtime import lock
 from ostrich.runtime.facts import DECIDING, MARK, compare, versions
-from ostrich.runtime.files import append_row, keep_rows, sweep, write_json
+from ostrich.runtime.files import append_row, keep_rows, read_json, sweep, write_json
 
 METRICS = "metrics.jsonl"
+RUNS = Path("runs")  # where run directories are made, unless said
 WORDS = {"network": "weights", "sha256": "images"}  # of what is asked, as errors say it
 DIGESTS = ("network", "sha256", "data_sha256", "detector", "artefact")  # values that say nothing to a person
 
@@ -63,9 +65,11 @@ class Run:
             return
         if out is None:
             digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:6]
-            folder = _unused(Path("runs") / f"{name}-{digest}", force)
+            folder = _unused(RUNS / f"{name}-{digest}", force)
         else:
             folder = Path(out)
+        check_writable(folder)
+        if out is not None:
             _refuse_foreign(folder)
         with lock.locked(folder):
             _settle(folder, asked, force)
@@ -130,7 +134,7 @@ def read_run(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     file = path / "run.json" if path.is_dir() else path
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except FileNotFoundError:
         raise InputError(f"There is no run at {str(path)!r}: a run.json or its folder is expected.") from None
     except (OSError, ValueError) as error:
@@ -140,10 +144,19 @@ def read_run(path: str | Path) -> dict[str, Any]:
     return content
 
 
+def check_writable(folder: Path) -> None:
+    """Refuse, by an InputError, a run directory that could not be made or written to; nothing is written."""
+    for path in (folder, *folder.parents):
+        if os.path.lexists(path):
+            break
+    if not path.is_dir():
+        raise InputError(f"{str(path)!r} is no folder; choose another --out than {str(folder)!r}.")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise InputError(f"{str(path)!r} may not be written to; choose another --out.")
+
+
 def _refuse_foreign(folder: Path) -> None:
     """Refuse, by an InputError, a folder of something else; nothing is written to it."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{str(folder)!r} is a file; --out is a folder.")
     if folder.exists() and any(p.name != lock.NAME for p in folder.iterdir()):
         if not (folder / "run.json").exists():
             raise InputError(f"{str(folder)!r} is not empty and holds no run; choose another --out.")

@@ -23,6 +23,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from ostrich.errors import InputError, UnknownName
 
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+LARGEST = 2**63 - 1  # of tensors and of ranges
 PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -94,7 +95,10 @@ def _plain(text: str, kind: type[Any]) -> Any:
         if not math.isfinite(number):
             raise ValueError(text)
         return number
-    return kind(text)
+    value = kind(text)
+    if kind is int and not -LARGEST <= value <= LARGEST:
+        raise ValueError(text)
+    return value
 
 
 def _choice(name: str, text: str, choices: Sequence[Any]) -> Any:

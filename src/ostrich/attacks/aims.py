@@ -8,13 +8,14 @@ from torch import Tensor
 from ostrich.attacks.goals import Goal, Targeted, Untargeted
 from ostrich.errors import InputError
 from ostrich.images import fingerprints
+from ostrich.models.answers import predictions
 from ostrich.models.classifier import Classifier
 
 
 def labels(classifier: Classifier, images: Tensor, given: Tensor | None) -> tuple[Tensor, Tensor]:
     """The labels (N,), which are the clean predictions where none are given, and the predictions."""
-    predictions = classifier.predict(images).argmax(1)
-    return (predictions if given is None else given.to(predictions.device)), predictions
+    found = predictions(classifier.predict(images))
+    return (found if given is None else given.to(found.device)), found
 
 
 def check_target(classifier: Classifier, target: str | None) -> None:
@@ -30,7 +31,7 @@ def check_target(classifier: Classifier, target: str | None) -> None:
 def goal(classifier: Classifier, images: Tensor, labels: Tensor, target: str | None, seed: int) -> Goal:
     """Untargeted without a target; else a class by name, a random one, or the least likely one."""
     if target is None:
-        return Untargeted(labels)
+        return Untargeted(labels.clamp_min(0))  # no answer is no class, and nothing to be left
     check_target(classifier, target)
     classes = classifier.num_classes
     if target == "least-likely":

@@ -256,6 +256,11 @@ class State:
 
     images: Tensor
 
+    @property
+    def begun(self) -> Tensor | None:
+        """Which images the attack has found a way to begin with, (n,) bool; None for all."""
+        return None
+
 
 @dataclass(frozen=True)
 class EndingState(State):

@@ -36,6 +36,7 @@ from ostrich.attacks.resuming import Standing, attack_facts, batch, told
 from ostrich.attacks.threats import exact_distance, within
 from ostrich.attacks.transformations import EOT
 from ostrich.errors import ContractError, InputError
+from ostrich.models.answers import answered, confidence, predictions
 from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
 from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
@@ -84,6 +85,7 @@ def attack(
     images = classifier.beside(images)
     goal, labels = goal.to(images.device), None if labels is None else labels.to(images.device)
     check(method, classifier, eot)
+    classifier.examine()
     size = batch_size or _batch_size(method, images)
     facts: dict[str, str] = {}
     if shards is not None:
@@ -138,6 +140,7 @@ def _run(
     result, clean = _untried(access, images, goal, everything)
     if labels is not None:
         result.attacked &= result.clean_predictions == labels
+    result.unattacked |= result.attacked
     keys = tuple(pictures.fingerprints(images))
     whole = Problem(
         *(access, images, goal, method.threat, everything, keys, seed, clean),
@@ -159,6 +162,7 @@ def _run(
         by_itself = broken.rows[broken.reached_photographed(broken.originals)]
         result.success[by_itself], result.found_by[by_itself] = False, -1
     result.forwards, result.backwards, result.checks = access.forwards, access.backwards, access.checks
+    result.zero_gradient = (access.gradients > 0) & (2 * access.useless >= access.gradients)
     return result
 
 
@@ -182,6 +186,8 @@ def _steps(
         if not open_.all() and active_set:
             problem, state, open_ = problem.keep(open_), select(state, open_), open_[open_]
         state = _checked(method, "step", method.step(problem, state))
+        begun = open_ if state.begun is None else open_ & state.begun
+        result.unattacked[problem.rows[begun]] = False
         if method.stop == "first":
             for proposed, reached in problem.proposals.answers:
                 fresh = reached & ~result.success[problem.rows]
@@ -227,7 +233,7 @@ def _approach(problem: Problem, result: Result, proposed: Tensor, open_: Tensor)
         nearer = open_ & reached & ~(distance >= result.distance_float[problem.rows])  # NaN: none yet
         if nearer.any():
             part, found = problem.keep(nearer), seen[nearer]
-            reached = part.goal.reached(part.access.exact(found, part.rows), SLACK)
+            reached, _, _ = part.access.judged(part.goal, found, part.rows, SLACK)
             result.float_images[part.rows[reached]] = found[reached]
             result.distance_float[part.rows[reached]] = distance[nearer][reached]
     none = open_ & result.distance_float[problem.rows].isnan()
@@ -260,13 +266,13 @@ def _verify(
     part = problem.keep(mask)
     before = (proposed if source is None else source)[mask]
     settled = part.threat.settle(proposed[mask], part.originals)
-    logits = part.access.exact(settled, part.rows)
-    success = part.goal.reached(logits, SLACK) & within(part.threat, settled, part.originals)
+    success, logits, share = part.access.judged(part.goal, settled, part.rows, SLACK)
+    success &= within(part.threat, settled, part.originals)
     if part.photographed is not None:
         success &= part.reached_photographed(settled, SLACK)
     written = torch.ones_like(success) if overwrite else success
     rows = part.rows[written]
-    probability, prediction = logits.softmax(1).max(1)
+    probability, prediction = confidence(logits), predictions(logits)
     result.success[rows] = success[written]
     result.images[rows] = settled[written]
     result.float_images[rows] = before[written]
@@ -274,6 +280,7 @@ def _verify(
     result.confidence[rows] = probability[written]
     result.distance[rows] = exact_distance(part.threat, settled, part.originals)[written].to(settled.dtype)
     result.distance_float[rows] = part.threat.distance(before, part.originals)[written]
+    result.fooled_draws[rows] = share[written].to(settled.dtype)
 
 
 def _untried(access: Access, images: Tensor, goal: Goal, rows: Tensor) -> tuple[Result, Tensor]:
@@ -281,11 +288,8 @@ def _untried(access: Access, images: Tensor, goal: Goal, rows: Tensor) -> tuple[
     if len(images):
         logits = access.exact(images, rows)
         _check_range(goal, logits.shape[1])
-        probability, prediction = logits.softmax(1).max(1)
-        attacked = ~goal.reached(logits)
-        finite = torch.isfinite(logits).all(1)
-        if goal.kind == "untargeted":
-            attacked &= finite
+        probability, prediction = confidence(logits), predictions(logits)
+        attacked = ~goal.reached(logits) & answered(logits)
     else:
         logits, prediction = images.new_empty(0, 0), goal.classes.new_empty(0)
         probability, attacked = images.new_empty(0), torch.empty(0, dtype=torch.bool, device=images.device)
@@ -304,6 +308,9 @@ def _untried(access: Access, images: Tensor, goal: Goal, rows: Tensor) -> tuple[
         forwards=rows,
         backwards=rows,
         found_by=torch.full_like(rows, -1),
+        zero_gradient=torch.zeros_like(attacked),
+        unattacked=torch.zeros_like(attacked),
+        fooled_draws=torch.zeros_like(nothing),
     ), logits
 
 

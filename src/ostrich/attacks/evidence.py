@@ -12,14 +12,22 @@ from torch import Tensor
 
 from ostrich.attacks.base import InputSpecificAttack
 from ostrich.attacks.engine import Result
-from ostrich.attacks.goals import Goal
+from ostrich.attacks.goals import SLACK, Goal
+from ostrich.attacks.threats import Threat, within
 from ostrich.attacks.transformations import EOT
 from ostrich.data.dataset import Samples
-from ostrich.images import fingerprints, write_image
+from ostrich.images import fingerprints, read_image, rounded, write_image
+from ostrich.models.answers import NO_ANSWER, predictions
 from ostrich.models.classifier import Classifier
 from ostrich.randomness import keyed
 from ostrich.runtime.files import write_text
 
+
+class BrokenClaim(Exception):
+    """A file does not show what is claimed of it: a fault of ours, or of the disk."""
+
+
+EPS = torch.finfo(torch.float32).eps
 COLUMNS = (
     "index",
     "file",
@@ -71,6 +79,44 @@ def write_images(folder: Path, samples: Samples, labels: Tensor, goal: Goal, res
     write_table(folder / "images.csv", COLUMNS, rows)
 
 
+def reread(folder: Path, classifier: Classifier, threat: Threat, goal: Goal, result: Result) -> None:
+    """Check every success once more, by the files that `write_images` wrote.
+
+    The file of a success must be the image that was verified, within the budget, and the plain network must
+    see in it what the table says, and with that the goal. These forwards are not counted. Raises BrokenClaim,
+    which names the files for which that does not hold.
+    """
+    with (folder / "images.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    claimed = [i for i, row in enumerate(rows) if row["success"] == "true"]
+    if not claimed:
+        return
+    places = torch.tensor(claimed, device=result.images.device)
+    found, clean = (
+        torch.stack([_read(folder / rows[i][kind]) for i in claimed]).to(result.images)
+        for kind in ("adversarial_file", "clean_file")
+    )
+    logits = classifier.predict(found)
+    said = torch.tensor([int(rows[i]["adversarial_prediction"]) for i in claimed], device=logits.device)
+    largest = logits.abs().amax(1)
+    tied = logits.gather(1, said.clamp_min(0)[:, None])[:, 0] >= logits.amax(1) - SLACK * EPS * largest
+    same = (found == rounded(result.images[places])).flatten(1).all(1)
+    holds = same & within(threat, found, clean)
+    if classifier.draws == 1 and classifier.neighbours is None:  # else another question, another answer
+        holds &= ((predictions(logits) == said) | tied) & goal.rows(places).reached(logits)
+    if not holds.all():
+        wrong = [rows[i]["adversarial_file"] for i, held in zip(claimed, holds.tolist()) if not held]
+        raise BrokenClaim(f"Read back, {', '.join(wrong)} of {str(folder)!r} do not show what was found.")
+
+
+def _read(file: Path) -> Tensor:
+    """An image that was just written. Raises BrokenClaim."""
+    try:
+        return read_image(file)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BrokenClaim(f"{str(file)!r} cannot be read back ({error}).") from None
+
+
 def write_table(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
     """A CSV file with these columns, whole or absent; what a row lacks is empty."""
     text = io.StringIO(newline="")
@@ -80,8 +126,52 @@ def write_table(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]
     write_text(path, text.getvalue())
 
 
-def figures(result: Result, norm: str, correct: Tensor, labelled: bool, seconds: float) -> dict[str, Any]:
-    """The `results` of an attack. `correct` (N,) bool: right before; all, where there are no labels."""
+def measured(name: str, result: Result, classifier: Classifier | None = None) -> dict[str, Any]:
+    """What speaks for and against a robust accuracy: by which attack, and whether it could work.
+
+    `bound` is "upper": no network is more robust than what one attack left of it; or None, with the
+    `reason`, where images stand only because the attack could not work on them. `zero_gradient`,
+    `unattacked` and `unanswered` count images.
+    """
+    standing = result.attacked & ~result.success
+    blind, never = (int((mask & standing).sum()) for mask in (result.zero_gradient, result.unattacked))
+    reasons = []
+    if classifier is not None and classifier.neighbours:
+        reasons.append(classifier.neighbours)
+    if blind:
+        reasons.append(f"{blind} images stand whose gradient was zero or not finite")
+    if never:
+        reasons.append(f"{never} images stand that the attack found no way to begin with")
+    return {
+        "measured_by": name,
+        "bound": None if reasons else "upper",
+        "reason": "; ".join(reasons) or None,
+        "zero_gradient": int(result.zero_gradient.sum()),
+        "unattacked": int(result.unattacked.sum()),
+        "unanswered": int((result.clean_predictions == NO_ANSWER).sum()),
+        **({} if classifier is None or classifier.draws == 1 else _draws(classifier, result)),
+    }
+
+
+def _draws(classifier: Classifier, result: Result) -> dict[str, Any]:
+    """Of a network whose answers are random: how successes were decided, and how often each fools."""
+    shares = [round(share, 3) for share in result.fooled_draws[result.success].tolist()]
+    return {"draws": {"of": classifier.draws, "needed": classifier.needed, "fooled": shares}}
+
+
+def figures(
+    name: str,
+    result: Result,
+    norm: str,
+    correct: Tensor,
+    labelled: bool,
+    seconds: float,
+    classifier: Classifier | None = None,
+) -> dict[str, Any]:
+    """The `results` of an attack of that name.
+
+    `correct` (N,) bool: right before; all with an answer, where there are no labels.
+    """
     count, right = len(correct), int(correct.sum())
     broken = int(result.success.sum())
     attacked = int(result.attacked.sum())
@@ -91,6 +181,7 @@ def figures(result: Result, norm: str, correct: Tensor, labelled: bool, seconds:
         "clean_accuracy": right / count if labelled else None,
         "success_rate": broken / attacked if attacked else None,
         "robust_accuracy": (right - broken) / count,
+        **measured(name, result, classifier),
         "distance": {
             "norm": norm,
             "median": _or_none(torch.quantile(distances, 0.5) if broken else None),

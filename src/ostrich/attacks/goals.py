@@ -7,6 +7,7 @@ float32 the gradient of a confident network's cross-entropy is exactly zero.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
@@ -15,7 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.errors import InputError
+from ostrich.models.answers import answered
 
+# Margins from which on the slope of cross-entropy, exp(-margin), gets lost in float32 on its way back to the
+# image, whose smallest normal number is exp(-87).
+SATURATED = 60.0
 SLACK = 64  # rounding errors of the largest logit by which a verified success must be clear
 
 
@@ -31,7 +36,10 @@ class Goal(Protocol):
         """The class concerned, (N,): the label to leave, or the class to reach."""
 
     def reached(self, logits: Tensor, slack: float = 0) -> Tensor:
-        """Whether each image has got there (N,) bool; never on logits that are not finite."""
+        """Whether each image has got there (N,) bool.
+
+        No answer (`models.answers`) reaches no class, and has left every label.
+        """
 
     def loss(self, logits: Tensor) -> Tensor:
         """What to minimise, (N,) float64."""
@@ -58,10 +66,14 @@ class Untargeted:
         return self.labels
 
     def reached(self, logits: Tensor, slack: float = 0) -> Tensor:
-        return _clear(-margin(logits, self.labels), logits, slack)
+        return _clear(-margin(logits, self.labels), logits, slack) | ~answered(logits)
 
     def loss(self, logits: Tensor) -> Tensor:
-        return -F.cross_entropy(logits.double(), self.labels, reduction="none")
+        precise = logits.double()
+        found = F.cross_entropy(precise, self.labels, reduction="none")
+        if (found.detach() < math.exp(-SATURATED)).any():  # its slope is lost, the margin's is not
+            return (margin(precise, self.labels) - SATURATED).clamp_min(0) - found
+        return -found
 
     def rows(self, keep: Tensor) -> Self:
         return replace(self, labels=self.labels[keep])
@@ -116,8 +128,7 @@ class Confident:
 
     def reached(self, logits: Tensor, slack: float = 0) -> Tensor:
         probability = logits.double().softmax(1).gather(1, self.targets[:, None])[:, 0]
-        finite = torch.isfinite(logits).all(1)
-        return finite & (probability - slack * torch.finfo(logits.dtype).eps >= self.confidence)
+        return answered(logits) & (probability - slack * torch.finfo(logits.dtype).eps >= self.confidence)
 
     def loss(self, logits: Tensor) -> Tensor:
         return F.cross_entropy(logits.double(), self.targets, reduction="none")
@@ -143,8 +154,8 @@ def missed(goal: Goal, logits: Tensor) -> Tensor:
 
 def _clear(advantage: Tensor, logits: Tensor, slack: float) -> Tensor:
     """Advantage above zero by `slack` rounding errors of the largest logit."""
-    scale = logits.abs().max(1).values
-    return torch.isfinite(logits).all(1) & (advantage > slack * torch.finfo(logits.dtype).eps * scale)
+    scale = logits.abs().masked_fill(logits.isneginf(), 0).max(1).values
+    return answered(logits) & (advantage > slack * torch.finfo(logits.dtype).eps * scale)
 
 
 def _check_classes(what: str, classes: Tensor) -> None:

@@ -29,7 +29,8 @@ class Access:
 
     The network itself decides success; `quick` computes the same faster, and `sloped`, of the surrogate
     where there is one, is that for gradients. `forwards` and `backwards` int64 (N,) count per image of the
-    batch; `checks` are forwards spent on proving the quick networks equal to the plain ones.
+    batch, `gradients` the times that an attack asked for a gradient and `useless` those of them that were
+    zero or not finite; `checks` are forwards spent on proving the quick networks equal to the plain ones.
     """
 
     classifier: Classifier
@@ -39,6 +40,20 @@ class Access:
     checks: int = 0
     quick: Network | None = None
     sloped: Network | None = None
+    gradients: Tensor = field(init=False)
+    useless: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gradients, self.useless = torch.zeros_like(self.forwards), torch.zeros_like(self.forwards)
+
+    @property
+    def counts(self) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+        """All that is counted, to be kept and set again."""
+        return self.forwards, self.backwards, self.gradients, self.useless, self.checks
+
+    @counts.setter
+    def counts(self, kept: tuple[Tensor, Tensor, Tensor, Tensor, int]) -> None:
+        self.forwards, self.backwards, self.gradients, self.useless, self.checks = kept
 
     def prepare(self, example: Tensor) -> None:
         """Make the quick networks, compared with the plain ones on `example` (1, C, H, W)."""
@@ -50,9 +65,35 @@ class Access:
 
     @torch.no_grad()
     def exact(self, images: Tensor, rows: Tensor) -> Tensor:
-        """Logits (n, K) of the plain network."""
-        _count(self.forwards, rows)
-        return torch.cat([self.classifier(part) for part in images.split(_at_once(images))])
+        """Logits (n, K) of the plain network; where its answers are random, their mean."""
+        _count(self.forwards, rows, self.classifier.draws)
+        return torch.cat([self.classifier.averaged(part) for part in images.split(_at_once(images))])
+
+    @torch.no_grad()
+    def judged(self, goal: Goal, images: Tensor, rows: Tensor, slack: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Whether images reach their goals in the plain network (n,), their logits (n, K), in how many draws.
+
+        Where answers are random, `needed` of the draws have to, and of as many again: what was chosen by one
+        set of draws is believed by another, whose part (n,) is returned.
+        """
+        if self.classifier.draws == 1:
+            logits = self.exact(images, rows)
+            reached = goal.reached(logits, slack)
+            return reached, logits, reached.double()
+        first, _ = self._votes(goal, images, rows, slack)
+        second, logits = self._votes(goal, images, rows, slack)
+        needed = self.classifier.needed
+        return (first >= needed) & (second >= needed), logits, second.double() / self.classifier.draws
+
+    def _votes(self, goal: Goal, images: Tensor, rows: Tensor, slack: float) -> tuple[Tensor, Tensor]:
+        """How many draws reach their goals (n,), and the mean logits (n, K)."""
+        draws = self.classifier.draws
+        _count(self.forwards, rows, draws)
+        votes, logits = torch.zeros_like(rows), []
+        for _ in range(draws):
+            logits.append(torch.cat([self.classifier(part) for part in images.split(_at_once(images))]))
+            votes = votes + goal.reached(logits[-1], slack)
+        return votes, torch.stack(logits).mean(0)
 
     @torch.no_grad()
     def logits(self, images: Tensor, rows: Tensor, precision: str | None = None) -> Tensor:
@@ -83,11 +124,12 @@ class Access:
             _count(self.backwards, rows, each)
             logits = self._forward(shown, precision or self.precision, sloped=True)
             total = loss(logits).sum()
-            if not total.requires_grad:  # the network cut the graph: its gradient is zero
-                return torch.zeros_like(images), logits.detach()
-            (gradient,) = torch.autograd.grad(total, inputs, allow_unused=True)
+            gradient = None  # where the network cuts the graph
+            if total.requires_grad:
+                (gradient,) = torch.autograd.grad(total, inputs, allow_unused=True)
         if gradient is None:
-            return torch.zeros_like(images), logits.detach()
+            gradient = torch.zeros_like(images)
+        self._note(gradient, rows)
         return _finite(gradient), logits.detach()
 
     def slopes(self, images: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,7 +149,14 @@ class Access:
                 for j in range(count):
                     lead = (chosen[:, j + 1] - chosen[:, 0]).sum()
                     (found[j],) = torch.autograd.grad(lead, inputs, retain_graph=j + 1 < count)
+        self._note(found.transpose(0, 1), rows)
         return _finite(found).transpose(0, 1), logits.detach()
+
+    def _note(self, gradient: Tensor, rows: Tensor) -> None:
+        """Count gradients (n, ...), and those that are zero or not finite."""
+        size = gradient.abs().flatten(1).sum(1)
+        _count(self.gradients, rows)
+        _count(self.useless, rows[(size == 0) | ~size.isfinite()])
 
     def _forward(self, images: Tensor, precision: str, *, sloped: bool = False) -> Tensor:
         classifier = (self.classifier.surrogate if sloped else None) or self.classifier

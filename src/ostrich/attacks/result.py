@@ -18,6 +18,11 @@ class Result:
     `distance` and `distance_float` (N,) are in the threat model's norm, `predictions` of `images`,
     `confidence` the softmax probability of that prediction. `found_by` int64 (N,) is the place among
     an ensemble's members of the one that succeeded (0 for a single attack), -1 where none did.
+
+    What speaks against a robust image: `zero_gradient` (N,), most gradients that the attack asked for were
+    zero or not finite; `unattacked` (N,), it was to be attacked and the attack found no way to begin.
+    `fooled_draws` (N,) is the part of the network's answers to `images` that reach the goal: 1 or 0, unless
+    its answers are random.
     """
 
     originals: Tensor
@@ -33,6 +38,9 @@ class Result:
     forwards: Tensor
     backwards: Tensor
     found_by: Tensor
+    zero_gradient: Tensor
+    unattacked: Tensor
+    fooled_draws: Tensor
     checks: int = 0  # forwards of single images that belong to no image: proofs of the fast path
 
 

@@ -102,8 +102,7 @@ class Standing:
         if self._found is not None:
             for name, value in self._found["result"].items():
                 setattr(result, name, value)
-            access = self._access
-            access.forwards, access.backwards, access.checks = self._found["counts"]
+            self._access.counts = self._found["counts"]
 
     def turn(self, member: int, problem: Problem) -> Problem | None:
         """What an ensemble's member begins with: what still stands; None where its turn is over.
@@ -140,7 +139,7 @@ class Standing:
                 "open": open_,
                 "state": _packed(state),
                 "result": told(self._result),
-                "counts": (access.forwards, access.backwards, access.checks),
+                "counts": access.counts,
             }
         )
 

@@ -20,6 +20,7 @@ from ostrich.cli.session import Session
 from ostrich.data.dataset import Samples
 from ostrich.images import fingerprints, grid, write_png
 from ostrich.models import Classifier
+from ostrich.models.answers import right
 
 SHOWN = 6  # images in the sheet
 
@@ -44,13 +45,15 @@ def written(
     folder, classifier, result = session.run.folder, session.classifier, judged.result
     goal = used.goal(classifier, part.labels)
     evidence.write_images(folder, part.samples, part.labels, goal, result)
+    evidence.reread(folder, classifier, used.method.judged_in, goal, result)
     picture = used.method.picture(used.tensors)
     if picture is not None and picture.shape[0] in (1, 3):
         write_png(folder / "artefact.png", picture)
     used.method.write(used.tensors, folder)
     write_png(folder / "pictures.png", sheet(result))
-    labelled, right = part.samples.labels is not None, part.predictions == part.labels
-    results = evidence.figures(result, used.method.judged_in.norm, right, labelled, seconds)
+    labelled, correct = part.samples.labels is not None, right(part.predictions, part.labels)
+    norm = used.method.judged_in.norm
+    results = evidence.figures(used.method.name, result, norm, correct, labelled, seconds)
     if part.samples.views is not None and used.method.paints:
         results |= painted(used, part, classifier, folder)
     if not (folder / FILE).exists():

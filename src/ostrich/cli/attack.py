@@ -58,6 +58,7 @@ def command(
     from ostrich.data.spec import FORMS
     from ostrich.errors import InputError
     from ostrich.models import Classifier
+    from ostrich.models.answers import right
     from ostrich.runtime.stopwatch import stopwatch
     from ostrich.settings import pairs
 
@@ -177,10 +178,10 @@ def command(
                 progress=advance,
             )
         evidence.write_images(run.folder, samples, labels, goal, result)
-        correct = predictions == labels
-        results = evidence.figures(
-            result, method.threat.norm, correct, samples.labels is not None, spent.seconds
-        )
+        evidence.reread(run.folder, classifier, method.threat, goal, result)
+        correct = right(predictions, labels)
+        labelled, norm = samples.labels is not None, method.threat.norm
+        results = evidence.figures(method.name, result, norm, correct, labelled, spent.seconds, classifier)
         results |= evidence.members(method, result)
         results |= method.report(run.folder, classifier, samples.index, goal, result, seed)
         if method.stop == "minimum":

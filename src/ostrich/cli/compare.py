@@ -46,7 +46,7 @@ def differences(first: dict[str, Any], second: dict[str, Any]) -> list[dict[str,
     """
     from ostrich.crashtest.gates import comparable
 
-    ours, theirs = comparable(first.get("probes") or {}), comparable(second.get("probes") or {})
+    ours, theirs = comparable(first), comparable(second)
     rows = []
     for name in ours:
         if name in theirs:

@@ -69,7 +69,9 @@ def written(
         write_png(run.folder / "artefact.png", on_a_blank_face(looks[0], method))
     if not (run.folder / FILE).exists():
         artefact.save(run.folder / FILE)
-    figures = evidence.figures(result, method.threat.norm, right, True, time.monotonic() - started)
+    figures = evidence.figures(
+        method.name, result, method.threat.norm, right, True, time.monotonic() - started
+    )
     hidden = [not row.by_chance for row, before in zip(rows, right.tolist()) if before]
     return figures | {
         "fooling_rate": figures["success_rate"],
@@ -148,6 +150,9 @@ def as_result(rows: Sequence[Judged], name: str) -> tuple[Result, Tensor]:
         forwards=2 * once,
         backwards=0 * once,
         found_by=-1 * once,
+        zero_gradient=~torch.ones_like(before),
+        unattacked=~torch.ones_like(before),
+        fooled_draws=(before & ~after).double(),
     )
     return result, before
 

@@ -25,6 +25,7 @@ from ostrich.cli.session import begun, progress, report
 from ostrich.errors import InputError
 from ostrich.images import to_bytes, write_png
 from ostrich.models import Classifier
+from ostrich.models.answers import answered
 from ostrich.runs import METRICS, Run
 from ostrich.runtime.files import keep_rows
 from ostrich.runtime.stopwatch import stopwatch
@@ -85,7 +86,7 @@ def perform(
                 progress=advance,
                 watch=trace,
             )
-        results = _finish(run, classifier, goal, result, spent.seconds)
+        results = _finish(method.name, run, classifier, goal, result, spent.seconds)
         results |= {"archive": trace.rows[-1]} if trace.rows else {}
         run.finish(results)
     if as_json:
@@ -118,7 +119,7 @@ class Trace:
 
 
 def _finish(
-    run: Run, classifier: Classifier, goal: Confident, result: Result, seconds: float
+    name: str, run: Run, classifier: Classifier, goal: Confident, result: Result, seconds: float
 ) -> dict[str, Any]:
     """Write images.csv, the images and the gallery; what is known of them."""
     # without a step where it is certain of the noise itself
@@ -129,7 +130,7 @@ def _finish(
     names = [classifier.class_name(index) for index in classes]
     states = _states(result)
     write_png(run.folder / "gallery.png", gallery(result.images, names, confidence.tolist(), states))
-    results = evidence.figures(result, "l2", reached, False, seconds)
+    results = evidence.figures(name, result, "l2", reached, False, seconds)
     fooled = [index for index, certain in zip(classes, reached.tolist(), strict=True) if certain]
     others = kin(classifier) if fooled else []
     return results | {
@@ -155,9 +156,10 @@ def _states(result: Result) -> list[str]:
 
 
 def _confidence(classifier: Classifier, result: Result, goal: Confident) -> Tensor:
-    """The probability (N,) of each image's own class, of the file."""
-    probability = classifier.predict(result.images).double().softmax(1)
-    return probability.gather(1, goal.classes[:, None])[:, 0].cpu()
+    """The probability (N,) of each image's own class, of the file; 0 where the network has no answer."""
+    logits = classifier.predict(result.images).double()
+    probability = logits.softmax(1).gather(1, goal.classes[:, None])[:, 0]
+    return torch.where(answered(logits), probability, 0.0).cpu()
 
 
 def _write_images(folder: Path, classifier: Classifier, goal: Confident, result: Result) -> None:

@@ -1,7 +1,8 @@
 """The command `ostrich`.
 
 Exit codes: 0 done, 1 a gate failed or could not be judged, 2 wrong usage or bad input, 3 a fault
-of ours (the traceback lies in the run directory), 130 interrupted.
+of ours (the traceback lies in the run directory), 130 interrupted. A disk or a memory that is too small is
+bad input.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import errno
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -31,6 +33,8 @@ from ostrich.cli import (
 from ostrich.errors import OstrichError
 
 INTERRUPTED = 130
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # of a path
+NO_MEMORY = ("can't allocate memory", "not enough memory")  # as torch says it
 app = typer.Typer(
     name="ostrich",
     help="The laboratory for convolutional vision networks: train one, break it, look inside it.",
@@ -67,34 +71,67 @@ def run(arguments: list[str] | None = None) -> int:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except OstrichError as error:
-        typer.echo(f"ostrich: {error}", err=True)
+        _say(str(error))
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("ostrich: interrupted; the same command goes on from here.", err=True)
+        _say("interrupted; the same command goes on from here.")
         return INTERRUPTED
     except typer.Exit as left:
         return left.exit_code
     except TyperException as error:
-        typer.echo(f"ostrich: {error.format_message()} `ostrich --help` tells more.", err=True)
+        _say(f"{error.format_message()} `ostrich --help` tells more.")
         return 2
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return _fault(error)
-        typer.echo(
-            "ostrich: the disk is full. What was written before is whole: free some space and give the same "
-            "command again.",
-            err=True,
-        )
-        return 2
+        return _disk(error) or _fault(error)
     except Exception as error:
-        return _fault(error)
+        return _memory(error) or _fault(error)
+
+
+def _disk(error: OSError) -> int | None:
+    """A disk that is full or may not be written to is no fault of ours."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        _say(
+            "the disk is full. What was written before is whole: free some space and give the same command "
+            "again."
+        )
+    elif error.errno in REFUSED and error.filename is not None:
+        _say(f"{repr(error.filename)[:200]} cannot be read or written: {error.strerror}.")
+    else:
+        return None
+    return 2
+
+
+def _memory(error: Exception) -> int | None:
+    """Nor is a memory that is too small. torch has no type of error for that of the processor."""
+    import torch
+
+    refused = isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
+    if not refused and not isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return None
+    _say("the memory is not enough for this. Give smaller settings, fewer images (--limit), or smaller ones.")
+    return 2
 
 
 def _fault(error: Exception) -> int:
     """A fault of ours: the traceback into the run directory, one line on the screen."""
-    folder = getattr(error, "run_folder", None) or Path(tempfile.mkdtemp(prefix="ostrich-"))
-    path = Path(folder) / "traceback.txt"
-    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    path = _written(error)
+    where = "It could not be written down." if path is None else f"The traceback: {path}"
     first = (str(error).splitlines() or [""])[0][:200]
-    typer.echo(f"ostrich: a fault of ours, {type(error).__name__}: {first} The traceback: {path}", err=True)
+    _say(f"a fault of ours, {type(error).__name__}: {first} {where}")
     return 3
+
+
+def _written(error: Exception) -> Path | None:
+    """The file of its traceback: in the run directory, else in a temporary folder, else nowhere."""
+    text = "".join(traceback.format_exception(error))
+    for folder in (getattr(error, "run_folder", None), None):
+        with suppress(OSError):
+            path = Path(folder or tempfile.mkdtemp(prefix="ostrich-")) / "traceback.txt"
+            path.write_text(text, encoding="utf-8", errors="replace")
+            return path
+    return None
+
+
+def _say(sentence: str) -> None:
+    with suppress(OSError):  # standard error may lie on the full disk
+        typer.echo(f"ostrich: {sentence}", err=True)

@@ -23,7 +23,7 @@ from ostrich.cli.options import ModelOptions, typed
 from ostrich.data.dataset import Samples
 from ostrich.models import Classifier
 from ostrich.progress import Progress, silent
-from ostrich.runs import Run
+from ostrich.runs import RUNS, Run, check_writable
 
 console = Console(stderr=False, highlight=False, emoji=False)  # class:umbrella: is no picture
 
@@ -56,6 +56,7 @@ def opened(
     `validate` refuses, by an InputError, what the classifier does not allow, and `examine` what the
     images do not; nothing is written then.
     """
+    check_writable(out or RUNS)
     dataset = datasets.open_data(data)
     classifier = options.load(dataset.size)
     samples = datasets.load(
@@ -160,6 +161,9 @@ def report(title: str, results: Mapping[str, Any], folder: Path) -> None:
         else:
             table.add_row(name.replace("_", " "), _shown(value))
     console.print(table)
+    if results.get("reason") and results.get("robust_accuracy") is not None:
+        known = f"Robust accuracy is not known, at most {_shown(results['robust_accuracy'])}"
+        console.print(f"{known}: {results['reason']}.", style="bold", soft_wrap=True)
     console.print(f"run: {folder}")
 
 

@@ -54,7 +54,7 @@ def trial(context: Context, method: FittedAttack, target: int | None = None) -> 
         raise CannotRun("This is a prediction function: there is no gradient to fit by.")
     check(method, classifier)
     places = torch.tensor(context.rows(method.name))
-    given, predictions = context.samples.labels, context.logits.argmax(1)[places]
+    given, predictions = context.samples.labels, context.predictions[places]
     images = context.images[places]
     if len(places) // 2 < FEWEST:
         raise CannotRun(f"Too few images: {len(places)} to fit on and to judge on.")
@@ -76,6 +76,7 @@ def trial(context: Context, method: FittedAttack, target: int | None = None) -> 
         progress=context.progress,
     )
     artefact.save(context.folder / f"{method.name}.safetensors")
+    context.saved.append(f"{method.name}.safetensors")
     held_out = places[rest]
     judged = judge(artefact, classifier, images[rest], context.labels[held_out], context.seed)
     checkpoint.unlink(missing_ok=True)

@@ -6,7 +6,8 @@ probe the attacked batches are kept. What does not fit into the time is listed w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from ostrich.attacks import evidence
 from ostrich.attacks.resuming import network_facts
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import Floor, judge_baseline, judge_floor
+from ostrich.crashtest.outcomes import combined
 from ostrich.crashtest.plan import Plan
 from ostrich.crashtest.probes import (
     carriers,
@@ -103,17 +105,23 @@ def check(
                 continue
             answers[name] = answer
             say(f"{name}: {answer['sentence']}")
+        robust = combined(answers, context.correct.tolist(), _against(context))
+        if "robustness" in answers and answers["robustness"]["status"] == "done":
+            answers["robustness"] = robustness.settled(answers["robustness"], robust)
+            kept.save(Piece("probes/robustness"), answers["robustness"], answers["robustness"]["seconds"])
     _write_images(context, run.folder)
     figures = {name: answer["figures"] for name, answer in answers.items()}
     labelled = context.samples.labels is not None
-    gates = [judge_floor(floor, figures, labelled) for floor in floors]
+    gates = [judge_floor(floor, robust, labelled) for floor in floors]
     if baseline is not None:
-        gates.append(judge_baseline(*baseline, figures, run.facts["data"]))
+        now = {"probes": figures, "robustness": robust}
+        gates.append(judge_baseline(*baseline, now, run.facts["data"]))
     results = {
         "model": describe(context),
         "n": len(context.samples),
         "clean_accuracy": figures.get("clean", {}).get("accuracy"),
-        "verdict": _verdict(answers),
+        "verdict": _verdict(answers, robust),
+        "robustness": robust,
         "probes": figures,
         "gates": gates,
         "not_run": not_run,
@@ -157,7 +165,9 @@ def _answer(
     """A probe's answer, stored or new; None where it does not fit into the time that is left."""
     piece = Piece(f"probes/{name}")
     if (found := kept.load(piece)) is not None:
-        return found
+        if _checksums(context.folder, found["files"]) == found["files"]:
+            return found
+        (context.folder / "probes" / f"{name}.json").unlink()  # a file of it is damaged: it is asked again
     if name not in plan.images:
         images = plan.fitting(EVERY_PROBE[name], len(context.samples), deadline.left)
         if not images:
@@ -172,18 +182,36 @@ def _ask(name: str, context: Context) -> dict[str, Any]:
     head = {"name": name, "title": module.TITLE, "command": context.command(name)}
     with stopwatch() as spent:
         try:
-            answer = asdict(module.probe(context))
+            context.outcomes, context.saved = [], []
+            answer = asdict(module.probe(context)) | {"outcomes": context.outcomes}
         except OstrichError as error:
             status = "skipped" if isinstance(error, CannotRun) else "failed"
             empty = {"sentence": str(error), "how_to_read": "", "figures": {}, "blocks": []}
-            return {**head, "status": status, "reason": str(error), **empty, "seconds": spent.seconds}
-    return {**head, "status": "done", "reason": None, **answer, "seconds": spent.seconds}
+            answer = empty | {"status": status, "reason": str(error)}
+    files = _checksums(context.folder, context.saved)
+    return {
+        **head,
+        "status": "done",
+        "reason": None,
+        **answer,
+        "files": files,
+        "seconds": spent.seconds,
+    }
+
+
+def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str | None]:
+    """The checksums of files by their paths in the run directory, None of one that is missing."""
+    paths = {name: folder / name for name in names}
+    return {
+        name: hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else None
+        for name, file in paths.items()
+    }
 
 
 def _write_images(context: Context, folder: Path) -> None:
     """images.csv of the images that were checked, and the images."""
     columns = ("index", "file", "label", "clean_prediction", "clean_file")
-    predictions, labels = context.logits.argmax(1).tolist(), context.labels.tolist()
+    predictions, labels = context.predictions.tolist(), context.labels.tolist()
     rows = []
     for i, image in enumerate(context.images):
         clean_file = write_image(folder, f"images/{context.samples.index[i]:05d}-clean", image)
@@ -192,9 +220,18 @@ def _write_images(context: Context, folder: Path) -> None:
     evidence.write_table(folder / "images.csv", columns, rows)
 
 
-def _verdict(answers: Mapping[str, Any]) -> str:
-    """The one sentence to remember."""
-    for name in ("robustness", "targeted-pair", "clean"):
+def _against(context: Context) -> list[str]:
+    """What is known of the network that speaks against every figure of robustness."""
+    classifier = context.classifier
+    random = "its answers are random, and no attack averaged over them" if classifier.draws > 1 else None
+    return [reason for reason in (classifier.neighbours, random) if reason]
+
+
+def _verdict(answers: Mapping[str, Any], robust: Sequence[Mapping[str, Any]]) -> str:
+    """The one sentence to remember: the robust accuracy, first of all whether it is known."""
+    if robust:
+        return robustness.headline(robust, answers.get("clean", {}).get("figures", {}).get("accuracy"))
+    for name in ("targeted-pair", "clean"):
         if name in answers and answers[name]["status"] == "done":
             return answers[name]["sentence"]
     done = (answer["sentence"] for answer in answers.values() if answer["status"] == "done")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +13,15 @@ from torch import Tensor
 from ostrich.attacks import Goal, InputSpecificAttack, Result
 from ostrich.attacks import attack as run_attack
 from ostrich.attacks.resuming import goal_facts
+from ostrich.crashtest.outcomes import outcome
 from ostrich.data.dataset import Samples
 from ostrich.errors import OstrichError
 from ostrich.images import write_png
 from ostrich.models import Classifier
+from ostrich.models.answers import predictions, right
 from ostrich.progress import Progress, silent
 from ostrich.runtime.facts import MARK, digest
+from ostrich.runtime.resumable import peek
 
 
 class CannotRun(OstrichError):
@@ -34,6 +36,8 @@ class Answer:
     how_to_read: str
     figures: dict[str, Any]
     blocks: list[dict[str, Any]]
+    rows: list[int] = field(default_factory=list)  # the images asked about, where robustness was
+    budgets: list[tuple[str, float]] = field(default_factory=list)  # norm and eps at which it was
 
 
 @dataclass(kw_only=True)
@@ -50,6 +54,8 @@ class Context:
     budgets: dict[str, list[float]] = field(default_factory=dict)  # by norm: asked for by gates
     images_of: dict[str, int] = field(default_factory=dict)  # by probe: how many images it may use
     progress: Progress = silent
+    outcomes: list[dict[str, Any]] = field(default_factory=list)  # of attacks since a probe began
+    saved: list[str] = field(default_factory=list)  # files since a probe began, by their paths
     _logits: Tensor | None = None
 
     @property
@@ -68,12 +74,17 @@ class Context:
     def labels(self) -> Tensor:
         """The labels (N,); the clean predictions where the data has none."""
         given = self.samples.labels
-        return self.logits.argmax(1) if given is None else given.to(self.logits.device)
+        return self.predictions if given is None else given.to(self.logits.device)
+
+    @property
+    def predictions(self) -> Tensor:
+        """The clean predictions (N,), NO_ANSWER where there is none."""
+        return predictions(self.logits)
 
     @property
     def correct(self) -> Tensor:
         """Which images the network gets right, (N,) bool."""
-        return self.logits.argmax(1) == self.labels
+        return right(self.predictions, self.labels)
 
     def rows(self, probe: str) -> list[int]:
         """The images a probe may use: evenly spread, so that classes stay balanced."""
@@ -81,8 +92,19 @@ class Context:
         return [i * len(self.samples) // count for i in range(count)]
 
     def attack(self, method: InputSpecificAttack, rows: Tensor, goal: Goal) -> Result:
-        """Attack some of the images, by their places."""
-        return self.attack_images(method, self.images[rows], goal)
+        """Attack some of the images, by their places; what came of it is one of the outcomes."""
+        result = self.attack_images(method, self.images[rows], goal)
+        self.outcomes.append(outcome(method, rows, result))
+        return result
+
+    def without_slope(self, rows: Tensor) -> Tensor:
+        """Those of some images, by their places, on which every attack by gradients so far was useless."""
+        if self.classifier.access != "gradient":
+            return rows
+        by_gradient = [one for one in self.outcomes if one["attack"] == "pgd"]
+        seen = {row for one in by_gradient for row in one["rows"]}
+        useful = {row for one in by_gradient for row in one["rows"] if row not in one["useless"]}
+        return torch.tensor([row for row in rows.tolist() if row in seen - useful], dtype=rows.dtype)
 
     def attack_images(self, method: InputSpecificAttack, images: Tensor, goal: Goal) -> Result:
         """Attack any images (N, C, H, W); finished batches are found again after an interruption.
@@ -109,8 +131,10 @@ class Context:
 
     def save(self, name: str, image: Tensor) -> str:
         """Write one image (C, H, W) under pictures/ and return the path as the report names it."""
-        write_png(self.folder / "pictures" / f"{name}.png", image)
-        return f"pictures/{name}.png"
+        path = f"pictures/{name}.png"
+        write_png(self.folder / path, image)
+        self.saved.append(path)
+        return path
 
     def comparison(
         self, name: str, original: Tensor, result: Tensor, budget: str, value: float
@@ -134,8 +158,7 @@ class Context:
 
     def earlier(self, probe: str) -> dict[str, Any] | None:
         """What an earlier probe of this check wrote, if it is done."""
-        path = self.folder / "probes" / f"{probe}.json"
-        written = json.loads(path.read_text()) if path.exists() else None
+        written = peek(self.folder / "probes" / f"{probe}.json")
         return written if written and written["status"] == "done" else None
 
     def command(self, probe: str) -> str:

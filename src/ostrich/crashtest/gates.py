@@ -7,7 +7,7 @@ not passed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,33 +49,39 @@ def read_floor(text: str) -> Floor:
     return floor
 
 
-def judge_floor(floor: Floor, probes: Mapping[str, Any], labelled: bool) -> dict[str, Any]:
-    """Whether the measured robust accuracy reaches the floor."""
+def judge_floor(floor: Floor, robust: Sequence[Mapping[str, Any]], labelled: bool) -> dict[str, Any]:
+    """Whether the robust accuracy reaches the floor; what is not known can fail, and cannot pass."""
     what = f"robust accuracy at {floor.norm} {budget_text(floor.norm, floor.eps)}"
     if not labelled:
         return _gate("fail-under", floor.text, None, "Images without labels have no accuracy to judge.")
-    found = _point(probes, floor.norm, floor.eps)
+    at_budget = (one for one in robust if one["norm"] == floor.norm and abs(one["eps"] - floor.eps) < 1e-9)
+    found = next(at_budget, None)
     if found is None:
         return _gate("fail-under", floor.text, None, f"The {what} was not measured.")
-    passed = found["y"] >= floor.accuracy
-    verb = "reaches" if passed else "stays below"
-    return _gate(
-        "fail-under", floor.text, passed, f"The {what} is {found['y']:.3f}: it {verb} {floor.accuracy}."
-    )
+    value, reaches = found["robust_accuracy"], found["robust_accuracy"] >= floor.accuracy
+    if reaches and found["bound"] is None:
+        sentence = f"The {what} is not known, at most {value:.3f}: {found['reason']}."
+        return _gate("fail-under", floor.text, None, sentence)
+    verb = "reaches" if reaches else "stays below"
+    by = ", ".join(found["measured_by"])
+    sentence = f"The {what} is {value:.3f} (n = {found['n']}, by {by}): it {verb} {floor.accuracy}."
+    return _gate("fail-under", floor.text, reaches, sentence)
 
 
 def judge_baseline(
-    path: str, baseline: Mapping[str, Any], probes: Mapping[str, Any], data: Mapping[str, Any]
+    path: str, baseline: Mapping[str, Any], results: Mapping[str, Any], data: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Whether any figure lies below the interval of the same figure of an earlier run."""
-    before = comparable((baseline.get("results") or {}).get("probes", {}))
-    now = comparable(probes)
+    before = comparable(baseline.get("results") or {})
+    now = comparable(results)
     shared = [name for name in before if name in now]
     if not shared:
         return _gate("baseline", path, None, "The two runs have no figure in common.")
     worse = [n for n in shared if now[n]["value"] < before[n]["low"]]
     other = (baseline.get("data") or {}).get("sha256") != data.get("sha256")
     remark = " The images are not the same ones." if other else ""
+    if not worse and (lost := [n for n in shared if before[n]["known"] and not now[n]["known"]]):
+        return _gate("baseline", path, None, f"No longer known: {', '.join(lost)}.{remark}")
     if not worse:
         return _gate(
             "baseline", path, True, f"None of {len(shared)} figures fell below its interval.{remark}"
@@ -84,24 +90,26 @@ def judge_baseline(
     return _gate("baseline", path, False, f"Worse than before: {listed}.{remark}")
 
 
-def comparable(probes: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """The accuracies of a check by name, with their intervals: {"linf 1/255": {value, low, high}}."""
-    found: dict[str, dict[str, float]] = {}
+def comparable(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The accuracies of a check by name: {"robust accuracy at linf 1/255": {value, low, high, known}}.
+
+    A check of version 0.1 has its robust accuracies in the probe alone, and they are PGD's.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    probes = results.get("probes") or {}
     clean = probes.get("clean") or {}
     if clean.get("accuracy") is not None:
         low, high = clean["interval"]
-        found["clean accuracy"] = {"value": clean["accuracy"], "low": low, "high": high}
-    for norm in SWEPT:
-        for point in (probes.get("robustness") or {}).get(norm, []):
-            if point["x"] > 0:
-                name = f"robust accuracy at {norm} {point['label']}"
-                found[name] = {"value": point["y"], "low": point["low"], "high": point["high"]}
+        found["clean accuracy"] = {"value": clean["accuracy"], "low": low, "high": high, "known": True}
+    robust = results.get("robustness")
+    if robust is None:
+        points = [(n, p) for n in SWEPT for p in (probes.get("robustness") or {}).get(n, [])]
+        robust = [p | {"norm": n, "eps": p["x"], "robust_accuracy": p["y"]} for n, p in points if p["x"] > 0]
+    for one in robust:
+        name = f"robust accuracy at {one['norm']} {budget_text(one['norm'], one['eps'])}"
+        found[name] = {"value": one["robust_accuracy"], "low": one["low"], "high": one["high"]}
+        found[name]["known"] = one.get("bound", "upper") is not None
     return found
-
-
-def _point(probes: Mapping[str, Any], norm: str, eps: float) -> dict[str, Any] | None:
-    points = (probes.get("robustness") or {}).get(norm, [])
-    return next((p for p in points if abs(p["x"] - eps) < 1e-9), None)
 
 
 def _gate(kind: str, text: str, passed: bool | None, sentence: str) -> dict[str, Any]:

@@ -95,14 +95,15 @@ def _constant(patient: Patient, images: Tensor) -> Iterator[Finding]:
         return
     draw = torch.Generator().manual_seed(patient.seed)
     weights = torch.randn(patient.logits.shape[1], generator=draw, dtype=torch.float64).to(images)
-    gradient = patient.gradient(images, lambda scores: scores @ weights)
+    gradient = patient.gradient(images, lambda scores: scores @ weights.to(scores))
     if gradient is None:
         return
     size = float(gradient.abs().amax())
     if size == 0 or float((gradient - gradient[:1]).abs().amax()) > 1e-6 * size:
         return
     inside, step = 0.5 + 0.5 * (images - 0.5), 0.2 * _signs(patient, images)
-    here, up, down = (patient.scores(x) @ weights for x in (inside, inside + step, inside - step))
+    answers = (patient.followed(x) for x in (inside, inside + step, inside - step))
+    here, up, down = (scores @ weights.to(scores) for scores in answers)
     bend, slope = (up + down - 2 * here).abs().sum(), (up - down).abs().sum()
     if float(bend) > 1e-2 * float(slope):
         yield Finding(
@@ -125,7 +126,7 @@ def masked(patient: Patient) -> Iterator[Finding]:
     inside = 0.02 + 0.96 * patient.images[patient.few]
     draw = torch.rand(inside.shape, generator=torch.Generator().manual_seed(patient.seed))
     images = inside + (draw.to(inside) - 0.5) / LEVELS
-    scores = patient.scores(images)
+    scores = patient.followed(images)
     top = scores.topk(2, 1).indices
     margin = _margin(top)
     gradient = patient.gradient(images, margin)
@@ -134,7 +135,7 @@ def masked(patient: Patient) -> Iterator[Finding]:
     size = scores.abs().amax(1).double()
     length = (SHARE * size / (2 * slope).clamp_min(1e-30)).clamp_max(STEP)
     step = length.view(-1, 1, 1, 1).to(images) * gradient.sign()
-    up, down = (margin(patient.scores(x)).double() for x in (images + step, images - step))
+    up, down = (margin(patient.followed(x)).double() for x in (images + step, images - step))
     told = 2 * length * slope > 256 * torch.finfo(scores.dtype).eps * size  # more than rounding
     if not told.any():
         raise CannotLook("The gradients are too small to be compared with differences.")

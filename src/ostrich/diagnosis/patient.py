@@ -80,6 +80,15 @@ class Patient:
         self.forwards += len(inputs)
         return torch.cat([self.classifier.answers(part).to(inputs) for part in inputs.split(BATCH)])
 
+    @torch.no_grad()
+    def followed(self, images: Tensor) -> Tensor:
+        """What attacks follow (n, K): the scores, or what goes into a last softmax."""
+        self.forwards += len(images)
+        inputs = self.classifier.normalised(images)
+        parts = [self.classifier.answers(part, before_softmax=True) for part in inputs.split(BATCH)]
+        scores = torch.cat(parts)
+        return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
     @property
     def logits(self) -> Tensor:
         """The scores (N, K) of all images."""
@@ -115,7 +124,8 @@ class Patient:
             self.gradients += len(part)
             with torch.enable_grad():
                 leaf = part.detach().clone().requires_grad_(True)
-                scores = self.classifier(leaf.clone())
+                inputs = self.classifier.normalised(leaf.clone())
+                scores = self.classifier.answers(inputs, before_softmax=True)  # as attacks follow it
                 total = value(scores.to(torch.promote_types(scores.dtype, torch.float32))).sum()
                 if not total.requires_grad:
                     return None

@@ -24,6 +24,7 @@ from ostrich.generative.game import Game
 from ostrich.generative.video import VideoGenerator
 from ostrich.models.checkpoints import load_weights
 from ostrich.models.class_names import class_index
+from ostrich.runtime.files import read_json
 
 ZOO = Path(__file__).parent / "zoo"
 WEIGHTS, CARD = "generator.safetensors", "card.json"
@@ -202,7 +203,7 @@ def load_generator(name: str, device: torch.device | None = None) -> Generator:
 
 def _read_card(folder: Path) -> dict[str, Any]:
     try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        card = read_json(folder / CARD)
     except (OSError, ValueError):
         card = None
     if not isinstance(card, dict) or "architecture" not in card or not (folder / WEIGHTS).exists():

@@ -7,6 +7,7 @@ resizing happens when files are loaded, in 8 bits.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from typing import Any
@@ -16,16 +17,19 @@ from torch import Tensor, nn
 
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import INTERPOLATIONS
+from ostrich.models.answers import NO_ANSWER
 from ostrich.models.batches import exactly, fixed_batch, together
 from ostrich.models.channels import input_channels as input_channels
 from ostrich.models.channels import per_channel
 from ostrich.models.class_names import class_index
 from ostrich.models.neighbours import APART, ONE_BY_ONE, depends, very_different
 from ostrich.models.outputs import Reading, recognised
-from ostrich.models.quantised import content, is_quantised
+from ostrich.models.quantised import content, is_dynamic, is_quantised
 from ostrich.models.returned import OtherRows
 from ostrich.networks import untouched
 
+DRAWS = 20  # answers to an image, of a network whose answers are random
+FOOLED = 0.8  # of them, that a success has to fool
 HALVES = (torch.float16, torch.bfloat16)
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -60,6 +64,7 @@ class Classifier:
         checksum: str = "",
         batch: int | None = None,
         output: str | None = None,
+        draws: int | None = None,
     ) -> None:
         self.network = network
         self.name = name
@@ -75,11 +80,13 @@ class Classifier:
         self.std = per_channel("std", std, self.channels)
         if interpolation not in INTERPOLATIONS:
             raise UnknownName("interpolation", interpolation, INTERPOLATIONS)
-        if self.std is not None and min(self.std) <= 0:
-            raise InputError(f"A standard deviation is above 0; got {self.std}.")
+        if self.std is not None and min(self.std) < torch.finfo(torch.float32).tiny:
+            raise InputError(f"A standard deviation is above 0, in float32 too; got {self.std}.")
         self.class_names = tuple(class_names) if class_names is not None else None
         self.surrogate: Classifier | None = None
         self.neighbours: str | None = None
+        self.draws = draws or 1
+        self._chosen_draws = draws is not None
         self.one_at_a_time: str | None = None
         self._reading: Reading | None = None
         self._compared = False
@@ -100,7 +107,13 @@ class Classifier:
         own = next(self._parameters(), images)
         with untouched(self.network):
             parts = images.split(batch_size or together(images))
-            return torch.cat([self(part.to(own.device)).to(images.device) for part in parts])
+            return torch.cat([self.averaged(part.to(own.device)).to(images.device) for part in parts])
+
+    def averaged(self, images: Tensor) -> Tensor:
+        """Logits (N, K); where answers are random, the mean of `draws` of them."""
+        if self.draws == 1:
+            return self(images)
+        return torch.stack([self(images) for _ in range(self.draws)]).mean(0)
 
     def answers(
         self,
@@ -153,6 +166,11 @@ class Classifier:
     def remarks(self) -> dict[str, str]:
         """What was found out about the network by its answers, in sentences, by what they are about."""
         found = {"output": self.output, "batch": self.one_at_a_time, "neighbours": self.neighbours}
+        if self.draws > 1:
+            found["draws"] = (
+                f"its answers are random: each is asked for {self.draws} times, and a success fools in "
+                f"{self.needed} of them, twice; --set eot=8 averages gradients too"
+            )
         if self.batch is not None and self.batch > 1:
             found["batch"] = f"the network takes {self.batch} images at once: others are filled up"
         if self.channels not in (1, 3):
@@ -161,6 +179,11 @@ class Classifier:
         if self.surrogate is not None:
             found["surrogate"] = f"gradients are those of {self.surrogate.name}; success is decided here"
         return {what: sentence for what, sentence in found.items() if sentence}
+
+    @property
+    def needed(self) -> int:
+        """How many of its draws an image has to fool to count as a success."""
+        return math.ceil(FOOLED * self.draws)
 
     @property
     def form(self) -> str | None:
@@ -180,11 +203,13 @@ class Classifier:
             self.probe()
         if self.form == "labels":
             return "labels"
-        return "gradient" if isinstance(self.network, nn.Module) and not self.quantised else "scores"
+        if not isinstance(self.network, nn.Module) or is_dynamic(self.network):
+            return "scores"
+        return "gradient"  # of a network in 8 bits it is zero, and an attack says so
 
     @cached_property
     def quantised(self) -> bool:
-        """Whether a part of it computes in 8 bits: it has scores and no slope."""
+        """Whether a part of it computes in 8 bits: its scores have no slope."""
         return isinstance(self.network, nn.Module) and is_quantised(self.network)
 
     def normalised(self, images: Tensor) -> Tensor:
@@ -227,9 +252,13 @@ class Classifier:
                 f"{self.name} returns {logits.shape[1]} scores, but {len(self.class_names)} class names "
                 "are given."
             )
+        self.examine()
+        return logits
+
+    def examine(self) -> None:
+        """Find out, once, whether answers are random or depend on the neighbours in a batch."""
         if not self._compared:
             self._compare()
-        return logits
 
     @torch.no_grad()
     def _compare(self) -> None:
@@ -244,6 +273,8 @@ class Classifier:
                 return
         if found == "slightly":
             self.batch, self.one_at_a_time = 1, ONE_BY_ONE
+        elif found == "randomly" and not self._chosen_draws:
+            self.draws = DRAWS
         elif found == "wholly":
             self.neighbours = APART
 
@@ -297,7 +328,9 @@ class Classifier:
         return self.network.parameters() if isinstance(self.network, nn.Module) else iter(())
 
     def class_name(self, index: int) -> str:
-        """The name of a class, or its number where names are not known."""
+        """The name of a class, or its number where names are not known; "no answer" for NO_ANSWER."""
+        if index == NO_ANSWER:
+            return "no answer"
         return self.class_names[index] if self.class_names else str(index)
 
     def class_index(self, name: str) -> int:

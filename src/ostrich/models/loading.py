@@ -44,13 +44,15 @@ def load(
     size: int | str | tuple[int, int] | None = None,
     classes: str | Path | Sequence[str] | None = None,
     output: str | None = None,
+    draws: int | None = None,
     device: str | torch.device = "auto",
 ) -> Classifier:
     """The classifier that `model` names, in evaluation mode.
 
     `weights` is a safetensors or torch file, `rename` pairs (old, new) of text in its names; `mean`
     and `std` per channel, `size` N or HxW, `classes` names or a file of them: each replaces what
-    the model brings. `output` chooses among several outputs by name or place, and says what one output
+    the model brings. `draws` is how often a network whose answers are random is asked; None: 20 times.
+    `output` chooses among several outputs by name or place, and says what one output
     is: "logit", "sigmoid"; "logits" takes the largest of independent sigmoids for the answer. Raises
     InputError (wrong names, weights that do not fit, a network whose answers cannot be read as scores).
     """
@@ -92,7 +94,7 @@ def load(
     if isinstance(network, nn.Module):
         where = pick_device(device)
         network.eval().to(torch.device("cpu") if is_quantised(network) else where)
-    classifier = Classifier(name=model, output=output, **facts)
+    classifier = Classifier(name=model, output=output, draws=draws, **facts)
     if classifier.size is not None:
         classifier.probe()
     return classifier

@@ -26,10 +26,10 @@ APART = "the answer to an image depends on the others in its batch: nothing can 
 def depends(
     ask: Callable[[Tensor], Tensor], like: Tensor, batch: int | None, kind: torch.dtype
 ) -> str | None:
-    """ "slightly", "wholly", or None: how far the answers `ask` gives depend on the batch.
+    """ "slightly", "wholly", or None: how far the answers `ask` gives depend on the batch; or "randomly".
 
     `like` (1, C, H, W) is in shape and type as the images are, `batch` the only number that the network
-    takes, and `kind` the type it computes in. None too for one that never answers the same.
+    takes, and `kind` the type it computes in. "randomly" is one that never answers the same.
     """
     if batch == 1:
         return None
@@ -55,7 +55,7 @@ def depends(
         return None
     again = torch.cat([by_itself(image) for image in dark]).double()[:, finite]
     if float((again - alone).abs().max()) > SAME * float(alone.abs().max()):
-        return None  # another answer each time, whatever stands beside it
+        return "randomly"  # another answer each time, whatever stands beside it
     return "slightly" if change <= ALIKE * float(every.amax() - every.amin()) else "wholly"
 
 

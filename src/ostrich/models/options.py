@@ -37,6 +37,7 @@ class ModelOptions:
     output: str | None = _option(
         "which of several outputs the scores are, and what one output is", "NAME|INDEX|logit|sigmoid|logits"
     )
+    draws: int | None = _option("answers to each image, where they are random [default: 20]")
     rename: list[str] | None = _option("text to replace in the weights' names (repeatable)", "OLD=NEW")
     device: str = _option("auto, cpu or cuda", default="auto")
 
@@ -53,6 +54,7 @@ class ModelOptions:
             size=self.size,
             classes=self.classes,
             output=self.output,
+            draws=self.draws,
             device=self.device,
         )
         if classifier.size is None and data_size is not None:

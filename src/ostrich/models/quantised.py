@@ -18,6 +18,11 @@ def is_quantised(network: nn.Module) -> bool:
     return any(isinstance(v, Tensor) and v.is_quantized for v in network.state_dict().values())
 
 
+def is_dynamic(network: nn.Module) -> bool:
+    """Whether a part of it finds the scale of its input anew each time: nothing goes back through it."""
+    return any(".quantized.dynamic" in type(module).__module__ for module in network.modules())
+
+
 def content(value: object) -> Iterator[bytes]:
     """What an entry of a network's state holds, as bytes: of a tensor, also of one in 8 bits, its values."""
     if isinstance(value, tuple | list):

@@ -2,10 +2,14 @@
 
 Everything is written beside its place, as `.NAME.PID.partial`, and renamed when it is complete. Tables that
 grow by a row (metrics.jsonl) are the exception: there a torn last row is left out when it is read.
+
+Files that are read again hold a checksum of their content, since a flipped bit need not show: `torch.load`
+reads tensors without comparing them with the checksums of their archive.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -16,7 +20,11 @@ from typing import Any
 
 import torch
 
+from ostrich.errors import InputError
+
 PARTIAL = ".partial"
+CHECKSUM = "checksum"  # the key in a JSON file
+DIGEST = hashlib.sha256().digest_size  # bytes at the end of a file of tensors
 
 
 @contextmanager
@@ -45,20 +53,36 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON; numbers that are not finite become null."""
-    write_text(path, json.dumps(_finite(content), indent=1, allow_nan=False) + "\n")
+    """Write JSON, a mapping with its checksum; numbers that are not finite become null."""
+    content = _finite(content)
+    if isinstance(content, Mapping):
+        content = {**content, CHECKSUM: _checksum(content)}
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote, or any JSON that has no checksum. Raises ValueError for a damaged file."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if isinstance(content, dict) and content.pop(CHECKSUM, None) not in (None, _checksum(content)):
+        raise ValueError("its checksum is another")
+    return content
 
 
 def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
     """Write tensors, numbers and texts, by name and nested, for `read_tensors`."""
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
-    write_bytes(path, buffer.getvalue())
+    written = buffer.getvalue()
+    write_bytes(path, written + hashlib.sha256(written).digest())
 
 
 def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What `write_tensors` wrote; no code of the file is run."""
-    found: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
+    """What `write_tensors` wrote; no code of the file is run. Raises ValueError for a damaged file."""
+    content = path.read_bytes()
+    written, digest = content[:-DIGEST], content[-DIGEST:]
+    if hashlib.sha256(written).digest() != digest:
+        raise ValueError("its checksum is another")
+    found: dict[str, Any] = torch.load(io.BytesIO(written), weights_only=True, map_location=device)
     return found
 
 
@@ -78,9 +102,18 @@ def append_row(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a table, none where there is no file; a torn last one is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    """The rows of a table, none where there is no file; a torn last one is left out.
+
+    Raises InputError for a damaged row.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a row is no mapping")
+    except ValueError as error:
+        raise InputError(f"{str(path)!r} is damaged ({error}); begin again with --force.") from None
+    return rows
 
 
 def keep_rows(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> list[dict[str, Any]]:
@@ -92,6 +125,12 @@ def keep_rows(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> list[dict
     if text != path.read_text(encoding="utf-8"):
         write_text(path, text)
     return kept
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Of a mapping as JSON gives it back, whatever the order of its keys."""
+    read = json.loads(json.dumps(content))
+    return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
 
 
 def _finite(content: Any) -> Any:

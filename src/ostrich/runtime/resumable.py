@@ -11,7 +11,6 @@ same command again gets what would have come without the interruption.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -26,7 +25,7 @@ from ostrich.errors import InputError
 from ostrich.runtime import interrupts, stopwatch
 from ostrich.runtime.deadline import Deadline
 from ostrich.runtime.facts import Facts, compare, deciding_versions
-from ostrich.runtime.files import read_tensors, write_json, write_tensors
+from ostrich.runtime.files import read_json, read_tensors, write_json, write_tensors
 from ostrich.runtime.lock import locked
 
 Content = dict[str, Any]  # of tensors, numbers, texts and dictionaries of them; in JSON of what JSON holds
@@ -156,7 +155,7 @@ class Computation:
     def _agree(self, file: Path) -> None:
         """Compare the facts with those that the folder was begun with, or write them."""
         if file.exists():
-            compare(str(file.parent), json.loads(file.read_text(encoding="utf-8")), self.facts)
+            compare(str(file.parent), _opened(file), self.facts)
         else:
             write_json(file, self.facts)
 
@@ -248,16 +247,28 @@ def _read(file: Path, facts: Facts, device: torch.device | str = "cpu") -> tuple
 
 
 def _parsed(file: Path, device: torch.device | str = "cpu") -> tuple[Content, dict[str, Any]]:
+    content = _opened(file, device)
     try:
-        if file.suffix == ".json":
-            content = json.loads(file.read_text(encoding="utf-8"))
-        else:
-            content = read_tensors(file, device)
         about = content.pop(ABOUT)
+        return content, {"facts": dict(about["facts"]), "seconds": float(about["seconds"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(file, error) from None
+
+
+def _opened(file: Path, device: torch.device | str = "cpu") -> Content:
+    """The mapping that a file holds. Raises InputError for a damaged file."""
+    try:
+        content = read_json(file) if file.suffix == ".json" else read_tensors(file, device)
+        if not isinstance(content, dict):
+            raise TypeError("no mapping")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, UnpicklingError, EOFError) as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise InputError(
-            f"{str(file)!r} cannot be taken up: it is damaged, or of another version of Ostrich "
-            f"({type(error).__name__}: {first}). Remove it to compute it anew."
-        ) from None
-    return content, about
+        raise _damaged(file, error) from None
+    return content
+
+
+def _damaged(file: Path, error: Exception) -> InputError:
+    first = (str(error).splitlines() or [""])[0]
+    return InputError(
+        f"{str(file)!r} cannot be taken up: it is damaged, or of another version of Ostrich "
+        f"({type(error).__name__}: {first}). Remove it to compute it anew."
+    )

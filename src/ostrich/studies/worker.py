@@ -16,7 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from ostrich.runtime.files import write_text
+from ostrich.runtime.files import read_json, write_text
 from ostrich.runtime.resumable import Computation, Piece, peek
 from ostrich.runtime.stopwatch import stopwatch
 from ostrich.studies import find
@@ -29,7 +29,7 @@ TRIAL, RESULT, ERROR, LOG = "trial.json", "result.json", "error.txt", "log.txt"
 
 def work(folder: Path) -> None:
     """Run the trial of a folder. Its error is written, not raised; an interrupt is raised."""
-    asked = json.loads((folder / TRIAL).read_text(encoding="utf-8"))
+    asked = read_json(folder / TRIAL)
     study = find(asked["study"])
     with stopwatch() as spent:
         try:

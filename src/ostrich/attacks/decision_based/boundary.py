@@ -46,6 +46,10 @@ class Walk(EndingState):
     whole_taken: Tensor
     iteration: Tensor  # (n,) int64
 
+    @property
+    def begun(self) -> Tensor:
+        return self.started
+
 
 @dataclass(frozen=True, kw_only=True)
 class Boundary(InputSpecificAttack):

@@ -43,6 +43,10 @@ class Walk(EndingState):
     started: Tensor  # (n,) bool
     iteration: Tensor  # (n,) int64
 
+    @property
+    def begun(self) -> Tensor:
+        return self.started
+
 
 @dataclass(frozen=True, kw_only=True)
 class HopSkipJump(InputSpecificAttack):

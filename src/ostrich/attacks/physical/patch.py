@@ -161,7 +161,12 @@ class AdversarialPatch(FittedAttack):
         return homographies(drawn(generators), size, area, self.rotation, self.perspective).to(images.device)
 
     def _area(self, mask: Tensor, size: tuple[int, int]) -> float:
-        """The part of the image that the square around the mask takes. Raises InputError if too large."""
+        """The part of the image that the square around the mask takes. Raises InputError for no place."""
+        if self.threat.eps * size[0] * size[1] < 1:
+            raise InputError(
+                f"A patch of {self.threat.eps:.3g} of the area is less than a pixel of an image of "
+                f"{size[0]}x{size[1]}: give eps from {math.ceil(1e4 / (size[0] * size[1])) / 1e4:g}."
+            )
         area = self.threat.eps / mask.double().mean().item()
         reach = widest(area, size, self.rotation, self.perspective)
         if reach > 1:

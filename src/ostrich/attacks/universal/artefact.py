@@ -28,8 +28,10 @@ from ostrich.attacks.settings import configure
 from ostrich.attacks.threats import NORMS, Threat
 from ostrich.attacks.universal.fitting import fit
 from ostrich.errors import InputError
+from ostrich.models.answers import predictions, right
 from ostrich.models.classifier import Classifier
-from ostrich.runtime.files import whole
+from ostrich.runtime.facts import digest
+from ostrich.runtime.files import CHECKSUM, whole
 from ostrich.settings import readable
 
 MARK = "ostrich artefact"
@@ -64,8 +66,10 @@ class Artefact:
             "facts": self.facts,
         }
         content = {name: value.detach().cpu().contiguous() for name, value in self.tensors.items()}
+        content[FITTED_ON] = self.seen.cpu()
+        words = json.dumps(about)
         with whole(path) as partial:
-            save_file(content | {FITTED_ON: self.seen.cpu()}, partial, {MARK: json.dumps(about)})
+            save_file(content, partial, {MARK: words, CHECKSUM: digest(words, content)})
 
     def digest(self) -> str:
         """A checksum of the tensors."""
@@ -150,8 +154,11 @@ def load_artefact(path: str | Path, kind: type[FittedAttack]) -> Artefact:
     """Read the artefact of an attack of this class. Raises InputError for any other file."""
     try:
         with safe_open(str(path), framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get(MARK, "null"))
+            facts = file.metadata() or {}
+            about = json.loads(facts.get(MARK, "null"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+        if about is not None and facts.get(CHECKSUM, known := digest(facts[MARK], tensors)) != known:
+            raise ValueError("its checksum is another, or of another version of Ostrich")
     except FileNotFoundError:
         raise InputError(f"There is no artefact {str(path)!r}.") from None
     except (OSError, SafetensorError, ValueError) as error:
@@ -219,13 +226,13 @@ def judge(
     Raises InputError for a classifier that the artefact does not fit.
     """
     artefact.check(classifier)
-    predictions = classifier.predict(images).argmax(1)
-    goal, right = artefact.goal(classifier, predictions), predictions == labels
+    found = predictions(classifier.predict(images))
+    goal, correct = artefact.goal(classifier, found.clamp_min(0)), right(found, labels)
     result = attack(Applied(artefact=artefact), classifier, images, goal, seed=seed)
     changed = (result.predictions != result.clean_predictions)[result.attacked]
     random = attack(Applied(artefact=artefact, by_chance=True), classifier, images, goal, seed=seed)
-    result.attacked &= right
-    result.success &= right
+    result.attacked &= correct
+    result.success &= correct
     by_chance = random.success[result.attacked]
     return Judgement(result, _mean(changed), _mean(by_chance))
 

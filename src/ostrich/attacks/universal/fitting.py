@@ -25,6 +25,7 @@ from ostrich.attacks.problem import Access
 from ostrich.attacks.resuming import attack_facts
 from ostrich.attacks.transfer import companion
 from ostrich.errors import InputError
+from ostrich.models.answers import predictions
 from ostrich.models.classifier import Classifier
 from ostrich.networks import untouched
 from ostrich.randomness import keyed
@@ -172,7 +173,7 @@ def _seen_by(
     access = Access(classifier, precision, *counts)
     access.prepare(images[:1])
     clean = access.exact(images, torch.zeros(len(images), dtype=torch.int64, device=images.device))
-    own = Untargeted(clean.argmax(1)) if goal.kind == "untargeted" else goal
+    own = Untargeted(predictions(clean).clamp_min(0)) if goal.kind == "untargeted" else goal
     return Fitting(access, images, own, clean, seed)
 
 

@@ -59,7 +59,7 @@ def probe(context: Context) -> Answer:
 
 
 def _confusions(context: Context) -> list[dict[str, Any]]:
-    predictions, labels = context.logits.argmax(1).tolist(), context.labels.tolist()
+    predictions, labels = context.predictions.tolist(), context.labels.tolist()
     wrong = [(y, p) for y, p in zip(labels, predictions, strict=True) if y != p]
     rows = []
     for (label, predicted), times in Counter(wrong).most_common(SHOWN):

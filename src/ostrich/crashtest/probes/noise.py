@@ -10,6 +10,7 @@ from ostrich.attacks import Linf
 from ostrich.attacks.threats import L2, Threat
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, sweep
 from ostrich.crashtest.statistics import wilson
+from ostrich.models.answers import predictions
 from ostrich.randomness import keyed
 
 TITLE = "Random noise"
@@ -51,7 +52,8 @@ def _noisy_predictions(context: Context, rows: torch.Tensor, norm: str, eps: flo
     )
     threat: Threat = Linf(eps) if norm == "linf" else L2(eps)
     moved = images + eps * threat.direction(draw.to(images))
-    return context.classifier.predict(threat.settle(threat.project(moved, images), images)).argmax(1)
+    noisy = threat.settle(threat.project(moved, images), images)
+    return predictions(context.classifier.predict(noisy))
 
 
 def _curve(series: dict[str, Any], norm: str) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def probe(context: Context) -> Answer:
         classifier=classifier,
         samples=context.samples,
         folder=context.folder,
+        saved=context.saved,
         model_words=[MODEL],
         data_words=[],
         seed=context.seed,

@@ -51,6 +51,8 @@ def probe(context: Context) -> Answer:
             "forwards": result.forwards.double().mean().item(),
             "backwards": result.backwards.double().mean().item(),
         },
+        rows=rows.tolist(),
+        budgets=[("linf", eps)],
         blocks=[
             {
                 "kind": "table",

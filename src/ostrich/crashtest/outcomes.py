@@ -1,0 +1,112 @@
+"""What all attacks of a check together left of its images: one meaning of robust accuracy.
+
+Every attack on images of the check leaves an outcome: which it was tried on, which it broke, at which
+distance, and on which it could not work. Robust accuracy at a budget is the least that any of them left: an
+image falls where any attack broke it within that budget. It is an upper bound. Where an image stands only
+because no attack could work on it, or where the doctor finds that gradients lie, it is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ostrich.attacks.base import InputSpecificAttack
+from ostrich.attacks.result import Result
+from ostrich.crashtest.statistics import wilson
+
+CLOSE = 1e-6  # relative, of distances and budgets
+MASKING = (
+    frozenset(  # what the doctor calls a network whose gradients, or answers, do not say what moves them
+        (
+            *("zero-gradient", "nan-gradient", "constant-gradient", "masked-gradient", "quantized-input"),
+            *("noise-beats-gradient", "more-steps-weaker", "larger-budget-weaker", "unbounded-attack-fails"),
+            *("black-box-beats-white-box", "transfer-beats-white-box"),
+            *("stochastic-output", "batch-dependent-output", "constant-output", "single-score"),
+        )
+    )
+)
+
+
+def outcome(method: InputSpecificAttack, rows: Tensor, result: Result) -> dict[str, Any]:
+    """What an attack did to the images at `rows` (n,), as JSON; eps is None where nothing bounds it."""
+    places = rows.tolist()
+    broken, useless = result.success.tolist(), (result.zero_gradient | result.unattacked).tolist()
+    distance = result.distance.tolist()
+    eps = method.threat.eps
+    return {
+        "attack": method.title,
+        "norm": method.threat.norm,
+        "eps": eps if eps < float("inf") else None,
+        "rows": places,
+        "broken": {str(row): distance[i] for i, row in enumerate(places) if broken[i]},
+        "useless": [row for i, row in enumerate(places) if useless[i] and not broken[i]],
+    }
+
+
+def robust_accuracy(
+    norm: str,
+    eps: float,
+    rows: Sequence[int],
+    correct: Sequence[bool],
+    outcomes: Iterable[Mapping[str, Any]],
+    against: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The figure at one budget over the images at `rows`; `correct` are right without an attack.
+
+    `against` are reasons that speak against every such figure.
+    """
+    right = [row for row, was in zip(rows, correct, strict=True) if was]
+    standing, names = set(right), []
+    worked: set[int] = set()
+    for one in outcomes:
+        if one["norm"] != norm:
+            continue
+        at_budget = one["eps"] is None or abs(one["eps"] - eps) <= CLOSE * eps
+        fallen = {int(row) for row, size in one["broken"].items() if size <= eps * (1 + CLOSE)} & set(right)
+        if at_budget:
+            worked |= set(one["rows"]) - set(one["useless"])
+        if fallen or (at_budget and set(one["rows"]) & set(right)):
+            names.append(one["attack"])
+        standing -= fallen
+    reasons = list(against)
+    if blind := len(standing - worked):
+        reasons.append(f"{blind} of {len(standing)} images stand because no attack could work on them")
+    low, high = wilson(len(standing), len(rows))
+    return {
+        "norm": norm,
+        "eps": eps,
+        "robust_accuracy": len(standing) / len(rows),
+        "low": low,
+        "high": high,
+        "n": len(rows),
+        "measured_by": sorted(set(names)),
+        "bound": None if reasons else "upper",
+        "reason": "; ".join(reasons) or None,
+    }
+
+
+def combined(
+    answers: Mapping[str, Any], correct: Sequence[bool], known: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The figures of a check, smallest budget first, from the answers of its probes.
+
+    A budget is one of the sweep of `robustness`, or that of `worst-case`; its images are those of the
+    probe. `correct` (N,) is of all images of the check, `known` what speaks against every figure besides.
+    """
+    outcomes = [one for answer in answers.values() for one in answer.get("outcomes", ())]
+    findings = answers.get("doctor", {}).get("figures", {}).get("findings", ())
+    masking = [finding["code"] for finding in findings if finding["code"] in MASKING]
+    against = [*known, *([f"the doctor finds {', '.join(masking)}"] if masking else ())]
+    budgets: dict[tuple[str, float], list[int]] = {}
+    for name in ("worst-case", "robustness"):  # the sweep's images count where both know a budget
+        answer = answers.get(name)
+        if answer is not None and answer["status"] == "done":
+            budgets |= dict.fromkeys(map(tuple, answer["budgets"]), answer["rows"])
+    return [
+        robust_accuracy(norm, eps, rows, [correct[row] for row in rows], outcomes, against)
+        for (norm, eps), rows in sorted(budgets.items(), key=lambda one: (one[0][0] != "linf", one[0]))
+        if rows
+    ]
