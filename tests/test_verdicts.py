@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import ostrich
-from ostrich.attacks import APGD, DDN, FGSM, MIM, PGD, HopSkipJump, Linf, RayS, Square, Untargeted
+from ostrich.attacks import APGD, DDN, FGSM, MIM, PGD, AutoAttack, HopSkipJump, Linf, RayS, Square, Untargeted
 from ostrich.attacks.goals import SATURATED, margin
 from ostrich.cli.main import run
 from ostrich.crashtest.gates import judge_baseline, judge_floor, read_floor
@@ -90,6 +90,9 @@ def test_a_class_that_is_switched_off_changes_no_verdict():
     off = [attacked(network, PGD(threat=Linf(levels / 255))) for levels in (8, 16)]
     assert [int((~one.success).sum()) for one in off] == [2, 0]
     assert all(one.attacked.all() for one in off)
+    ensemble = attacked(network, AutoAttack(threat=Linf(8 / 255), preset="fast", queries=50))
+    assert int((~ensemble.success).sum()) == 2
+    assert not ensemble.zero_gradient.any()  # no target is a class that cannot be reached
 
 
 def test_clean_images_without_an_answer_are_neither_right_nor_unbroken():

@@ -147,6 +147,16 @@ def margin(logits: Tensor, classes: Tensor) -> Tensor:
     return own - others.max(1).values
 
 
+def rivals(logits: Tensor, classes: Tensor, count: int) -> Tensor:
+    """The `count` most probable other classes (N, count), at least one; of those that are not switched off.
+
+    Where fewer are left, the first stands in the others' place.
+    """
+    others = logits.scatter(1, classes[:, None], -torch.inf)
+    found = others.topk(max(1, min(count, others.shape[1] - 1)), dim=1)
+    return torch.where(found.values.isneginf(), found.indices[:, :1], found.indices)
+
+
 def missed(goal: Goal, logits: Tensor) -> Tensor:
     """By how much images miss their goal, in logits (N,), float64; below 0 where they are past it."""
     return margin(logits.double(), goal.classes) * (1 if goal.kind == "untargeted" else -1)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ostrich.attacks.base import InputSpecificAttack, State
 from ostrich.attacks.batched import lift, where
-from ostrich.attacks.goals import Targeted, margin
+from ostrich.attacks.goals import Targeted, margin, rivals
 from ostrich.attacks.problem import Loss, Problem
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.ranges import at_least
@@ -130,8 +130,7 @@ class APGD(InputSpecificAttack):
         """The classes (n, m) whose DLR is followed, most probable first; -1 for cross-entropy."""
         if self.loss == "ce" or problem.goal.kind != "untargeted":
             return torch.full_like(problem.rows, -1)[:, None]
-        others = problem.clean.scatter(1, problem.goal.classes[:, None], -torch.inf)
-        return others.topk(max(1, min(self.targets, others.shape[1] - 1)), dim=1).indices
+        return rivals(problem.clean, problem.goal.classes, self.targets)
 
     def _loss(self, lanes: Problem, targets: Tensor) -> Loss:
         """The loss (n * m,) of the logits (n * m, K)."""
@@ -152,7 +151,9 @@ def ratio(difference: Tensor, logits: Tensor) -> Tensor:
     if logits.shape[1] < 4:
         return difference
     top = logits.topk(4, dim=1).values
-    return difference / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2).clamp_min(1e-12)
+    few = top[:, 3].isneginf()  # the others are switched off
+    scale = (top[:, 0] - (top[:, 2] + top[:, 3]).masked_fill(few, 0) / 2).clamp_min(1e-12)
+    return difference / scale.masked_fill(few, 1)
 
 
 def _difference(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:

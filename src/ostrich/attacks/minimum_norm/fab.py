@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.batched import lift, where
+from ostrich.attacks.goals import rivals
 from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.ranges import at_least
@@ -71,10 +72,8 @@ class FAB(InputSpecificAttack):
 
     def init(self, problem: Problem) -> Lanes:
         x = problem.originals
-        first = problem.goal.classes[:, None]
-        others = problem.clean.scatter(1, first, -torch.inf)
-        count = min(self.targets, others.shape[1] - 1) if problem.goal.kind == "untargeted" else 1
-        targets = others.topk(max(1, count), dim=1).indices
+        count = self.targets if problem.goal.kind == "untargeted" else 1
+        targets = rivals(problem.clean, problem.goal.classes, count)
         number = x.new_zeros(len(x), dtype=torch.float64)
         return Lanes(
             images=x,
