@@ -179,7 +179,7 @@ def test_the_crash_test_of_an_onnx_file(files, tmp_path, capsys):
         "--std",
         "0.25",
         "--limit",
-        "16",
+        "6",
         "--out",
         str(out),
     ]

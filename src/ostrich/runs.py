@@ -129,12 +129,15 @@ class Run:
         write_json(self.folder / "run.json", content)
 
 
-def read_run(path: str | Path) -> dict[str, Any]:
-    """The content of a run.json, given as file or folder. Raises InputError."""
+def read_run(path: str | Path, *, checked: bool = False) -> dict[str, Any]:
+    """The content of a run.json, given as file or folder. Raises InputError.
+
+    With `checked`, as for a run that is to go on, one that was edited or damaged is refused.
+    """
     path = Path(path)
     file = path / "run.json" if path.is_dir() else path
     try:
-        content = read_json(file)
+        content = read_json(file, checked=checked)
     except FileNotFoundError:
         raise InputError(f"There is no run at {str(path)!r}: a run.json or its folder is expected.") from None
     except (OSError, ValueError) as error:
@@ -160,14 +163,14 @@ def _refuse_foreign(folder: Path) -> None:
     if folder.exists() and any(p.name != lock.NAME for p in folder.iterdir()):
         if not (folder / "run.json").exists():
             raise InputError(f"{str(folder)!r} is not empty and holds no run; choose another --out.")
-        read_run(folder)
+        read_run(folder, checked=True)
 
 
 def _settle(folder: Path, asked: Mapping[str, Any], force: bool) -> None:
     """Make sure that a run may be written to `folder`, which is locked."""
     if not (folder / "run.json").exists():
         return
-    earlier = read_run(folder)
+    earlier = read_run(folder, checked=not force)
     if force:
         _empty(folder)
     elif earlier.get("finished"):

@@ -71,6 +71,7 @@ PROBES: dict[str, ModuleType] = {  # in order of worth
 EVERY_PROBE = {**PROBES, "photograph": photograph}
 LONG = ("texture", "universal", "patch", "printed")  # left out of the demo, which is to be short
 DEMO_PROBES = {name: probe for name, probe in EVERY_PROBE.items() if name not in LONG}
+QUERYING = 0.2  # of the time that is left, for attacks by queries on one norm
 Say = Callable[[str], None]
 
 
@@ -90,6 +91,9 @@ def check(
     with stopwatch() as spent, Computation(run.folder, _facts(context), "json", waits=False) as kept:
         plan = Plan.open(kept, context)
         context.images_of = plan.images
+        context.affordable = lambda queries: max(
+            1, int(QUERYING * deadline.left * plan.forwards_per_second / queries)
+        )
         cost = plan.total([EVERY_PROBE[name] for name in names], len(context.samples), 60 * minutes)
         say(
             f"{plan.forwards_per_second:.3g} forwards and {plan.gradients_per_second:.3g} gradients a "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ class Context:
     budgets: dict[str, list[float]] = field(default_factory=dict)  # by norm: asked for by gates
     images_of: dict[str, int] = field(default_factory=dict)  # by probe: how many images it may use
     progress: Progress = silent
+    # Of so many queries for each image, how many images there is time for.
+    affordable: Callable[[int], int] = lambda queries: 2**31
     outcomes: list[dict[str, Any]] = field(default_factory=list)  # of attacks since a probe began
     saved: list[str] = field(default_factory=list)  # files since a probe began, by their paths
     _logits: Tensor | None = None

@@ -46,6 +46,12 @@ def outcome(method: InputSpecificAttack, rows: Tensor, result: Result) -> dict[s
     }
 
 
+def broken_within(outcomes: Iterable[Mapping[str, Any]], norm: str, eps: float) -> set[int]:
+    """The images that any attack broke within a budget."""
+    known = (one["broken"].items() for one in outcomes if one["norm"] == norm)
+    return {int(row) for broken in known for row, size in broken if size <= eps * (1 + CLOSE)}
+
+
 def robust_accuracy(
     norm: str,
     eps: float,
@@ -65,7 +71,7 @@ def robust_accuracy(
         if one["norm"] != norm:
             continue
         at_budget = one["eps"] is None or abs(one["eps"] - eps) <= CLOSE * eps
-        fallen = {int(row) for row, size in one["broken"].items() if size <= eps * (1 + CLOSE)} & set(right)
+        fallen = broken_within([one], norm, eps) & set(right)
         if at_budget:
             worked |= set(one["rows"]) - set(one["useless"])
         if fallen or (at_budget and set(one["rows"]) & set(right)):

@@ -60,10 +60,14 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """What `write_json` wrote, or any JSON that has no checksum. Raises ValueError for a damaged file."""
+def read_json(path: Path, *, checked: bool = True) -> Any:
+    """What `write_json` wrote, or any JSON that has no checksum. Raises ValueError for a damaged file.
+
+    Without `checked`, one that somebody has edited is read too.
+    """
     content = json.loads(path.read_text(encoding="utf-8"))
-    if isinstance(content, dict) and content.pop(CHECKSUM, None) not in (None, _checksum(content)):
+    written = content.pop(CHECKSUM, None) if isinstance(content, dict) else None
+    if checked and written not in (None, _checksum(content)):
         raise ValueError("its checksum is another")
     return content
 

@@ -2,8 +2,9 @@
 
 PGD over a sweep of budgets. An image broken at one budget is broken at every larger one, so it is
 attacked no further; the curve falls by construction, and every point of it is a set of files. Where an
-image stands because its gradient was of no use, or there is none, attacks without gradients are tried on it:
-RayS, which finds the smallest Linf change by yes and no, and Square, which sees scores.
+image stands because its gradient was of no use, or there is none, one attack by labels alone finds the
+smallest change, which tells of every budget: RayS under Linf, HopSkipJump under L2, on as many images as
+there is time for.
 
 When all probes are done, `settled` brings the curve to what all attacks of the check left (`outcomes`).
 """
@@ -16,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostrich.attacks import L2, PGD, Linf, RayS, Result, Square, Untargeted
+from ostrich.attacks import L2, PGD, HopSkipJump, Linf, RayS, Untargeted
 from ostrich.attacks.base import InputSpecificAttack
 from ostrich.attacks.threats import Unbounded
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, sweep
+from ostrich.crashtest.outcomes import CLOSE, broken_within
 from ostrich.crashtest.statistics import wilson
 
 TITLE = "Robust accuracy"
@@ -42,8 +44,6 @@ def probe(context: Context) -> Answer:
     gallery: list[dict[str, Any]] = []
     for norm in ("linf", "l2"):
         points, broken = _curve(context, norm, rows, right)
-        if points is None:
-            continue
         figures[norm] = points
         blocks.append(_block(context, norm, points))
         gallery = gallery or broken
@@ -110,42 +110,44 @@ def _telling(points: Sequence[Mapping[str, Any]], clean: float) -> Mapping[str, 
 
 def _curve(
     context: Context, norm: str, rows: Tensor, right: Tensor
-) -> tuple[list[dict[str, Any]] | None, list[dict[str, Any]]]:
-    """The points of one norm's curve, None where no attack is there for it; the first pairs."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The points of one norm's curve, and the first broken images as pairs."""
     standing, points = right, [_point(0.0, "0", len(right), len(rows))]
     pairs: list[dict[str, Any]] = []
-    if context.classifier.access == "labels" and norm != "linf":
-        return None, []
     for eps in sweep(context, norm):
         text = budget_text(norm, eps)
         for method in _attacks(context, norm, eps):
-            tried = standing if isinstance(method, PGD) else context.without_slope(standing)
+            tried = standing if isinstance(method, PGD) else _by_labels(context, norm, standing)
             if not len(tried):
                 continue
             result = context.attack(method, tried, Untargeted(context.labels[tried]))
-            broken = _within(result, eps)
+            broken = result.success.cpu() & (result.distance.cpu().double() <= eps * (1 + CLOSE))
             if norm == "linf":
                 for i in torch.nonzero(broken)[: max(0, SHOWN - len(pairs)), 0].tolist():
                     name = f"broken-{norm}-{context.samples.index[int(tried[i])]}"
                     pairs.append(context.comparison(name, result.originals[i], result.images[i], text, eps))
-            standing = standing[~torch.isin(standing, tried[broken])]
+        fallen = broken_within(context.outcomes, norm, eps)
+        standing = torch.tensor([row for row in standing.tolist() if row not in fallen], dtype=rows.dtype)
         points.append(_point(eps, text, len(standing), len(rows)))
     return points, pairs
 
 
 def _attacks(context: Context, norm: str, eps: float) -> list[InputSpecificAttack]:
-    """What is tried at a budget, in turn: by gradients, then on images without slope by scores or labels."""
+    """What is tried at a budget, in turn: by gradients, then by labels on images without slope."""
     threat = Linf(eps) if norm == "linf" else L2(eps)
-    access = context.classifier.access
-    by_gradient = [PGD(threat=threat, steps=STEPS)] if access == "gradient" else []
-    by_labels = [RayS(threat=Unbounded("linf"), queries=QUERIES)] if norm == "linf" else []
-    by_scores = [Square(threat=threat, queries=QUERIES)] if access != "labels" else []
-    return [*by_gradient, *by_labels, *by_scores]
+    by_gradient = [PGD(threat=threat, steps=STEPS)] if context.classifier.access == "gradient" else []
+    by_labels = RayS(threat=Unbounded("linf"), queries=QUERIES)
+    return [*by_gradient, by_labels if norm == "linf" else HopSkipJump(queries=QUERIES)]
 
 
-def _within(result: Result, eps: float) -> Tensor:
-    """Which images (n,) were broken inside a budget."""
-    return result.success.cpu() & (result.distance.cpu().double() <= eps * (1 + 1e-6))
+def _by_labels(context: Context, norm: str, standing: Tensor) -> Tensor:
+    """The images without slope that no attack by labels has been tried on, as many as there is time for."""
+    done = {
+        row for one in context.outcomes if one["norm"] == norm and one["eps"] is None for row in one["rows"]
+    }
+    if done:  # once tells of every budget
+        return standing[:0]
+    return context.without_slope(standing)[: context.affordable(QUERIES)]
 
 
 def _point(eps: float, text: str, kept: int, count: int) -> dict[str, Any]:
