@@ -1,18 +1,9 @@
 """Units: one thing a network computes, named.
 
-    class:ostrich             the logit of a class, by name or number
-    probability:ostrich       its softmax output
-    layer3.2.conv1:17         a channel of a layer: its mean over the map
-    layer3.2.conv1:17@4,5     one neuron of it, at row 4, column 5
-    layer3.2.conv1:17@centre  the one in the middle: row H // 2, column W // 2 of the map, from 0
-    blocks.3:17               a feature of tokens: its mean over those that stand for a place
-    blocks.3:17@4,5           that feature of the token at row 4, column 5 of the grid of patches
-    fc:123                    one output of a layer without a map
-    class:a - 0.5*class:b     a sum of units: between terms stands + or -, with spaces around
+How they are written: `naming.py`. Which axis of a layer's output holds its channels or features:
+`layouts.py`.
 
-Which axis of a layer's output holds its channels or features: `layouts.py`.
-
-`parse` and `parse_sum` read the text (`naming.py`), `resolve` checks it against a network, `values`
+`parse` and `parse_sum` read the text, `resolve` checks it against a network, `values`
 computes many of them for images from one forward, which runs no further than the last of their layers.
 """
 

@@ -46,7 +46,7 @@ from ostrich.attacks.transformations import EOT
 from ostrich.attacks.universal.generator import Generator
 from ostrich.attacks.universal.perturbation import Universal
 from ostrich.errors import ContractError, UnknownName
-from ostrich.runtime.python_file import checksum, from_file
+from ostrich.runtime.python_file import from_file
 
 _ATTACKS: tuple[type[Attack], ...] = (
     *(FGSM, PGD, MIM, APGD),
@@ -81,12 +81,6 @@ def find(name: str) -> type[Attack]:
         )
     check_class(found)
     return found
-
-
-def described(name: str, method: Attack) -> str:
-    """An attack and its settings; of FILE.py:CLASS also a checksum of the file."""
-    path, colon, _ = name.rpartition(":")
-    return f"{method!r} of {checksum(Path(path))}" if colon else repr(method)
 
 
 __all__ = [
@@ -139,6 +133,5 @@ __all__ = [
     "Universal",
     "Untargeted",
     "attack",
-    "described",
     "find",
 ]

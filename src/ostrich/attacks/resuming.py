@@ -71,6 +71,12 @@ def attack_facts(
     }
 
 
+def described(method: Attack) -> str:
+    """An attack and its settings; of one of the user's own also a checksum of its file."""
+    source = method_source(type(method))
+    return f"{method!r} of {source}" if source else repr(method)
+
+
 def method_source(kind: type[Attack]) -> str:
     """A checksum of the file of an attack of the user's own; ours are known by their version."""
     module = inspect.getmodule(kind)

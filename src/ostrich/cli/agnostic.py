@@ -17,6 +17,7 @@ import typer
 
 from ostrich.attacks import FittedAttack, aims, evidence
 from ostrich.attacks.engine import check
+from ostrich.attacks.resuming import described
 from ostrich.attacks.transfer import borrow_gradients, companion
 from ostrich.attacks.universal.artefact import FILE, Artefact, judge, load_artefact
 from ostrich.attacks.universal.fitting import check_goal, victims
@@ -55,7 +56,7 @@ def perform(
     if target in ("random", "least-likely") and not paints:
         raise InputError(f"--target {target} is said of an image; for {name} it is one class for all.")
     given = None if artefact is None else load_artefact(artefact, type(method))
-    asked: dict[str, Any] = {"attack": repr(method), "target": target, "precision": precision}
+    asked: dict[str, Any] = {"attack": described(method), "target": target, "precision": precision}
     asked |= {"also": list(also)} if also else {}
     asked |= {"surrogate": surrogate} if surrogate else {}
     if given is not None:

@@ -46,12 +46,12 @@ def command(
         FittedAttack,
         InputSpecificAttack,
         aims,
-        described,
         evidence,
         find,
     )
     from ostrich.attacks import attack as run_attack
     from ostrich.attacks.engine import check
+    from ostrich.attacks.resuming import described
     from ostrich.attacks.settings import configure, configure_eot
     from ostrich.attacks.transfer import borrow_gradients
     from ostrich.cli.session import opened, progress, report
@@ -145,7 +145,7 @@ def command(
             as_json=as_json,
         )
         return
-    asked = {"attack": described(name, method), "eot": repr(eot), "target": target, "precision": precision}
+    asked = {"attack": described(method), "eot": repr(eot), "target": target, "precision": precision}
     asked |= {"surrogate": surrogate} if surrogate else {}
 
     def validate(classifier: Classifier) -> None:

@@ -19,6 +19,7 @@ from ostrich.attacks.engine import Result
 from ostrich.attacks.fooling.ascent import CONFIDENCE, noise, spread
 from ostrich.attacks.fooling.gallery import MISSED, REACHED, UNMOVED, UNTRIED, gallery
 from ostrich.attacks.fooling.recognition import kin, transfer
+from ostrich.attacks.resuming import described
 from ostrich.attacks.transfer import borrow_gradients
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import begun, progress, report
@@ -67,7 +68,12 @@ def perform(
     start = noise(classes, (classifier.channels, height, width), seed)
     checksum = hashlib.sha256(to_bytes(start).tobytes()).hexdigest()
     facts = {"name": "noise", "n": len(start), "sha256": checksum}
-    asked: dict[str, Any] = {"attack": repr(method), "target": target, "precision": precision, "limit": limit}
+    asked: dict[str, Any] = {
+        "attack": described(method),
+        "target": target,
+        "precision": precision,
+        "limit": limit,
+    }
     asked["confidence"] = confidence
     asked |= {"surrogate": surrogate} if surrogate else {}
     name = f"attack-{method.name}"
