@@ -20,8 +20,8 @@ from benchmarks.problem import Problem, Row
 from ostrich.generative.architectures import build_game
 from ostrich.generative.game import Game
 from ostrich.generative.recipe import RECIPES
-from ostrich.generative.training import CODE, optimisers, play, real_batch
-from ostrich.randomness import keyed
+from ostrich.generative.training import CODE, optimisers, real_batch, train_step
+from ostrich.runtime.randomness import keyed
 
 STEPS = 4
 RECIPE = replace(
@@ -59,11 +59,11 @@ def rows(task: Problem) -> list[Row]:
 
 
 def ours(game: Game, images: Tensor) -> Game:
-    """STEPS steps by `play`."""
+    """STEPS steps by `train_step`."""
     game.to(memory_format=torch.channels_last).train()
     both = optimisers(game, RECIPE)
     for step in range(STEPS):
-        play(game, RECIPE, images, None, step, *both)
+        train_step(game, RECIPE, images, None, step, *both)
     return game
 
 

@@ -25,10 +25,10 @@ from benchmarks.bench import machine
 from ostrich.data.pictures import pictures
 from ostrich.generative import load_generator
 from ostrich.images import rounded
+from ostrich.inspection.units import activations, parse, values
 from ostrich.models import Classifier
-from ostrich.networks import untouched
+from ostrich.models.untouched import untouched
 from ostrich.statistics import wilson
-from ostrich.units import activations, parse, values
 from ostrich.visualization import PRESETS, Ascent, Prior, as_objective, ascend, under, worth
 from ostrich.visualization.parametrisations import Canvas
 

@@ -21,11 +21,11 @@ from torch import Tensor
 from benchmarks.problem import SEED, Contestant, Problem, Row, peers
 from benchmarks.universal import ART, BATCH, Material, art_classifier, seen_by
 from ostrich.attacks import AdversarialPatch, Patch, Targeted
+from ostrich.attacks.fitted.fitting import fit
 from ostrich.attacks.physical.patch import FINER
 from ostrich.attacks.physical.placement import drawn, homographies, placed
-from ostrich.attacks.universal.fitting import fit
 from ostrich.images import fingerprints
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 
 AREA, ROTATION, PASSES = 0.08, 22.5, 25
 ASKED = 0.6  # of the placements

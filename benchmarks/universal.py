@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import ostrich
 from benchmarks.problem import SEED, Contestant, Problem, Row, cifar, peers, shared
 from ostrich.attacks import Generator, Universal, Untargeted
-from ostrich.attacks.universal.fitting import fit
+from ostrich.attacks.fitted.fitting import fit
 from ostrich.images import fingerprints
 
 EPS = 10 / 255

@@ -9,9 +9,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ostrich.chart import write_charts
-from ostrich.runs import read_run
+from ostrich.figures.chart import write_charts
 from ostrich.runtime.files import write_text
+from ostrich.runtime.runs import read_run
 from ostrich.studies import find, report
 from ostrich.studies.executors import Outcome
 from ostrich.studies.trials import run_trials

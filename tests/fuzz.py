@@ -42,7 +42,7 @@ from ostrich.cli.main import app, run
 from ostrich.models import load
 from ostrich.runtime import resumable
 from ostrich.runtime.files import read_json, write_json
-from ostrich.settings import readable
+from ostrich.runtime.settings import readable
 
 LIMIT = 3.0  # seconds of the processor for one command
 MEMORY = 24 * 2**30  # bytes of addresses for the whole

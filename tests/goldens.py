@@ -36,7 +36,7 @@ from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
 from ostrich.cli.main import run
-from ostrich.runs import versions
+from ostrich.runtime.runs import versions
 
 FOLDER = Path(__file__).parent / "golden"
 MADE_ON = "made-on.json"

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ostrich import distributed
 from ostrich.cli.main import run
 from ostrich.generative.architectures import build_game
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.generative.training import train_game
+from ostrich.runtime import distributed
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
 from ostrich.training.sharded import sharded_accuracy
@@ -113,6 +113,6 @@ def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
         assert run(COMMAND) == 0
         assert run(GENERATE) == 0
         return
-    with distributed.together():
+    with distributed.process_group():
         assert distributed.world() == count
         TASKS[task](folder)

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 import ostrich
 from ostrich.attacks import IMAGE_AGNOSTIC, INPUT_SPECIFIC, Confident, Untargeted
-from ostrich.attacks.aims import goal
+from ostrich.attacks.fitted.artefact import fit_artefact, judge
+from ostrich.attacks.targets import goal
 from ostrich.attacks.transfer import companion
-from ostrich.attacks.universal.artefact import fit_artefact, judge
 from ostrich.cli.main import run
 from ostrich.errors import OtherComputation
 from ostrich.images import fingerprints

@@ -21,8 +21,8 @@ from ostrich.generative.objectives import OBJECTIVES
 from ostrich.generative.teacher import begin
 from ostrich.generative.training import train_game
 from ostrich.models import architectures
-from ostrich.models.deepening import deepened
-from ostrich.randomness import seeded
+from ostrich.models.net2net import deepened
+from ostrich.runtime.randomness import seeded
 from ostrich.studies import STUDIES, find
 from ostrich.training.loop import train
 from ostrich.training.recipe import Recipe

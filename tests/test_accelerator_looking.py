@@ -22,7 +22,7 @@ from ostrich.attribution.sanity import fading, pointing_game, randomisation
 from ostrich.crashtest.check import PROBES
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.data.dataset import Samples
-from ostrich.diagnosis import Patient, examine
+from ostrich.diagnosis import ModelUnderTest, examine
 from ostrich.visualization import PRESETS, Ascent, Prior, ascend, first_layer_filters, sheets, under, worth
 from ostrich.visualization.objectives import as_objective
 from ostrich.visualization.optimisers import OPTIMISERS
@@ -155,7 +155,7 @@ def test_the_doctor_finds_the_same_and_leaves_random_numbers_alone(accelerator):
         model = ostrich.Classifier(Drawing().to(device).eval(), size=(16, 16))
         images = nets.random_images(3).to(device)
         before = MODULE.generator.get_state()
-        found = examine(Patient(classifier=model, images=images))
+        found = examine(ModelUnderTest(classifier=model, images=images))
         assert torch.equal(MODULE.generator.get_state(), before)
         return found.findings, found.done, found.skipped
 

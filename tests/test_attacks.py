@@ -14,10 +14,10 @@ from torch import nn
 
 import ostrich
 from ostrich.attacks import INPUT_SPECIFIC, Confident, Targeted, Untargeted
-from ostrich.attacks.engine import Result
-from ostrich.attacks.settings import configure
+from ostrich.attacks.engine.runner import Result
+from ostrich.attacks.engine.settings import configure
 from ostrich.images import read_png, rounded, write_png
-from ostrich.networks import untouched
+from ostrich.models.untouched import untouched
 
 SHORT = {  # what shortens an attack that has it
     "steps": "6",

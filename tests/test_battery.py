@@ -13,11 +13,11 @@ import ostrich
 from ostrich import attacks as A
 from ostrich.attacks import ATTACKS, Targeted, Untargeted
 from ostrich.attacks.decision_based.rays import block, turns
+from ostrich.attacks.engine.settings import configure
 from ostrich.attacks.gradient.apgd import checkpoints, ratio
 from ostrich.attacks.minimum_norm.fab import to_plane
 from ostrich.attacks.score_based.one_pixel import painted
 from ostrich.attacks.score_based.square import bump, share
-from ostrich.attacks.settings import configure
 from ostrich.attacks.threats import L1, Pixels, Unbounded
 
 L2_FREE, LINF_FREE = Unbounded(), Unbounded("linf")

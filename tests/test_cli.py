@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import ostrich
-from ostrich.attacks.evidence import COLUMNS
+from ostrich.attacks.engine.evidence import COLUMNS
 from ostrich.cli.main import run
 from ostrich.images import read_png
 

@@ -17,12 +17,12 @@ from torch import nn
 
 import ostrich
 from ostrich.attacks import Dazzle, Patch
-from ostrich.attacks.physical.dazzle import Face, View, close_up, cost_of, search
-from ostrich.attacks.physical.makeup import FREE, LUMA, Form, drawn, random_look, tinted
-from ostrich.attacks.settings import configure
-from ostrich.attacks.universal.artefact import load_artefact
+from ostrich.attacks.camouflage.dazzle import Face, View, close_up, cost_of, search
+from ostrich.attacks.camouflage.fitting import Recorded, facts_of
+from ostrich.attacks.camouflage.makeup import FREE, LUMA, Form, drawn, random_look, tinted
+from ostrich.attacks.engine.settings import configure
+from ostrich.attacks.fitted.artefact import load_artefact
 from ostrich.cli.dazzle import picture, surest
-from ostrich.cli.dazzle_fit import Recorded, facts_of
 from ostrich.cli.main import run
 from ostrich.data.faces import BOX, FACES, enlarged, face_windows, faces, split_rows, stored
 from ostrich.errors import MissingExtra

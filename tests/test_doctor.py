@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import ostrich
 from ostrich import data as datasets
 from ostrich.cli.main import run
-from ostrich.diagnosis import CHECKS, Patient, examine
+from ostrich.diagnosis import CHECKS, ModelUnderTest, examine
 from ostrich.diagnosis.significance import sign_test
 
 # The subject: a good network for small digits, and what can be made wrong about it ------------------
@@ -55,7 +55,7 @@ def subject(before=lambda x: x, after=lambda z: z, **options) -> ostrich.Classif
 def codes(
     model: ostrich.Classifier, images: Tensor = IMAGES, labels: Tensor | None = LABELS, **options
 ) -> set[str]:
-    found = examine(Patient(classifier=model, images=images, labels=labels, **options))
+    found = examine(ModelUnderTest(classifier=model, images=images, labels=labels, **options))
     return {finding.code for finding in found.findings}
 
 
@@ -133,7 +133,7 @@ def test_statistics_that_are_wrong_without_being_far():
     images, labels = ostrich.data.toybox("test", limit=128)
 
     def found(labels: Tensor | None) -> list:
-        patient = Patient(classifier=model, images=images, labels=labels)
+        patient = ModelUnderTest(classifier=model, images=images, labels=labels)
         return examine(patient, only=["batch-norm statistics"]).findings
 
     assert found(labels) == []
@@ -418,7 +418,7 @@ def test_the_network_is_left_as_it_was():
 
 def test_one_image_no_time_and_nothing_finite():
     assert codes(subject(), IMAGES[:1], LABELS[:1]) == set()
-    patient = Patient(classifier=subject(), images=IMAGES, labels=LABELS)
+    patient = ModelUnderTest(classifier=subject(), images=IMAGES, labels=LABELS)
     assert len(examine(patient, minutes=0).skipped) == len(CHECKS)
     assert codes(subject(after=lambda z: z * torch.nan)) == {"not-finite-output"}
 

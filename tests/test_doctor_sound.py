@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import ostrich
 from ostrich import data as datasets
-from ostrich.diagnosis import Examination, Patient, batchnorm, examine
+from ostrich.diagnosis import Examination, ModelUnderTest, batchnorm, examine
 from ostrich.images import from_bytes
 
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -22,7 +22,7 @@ COUNT = 40  # images
 
 
 def examined(model: ostrich.Classifier, images: Tensor, labels: Tensor | None) -> Examination:
-    return examine(Patient(classifier=model, images=images, labels=labels))
+    return examine(ModelUnderTest(classifier=model, images=images, labels=labels))
 
 
 def samples(model: ostrich.Classifier, data: str) -> tuple[Tensor, Tensor]:
@@ -119,7 +119,7 @@ def test_an_untrained_network_is_told_that_its_statistics_were_never_measured():
     torch.manual_seed(0)
     model = ostrich.load("arch:resnet20", device="cpu")
     images, _ = ostrich.data.toybox("test", limit=COUNT)
-    patient = Patient(classifier=model, images=nn.functional.avg_pool2d(images, 2))
+    patient = ModelUnderTest(classifier=model, images=nn.functional.avg_pool2d(images, 2))
     (finding,) = batchnorm.statistics(patient)
     assert finding.code == "batch-norm-statistics"
     assert "never measured" in finding.sentence

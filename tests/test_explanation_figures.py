@@ -24,7 +24,7 @@ from ostrich.attribution import (
 )
 from ostrich.cli.main import run
 from ostrich.errors import InputError
-from ostrich.units import parse, parse_sum, values
+from ostrich.inspection.units import parse, parse_sum, values
 
 SIZE = (9, 9)
 X = nets.random_images(2, SIZE, dtype=torch.float64)

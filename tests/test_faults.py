@@ -13,14 +13,15 @@ import pytest
 import torch
 
 from ostrich import images
-from ostrich.attacks import IMAGE_AGNOSTIC, evidence
-from ostrich.attacks.universal import artefact
+from ostrich.attacks import IMAGE_AGNOSTIC
+from ostrich.attacks.engine import evidence
+from ostrich.attacks.fitted import artefact
 from ostrich.cli import main
 from ostrich.cli.main import run
 from ostrich.errors import InputError
-from ostrich.runs import Run, read_run
 from ostrich.runtime import files
 from ostrich.runtime.lock import locked
+from ostrich.runtime.runs import Run, read_run
 
 NET = ["zoo:digits-cnn", "digits", "--limit", "4"]
 ATTACK = ["attack", "pgd", *NET, "--set", "steps=3", "--set", "eps=0.3", "--out", "out"]

@@ -26,7 +26,7 @@ from ostrich.cli import fooling as command
 from ostrich.cli.main import run
 from ostrich.errors import InputError
 from ostrich.images import read_png, rounded
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 
 UNLIKELY = 1e-6  # a right distribution gives a smaller p-value once in a million seeds
 EVOLUTIONS = (FoolingCPPN, FoolingDirect)

@@ -7,7 +7,7 @@ import json
 import fuzz
 import pytest
 
-from ostrich import runs
+from ostrich.runtime import runs
 
 
 def test_commands_leave_as_they_are_to_whatever_they_are_given():

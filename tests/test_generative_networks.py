@@ -24,7 +24,7 @@ from ostrich.generative.layers import (
     spectral,
 )
 from ostrich.generative.objectives import OBJECTIVES, gradient_penalty, objective
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 
 TINY = {
     "perceptron,size=6,channels=1,width=0.01,code=7": None,

@@ -19,16 +19,14 @@ from torch import Tensor, nn
 import ostrich as package
 from ostrich import data as datasets
 from ostrich.cli.main import run as ostrich
-from ostrich.clips import is_clip
 from ostrich.data.pictures import Pictures, pictures
 from ostrich.errors import InputError, MissingExtra
+from ostrich.figures.clips import is_clip
 from ostrich.generative.architectures import build_game
 from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.evaluation import evaluate
 from ostrich.generative.features import features
-from ostrich.generative.generator import CARD, WEIGHTS, ZOO, load_generator, zoo_generators
-from ostrich.generative.inception import inception
-from ostrich.generative.measures import (
+from ostrich.generative.frechet import (
     classifier_score,
     doubts,
     frechet,
@@ -37,6 +35,8 @@ from ostrich.generative.measures import (
     moments,
     precision_recall,
 )
+from ostrich.generative.generator import CARD, WEIGHTS, ZOO, load_generator, zoo_generators
+from ostrich.generative.inception import inception
 from ostrich.generative.neighbours import memorisation, nearest, neighbours, sentence
 from ostrich.generative.recipe import RECIPES, TAUGHT, GeneratorRecipe
 from ostrich.generative.training import train_game

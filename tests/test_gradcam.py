@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import ostrich
 from ostrich.attribution import Deconvnet, GradCAM, Guided, GuidedGradCAM, explain
 from ostrich.errors import InputError
-from ostrich.layouts import Grid, layout_of
+from ostrich.inspection.layouts import Grid, layout_of
 
 SIZE = (5, 7)
 X = nets.random_images(2, SIZE, dtype=torch.float64)

@@ -30,18 +30,18 @@ from ostrich.attacks import (
     Universal,
     Untargeted,
 )
+from ostrich.attacks.engine.problem import Access
+from ostrich.attacks.engine.settings import configure
+from ostrich.attacks.fitted.artefact import Artefact, judge, load_artefact
+from ostrich.attacks.fitted.fitting import Fitting, fit
+from ostrich.attacks.fitted.universal_perturbation import smallest_changes
 from ostrich.attacks.physical import placement
 from ostrich.attacks.physical.printability import SOLIDS, non_printability, printable_colours, total_variation
 from ostrich.attacks.physical.printing import read_width, write_pdf
-from ostrich.attacks.problem import Access
-from ostrich.attacks.settings import configure
-from ostrich.attacks.universal.artefact import Artefact, judge, load_artefact
-from ostrich.attacks.universal.fitting import Fitting, fit
-from ostrich.attacks.universal.perturbation import smallest_changes
 from ostrich.cli.main import run
 from ostrich.data.meshes import toybox, views_of
 from ostrich.images import fingerprints, read_png, rounded
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 
 EPS = {"linf": "16/255", "l2": "1", "patch": "0.2", "lab": "100"}
 every_attack = pytest.mark.parametrize("name", list(IMAGE_AGNOSTIC))

@@ -106,4 +106,4 @@ def test_fingerprints_are_of_the_content():
 
 def test_check_refuses_normalised_images():
     with pytest.raises(InputError, match="normalisation"):
-        images.check(torch.randn(2, 3, 8, 8))
+        images.check_images(torch.randn(2, 3, 8, 8))

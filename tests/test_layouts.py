@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 import ostrich
-from ostrich import units
 from ostrich.attribution import GradCAM, Gradient, explain
 from ostrich.cli.main import run
 from ostrich.errors import InputError
-from ostrich.layouts import layout_of
+from ostrich.inspection import units
+from ostrich.inspection.layouts import layout_of
 from ostrich.visualization import PRESETS, ascend
 from ostrich.visualization.responses import respond
 

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 import ostrich
-from ostrich.attacks import LBFGS, Targeted, Unbounded, Untargeted, lattice
+from ostrich.attacks import LBFGS, Targeted, Unbounded, Untargeted
+from ostrich.attacks.engine import grid_search
+from ostrich.attacks.engine.settings import configure
 from ostrich.attacks.goals import margin
 from ostrich.attacks.minimum_norm.lbfgs import inverse_hessian_times
-from ostrich.attacks.settings import configure
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import read_png, write_png
 
@@ -231,11 +232,11 @@ def test_a_file_is_found_where_no_scale_succeeds(monkeypatch: pytest.MonkeyPatch
     with torch.no_grad():
         labels = network(images).argmax(1)
     classifier, goal = ostrich.Classifier(network, channels=3), Untargeted(labels)
-    monkeypatch.setattr(lattice, "GROWTH", (1.0,))
-    monkeypatch.setattr(lattice, "REPAIRS", 0)
+    monkeypatch.setattr(grid_search, "GROWTH", (1.0,))
+    monkeypatch.setattr(grid_search, "REPAIRS", 0)
     without = ostrich.attack(LBFGS(), classifier, images, goal)
     assert not without.success.all()
-    monkeypatch.setattr(lattice, "REPAIRS", 1)
+    monkeypatch.setattr(grid_search, "REPAIRS", 1)
     found = ostrich.attack(LBFGS(), classifier, images, goal)
     assert found.success.all()
     assert torch.equal(found.images[without.success], without.images[without.success])

@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ostrich import units
 from ostrich.data import load as load_data
 from ostrich.data import open_data
 from ostrich.errors import InputError, MissingExtra, UnknownName
 from ostrich.images import fit
+from ostrich.inspection import units
 from ostrich.models import Classifier, libraries, loading
 from ostrich.models.alexnet import ResponseNorm
 from ostrich.models.architectures import ARCHITECTURES, build

@@ -14,13 +14,13 @@ from torch import nn
 import ostrich
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import read_png
+from ostrich.inspection.signals import signals, write_signals
 from ostrich.models.batchnorm import precise_statistics
-from ostrich.models.deepening import deepened
 from ostrich.models.ensemble import ensemble
 from ostrich.models.fastpath import fold_batch_norm
 from ostrich.models.initialisation import STARTS, initialise, lsuv, standard_deviation
+from ostrich.models.net2net import deepened
 from ostrich.models.residual import SmallNet
-from ostrich.signals import signals, write_signals
 
 KINDS = [(True, True), (True, False), (False, True), (False, False)]  # residual, batch norm
 

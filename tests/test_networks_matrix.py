@@ -18,7 +18,7 @@ from torch import nn
 
 import ostrich
 from ostrich.attacks import ATTACKS, FGSM, Linf, Untargeted
-from ostrich.attacks.settings import configure
+from ostrich.attacks.engine.settings import configure
 from ostrich.attribution import gradient, guided
 from ostrich.cli.main import run
 from ostrich.errors import InputError

@@ -14,7 +14,7 @@ from torch import nn
 
 import ostrich
 from ostrich.errors import InputError
-from ostrich.units import activations, parse, values
+from ostrich.inspection.units import activations, parse, values
 from ostrich.visualization import PRESETS, ascend, direction, diversity, parse_objective, unit, worth
 
 UNITS = ["class:1", "probability:3", "layer2:0", "layer3:2@1,0", "layer3:5@centre"]

@@ -34,8 +34,8 @@ from ostrich.attacks import (
 from ostrich.attacks.base import check_class
 from ostrich.cli.main import run
 from ostrich.errors import ContractError, InputError, UnknownName
-from ostrich.ranges import above, at_least
-from ostrich.runs import read_run
+from ostrich.runtime.ranges import above, at_least
+from ostrich.runtime.runs import read_run
 
 FILE = Path(__file__).with_name("own_attack.py")
 WORDS = ["attack", f"{FILE}:Remembering", "zoo:digits-cnn", "digits", "--limit", "24", "--set", "eps=24/255"]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ostrich.generative.codes import great_circle
-from ostrich.generative.measures import (
+from ostrich.generative.frechet import (
     classifier_score,
     frechet_distance,
     kernel_distance,

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 import ostrich
 from ostrich.attribution import Explainer, Gradient, Occlusion, explain
+from ostrich.inspection.watching import observe
 from ostrich.models.batches import VALUES, exactly, fixed_batch
 from ostrich.models.ensemble import ensemble
-from ostrich.watching import observe
 
 
 class Fixed(nn.Module):

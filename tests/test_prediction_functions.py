@@ -18,7 +18,7 @@ from PIL import Image
 
 import ostrich
 from ostrich.attacks import ATTACKS, Untargeted
-from ostrich.attacks.settings import configure
+from ostrich.attacks.engine.settings import configure
 from ostrich.cli.main import run
 from ostrich.errors import InputError, MissingExtra
 

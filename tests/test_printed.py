@@ -12,12 +12,12 @@ import torch
 
 import ostrich
 from ostrich.attacks import EOT, FGSM, Linf, Printed, Untargeted
+from ostrich.attacks.eot import blurred
 from ostrich.attacks.physical.printability import SOLIDS, on_paper
 from ostrich.attacks.physical.printed import survival
-from ostrich.attacks.transformations import blurred
 from ostrich.cli.main import run
 from ostrich.images import fingerprints, read_png
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 
 PARTS = ("rotation", "scale", "translation", "perspective", "blur", "contrast", "brightness", "noise", "jpeg")
 NOTHING = {"paper": False} | dict.fromkeys(PARTS, 0)

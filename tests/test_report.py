@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ostrich import curve
 from ostrich.crashtest.report import write_report
 from ostrich.errors import InputError
+from ostrich.figures import curve
 
 HOSTILE = "<script>alert('ostrich')</script>"
 HOSTILE_FILE = 'a"><img src=x onerror=alert(1)>.png'

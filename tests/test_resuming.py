@@ -17,11 +17,11 @@ import torch
 
 import ostrich
 from ostrich.attacks import PGD, Linf, Universal, Untargeted
-from ostrich.attacks.physical.dazzle import Dazzle, Face
-from ostrich.attacks.universal.fitting import fit
-from ostrich.cli.dazzle_fit import Recorded, facts_of
+from ostrich.attacks.camouflage.dazzle import Dazzle, Face
+from ostrich.attacks.camouflage.fitting import Recorded, facts_of
+from ostrich.attacks.fitted.fitting import fit
 from ostrich.cli.main import run
-from ostrich.crashtest.check import check
+from ostrich.crashtest.check import crash_test
 from ostrich.crashtest.context import Context
 from ostrich.data.dataset import Samples
 from ostrich.errors import OtherComputation
@@ -29,10 +29,10 @@ from ostrich.generative.architectures import build_game
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.generative.training import train_game
 from ostrich.models.detectors import Box
-from ostrich.runs import Run
 from ostrich.runtime import resumable
 from ostrich.runtime.files import read_rows
 from ostrich.runtime.resumable import Checkpoint
+from ostrich.runtime.runs import Run
 from ostrich.studies import find, worker
 from ostrich.studies.trials import task
 from ostrich.training import Recipe, train
@@ -110,7 +110,7 @@ def probes(folder, weights=0, labels=0, images=0, settings=0, seed=0):
         classifier=nets.small(weights), samples=samples, folder=folder, model_words=[], data_words=[],
         seed=seed, precision=("fast", "exact")[settings],
     )  # fmt: skip
-    check(context, Run(folder, "-", {}, {"data": None}), names=["clean"], minutes=5)
+    crash_test(context, Run(folder, "-", {}, {"data": None}), names=["clean"], minutes=5)
 
 
 def camouflage(folder, weights=0, images=0, settings=0, seed=0):

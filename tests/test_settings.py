@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 import ostrich
 from ostrich.attacks import ATTACKS
-from ostrich.attacks.settings import configure
+from ostrich.attacks.engine.settings import configure
 from ostrich.attribution import EXPLAINERS
 from ostrich.generative.recipe import GeneratorRecipe
-from ostrich.settings import pairs, read, read_value, readable
+from ostrich.runtime.settings import pairs, read, read_value, readable
 from ostrich.studies import STUDIES, find
 from ostrich.training.recipe import Recipe
 from ostrich.visualization.optimisers import OPTIMISERS

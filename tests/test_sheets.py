@@ -12,8 +12,8 @@ from torch import nn
 import ostrich
 from ostrich.cli.main import run
 from ostrich.errors import InputError
+from ostrich.inspection.units import values
 from ostrich.models import Classifier
-from ostrich.units import values
 from ostrich.visualization import configure, receptive_field, respond, sheets
 
 SHORT = configure({"steps": "3"}, "plain")
@@ -115,7 +115,7 @@ def test_the_command_writes_a_page_a_unit_and_one_for_the_layer(tmp_path, capsys
 
 
 def _layers() -> list[dict]:
-    from ostrich.units import layers
+    from ostrich.inspection.units import layers
 
     return [{"name": row.name, "shape": row.shape} for row in layers(ostrich.load("zoo:digits-cnn"))]
 

@@ -21,8 +21,8 @@ from ostrich.models import architectures
 from ostrich.published import PUBLISHED
 from ostrich.statistics import deviation, interval, slope
 from ostrich.studies import STUDIES, executors, find, report, worker
-from ostrich.studies.form import SCALES, Findings, Spec, Study, crossed
-from ostrich.studies.material import joined, material, with_label_noise
+from ostrich.studies.datasets import joined, material, with_label_noise
+from ostrich.studies.schema import SCALES, Findings, Spec, Study, crossed
 from ostrich.studies.trials import key, run_trials
 
 VERDICTS = ("reproduced", "direction only", "not reproduced")

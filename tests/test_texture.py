@@ -18,11 +18,11 @@ from trimesh.visual.material import SimpleMaterial
 
 import ostrich
 from ostrich.attacks import AdversarialTexture, Lab, Linf, Targeted
-from ostrich.attacks.lab import lab
+from ostrich.attacks.engine.settings import configure
+from ostrich.attacks.fitted.fitting import fit
 from ostrich.attacks.physical.turntable import shares
-from ostrich.attacks.settings import configure
 from ostrich.attacks.threats import exact_distance, within
-from ostrich.attacks.universal.fitting import fit
+from ostrich.attacks.threats.cielab import lab
 from ostrich.cli.main import run
 from ostrich.crashtest.probes import texture as texture_probe
 from ostrich.data.meshes import open_mesh, read_mesh, toybox, views_of
@@ -216,10 +216,10 @@ def test_a_budget_in_lab_is_kept_and_used(eps):
     missing = whole.clamp_max(eps) - way  # a thousandth of a way, which in Lab is not even
     assert (missing <= 10 * whole / 1024 + 1e-4).all()
     assert (way > eps / 2).double().mean() > 0.9 or eps == 0
-    settled = threat.settle(moved, images)
+    settled = threat.quantize(moved, images)
     assert within(threat, settled, images).all()
     torch.testing.assert_close(settled * 255, (settled * 255).round(), rtol=0, atol=1e-4)
-    assert torch.equal(threat.settle(images, images), images)
+    assert torch.equal(threat.quantize(images, images), images)
 
 
 @pytest.mark.parametrize("threat", [Linf(16 / 255), Lab(9.0)])

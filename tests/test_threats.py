@@ -42,7 +42,7 @@ def test_settled_images_are_files_within_the_budget(norm, seed, scale, on_grid):
     y = threat.project(
         x + torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(seed)) * 0.2, x
     )
-    settled = threat.settle(y, x)
+    settled = threat.quantize(y, x)
     assert torch.equal(settled, rounded(settled))
     assert within(threat, settled, x).all()
     assert (settled - y).abs().max() <= 1 / 255 + 1e-9  # one of the two neighbouring levels
@@ -53,7 +53,7 @@ def test_settling_keeps_most_of_a_budget():
     y = L2(0.5).project(
         x + 0.05 * torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1)), x
     )
-    assert (L2(0.5).distance(L2(0.5).settle(y, x), x) > 0.49).all()
+    assert (L2(0.5).distance(L2(0.5).quantize(y, x), x) > 0.49).all()
 
 
 @pytest.mark.parametrize("norm", list(THREATS))

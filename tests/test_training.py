@@ -10,7 +10,7 @@ from torch import nn
 
 from ostrich.errors import InputError
 from ostrich.models.residual import SmallNet
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 from ostrich.training.loop import accuracy, augment, ramp, train
 from ostrich.training.recipe import RECIPES, Recipe
 

@@ -8,9 +8,9 @@ import torch
 
 import ostrich
 from ostrich.attacks import EOT, PGD, Linf, Untargeted
-from ostrich.attacks.settings import configure_eot
-from ostrich.attacks.transformations import blurred, jpeg
-from ostrich.randomness import keyed
+from ostrich.attacks.engine.settings import configure_eot
+from ostrich.attacks.eot import blurred, jpeg
+from ostrich.runtime.randomness import keyed
 from ostrich.warping import warp
 
 NOTHING = {"rotation": 0.0, "scale": 0.0, "translation": 0.0, "brightness": 0.0}

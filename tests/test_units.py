@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import ostrich
-from ostrich import units
 from ostrich.errors import InputError, UnknownName
+from ostrich.inspection import units
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from scipy.ndimage import binary_dilation
 from torch import Tensor
 
 from ostrich.cli.main import run as ostrich
-from ostrich.clips import film, frames, sheet, stills, video_frames, write_clip
 from ostrich.data import toyscenes
 from ostrich.data.pictures import Pictures, pictures
 from ostrich.data.toyscenes.clips import clip, clip_scene, render_clip
 from ostrich.data.toyscenes.rendering import render
 from ostrich.data.toyscenes.scenes import Light
+from ostrich.figures.clips import film, frames, sheet, stills, video_frames, write_clip
 from ostrich.generative.architectures import build_game
 from ostrich.generative.codes import Codes
 from ostrich.generative.evaluation import evaluate
@@ -29,7 +29,7 @@ from ostrich.generative.generator import Generator, load_generator
 from ostrich.generative.motion import motion, unmasked
 from ostrich.generative.recipe import RECIPES, GeneratorRecipe
 from ostrich.generative.training import train_game
-from ostrich.generative.video import Sparse, VideoGenerator, composed
+from ostrich.generative.video_gan import Sparse, VideoGenerator, composed
 from ostrich.images import rounded, write_png
 from ostrich.models import load
 

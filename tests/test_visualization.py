@@ -21,9 +21,9 @@ from ostrich.attacks.fooling.ascent import noise, spread
 from ostrich.cli.main import run
 from ostrich.errors import InputError
 from ostrich.images import read_png, rounded
-from ostrich.randomness import keyed
+from ostrich.inspection.units import parse, values
+from ostrich.runtime.randomness import keyed
 from ostrich.statistics import wilson
-from ostrich.units import parse, values
 from ostrich.visualization import (
     PRESETS,
     Ascent,

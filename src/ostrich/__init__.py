@@ -14,8 +14,9 @@ from ostrich._lazy import lazily
 from ostrich.errors import InputError, OstrichError
 
 if TYPE_CHECKING:
-    from ostrich import attacks, attribution, data, images, units
+    from ostrich import attacks, attribution, data, images
     from ostrich.attacks import L1, L2, Confident, Linf, Result, Targeted, Unbounded, Untargeted, attack
+    from ostrich.inspection import units
     from ostrich.models import Classifier, load
 
 __version__ = "0.1.0"

@@ -46,7 +46,7 @@ def from_bytes(pixels: np.ndarray, dtype: torch.dtype = torch.float32) -> Tensor
     return torch.from_numpy(np.array(pixels)).movedim(-1, -3).contiguous().to(dtype).div(LEVELS)
 
 
-def check(images: Tensor) -> None:
+def check_images(images: Tensor) -> None:
     """Refuse what is not a batch of images.
 
     Raises InputError for a wrong shape, an integer type, NaN, or values outside [0, 1].

@@ -6,6 +6,7 @@ A new attack is one file and its line in `_ATTACKS`; one of the user's own is a 
 
 from pathlib import Path
 
+from ostrich.attacks.autoattack import AutoAttack
 from ostrich.attacks.base import (
     ATTACKS,
     Attack,
@@ -16,11 +17,14 @@ from ostrich.attacks.base import (
     State,
     check_class,
 )
+from ostrich.attacks.camouflage.dazzle import Dazzle
 from ostrich.attacks.decision_based.boundary import Boundary
 from ostrich.attacks.decision_based.hopskipjump import HopSkipJump
 from ostrich.attacks.decision_based.rays import RayS
-from ostrich.attacks.engine import Result, attack
-from ostrich.attacks.ensemble import AutoAttack
+from ostrich.attacks.engine.runner import Result, attack
+from ostrich.attacks.eot import EOT
+from ostrich.attacks.fitted.learned_attacker import Generator
+from ostrich.attacks.fitted.universal_perturbation import Universal
 from ostrich.attacks.fooling.ascent import FoolingAscent
 from ostrich.attacks.fooling.cppn import FoolingCPPN
 from ostrich.attacks.fooling.direct import FoolingDirect
@@ -29,22 +33,18 @@ from ostrich.attacks.gradient.apgd import APGD
 from ostrich.attacks.gradient.fgsm import FGSM
 from ostrich.attacks.gradient.mim import MIM
 from ostrich.attacks.gradient.pgd import PGD
-from ostrich.attacks.lab import Lab
 from ostrich.attacks.minimum_norm.cw import CW
 from ostrich.attacks.minimum_norm.ddn import DDN
 from ostrich.attacks.minimum_norm.deepfool import DeepFool
 from ostrich.attacks.minimum_norm.fab import FAB
 from ostrich.attacks.minimum_norm.lbfgs import LBFGS
-from ostrich.attacks.physical.dazzle import Dazzle
 from ostrich.attacks.physical.patch import AdversarialPatch
 from ostrich.attacks.physical.printed import Printed
 from ostrich.attacks.physical.texture import AdversarialTexture
 from ostrich.attacks.score_based.one_pixel import OnePixel
 from ostrich.attacks.score_based.square import Square
 from ostrich.attacks.threats import L1, L2, Linf, Patch, Pixels, Threat, Unbounded
-from ostrich.attacks.transformations import EOT
-from ostrich.attacks.universal.generator import Generator
-from ostrich.attacks.universal.perturbation import Universal
+from ostrich.attacks.threats.cielab import Lab
 from ostrich.errors import ContractError, UnknownName
 from ostrich.runtime.python_file import from_file
 

@@ -23,14 +23,14 @@ from torch import Tensor
 
 from ostrich.attacks.threats import NORMS, Threat
 from ostrich.errors import ContractError, InputError
-from ostrich.ranges import check_fields
+from ostrich.runtime.ranges import check_fields
 
 if TYPE_CHECKING:
+    from ostrich.attacks.engine.problem import Problem
+    from ostrich.attacks.engine.result import Result
+    from ostrich.attacks.eot import EOT
+    from ostrich.attacks.fitted.fitting import Fitting
     from ostrich.attacks.goals import Goal
-    from ostrich.attacks.problem import Problem
-    from ostrich.attacks.result import Result
-    from ostrich.attacks.transformations import EOT
-    from ostrich.attacks.universal.fitting import Fitting
     from ostrich.data.views import Views
     from ostrich.models.classifier import Classifier
 
@@ -107,13 +107,13 @@ class InputSpecificAttack(Attack):
         def steps(self) -> int: ...
 
         @property
-        def lanes(self) -> int: ...
+        def copies(self) -> int: ...
 
         @property
         def most_forwards(self) -> int | None: ...
 
     else:
-        lanes = 1  # forwards that a step costs an image
+        copies = 1  # forwards that a step costs an image
         most_forwards = None  # that an image may cost in all
 
     @property

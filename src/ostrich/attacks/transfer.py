@@ -13,13 +13,13 @@ from typing import Annotated, ClassVar
 import torch
 
 from ostrich.attacks.base import Attack, InputSpecificAttack, State
+from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.gradient.apgd import APGD
-from ostrich.attacks.problem import Problem
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.errors import InputError
 from ostrich.models import load
 from ostrich.models.classifier import Classifier
-from ostrich.ranges import at_least
+from ostrich.runtime.ranges import at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Transfer(InputSpecificAttack):
         companion(self.surrogate, classifier, "surrogate")
 
     def init(self, problem: Problem) -> State:
-        from ostrich.attacks.engine import attack  # which runs this file
+        from ostrich.attacks.engine.runner import attack  # which runs this file
 
         x, other = problem.originals, companion(self.surrogate, problem.access.classifier, "surrogate")
         method = APGD(threat=self.threat, steps=self.iterations, stop="budget")

@@ -16,8 +16,8 @@ from torch.autograd.graph import GradientEdge
 
 from ostrich.attribution.question import Question, fitting
 from ostrich.errors import InputError
+from ostrich.inspection.units import AnyUnit, values
 from ostrich.models.classifier import Classifier
-from ostrich.units import AnyUnit, values
 
 # Images (M, C, H, W), D units: their values (D, M). It must leave the images in the graph.
 Compute = Callable[[Classifier, Tensor, Sequence[AnyUnit]], Tensor]

@@ -32,9 +32,9 @@ from ostrich.attribution.backward import back
 from ostrich.attribution.maps import Activations, Place, before, named
 from ostrich.attribution.question import SIDES, Explainer, Question, fitting
 from ostrich.errors import InputError, UnknownName
-from ostrich.networks import is_compiled
-from ostrich.units import look, read
-from ostrich.watching import Seen, begin_at, module_of
+from ostrich.inspection.units import look, read
+from ostrich.inspection.watching import Seen, begin_at, module_of
+from ostrich.models.untouched import is_compiled
 
 WEIGHTS = ("mean", "each")
 REASONS = (  # why a map can be zero everywhere

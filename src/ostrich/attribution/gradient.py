@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ostrich.attribution.backward import gradients
 from ostrich.attribution.question import Explainer, Question, paired
+from ostrich.inspection.units import Unit
 from ostrich.models.classifier import Classifier
-from ostrich.units import Unit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ostrich.attribution.question import COLOUR, Explainer, Question, paired
 from ostrich.attribution.relu_rules import GUIDED, beside, by_rule, said
+from ostrich.inspection.units import Unit
 from ostrich.models.classifier import Classifier
-from ostrich.units import Unit
 
 
 @dataclass(frozen=True, kw_only=True)

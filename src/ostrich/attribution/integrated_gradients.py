@@ -26,7 +26,7 @@ from torch import Tensor
 from ostrich.attribution.backward import weighted
 from ostrich.attribution.question import SIDES, Explainer, Question
 from ostrich.errors import InputError, UnknownName
-from ostrich.units import values
+from ostrich.inspection.units import values
 
 GAP = 0.05  # of completeness, from which on it is said
 RULES = ("gauss-legendre", "trapezoid", "right")

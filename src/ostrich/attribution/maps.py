@@ -18,11 +18,11 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from ostrich.attribution.question import Question
 from ostrich.attribution.rectifiers import Rectifiers
 from ostrich.errors import InputError
-from ostrich.layouts import Grid, layout_of
+from ostrich.inspection.layouts import Grid, layout_of
+from ostrich.inspection.units import AnyUnit, look, read, sources
+from ostrich.inspection.watching import module_of
 from ostrich.models.classifier import Classifier
-from ostrich.randomness import keyed
-from ostrich.units import AnyUnit, look, read, sources
-from ostrich.watching import module_of
+from ostrich.runtime.randomness import keyed
 
 PURPOSE = 0x4D50  # of random numbers
 

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from ostrich.attribution.question import SIDES, Explainer, Question, fitting
 from ostrich.errors import InputError
+from ostrich.inspection.units import values
+from ostrich.inspection.watching import module_of
 from ostrich.models.classifier import Classifier
 from ostrich.models.fastpath import faster
-from ostrich.networks import is_compiled
-from ostrich.units import values
-from ostrich.watching import module_of
+from ostrich.models.untouched import is_compiled
 
 WORTH = 512  # covered images from which on a quicker copy of the network is made
 AGREEMENT = 1e-5  # largest difference of its logits, relative to their scale: some tens of roundings

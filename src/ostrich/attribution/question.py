@@ -18,9 +18,9 @@ from torch import Tensor
 from ostrich import images as pictures
 from ostrich.errors import InputError
 from ostrich.images import fingerprints
+from ostrich.inspection.units import AnyUnit, Sum, Unit, parse_sum
 from ostrich.models.classifier import Classifier
-from ostrich.networks import untouched
-from ostrich.units import AnyUnit, Sum, Unit, parse_sum
+from ostrich.models.untouched import untouched
 
 VALUES_PER_BATCH = 4 * 3 * 224 * 224  # pixels times channels that pass through the network together
 MOST = 128  # images together; larger batches of small ones leave a processor's caches
@@ -117,7 +117,7 @@ def explain(
     """
     if not isinstance(method, Explainer):
         raise InputError(f"{method!r} is no method; give one such as ostrich.attribution.Gradient().")
-    pictures.check(images)
+    pictures.check_images(images)
     images = classifier.beside(images)
     question = _question(classifier, images, units, seed)
     if method.needs == "gradient" and classifier.access != "gradient":

@@ -35,9 +35,9 @@ from ostrich.attribution.backward import gradients
 from ostrich.attribution.question import Question, applying
 from ostrich.attribution.rectifiers import GATES, UNRULED, Rectifiers
 from ostrich.errors import InputError
+from ostrich.inspection.units import AnyUnit, look, read, sources, values
 from ostrich.models.classifier import Classifier
-from ostrich.networks import is_compiled
-from ostrich.units import AnyUnit, look, read, sources, values
+from ostrich.models.untouched import is_compiled
 
 DECONVNET, GUIDED, REDIRECTED = "deconvnet", "guided", "redirected"
 

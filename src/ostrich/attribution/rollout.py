@@ -27,11 +27,11 @@ from torch import Tensor, nn
 from ostrich.attribution.attention import Attention
 from ostrich.attribution.question import SIDES, Explainer, Question, applying
 from ostrich.errors import InputError
-from ostrich.layouts import Grid, tokens_on
-from ostrich.networks import is_compiled
-from ostrich.randomness import keyed
-from ostrich.units import values
-from ostrich.watching import module_of
+from ostrich.inspection.layouts import Grid, tokens_on
+from ostrich.inspection.units import values
+from ostrich.inspection.watching import module_of
+from ostrich.models.untouched import is_compiled
+from ostrich.runtime.randomness import keyed
 
 PURPOSE = 0x524F  # of random numbers
 

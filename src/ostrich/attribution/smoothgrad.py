@@ -18,7 +18,7 @@ from torch import Tensor
 from ostrich.attribution.backward import weighted
 from ostrich.attribution.question import Explainer, Question, keys
 from ostrich.errors import InputError
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 
 PURPOSE = 0x5346  # of the random numbers: they are others than those of other methods
 

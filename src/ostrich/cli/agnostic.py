@@ -15,13 +15,14 @@ from typing import Any
 import torch
 import typer
 
-from ostrich.attacks import FittedAttack, aims, evidence
-from ostrich.attacks.engine import check
-from ostrich.attacks.resuming import described
+from ostrich.attacks import FittedAttack, targets
+from ostrich.attacks.engine import evidence
+from ostrich.attacks.engine.resuming import described
+from ostrich.attacks.engine.runner import check_attack
+from ostrich.attacks.fitted.artefact import FILE, Artefact, judge, load_artefact
+from ostrich.attacks.fitted.fitting import check_goal, victims
+from ostrich.attacks.fitted.held_out import fit_part, hold_out_split
 from ostrich.attacks.transfer import borrow_gradients, companion
-from ostrich.attacks.universal.artefact import FILE, Artefact, judge, load_artefact
-from ostrich.attacks.universal.fitting import check_goal, victims
-from ostrich.attacks.universal.held_out import fit_part, hold_out_split
 from ostrich.cli.agnostic_judge import Part, photographed, rate, transferred, written
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import Session, opened, progress, report
@@ -29,7 +30,7 @@ from ostrich.data.dataset import Samples
 from ostrich.errors import InputError
 from ostrich.images import fingerprints
 from ostrich.models import Classifier
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 
 TARGET = 33  # the purpose of the random number of a random target
 
@@ -63,14 +64,14 @@ def perform(
         asked |= {"attack": repr(given.method), "artefact": given.digest()}
 
     def validate(classifier: Classifier) -> None:
-        aims.check_target(classifier, target)
+        targets.check_target(classifier, target)
         for model in also:
             companion(model, classifier, "network")
         if given is not None:
             given.check(classifier)
         else:
             borrow_gradients(method, classifier, surrogate)
-            check(method, classifier)
+            check_attack(method, classifier)
             victims(method, classifier)
             check_goal(method, "untargeted" if target is None else "targeted")
 
@@ -91,7 +92,7 @@ def perform(
     with opened(
         f"attack-{name}", options, data, asked, limit, seed, skip_bad, out, force, validate, examine
     ) as session:
-        whole = looked_at(method if given is None else given.method, session)
+        whole = evaluate_clean(method if given is None else given.method, session)
         if given is None:
             used, rest = fitted(method, session, whole, target, seed, precision)
         else:
@@ -119,7 +120,7 @@ def perform(
         report(name, results, session.run.folder)
 
 
-def looked_at(method: FittedAttack, session: Session) -> Part:
+def evaluate_clean(method: FittedAttack, session: Session) -> Part:
     """All of the data, as the network sees it.
 
     The label of an object whose name says none is the one asked for, else what most views are seen as.
@@ -129,7 +130,7 @@ def looked_at(method: FittedAttack, session: Session) -> Part:
     if method.label is not None:
         index = classifier.class_index(method.label)
         samples = replace(samples, labels=torch.full((len(samples),), index))
-    labels, predictions = aims.labels(classifier, images, samples.labels)
+    labels, predictions = targets.labels(classifier, images, samples.labels)
     if samples.labels is None and samples.views is not None:
         labels = torch.full_like(labels, int(predictions.mode().values))
     return Part(samples, images, labels, predictions)
@@ -140,7 +141,7 @@ def identities(samples: Samples) -> list[int]:
     return fingerprints(samples.images()) if samples.views is None else list(samples.views.numbers)
 
 
-def aimed_at(part: Part, classifier: Classifier, target: str, seed: int) -> int:
+def choose_target(part: Part, classifier: Classifier, target: str, seed: int) -> int:
     """The one class for all: by name, or of an object a random one, or the one least likely on average."""
     if target == "least-likely":
         return int(classifier.predict(part.images).softmax(1).mean(0).argmin())
@@ -169,7 +170,7 @@ def fitted(
             whole.predictions,
             split,
             keys=identities(whole.samples),
-            target=None if target is None else aimed_at(part, classifier, target, seed),
+            target=None if target is None else choose_target(part, classifier, target, seed),
             seed=seed,
             precision=precision,
             checkpoint=checkpoint,

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostrich.attacks import aims, evidence
-from ostrich.attacks.result import Result
+from ostrich.attacks import targets
+from ostrich.attacks.engine import evidence
+from ostrich.attacks.engine.result import Result
+from ostrich.attacks.fitted.artefact import FILE, Artefact, Judgement, judge
+from ostrich.attacks.fitted.universal_perturbation import enlarged
 from ostrich.attacks.threats import exact_distance
 from ostrich.attacks.transfer import companion
-from ostrich.attacks.universal.artefact import FILE, Artefact, Judgement, judge
-from ostrich.attacks.universal.perturbation import enlarged
 from ostrich.cli.session import Session
 from ostrich.data.dataset import Samples
 from ostrich.images import fingerprints, grid, write_png
@@ -102,7 +103,7 @@ def photographed(session: Session, used: Artefact, result: Result, seed: int) ->
 def transferred(used: Artefact, session: Session, part: Part, model: str, seed: int) -> float | None:
     """The fooling rate of an artefact on another network, of the same images."""
     other = companion(model, session.classifier, "network")
-    labels, _ = aims.labels(other, part.images, part.samples.labels)
+    labels, _ = targets.labels(other, part.images, part.samples.labels)
     return judge(used, other, part.images, labels, seed).fooling_rate
 
 

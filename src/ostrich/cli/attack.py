@@ -45,22 +45,22 @@ def command(
         CamouflageAttack,
         FittedAttack,
         InputSpecificAttack,
-        aims,
-        evidence,
         find,
+        targets,
     )
     from ostrich.attacks import attack as run_attack
-    from ostrich.attacks.engine import check
-    from ostrich.attacks.resuming import described
-    from ostrich.attacks.settings import configure, configure_eot
+    from ostrich.attacks.engine import evidence
+    from ostrich.attacks.engine.resuming import described
+    from ostrich.attacks.engine.runner import check_attack
+    from ostrich.attacks.engine.settings import configure, configure_eot
     from ostrich.attacks.transfer import borrow_gradients
     from ostrich.cli.session import opened, progress, report
     from ostrich.data.spec import FORMS
     from ostrich.errors import InputError
     from ostrich.models import Classifier
     from ostrich.models.answers import right
+    from ostrich.runtime.settings import pairs
     from ostrich.runtime.stopwatch import stopwatch
-    from ostrich.settings import pairs
 
     kind = find(name)
     fitted = issubclass(kind, FittedAttack)
@@ -149,17 +149,17 @@ def command(
     asked |= {"surrogate": surrogate} if surrogate else {}
 
     def validate(classifier: Classifier) -> None:
-        aims.check_target(classifier, target)
+        targets.check_target(classifier, target)
         borrow_gradients(method, classifier, surrogate)
-        check(method, classifier, eot)
+        check_attack(method, classifier, eot)
 
     with opened(
         "attack-" + method.name, chosen, data, asked, limit, seed, skip_bad, out, force, validate
     ) as session:
         classifier, samples, run = session.classifier, session.samples, session.run
         images = samples.images().to(classifier.device)
-        labels, predictions = aims.labels(classifier, images, samples.labels)
-        goal = aims.goal(classifier, images, labels, target, seed)
+        labels, predictions = targets.labels(classifier, images, samples.labels)
+        goal = targets.goal(classifier, images, labels, target, seed)
         with (
             stopwatch() as spent,
             progress(f"{method.name} on {len(samples)} images", len(samples)) as advance,

@@ -75,12 +75,12 @@ def perform(
 ) -> int:
     """The check behind `check` and `demo`; returns the exit code."""
     from ostrich.cli.session import console, opened, progress
-    from ostrich.crashtest.check import DEMO_PROBES, PROBES, check
+    from ostrich.crashtest.check import DEMO_PROBES, PROBES, crash_test
     from ostrich.crashtest.context import Context
     from ostrich.crashtest.gates import read_floor
     from ostrich.crashtest.report import write_report
     from ostrich.errors import InputError, UnknownName
-    from ostrich.runs import read_run
+    from ostrich.runtime.runs import read_run
 
     known = DEMO_PROBES if demo else PROBES
     names = [name.strip() for name in only.split(",")] if only else list(known)
@@ -115,7 +115,7 @@ def perform(
         quiet = (lambda line: None) if as_json else lambda line: console.print(line, soft_wrap=True)
         with progress("attacking", len(session.samples)) as advance:
             context.progress = advance
-            results = check(
+            results = crash_test(
                 context,
                 session.run,
                 names=names,

@@ -19,7 +19,7 @@ def command(first: RunArgument, second: RunArgument, as_json: o.Json = False) ->
 
     from ostrich.cli.session import console
     from ostrich.errors import InputError
-    from ostrich.runs import read_run
+    from ostrich.runtime.runs import read_run
 
     runs = [read_run(first), read_run(second)]
     rows = differences(*(run.get("results") or {} for run in runs))

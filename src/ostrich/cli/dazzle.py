@@ -20,12 +20,12 @@ from torch import Tensor
 
 from ostrich import data as datasets
 from ostrich.attacks import Dazzle
-from ostrich.attacks.physical.dazzle import Face, cma_package
-from ostrich.attacks.universal.artefact import Artefact, load_artefact
-from ostrich.cli.dazzle_fit import fitted
-from ostrich.cli.dazzle_judge import written
+from ostrich.attacks.camouflage.dazzle import Face, cma_package
+from ostrich.attacks.camouflage.fitting import fitted
+from ostrich.attacks.camouflage.judging import written
+from ostrich.attacks.fitted.artefact import Artefact, load_artefact
 from ostrich.cli.options import ModelOptions
-from ostrich.cli.session import kept, report
+from ostrich.cli.session import kept, progress, report
 from ostrich.data.dataset import Dataset, subset
 from ostrich.data.faces import BOX, CLASS_NAMES
 from ostrich.errors import InputError, UnreadableImage
@@ -67,7 +67,7 @@ def perform(
     material = read(datasets.open_data(data), detector, limit, seed, skip_bad)
     used = method if given is None else given.method
     chosen, rest = (
-        divided(method, material.faces, seed) if given is None else ([], left(given, material.faces))
+        hold_out_split(method, material.faces, seed) if given is None else ([], left(given, material.faces))
     )
     asked = {
         "model": options.words(),
@@ -83,9 +83,11 @@ def perform(
     with kept(name, options.model, asked, cpu, data=material.facts, seed=seed, out=out, force=force) as run:
         if given is None:
             own = [material.faces[i] for i in chosen]
-            given = fitted(method, detector, own, seed, material.facts["name"], run)
+            with progress(f"{method.name} on {len(own)} faces", len(own)) as advance:
+                given = fitted(method, detector, own, seed, material.facts["name"], run, advance)
         faces = [material.faces[i] for i in rest]
-        results = written(given, detector, faces, material.backgrounds, seed, run)
+        with progress(f"{len(faces)} faces", len(faces)) as advance:
+            results = written(given, detector, faces, material.backgrounds, seed, run, advance)
         results["left_out"] = len(material.faces) - len(faces)
         run.finish(results)
     if as_json:
@@ -154,7 +156,7 @@ def surest(boxes: Sequence[Box]) -> Box | None:
     return max(boxes, key=lambda box: (box.confidence, box.side), default=None)
 
 
-def divided(method: Dazzle, faces: Sequence[Face], seed: int) -> tuple[list[int], list[int]]:
+def hold_out_split(method: Dazzle, faces: Sequence[Face], seed: int) -> tuple[list[int], list[int]]:
     """The faces to fit on, and those to judge on: with `per_face` all, in views not seen before."""
     count = len(faces)
     if method.per_face:

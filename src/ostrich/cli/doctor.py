@@ -35,7 +35,7 @@ def command(
     from dataclasses import asdict
 
     from ostrich.cli.session import opened, progress
-    from ostrich.diagnosis import Patient, examine
+    from ostrich.diagnosis import ModelUnderTest, examine
     from ostrich.errors import InputError
     from ostrich.models import Classifier
 
@@ -51,7 +51,7 @@ def command(
     with opened("doctor", chosen, data, asked, limit, seed, skip_bad, out, force, validate) as session:
         images = session.samples.images().to(session.classifier.device)
         labels = session.samples.labels
-        patient = Patient(
+        patient = ModelUnderTest(
             classifier=session.classifier,
             images=images,
             labels=None if labels is None else labels.to(images.device),

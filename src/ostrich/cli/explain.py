@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ostrich.cli import options as o
-from ostrich.cli.units import class_unit, plain
+from ostrich.inspection.unit_names import as_file_name, class_unit
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ostrich.attribution import Explainer
     from ostrich.cli.session import Session
+    from ostrich.inspection.units import Unit
     from ostrich.models import Classifier
-    from ostrich.units import Unit
 
 NAME = "explain"
 SHEET = "sheet"
@@ -114,7 +114,7 @@ def _sheet(call: _Call) -> tuple[dict[str, Any], list[str], Path]:
     from ostrich.cli.explain_sheet import LIMIT as MOST
     from ostrich.cli.explain_sheet import read_asked, read_units, said, sheet
     from ostrich.errors import InputError
-    from ostrich.visualization import check, describe
+    from ostrich.visualization import check_objectives, describe
 
     if call.sanity:
         raise InputError("--sanity checks a method; a sheet shows several.")
@@ -123,7 +123,7 @@ def _sheet(call: _Call) -> tuple[dict[str, Any], list[str], Path]:
 
     def validate(classifier: Classifier) -> None:
         units.extend(read_units(classifier, call.units))
-        check(classifier, units)
+        check_objectives(classifier, units)
 
     asked = {"units": call.units, "settings": describe(ascent), "top": top}
     with call.opened(asked, MOST, validate) as session:
@@ -175,7 +175,7 @@ def configure(name: str, settings: Sequence[str]) -> Explainer:
     """The method with `settings`, NAME=VALUE. Raises UnknownName, InputError."""
     from ostrich.attribution import EXPLAINERS
     from ostrich.errors import UnknownName
-    from ostrich.settings import pairs, read
+    from ostrich.runtime.settings import pairs, read
 
     if name not in EXPLAINERS:
         raise UnknownName("explainer", name, [*EXPLAINERS, SHEET])
@@ -220,7 +220,7 @@ def _explain(
             clean = f"images/{index:05d}-clean.png"
             write_png(folder / clean, image)
             for turn, unit in enumerate(units[i]):
-                stem = f"maps/{index:05d}-{turn:02d}-{plain(unit)}"
+                stem = f"maps/{index:05d}-{turn:02d}-{as_file_name(unit)}"
                 shown.append(_write(method, session, stem, maps[i, turn], image))
                 rows.append(
                     {

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ostrich.chart import write_chart
 from ostrich.cli.session import Session, progress
+from ostrich.figures.chart import write_chart
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,7 +87,7 @@ def _pointing(
     from ostrich.attribution import explain
     from ostrich.attribution.importance import importance
     from ostrich.attribution.sanity import pointing_game
-    from ostrich.cli.units import class_unit
+    from ostrich.inspection.unit_names import class_unit
 
     classifier, samples = session.classifier, session.samples
     masks = _masks(classifier, samples)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ostrich.attribution.question import Explainer
+    from ostrich.inspection.units import Unit
     from ostrich.models import Classifier
-    from ostrich.units import Unit
     from ostrich.visualization import Ascent
     from ostrich.visualization.sheets import Sheet
 
@@ -34,7 +34,7 @@ INK, BAR, MARK = "#222222", "#9db4c8", "#b3261e"
 def read_asked(settings: Sequence[str]) -> tuple[Ascent, int]:
     """The ascent to the preferred image and how many images are shown, `--set top=N`. Raises InputError."""
     from ostrich.cli.visualize_asked import read_settings
-    from ostrich.settings import pairs, read_value
+    from ostrich.runtime.settings import pairs, read_value
     from ostrich.visualization.sheets import TOP
 
     given = pairs(settings)
@@ -47,7 +47,7 @@ def read_asked(settings: Sequence[str]) -> tuple[Ascent, int]:
 def read_units(classifier: Classifier, asked: Sequence[str]) -> list[Unit]:
     """The units asked for; a layer alone stands for all its channels. Raises InputError."""
     from ostrich.cli.visualize_asked import read_objectives
-    from ostrich.units import resolve
+    from ostrich.inspection.units import resolve
 
     if not asked:
         raise InputError(
@@ -102,9 +102,9 @@ def said(results: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(one: Sheet) -> str:
-    from ostrich.cli.units import plain
+    from ostrich.inspection.unit_names import as_file_name
 
-    return plain(str(one.response.unit))
+    return as_file_name(str(one.response.unit))
 
 
 def _page(session: Session, one: Sheet) -> Image.Image:
@@ -148,7 +148,7 @@ def _rows(one: Sheet) -> dict[str, list[Image.Image]]:
 
 def _layers(session: Session, found: Sequence[Sheet]) -> dict[str, str]:
     """For each layer with several units a page with a row for each: preferred image, then the crops."""
-    from ostrich.cli.units import plain
+    from ostrich.inspection.unit_names import as_file_name
 
     grouped: dict[str, list[Sheet]] = {}
     for one in found:
@@ -168,7 +168,7 @@ def _layers(session: Session, found: Sequence[Sheet]) -> dict[str, str]:
             draw.text((MARGIN, top + TILE / 2), name, fill=INK, font=_font(12), anchor="lm")
             crops = [_cut(image, box) for image, box in zip(one.images, one.boxes, strict=True)]
             _row(page, [_tile(one.preferred, TILE), *crops], MARGIN + NAMES, top)
-        files[layer] = f"sheets/layer-{plain(layer)}.png"
+        files[layer] = f"sheets/layer-{as_file_name(layer)}.png"
         page.save(session.run.folder / files[layer])
     return files
 

@@ -13,13 +13,14 @@ import torch
 import typer
 from torch import Tensor
 
-from ostrich.attacks import Confident, InputSpecificAttack, evidence
+from ostrich.attacks import Confident, InputSpecificAttack
 from ostrich.attacks import attack as run_attack
-from ostrich.attacks.engine import Result
+from ostrich.attacks.engine import evidence
+from ostrich.attacks.engine.resuming import described
+from ostrich.attacks.engine.runner import Result
 from ostrich.attacks.fooling.ascent import CONFIDENCE, noise, spread
 from ostrich.attacks.fooling.gallery import MISSED, REACHED, UNMOVED, UNTRIED, gallery
 from ostrich.attacks.fooling.recognition import kin, transfer
-from ostrich.attacks.resuming import described
 from ostrich.attacks.transfer import borrow_gradients
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.session import begun, progress, report
@@ -27,10 +28,10 @@ from ostrich.errors import InputError
 from ostrich.images import to_bytes, write_png
 from ostrich.models import Classifier
 from ostrich.models.answers import answered
-from ostrich.runs import METRICS, Run
 from ostrich.runtime.files import keep_rows
+from ostrich.runtime.runs import METRICS, Run
+from ostrich.runtime.settings import read_value
 from ostrich.runtime.stopwatch import stopwatch
-from ostrich.settings import read_value
 
 
 def configure_confidence(settings: Mapping[str, str]) -> tuple[float, dict[str, str]]:

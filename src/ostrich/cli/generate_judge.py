@@ -38,8 +38,8 @@ def neighbours(
 ) -> None:
     """Show samples' nearest training images, in pixels and in features, and whether it memorised."""
     from ostrich.cli.session import console
-    from ostrich.clips import film, is_clip, stills, write_clip
     from ostrich.errors import InputError
+    from ostrich.figures.clips import film, is_clip, stills, write_clip
     from ostrich.generative import load_generator
     from ostrich.generative import neighbours as near
     from ostrich.generative.features import features as features_of
@@ -141,8 +141,8 @@ def evaluate(
     Only in those of inception is the distance FID.
     """
     from ostrich.cli.session import console, report
-    from ostrich.clips import is_clip
     from ostrich.errors import InputError
+    from ostrich.figures.clips import is_clip
     from ostrich.generative import load_generator
     from ostrich.generative.evaluation import evaluate as measured
     from ostrich.models import load

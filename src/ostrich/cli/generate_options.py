@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ostrich.data.pictures import Pictures
     from ostrich.generative import Generator
     from ostrich.models import Classifier
-    from ostrich.runs import Run
+    from ostrich.runtime.runs import Run
 
 GeneratorArgument = Annotated[
     str, typer.Argument(metavar="GENERATOR", help="zoo:NAME, or the folder of an `ostrich generate train`")

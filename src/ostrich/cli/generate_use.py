@@ -41,8 +41,8 @@ def sample(
     import torch
 
     from ostrich.cli.session import report
-    from ostrich.clips import film, is_clip, sheet, write_clip
     from ostrich.errors import InputError
+    from ostrich.figures.clips import film, is_clip, sheet, write_clip
     from ostrich.generative import load_generator
     from ostrich.images import write_png
     from ostrich.models.loading import pick_device
@@ -96,7 +96,7 @@ def _streams(generator: Generator, clips: Tensor, codes: Tensor, folder: Path) -
     """The streams of the first clips: beside one another as a picture and a film, and as arrays."""
     import torch
 
-    from ostrich.clips import film, stills, write_clip
+    from ostrich.figures.clips import film, stills, write_clip
     from ostrich.images import grid, write_png
 
     few = clips[:STREAMS]
@@ -130,8 +130,8 @@ def interpolate(
 ) -> None:
     """Walk between codes, straight if uniform, on the great circle if normal; or between classes."""
     from ostrich.cli.session import report
-    from ostrich.clips import film, is_clip, stills, write_clip
     from ostrich.errors import InputError
+    from ostrich.figures.clips import film, is_clip, stills, write_clip
     from ostrich.generative import load_generator
     from ostrich.images import grid, magnified, write_gif, write_png
     from ostrich.models.loading import pick_device

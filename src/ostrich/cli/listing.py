@@ -29,7 +29,7 @@ def models(as_json: o.Json = False) -> None:
 @o.takes_model
 def units(chosen: o.ModelOptions, as_json: o.Json = False) -> None:
     """The layers of a network: name, type, output shape, parameters; features and the map they lie on."""
-    from ostrich import units as layers
+    from ostrich.inspection import units as layers
 
     classifier = chosen.load((224, 224))
     rows = [

@@ -15,7 +15,7 @@ import typer
 
 from ostrich.errors import InputError
 from ostrich.models.options import ModelOptions as ModelOptions
-from ostrich.settings import pair as pair
+from ostrich.runtime.settings import pair as pair
 
 DataArgument = Annotated[
     list[str],

@@ -22,8 +22,8 @@ from ostrich import data as datasets
 from ostrich.cli.options import ModelOptions, typed
 from ostrich.data.dataset import Samples
 from ostrich.models import Classifier
-from ostrich.progress import Progress, silent
-from ostrich.runs import RUNS, Run, check_writable
+from ostrich.runtime.progress import Progress, silent
+from ostrich.runtime.runs import RUNS, Run, check_writable
 
 console = Console(stderr=False, highlight=False, emoji=False)  # class:umbrella: is no picture
 

@@ -15,7 +15,7 @@ from ostrich.cli import options as o
 
 if TYPE_CHECKING:
     from ostrich.studies.executors import Executor
-    from ostrich.studies.form import Spec, Study
+    from ostrich.studies.schema import Spec, Study
 
 NAME = "study"
 
@@ -45,8 +45,8 @@ def command(
     """Rerun a published experiment: report, figure, table, verdict. The same command resumes it."""
     from ostrich.cli.session import console, progress
     from ostrich.models.loading import pick_device
-    from ostrich.runs import Run
     from ostrich.runtime.facts import versions
+    from ostrich.runtime.runs import Run
     from ostrich.runtime.stopwatch import stopwatch
     from ostrich.studies import find, report
     from ostrich.studies.trials import run_trials
@@ -86,7 +86,7 @@ def _changed(study: Study, scale: str, settings: Sequence[str], **given: Any) ->
     from dataclasses import replace
 
     from ostrich.errors import InputError
-    from ostrich.settings import pairs, read
+    from ostrich.runtime.settings import pairs, read
 
     spec = study.spec(scale)
     changes = read(type(spec), pairs(settings), study.name)
@@ -117,14 +117,14 @@ def _with_model(study: Study, spec: Spec, network: o.ModelOptions, images: Seque
 def _check(study: Study, spec: Spec) -> None:
     """Refuse bad input before a run directory is made. Raises InputError."""
     from ostrich.models.loading import pick_device
-    from ostrich.studies import material, removal
+    from ostrich.studies import datasets, removal
 
     pick_device(spec.device)
     if study.takes_model:
         assert isinstance(spec, removal.Settings)
         removal.opened(spec, 0)
     elif spec.data != "none":
-        material.check(spec.data)
+        datasets.check_data(spec.data)
 
 
 @contextmanager

@@ -57,14 +57,14 @@ def trained(
 
     None in every process but the one that writes. `total` is what `train_run` counts its progress to.
     """
-    from ostrich import distributed
     from ostrich.cli.session import progress
     from ostrich.models.loading import pick_device
-    from ostrich.runs import Run
+    from ostrich.runtime import distributed
+    from ostrich.runtime.runs import Run
     from ostrich.runtime.stopwatch import stopwatch
 
     where = pick_device(device)
-    with distributed.together():
+    with distributed.process_group():
         asked: dict[str, Any] = {"recipe": asdict(recipe), "data": data, "device": str(where)}
         if distributed.world() > 1:
             asked["processes"] = distributed.world()
@@ -78,7 +78,7 @@ def trained(
 
 def changed(recipe: Any, settings: list[str], seed: int, precision: str) -> Any:
     """The recipe with what --set, --seed and --precision change."""
-    from ostrich.settings import pairs, read
+    from ostrich.runtime.settings import pairs, read
 
     changes = read(type(recipe), pairs(settings), "a recipe", hidden=("name",))
     return replace(recipe, **{"seed": seed, "precision": precision, **changes})

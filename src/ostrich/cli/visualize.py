@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ostrich.models import Classifier
-    from ostrich.runs import Run
+    from ostrich.runtime.runs import Run
     from ostrich.visualization import Ascent, Objective, Preferred
 
 NAME = "visualize"
@@ -62,7 +62,7 @@ def command(
     from ostrich.cli.session import begun, console
     from ostrich.cli.visualize_asked import read_judges, read_objectives, read_prior, read_settings
     from ostrich.errors import InputError
-    from ostrich.visualization import check, describe
+    from ostrich.visualization import check_objectives, describe
 
     if not unit and not objective and not filters:
         raise InputError("Name what to show: --unit UNIT (`ostrich list units MODEL`), or --filters.")
@@ -77,7 +77,7 @@ def command(
     ascent = ascent or read_prior(classifier, prior or "", settings or ())
     wanted = read_objectives(classifier, unit or (), objective or ())
     if wanted:
-        check(classifier, wanted, seeds)
+        check_objectives(classifier, wanted, seeds)
     others = read_judges(classifier, wanted, judges or (), chosen.device)
     asked = {
         "objectives": [str(one) for one in wanted],
@@ -158,7 +158,7 @@ def _write(
 ) -> dict[str, Any]:
     """One picture a unit and seed, their grid, and the trace."""
     from ostrich import images as pictures
-    from ostrich.cli.units import plain
+    from ostrich.inspection.unit_names import as_file_name
     from ostrich.runtime.files import write_text
     from ostrich.visualization import worth
 
@@ -167,7 +167,7 @@ def _write(
     values = worth(classifier, wanted, best, seeds)  # of the file, not of what it was rounded from
     rows = []
     for i, (unit, own) in enumerate(names):
-        file = f"units/{i:02d}-{plain(unit)}{f'-{own}' if seeds > 1 else ''}.png"
+        file = f"units/{i:02d}-{as_file_name(unit)}{f'-{own}' if seeds > 1 else ''}.png"
         pictures.write_png(run.folder / file, best[i])
         rows.append(
             {

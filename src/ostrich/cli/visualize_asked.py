@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def read_settings(settings: Sequence[str], preset: str | None) -> Ascent:
     """A preset, by its option or as `preset=NAME`, with `settings`, NAME=VALUE. Raises InputError."""
     from ostrich.errors import InputError
-    from ostrich.settings import pairs
+    from ostrich.runtime.settings import pairs
     from ostrich.visualization import PRESET, configure
 
     given = pairs(settings)
@@ -28,7 +28,7 @@ def read_settings(settings: Sequence[str], preset: str | None) -> Ascent:
 def read_prior(classifier: Classifier, name: str, settings: Sequence[str]) -> Ascent:
     """An ascent under the generator of that name, with `settings`. Raises InputError."""
     from ostrich.generative import load_generator
-    from ostrich.settings import pairs
+    from ostrich.runtime.settings import pairs
     from ostrich.visualization import Prior, configure, under
     from ostrich.visualization.parametrisations import Canvas
 
@@ -38,7 +38,7 @@ def read_prior(classifier: Classifier, name: str, settings: Sequence[str]) -> As
 
 def read_objectives(classifier: Classifier, units: Sequence[str], sums: Sequence[str]) -> list[Objective]:
     """What is asked for, each once. `class:*`, `probability:*` and `LAYER:*` are all units there."""
-    from ostrich.units import every
+    from ostrich.inspection.units import every
     from ostrich.visualization import parse_objective
     from ostrich.visualization import unit as named
 
@@ -78,7 +78,7 @@ def read_judges(
 
 
 def _class(classifier: Classifier, index: int) -> str:
-    from ostrich.cli.units import class_unit
+    from ostrich.inspection.unit_names import class_unit
 
     return class_unit(classifier, index).partition(":")[2]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from ostrich.attacks import evidence
-from ostrich.attacks.resuming import network_facts
+from ostrich.attacks.engine import evidence
+from ostrich.attacks.engine.resuming import network_facts
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import Floor, judge_baseline, judge_floor
 from ostrich.crashtest.outcomes import combined
@@ -43,10 +43,10 @@ from ostrich.crashtest.probes import (
 )
 from ostrich.errors import OstrichError
 from ostrich.images import write_image
-from ostrich.runs import Run
 from ostrich.runtime.deadline import Deadline
 from ostrich.runtime.facts import digest
 from ostrich.runtime.resumable import Computation, Piece
+from ostrich.runtime.runs import Run
 from ostrich.runtime.stopwatch import stopwatch
 
 PROBES: dict[str, ModuleType] = {  # in order of worth
@@ -75,7 +75,7 @@ QUERYING = 0.2  # of the time that is left, for attacks by queries on one norm
 Say = Callable[[str], None]
 
 
-def check(
+def crash_test(
     context: Context,
     run: Run,
     *,

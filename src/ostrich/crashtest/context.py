@@ -13,15 +13,15 @@ from torch import Tensor
 
 from ostrich.attacks import Goal, InputSpecificAttack, Result
 from ostrich.attacks import attack as run_attack
-from ostrich.attacks.resuming import goal_facts
+from ostrich.attacks.engine.resuming import goal_facts
 from ostrich.crashtest.outcomes import outcome
 from ostrich.data.dataset import Samples
 from ostrich.errors import OstrichError
 from ostrich.images import write_png
 from ostrich.models import Classifier
 from ostrich.models.answers import predictions, right
-from ostrich.progress import Progress, silent
 from ostrich.runtime.facts import MARK, digest
+from ostrich.runtime.progress import Progress, silent
 from ostrich.runtime.resumable import peek
 
 

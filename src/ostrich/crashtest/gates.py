@@ -14,7 +14,7 @@ from typing import Any
 from ostrich.attacks.threats import NORMS
 from ostrich.crashtest.context import budget_text
 from ostrich.errors import InputError, UnknownName
-from ostrich.settings import read_value
+from ostrich.runtime.settings import read_value
 
 SWEPT = ("linf", "l2")
 

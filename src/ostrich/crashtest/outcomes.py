@@ -14,8 +14,8 @@ from typing import Any
 from torch import Tensor
 
 from ostrich.attacks.base import InputSpecificAttack
-from ostrich.attacks.result import Result
-from ostrich.crashtest.statistics import wilson
+from ostrich.attacks.engine.result import Result
+from ostrich.statistics import wilson
 
 CLOSE = 1e-6  # relative, of distances and budgets
 MASKING = (

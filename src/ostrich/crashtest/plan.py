@@ -15,9 +15,9 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from ostrich.attacks.problem import Access
+from ostrich.attacks.engine.problem import Access
 from ostrich.crashtest.context import Context
-from ostrich.networks import untouched
+from ostrich.models.untouched import untouched
 from ostrich.runtime.resumable import Computation, Piece
 
 PIECE = Piece("plan")

@@ -26,8 +26,8 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from PIL import Image
 
-from ostrich import curve
 from ostrich.errors import InputError
+from ostrich.figures import curve
 from ostrich.runtime.files import write_bytes
 
 HERE = Path(__file__).parent

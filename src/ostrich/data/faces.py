@@ -27,7 +27,7 @@ from ostrich.data import toyscenes
 from ostrich.data.dataset import Dataset, subset
 from ostrich.errors import UnknownName
 from ostrich.images import as_rgb, from_bytes
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 from ostrich.warping import warp
 
 CLASS_NAMES = ("face", "background")

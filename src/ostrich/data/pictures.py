@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ostrich.clips import is_clip
 from ostrich.data import dataset as datasets
 from ostrich.data import toyscenes
 from ostrich.data.spec import open_data
 from ostrich.data.videos import contents, read_clips, videos
 from ostrich.errors import InputError
+from ostrich.figures.clips import is_clip
 from ostrich.images import fit
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 
 TEST_CLIPS = 512  # of the toybox, where no limit is set
 SPLIT = ("toybox", "digits", "cifar10", "faces", "face-windows")  # data that has a test split of its own

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ostrich.clips import video_frames
 from ostrich.data.files import images_in, the_folder
 from ostrich.errors import InputError
+from ostrich.figures.clips import video_frames
 from ostrich.images import fit, open_image
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ogv", ".gif")

@@ -41,7 +41,7 @@ about 200 gradients each (a network that breaks as usual takes some 20) and Squa
 """
 
 from ostrich.diagnosis.checks import CHECKS, Examination, examine
-from ostrich.diagnosis.patient import FEW, Finding, Patient
+from ostrich.diagnosis.model_under_test import FEW, Finding, ModelUnderTest
 
 FORWARDS_PER_IMAGE = 20
 GRADIENTS_OF_FEW = 25 * FEW  # of a network that breaks as usual
@@ -52,6 +52,6 @@ __all__ = [
     "GRADIENTS_OF_FEW",
     "Examination",
     "Finding",
-    "Patient",
+    "ModelUnderTest",
     "examine",
 ]

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ostrich.diagnosis.patient import BATCH, CannotLook, Finding, Patient
+from ostrich.diagnosis.model_under_test import BATCH, CannotLook, Finding, ModelUnderTest
 from ostrich.diagnosis.significance import SURE, chance, paired
 
 FAR, RATIO = 0.75, 3.0
@@ -50,16 +50,16 @@ class Apart:
         return self.means > FAR or self.variances > RATIO
 
 
-def statistics(patient: Patient) -> Iterator[Finding]:
+def statistics(model: ModelUnderTest) -> Iterator[Finding]:
     """Compare, and say how far they lie apart and where most; else try the images' own."""
-    inputs = patient.classifier.normalised(patient.images)
-    found = apart(patient, inputs)
+    inputs = model.classifier.normalised(model.images)
+    found = apart(model, inputs)
     if not found.far:
-        yield from better_by_batch(patient, inputs)
+        yield from better_by_batch(model, inputs)
         return
     fresh = all(
         bool((mean == 0).all()) and bool((variance == 1).all())
-        for mean, variance in ((m.running_mean, m.running_var) for m in _layers(patient).values())
+        for mean, variance in ((m.running_mean, m.running_var) for m in _layers(model).values())
         if mean is not None and variance is not None
     )
     yield Finding(
@@ -68,24 +68,24 @@ def statistics(patient: Patient) -> Iterator[Finding]:
         + (": they were never measured, or not loaded." if fresh else "."),
         evidence=f"In the median of {found.layers} layers the means lie {found.means:.2g} deviations apart "
         f"and the variances a factor {found.variances:.2g}; most in {found.worst}, a factor "
-        f"{found.worst_ratio:.2g} (n = {len(patient.images)}).",
+        f"{found.worst_ratio:.2g} (n = {len(model.images)}).",
         fix="Load a checkpoint with its buffers (running_mean, running_var); or measure them anew, by "
         "forwards of training images in training mode; or the images are unlike those of the training.",
     )
 
 
-def better_by_batch(patient: Patient, inputs: Tensor) -> Iterator[Finding]:
+def better_by_batch(model: ModelUnderTest, inputs: Tensor) -> Iterator[Finding]:
     """The same fault, where it shows in what is right only."""
-    if patient.labels is None or len(inputs) < BATCH:
+    if model.labels is None or len(inputs) < BATCH:
         return
     mixed = torch.cat(
         [torch.arange(i, len(inputs), len(inputs) // BATCH) for i in range(len(inputs) // BATCH)]
     )
-    with by_batch(list(_layers(patient).values())):
-        logits = patient.answers(inputs[mixed])
-    right = torch.empty_like(patient.labels, dtype=torch.bool)
-    right[mixed] = logits.argmax(1) == patient.labels[mixed]
-    own = patient.predictions == patient.labels
+    with by_batch(list(_layers(model).values())):
+        logits = model.answers(inputs[mixed])
+    right = torch.empty_like(model.labels, dtype=torch.bool)
+    right[mixed] = logits.argmax(1) == model.labels[mixed]
+    own = model.predictions == model.labels
     _, _, p = paired(right, own)
     if p >= SURE:
         return
@@ -115,14 +115,14 @@ def by_batch(layers: Sequence[_BatchNorm]) -> Iterator[None]:
             handle.remove()
 
 
-def apart(patient: Patient, inputs: Tensor) -> Apart:
+def apart(model: ModelUnderTest, inputs: Tensor) -> Apart:
     """How far the statistics lie apart for inputs (N, C, H, W) of the network. Raises CannotLook."""
-    layers = _layers(patient)
+    layers = _layers(model)
     if not layers:
         raise CannotLook("The network has no batch norm with running statistics.")
     if len(inputs) < FEWEST:
         raise CannotLook(f"It takes at least {FEWEST} images.")
-    rows = {name: distances(layers[name], *sums) for name, sums in measured(patient, layers, inputs).items()}
+    rows = {name: distances(layers[name], *sums) for name, sums in measured(model, layers, inputs).items()}
     if not rows:
         raise CannotLook("No batch norm is met in a forward pass.")
     means, variances = torch.tensor(list(rows.values())).T.tolist()
@@ -136,14 +136,14 @@ def apart(patient: Patient, inputs: Tensor) -> Apart:
     )
 
 
-def _layers(patient: Patient) -> dict[str, _BatchNorm]:
-    network = patient.classifier.network
+def _layers(model: ModelUnderTest) -> dict[str, _BatchNorm]:
+    network = model.classifier.network
     modules = network.named_modules() if isinstance(network, nn.Module) else ()
     return {n: m for n, m in modules if isinstance(m, _BatchNorm) and m.running_mean is not None}
 
 
 def measured(
-    patient: Patient, layers: dict[str, _BatchNorm], inputs: Tensor
+    model: ModelUnderTest, layers: dict[str, _BatchNorm], inputs: Tensor
 ) -> dict[str, tuple[Tensor, Tensor, int]]:
     """Sum, sum of squares (C,) in float64, and count of each layer's input. The hooks are gone afterwards."""
     sums: dict[str, tuple[Tensor, Tensor, int]] = {}
@@ -160,7 +160,7 @@ def measured(
 
     handles = [module.register_forward_pre_hook(watch(name)) for name, module in layers.items()]
     try:
-        patient.answers(inputs)
+        model.answers(inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -1,6 +1,6 @@
 """The registry of checks, and the examination that runs them.
 
-A check is a function from a Patient to findings, and its line in CHECKS. It may raise CannotLook.
+A check is a function from a ModelUnderTest to findings, and its line in CHECKS. It may raise CannotLook.
 """
 
 from __future__ import annotations
@@ -9,11 +9,19 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from ostrich.diagnosis import batchnorm, classes, gradients, normalization, outputs, robustness, twice
-from ostrich.diagnosis.patient import CannotLook, Finding, Patient
-from ostrich.networks import untouched
-from ostrich.progress import Progress, silent
-from ostrich.randomness import seeded
+from ostrich.diagnosis import (
+    batchnorm,
+    classes,
+    double_normalization,
+    gradients,
+    normalization,
+    outputs,
+    robustness,
+)
+from ostrich.diagnosis.model_under_test import CannotLook, Finding, ModelUnderTest
+from ostrich.models.untouched import untouched
+from ostrich.runtime.progress import Progress, silent
+from ostrich.runtime.randomness import seeded
 
 OFFERED = {"labels": 0, "scores": 1, "gradient": 2}
 # Faults after which other questions have no answer, or only the same one in other words.
@@ -36,7 +44,7 @@ class Check:
     """One question. It is left out after any of the codes in `unless`, and without the access it `needs`."""
 
     name: str
-    look: Callable[[Patient], Iterable[Finding]]
+    look: Callable[[ModelUnderTest], Iterable[Finding]]
     needs: str = "labels"
     unless: frozenset[str] = BLIND
 
@@ -59,7 +67,7 @@ CHECKS = (  # causes before their symptoms
     Check(name="outputs that depend on the image", look=outputs.constant, unless=BLIND | RANDOM),
     Check(name="probabilities as logits", look=outputs.probabilities, needs="scores"),
     Check(name="class order", look=classes.order),
-    Check(name="normalised twice", look=twice.normalised_twice, needs="gradient"),
+    Check(name="normalised twice", look=double_normalization.normalised_twice, needs="gradient"),
     Check(name="other inputs", look=normalization.alternatives, unless=BLIND | INPUT),
     Check(
         name="batch-norm statistics",
@@ -92,7 +100,7 @@ CHECKS = (  # causes before their symptoms
 
 
 def examine(
-    patient: Patient,
+    model: ModelUnderTest,
     *,
     minutes: float = float("inf"),
     only: Sequence[str] | None = None,
@@ -104,14 +112,14 @@ def examine(
     """
     started, found = time.monotonic(), Examination()
     # What a network draws by itself is the same each time.
-    with untouched(patient.classifier.network), seeded(patient.seed, patient.images.device):
+    with untouched(model.classifier.network), seeded(model.seed, model.images.device):
         chosen = [check for check in CHECKS if only is None or check.name in only]
         for place, check in enumerate(chosen):
             progress(place, len(chosen))
-            reason = _reason(check, patient, found, time.monotonic() - started > minutes * 60)
+            reason = _reason(check, model, found, time.monotonic() - started > minutes * 60)
             if not reason:
                 try:
-                    found.findings += check.look(patient)
+                    found.findings += check.look(model)
                     found.done.append(check.name)
                     continue
                 except CannotLook as cannot:
@@ -122,14 +130,14 @@ def examine(
     return found
 
 
-def _reason(check: Check, patient: Patient, found: Examination, late: bool) -> str:
+def _reason(check: Check, model: ModelUnderTest, found: Examination, late: bool) -> str:
     """Why a check is left out, empty where it is not."""
-    if OFFERED[check.needs] > OFFERED[patient.classifier.access]:
+    if OFFERED[check.needs] > OFFERED[model.classifier.access]:
         needs = "gradients" if check.needs == "gradient" else check.needs
-        return f"It needs {needs}; the network gives only {patient.classifier.access}."
+        return f"It needs {needs}; the network gives only {model.classifier.access}."
     earlier = [finding.code for finding in found.findings if finding.code in check.unless]
     if earlier:
         return f"After {earlier[0]} there is nothing to look at."
-    if not len(patient.images):
+    if not len(model.images):
         return "No image is left that the network has a finite answer to."
     return "The time was up." if late else ""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ostrich.diagnosis.patient import CannotLook, Finding, Patient
+from ostrich.diagnosis.model_under_test import CannotLook, Finding, ModelUnderTest
 from ostrich.diagnosis.significance import SURE, chance, paired
 
 GAIN, ALIKE, TRAINED = 0.1, 0.02, 0.5
@@ -17,7 +17,7 @@ FITTED = "the order that fits the other half of the images"
 DLR = 4  # classes that the targeted loss compares
 
 
-def order(patient: Patient) -> Iterator[Finding]:
+def order(model: ModelUnderTest) -> Iterator[Finding]:
     """Another numbering of the outputs under which the network is clearly more often right.
 
     The usual ones (shifted by one, sorted as text, reversed) are tried as they are. Any other is the
@@ -25,13 +25,13 @@ def order(patient: Patient) -> Iterator[Finding]:
     on the other half, and the other way round: what fits by chance does not hold. It has to be right on
     half of the images: an untrained network has an order too under which it is better than by chance.
     """
-    labels, predictions = patient.labels, patient.predictions
+    labels, predictions = model.labels, model.predictions
     if labels is None:
         raise CannotLook("The images have no labels.")
-    classes = patient.logits.shape[1]
+    classes = model.logits.shape[1]
     now = predictions == labels
     found: list[tuple[float, str, float]] = []
-    for words, then in _tried(patient, labels, predictions, classes):
+    for words, then in _tried(model, labels, predictions, classes):
         wins, losses, p = paired(then, now)
         accuracy = float(then.double().mean())
         if wins - losses >= GAIN * len(now) and p < SURE and (words != FITTED or accuracy >= TRAINED):
@@ -44,17 +44,17 @@ def order(patient: Patient) -> Iterator[Finding]:
         code="wrong-class-order",
         sentence="The network numbers its classes in another order than the labels do.",
         evidence=f"With {words}: {accuracy:.1%} right instead of {now.double().mean():.1%} (n = {len(now)}, "
-        f"{chance(p)}). {_examples(patient, labels, predictions)}",
+        f"{chance(p)}). {_examples(model, labels, predictions)}",
         fix="Give the class names in the order of the network's outputs with --classes FILE, and name the "
         "folders as its classes, or INDEX_name.",
     )
 
 
 def _tried(
-    patient: Patient, labels: Tensor, predictions: Tensor, classes: int
+    model: ModelUnderTest, labels: Tensor, predictions: Tensor, classes: int
 ) -> Iterator[tuple[str, Tensor]]:
     """Numberings in words, and which images (N,) are right under each."""
-    names = patient.classifier.class_names
+    names = model.classifier.class_names
     as_text = sorted(range(classes), key=str)
     usual = {
         "every output one class further": [(k + 1) % classes for k in range(classes)],
@@ -98,20 +98,20 @@ def _assignment(labels: Tensor, predictions: Tensor, classes: int) -> Tensor:
     return torch.as_tensor(meant)
 
 
-def _examples(patient: Patient, labels: Tensor, predictions: Tensor) -> str:
+def _examples(model: ModelUnderTest, labels: Tensor, predictions: Tensor) -> str:
     """The most frequent confusions: images of tench are taken for great white shark 5 of 6 times."""
     wrong = Counter((y, k) for y, k in zip(labels.tolist(), predictions.tolist()) if y != k)
     counts = Counter(labels.tolist())
-    name = patient.classifier.class_name
+    name = model.classifier.class_name
     listed = [
         f"{name(y)} for {name(k)} {times} of {counts[y]} times" for (y, k), times in wrong.most_common(3)
     ]
     return f"It takes {'; '.join(listed)}."
 
 
-def few_for_dlr(patient: Patient) -> Iterator[Finding]:
+def few_for_dlr(model: ModelUnderTest) -> Iterator[Finding]:
     """Fewer classes than the difference-of-logits-ratio loss compares (Croce and Hein 2020, eq. 6 and 7)."""
-    classes = patient.logits.shape[1]
+    classes = model.logits.shape[1]
     if 2 <= classes < DLR:
         yield Finding(
             code="too-few-classes-for-dlr",

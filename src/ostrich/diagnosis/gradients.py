@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from ostrich.diagnosis.patient import CannotLook, Finding, Patient
+from ostrich.diagnosis.model_under_test import CannotLook, Finding, ModelUnderTest
 from ostrich.images import LEVELS
 
 AMPLITUDES = (0.25, 1.0, 4.0, 16.0, 64.0)  # levels of 255
@@ -21,25 +21,25 @@ NO_GRADIENT = "An attack by gradients stands still and calls the network robust.
 WITHOUT = "Attack with `square` or `boundary`, which need none, or give the part that cuts it a derivative."
 
 
-def quantized(patient: Patient) -> Iterator[Finding]:
+def quantized(model: ModelUnderTest) -> Iterator[Finding]:
     """Scores that do not move at all when every value of the image does, up to a size.
 
     Steps of one level of 255 are those of a file and no fault, unless they also cut the gradient.
     """
-    if patient.classifier.access == "labels":
+    if model.classifier.access == "labels":
         raise CannotLook("Labels move in steps by their nature.")
-    images = patient.images[patient.few]
-    base, signs = patient.scores(images), _signs(patient, images)
+    images = model.images[model.few]
+    base, signs = model.scores(images), _signs(model, images)
     still = 0.0
     for amplitude in AMPLITUDES:
-        moved = patient.scores((images + signs * amplitude / LEVELS).clamp(0, 1))
+        moved = model.scores((images + signs * amplitude / LEVELS).clamp(0, 1))
         if (moved == base).all(1).double().mean() <= 0.5:
             break
         still = amplitude
     if still == AMPLITUDES[-1] or still == 0:
         return
     if still < 1:
-        gradient = _margin_gradient(patient, images) if patient.classifier.access == "gradient" else images
+        gradient = _margin_gradient(model, images) if model.classifier.access == "gradient" else images
         if gradient is not None and bool(gradient.any()):
             return
     yield Finding(
@@ -53,10 +53,10 @@ def quantized(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def useless(patient: Patient) -> Iterator[Finding]:
+def useless(model: ModelUnderTest) -> Iterator[Finding]:
     """Gradients that are cut, zero, not finite, or the same for every image."""
-    images = patient.images[patient.few]
-    gradient = _margin_gradient(patient, images)
+    images = model.images[model.few]
+    gradient = _margin_gradient(model, images)
     if gradient is None:
         yield _zero("Nothing differentiable leads from the image to the scores", len(images), len(images))
         return
@@ -73,11 +73,11 @@ def useless(patient: Patient) -> Iterator[Finding]:
         return
     still = (flat == 0).all(1)
     if int(still.sum()) > ZEROS * len(images):
-        moved = patient.scores((images + _signs(patient, images) * AMPLITUDES[-1] / LEVELS).clamp(0, 1))
-        if (moved != patient.scores(images)).any(1)[still].any():
+        moved = model.scores((images + _signs(model, images) * AMPLITUDES[-1] / LEVELS).clamp(0, 1))
+        if (moved != model.scores(images)).any(1)[still].any():
             yield _zero("The gradient of the margin is exactly zero", int(still.sum()), len(images))
             return
-    yield from _constant(patient, images)
+    yield from _constant(model, images)
 
 
 def _zero(what: str, count: int, total: int) -> Finding:
@@ -89,20 +89,20 @@ def _zero(what: str, count: int, total: int) -> Finding:
     )
 
 
-def _constant(patient: Patient, images: Tensor) -> Iterator[Finding]:
+def _constant(model: ModelUnderTest, images: Tensor) -> Iterator[Finding]:
     """The same gradient for every image, of a network that bends: a linear one may have it."""
     if len(images) < 2:
         return
-    draw = torch.Generator().manual_seed(patient.seed)
-    weights = torch.randn(patient.logits.shape[1], generator=draw, dtype=torch.float64).to(images)
-    gradient = patient.gradient(images, lambda scores: scores @ weights.to(scores))
+    draw = torch.Generator().manual_seed(model.seed)
+    weights = torch.randn(model.logits.shape[1], generator=draw, dtype=torch.float64).to(images)
+    gradient = model.gradient(images, lambda scores: scores @ weights.to(scores))
     if gradient is None:
         return
     size = float(gradient.abs().amax())
     if size == 0 or float((gradient - gradient[:1]).abs().amax()) > 1e-6 * size:
         return
-    inside, step = 0.5 + 0.5 * (images - 0.5), 0.2 * _signs(patient, images)
-    answers = (patient.followed(x) for x in (inside, inside + step, inside - step))
+    inside, step = 0.5 + 0.5 * (images - 0.5), 0.2 * _signs(model, images)
+    answers = (model.followed(x) for x in (inside, inside + step, inside - step))
     here, up, down = (scores @ weights.to(scores) for scores in answers)
     bend, slope = (up + down - 2 * here).abs().sum(), (up - down).abs().sum()
     if float(bend) > 1e-2 * float(slope):
@@ -116,26 +116,26 @@ def _constant(patient: Patient, images: Tensor) -> Iterator[Finding]:
         )
 
 
-def masked(patient: Patient) -> Iterator[Finding]:
+def masked(model: ModelUnderTest) -> Iterator[Finding]:
     """The slope of the margin along the gradient's sign, by a central difference, against the gradient's.
 
     The step is such that the gradient tells a change of 5 % of the largest score, and a quarter of a level
     at most: networks of the zoo, a stranger's and SqueezeNet then keep 0.94 to 1.00 of what it tells in the
     median. Images are drawn in by 2 %, so that a step leaves none of them, and off the 8-bit grid.
     """
-    inside = 0.02 + 0.96 * patient.images[patient.few]
-    draw = torch.rand(inside.shape, generator=torch.Generator().manual_seed(patient.seed))
+    inside = 0.02 + 0.96 * model.images[model.few]
+    draw = torch.rand(inside.shape, generator=torch.Generator().manual_seed(model.seed))
     images = inside + (draw.to(inside) - 0.5) / LEVELS
-    scores = patient.followed(images)
+    scores = model.followed(images)
     top = scores.topk(2, 1).indices
     margin = _margin(top)
-    gradient = patient.gradient(images, margin)
+    gradient = model.gradient(images, margin)
     assert gradient is not None, "a check before this one has met it"
     slope = gradient.double().abs().flatten(1).sum(1)
     size = scores.abs().amax(1).double()
     length = (SHARE * size / (2 * slope).clamp_min(1e-30)).clamp_max(STEP)
     step = length.view(-1, 1, 1, 1).to(images) * gradient.sign()
-    up, down = (margin(patient.followed(x)).double() for x in (images + step, images - step))
+    up, down = (margin(model.followed(x)).double() for x in (images + step, images - step))
     told = 2 * length * slope > 256 * torch.finfo(scores.dtype).eps * size  # more than rounding
     if not told.any():
         raise CannotLook("The gradients are too small to be compared with differences.")
@@ -155,9 +155,9 @@ def masked(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def _margin_gradient(patient: Patient, images: Tensor) -> Tensor | None:
+def _margin_gradient(model: ModelUnderTest, images: Tensor) -> Tensor | None:
     """The gradient of the largest score less the second: unlike cross-entropy's it does not saturate."""
-    return patient.gradient(images, _margin(patient.logits[patient.few].topk(2, 1).indices))
+    return model.gradient(images, _margin(model.logits[model.few].topk(2, 1).indices))
 
 
 def _margin(top: Tensor) -> Callable[[Tensor], Tensor]:
@@ -170,7 +170,7 @@ def _margin(top: Tensor) -> Callable[[Tensor], Tensor]:
     return value
 
 
-def _signs(patient: Patient, images: Tensor) -> Tensor:
+def _signs(model: ModelUnderTest, images: Tensor) -> Tensor:
     """Random signs (n, C, H, W)."""
-    draw = torch.Generator().manual_seed(patient.seed)
+    draw = torch.Generator().manual_seed(model.seed)
     return (torch.randint(0, 2, images.shape, generator=draw) * 2 - 1).to(images)

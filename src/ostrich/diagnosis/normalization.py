@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ostrich.diagnosis.batchnorm import apart
-from ostrich.diagnosis.patient import CannotLook, Finding, Patient
+from ostrich.diagnosis.model_under_test import CannotLook, Finding, ModelUnderTest
 from ostrich.diagnosis.significance import SURE, chance, paired, sign_test, spread_of
 
 GAIN = 0.1  # accuracy
@@ -54,25 +54,25 @@ SENTENCES = {
 }
 
 
-def alternatives(patient: Patient) -> Iterator[Finding]:
+def alternatives(model: ModelUnderTest) -> Iterator[Finding]:
     """The best of the alternatives, where it is clearly better than what is."""
-    if patient.logits.shape[1] < 2 or (patient.labels is None and patient.classifier.access == "labels"):
+    if model.logits.shape[1] < 2 or (model.labels is None and model.classifier.access == "labels"):
         raise CannotLook("Without labels and scores nothing tells which input is right.")
     found: list[tuple[float, Alternative, str]] = []
-    for other in tried(patient):
+    for other in tried(model):
         try:
-            scores = patient.answers(other.inputs)
+            scores = model.answers(other.inputs)
         except Exception:  # a network may refuse values that it does not expect
             continue
-        compared = _with_labels if patient.labels is not None else _without_labels
-        better = compared(patient, scores, other.larger)
+        compared = _with_labels if model.labels is not None else _without_labels
+        better = compared(model, scores, other.larger)
         if better is not None:
             found.append((better[0], other, better[1]))
     if not found:
         return
     best = max(value for value, *_ in found)
     _, other, evidence = next(one for one in found if one[0] >= best - ALIKE)
-    if _fault_lies_deeper(patient, other.inputs):
+    if _fault_lies_deeper(model, other.inputs):
         return
     yield Finding(
         code=other.code,
@@ -82,18 +82,18 @@ def alternatives(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def _fault_lies_deeper(patient: Patient, inputs: Tensor) -> bool:
+def _fault_lies_deeper(model: ModelUnderTest, inputs: Tensor) -> bool:
     """Whether batch norm's statistics do not fit the better inputs either, which only make up for them."""
     try:
-        given = apart(patient, patient.classifier.normalised(patient.images))
-        return given.far and apart(patient, inputs).far
+        given = apart(model, model.classifier.normalised(model.images))
+        return given.far and apart(model, inputs).far
     except CannotLook:
         return False
 
 
-def tried(patient: Patient) -> Iterator[Alternative]:
+def tried(model: ModelUnderTest) -> Iterator[Alternative]:
     """The alternatives to the classifier's own preprocessing, best known first."""
-    classifier, x = patient.classifier, patient.images
+    classifier, x = model.classifier, model.images
     given = any(v != 0 for v in classifier.mean or ()) or any(v != 1 for v in classifier.std or ())
     code = "wrong-normalization" if given else "missing-normalization"
     for words, mean, std in _normalisations(x):
@@ -153,10 +153,10 @@ def _normalisations(x: Tensor) -> list[tuple[str, Numbers, Numbers]]:
     ]
 
 
-def _with_labels(patient: Patient, scores: Tensor, larger: bool) -> tuple[float, str] | None:
+def _with_labels(model: ModelUnderTest, scores: Tensor, larger: bool) -> tuple[float, str] | None:
     """Accuracy and words, where it is clearly better than as given."""
-    assert patient.labels is not None
-    now, then = patient.predictions == patient.labels, scores.argmax(1) == patient.labels
+    assert model.labels is not None
+    now, then = model.predictions == model.labels, scores.argmax(1) == model.labels
     wins, losses, p = paired(then, now)
     if wins - losses < GAIN * len(now) or p >= SURE:
         return None
@@ -167,15 +167,15 @@ def _with_labels(patient: Patient, scores: Tensor, larger: bool) -> tuple[float,
     )
 
 
-def _without_labels(patient: Patient, scores: Tensor, larger: bool) -> tuple[float, str] | None:
+def _without_labels(model: ModelUnderTest, scores: Tensor, larger: bool) -> tuple[float, str] | None:
     """Mean confidence and words, where it is clearly better than as given."""
     if not torch.isfinite(scores).all():
         return None
-    now, then = (s.double().softmax(1).amax(1) for s in (patient.logits, scores))
+    now, then = (s.double().softmax(1).amax(1) for s in (model.logits, scores))
     p = sign_test(int((then > now).sum()), int((then < now).sum()))
-    turned = (scores.argmax(1) != patient.predictions).double().mean()
-    classes = patient.logits.shape[1]
-    before, after = (spread_of(k, classes) for k in (patient.predictions, scores.argmax(1)))
+    turned = (scores.argmax(1) != model.predictions).double().mean()
+    classes = model.logits.shape[1]
+    before, after = (spread_of(k, classes) for k in (model.predictions, scores.argmax(1)))
     enough = after >= 2 * before if larger else after >= SPREAD * before
     confident = then.mean() >= max(CONFIDENT, float(now.mean()) + CONFIDENCE_GAIN)
     if not confident or p >= SURE or turned < TURNED or not enough:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ostrich.diagnosis.patient import FEW, CannotLook, Finding, Patient
+from ostrich.diagnosis.model_under_test import FEW, CannotLook, Finding, ModelUnderTest
 
 ROUNDING = 1024  # rounding errors of the largest score within which two answers are the same
 NEIGHBOURS = 1e-3  # of the largest score: kernels differ between batch sizes by a hundredth of this
@@ -21,14 +21,14 @@ DROPPING = frozenset(
 SATURATED = 0.5  # share of images
 
 
-def finite(patient: Patient) -> Iterator[Finding]:
+def finite(model: ModelUnderTest) -> Iterator[Finding]:
     """NaN and infinity, for the images and for flat ones, which are images too."""
-    good = torch.isfinite(patient.logits).all(1)
-    flat = _flat(patient.images)
-    bad_flat = ~torch.isfinite(patient.scores(flat)).all(1)
+    good = torch.isfinite(model.logits).all(1)
+    flat = _flat(model.images)
+    bad_flat = ~torch.isfinite(model.scores(flat)).all(1)
     if not good.all():
         evidence = f"{int((~good).sum())} of n = {len(good)} images."
-        patient.keep(good)
+        model.keep(good)
     elif bad_flat.any():
         names = [name for name, bad in zip(FLAT, bad_flat.tolist()) if bad]
         evidence = f"None of n = {len(good)} images, but an image that is {' or '.join(names)} all over."
@@ -43,10 +43,10 @@ def finite(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def training_mode(patient: Patient) -> Iterator[Finding]:
+def training_mode(model: ModelUnderTest) -> Iterator[Finding]:
     """What computes as in training although the network is in evaluation mode."""
     with _Watch() as seen:
-        patient.scores(patient.images[:2])
+        model.scores(model.images[:2])
     if seen.counts:
         listed = ", ".join(f"{name} ({times} times)" for name, times in seen.counts.items())
         yield Finding(
@@ -85,10 +85,10 @@ class _Watch(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def stochastic(patient: Patient) -> Iterator[Finding]:
+def stochastic(model: ModelUnderTest) -> Iterator[Finding]:
     """The same images three times."""
-    images = patient.images[patient.few]
-    answers = torch.stack([patient.scores(images) for _ in range(3)])  # (3, n, K)
+    images = model.images[model.few]
+    answers = torch.stack([model.scores(images) for _ in range(3)])  # (3, n, K)
     spread = (answers.amax(0) - answers.amin(0)).amax(1)  # (n,)
     scale = answers.abs().amax(2).amax(0)
     differs = spread > ROUNDING * torch.finfo(answers.dtype).eps * scale
@@ -105,18 +105,18 @@ def stochastic(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def batch_dependent(patient: Patient) -> Iterator[Finding]:
+def batch_dependent(model: ModelUnderTest) -> Iterator[Finding]:
     """Each image among its neighbours, among copies of another, and alone."""
-    images = patient.images[patient.few]
+    images = model.images[model.few]
     if len(images) < 2:
         raise CannotLook("One image has no neighbours.")
-    together = patient.scores(images)
+    together = model.scores(images)
     alone = []
     for i in range(min(4, len(images))):
         other = images[-1 - i : len(images) - i].expand(3, -1, -1, -1) if i else torch.zeros_like(images[:3])
         try:
-            alone += [patient.scores(torch.cat([images[i : i + 1], other]))[:1]]
-            alone += [patient.scores(images[i : i + 1])]
+            alone += [model.scores(torch.cat([images[i : i + 1], other]))[:1]]
+            alone += [model.scores(images[i : i + 1])]
         except Exception:  # a network that cannot take a batch of this size is no question of this check
             continue
     if not alone:
@@ -136,11 +136,11 @@ def batch_dependent(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def constant(patient: Patient) -> Iterator[Finding]:
+def constant(model: ModelUnderTest) -> Iterator[Finding]:
     """Scores that do not move, all of them or those of some classes."""
-    draw = torch.Generator().manual_seed(patient.seed)
-    noise = torch.rand(patient.images[:8].shape, generator=draw).to(patient.images)
-    answers = torch.cat([patient.logits, patient.scores(noise), patient.scores(_flat(patient.images))])
+    draw = torch.Generator().manual_seed(model.seed)
+    noise = torch.rand(model.images[:8].shape, generator=draw).to(model.images)
+    answers = torch.cat([model.logits, model.scores(noise), model.scores(_flat(model.images))])
     answers = answers[torch.isfinite(answers).all(1)]
     still = (
         answers.amax(0) - answers.amin(0) <= ROUNDING * torch.finfo(answers.dtype).eps * answers.abs().amax()
@@ -151,12 +151,12 @@ def constant(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             code="constant-output",
             sentence="The network answers every image in the same way.",
-            evidence=f"{len(patient.images)} images, noise and flat colours: all scores agree to rounding.",
+            evidence=f"{len(model.images)} images, noise and flat colours: all scores agree to rounding.",
             fix="Look at the weights (were any loaded?), at the scale of the input, and for units that are "
             "dead since a first layer.",
         )
-    elif still.any() and len(patient.images) >= FEW and patient.classifier.access != "labels":
-        names = [patient.classifier.class_name(k) for k in torch.nonzero(still)[:, 0].tolist()]
+    elif still.any() and len(model.images) >= FEW and model.classifier.access != "labels":
+        names = [model.classifier.class_name(k) for k in torch.nonzero(still)[:, 0].tolist()]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         yield Finding(
             code="dead-output",
@@ -169,9 +169,9 @@ def constant(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def probabilities(patient: Patient) -> Iterator[Finding]:
+def probabilities(model: ModelUnderTest) -> Iterator[Finding]:
     """Softmax and sigmoid outputs; log-softmax has the same differences as logits and passes."""
-    answers = torch.cat([patient.logits, patient.scores(_flat(patient.images))]).double()
+    answers = torch.cat([model.logits, model.scores(_flat(model.images))]).double()
     answers = answers[torch.isfinite(answers).all(1)]
     if answers.amin() < 0 or answers.amax() > 1 + 1e-3:
         return
@@ -180,7 +180,7 @@ def probabilities(patient: Patient) -> Iterator[Finding]:
         "Losses, margins and gradients of attacks are computed from logits; from probabilities they are "
         "nearly flat, so that attacks fail and robustness looks too high."
     )
-    largest = f"n = {len(patient.logits)} images; the largest score is {float(answers.amax()):.4f}."
+    largest = f"n = {len(model.logits)} images; the largest score is {float(answers.amax()):.4f}."
     if (sums - 1).abs().amax() < 1e-2:
         yield Finding(
             code="softmax-as-logits",
@@ -199,14 +199,14 @@ def probabilities(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def saturated(patient: Patient) -> Iterator[Finding]:
+def saturated(model: ModelUnderTest) -> Iterator[Finding]:
     """Logits so far apart that cross-entropy in float32 is exactly zero."""
-    logits = patient.logits.float()
+    logits = model.logits.float()
     if logits.shape[1] < 2:
         return
     lost = F.cross_entropy(logits, logits.argmax(1), reduction="none") == 0
     if int(lost.sum()) > SATURATED * len(lost) and len(lost) > 1:
-        top = patient.logits.topk(2, 1).values
+        top = model.logits.topk(2, 1).values
         apart = float((top[:, 0] - top[:, 1]).median())
         yield Finding(
             code="saturated-logits",

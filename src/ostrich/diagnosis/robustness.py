@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks import PGD, Linf, Square
-from ostrich.diagnosis.patient import CannotLook, Finding, Patient
+from ostrich.diagnosis.model_under_test import CannotLook, Finding, ModelUnderTest
 from ostrich.diagnosis.significance import LIKELY, chance, paired
 from ostrich.images import LEVELS
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 
 USUAL, LARGE = 8 / 255, 32 / 255
 FEW_STEPS, MANY_STEPS = 10, 40
@@ -27,18 +27,18 @@ QUERIES = 300  # of the attack without gradients
 NOT_BELIEVED = "Do not believe a robustness figure by gradients here: "
 
 
-def noise(patient: Patient) -> Iterator[Finding]:
+def noise(model: ModelUnderTest) -> Iterator[Finding]:
     """Five draws of noise, each value up or down by the whole budget, against PGD from the image itself."""
-    images, own = patient.images[patient.few], patient.predictions[patient.few]
+    images, own = model.images[model.few], model.predictions[model.few]
     for eps in (USUAL, LARGE):
         threat = Linf(eps)
         by_noise = torch.zeros_like(own, dtype=torch.bool)
         for draw in range(DRAWS):
-            signs = torch.randn(images.shape, generator=keyed(patient.seed, 5, draw)).sign().to(images)
-            by_noise |= patient.scores(threat.settle(images + eps * signs, images)).argmax(1) != own
+            signs = torch.randn(images.shape, generator=keyed(model.seed, 5, draw)).sign().to(images)
+            by_noise |= model.scores(threat.quantize(images + eps * signs, images)).argmax(1) != own
         if not by_noise.any():
             continue
-        by_gradient = patient.attacked(PGD(threat=threat, steps=FEW_STEPS, random_start=False)).success
+        by_gradient = model.attacked(PGD(threat=threat, steps=FEW_STEPS, random_start=False)).success
         finding = _weaker(
             "noise-beats-gradient",
             "Random noise breaks images that the gradient does not.",
@@ -50,9 +50,9 @@ def noise(patient: Patient) -> Iterator[Finding]:
             return
 
 
-def steps(patient: Patient) -> Iterator[Finding]:
+def steps(model: ModelUnderTest) -> Iterator[Finding]:
     """One step, ten and forty at the same budget."""
-    tried = [(count, _broken(patient, USUAL, count)) for count in (1, FEW_STEPS, MANY_STEPS)]
+    tried = [(count, _broken(model, USUAL, count)) for count in (1, FEW_STEPS, MANY_STEPS)]
     for (few, by_few), (many, by_many) in pairwise(tried):
         finding = _weaker(
             "more-steps-weaker",
@@ -65,9 +65,9 @@ def steps(patient: Patient) -> Iterator[Finding]:
             return
 
 
-def budgets(patient: Patient) -> Iterator[Finding]:
+def budgets(model: ModelUnderTest) -> Iterator[Finding]:
     """The same attack at 2, 8, 32 and 255 of 255."""
-    tried = [(eps, _broken(patient, eps, FEW_STEPS)) for eps in (2 / 255, USUAL, LARGE, 1.0)]
+    tried = [(eps, _broken(model, eps, FEW_STEPS)) for eps in (2 / 255, USUAL, LARGE, 1.0)]
     for (small, by_small), (large, by_large) in pairwise(tried):
         finding = _weaker(
             "larger-budget-weaker",
@@ -80,12 +80,12 @@ def budgets(patient: Patient) -> Iterator[Finding]:
             return
 
 
-def unbounded(patient: Patient) -> Iterator[Finding]:
+def unbounded(model: ModelUnderTest) -> Iterator[Finding]:
     """A budget of the whole range: every image can be made any other."""
-    broken = _broken(patient, 1.0, MANY_STEPS)
+    broken = _broken(model, 1.0, MANY_STEPS)
     if not broken.all():
         again = PGD(threat=Linf(1.0), steps=MANY_STEPS, random_start=False, step_size=16 / 255)
-        broken = broken | patient.attacked(again).success
+        broken = broken | model.attacked(again).success
     if not broken.all():
         yield Finding(
             code="unbounded-attack-fails",
@@ -97,12 +97,12 @@ def unbounded(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def black_box(patient: Patient) -> Iterator[Finding]:
+def black_box(model: ModelUnderTest) -> Iterator[Finding]:
     """Square, which sees the scores only, where PGD has failed."""
-    by_gradient = _broken(patient, USUAL, MANY_STEPS)
+    by_gradient = _broken(model, USUAL, MANY_STEPS)
     if by_gradient.all():
         return
-    by_scores = patient.attacked(Square(threat=Linf(USUAL), queries=QUERIES)).success
+    by_scores = model.attacked(Square(threat=Linf(USUAL), queries=QUERIES)).success
     finding = _weaker(
         "black-box-beats-white-box",
         "An attack that sees only the scores breaks images that one with gradients does not.",
@@ -113,20 +113,20 @@ def black_box(patient: Patient) -> Iterator[Finding]:
         yield finding
 
 
-def transfer(patient: Patient) -> Iterator[Finding]:
+def transfer(model: ModelUnderTest) -> Iterator[Finding]:
     """Images made for the surrogate, where there is one."""
-    if patient.surrogate is None:
+    if model.surrogate is None:
         raise CannotLook("There is no other network: give one with --surrogate MODEL.")
-    if patient.surrogate.access != "gradient":
+    if model.surrogate.access != "gradient":
         raise CannotLook("The other network is only a prediction function.")
-    by_gradient = _broken(patient, USUAL, MANY_STEPS)
+    by_gradient = _broken(model, USUAL, MANY_STEPS)
     method = PGD(threat=Linf(USUAL), steps=MANY_STEPS, stop="budget")
     finding = _weaker(
         "transfer-beats-white-box",
         "Images made for another network break this one where its own gradient does not.",
         (
-            f"PGD of {MANY_STEPS} steps at {_text(USUAL)} on {patient.surrogate.name}",
-            patient.transferred(method),
+            f"PGD of {MANY_STEPS} steps at {_text(USUAL)} on {model.surrogate.name}",
+            model.transferred(method),
         ),
         ("on the network itself", by_gradient),
     )
@@ -134,9 +134,9 @@ def transfer(patient: Patient) -> Iterator[Finding]:
         yield finding
 
 
-def _broken(patient: Patient, eps: float, count: int) -> Tensor:
+def _broken(model: ModelUnderTest, eps: float, count: int) -> Tensor:
     """Which of the few images (n,) PGD breaks."""
-    return patient.attacked(PGD(threat=Linf(eps), steps=count)).success
+    return model.attacked(PGD(threat=Linf(eps), steps=count)).success
 
 
 def _weaker(code: str, sentence: str, weak: tuple[str, Tensor], strong: tuple[str, Tensor]) -> Finding | None:

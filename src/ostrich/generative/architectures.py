@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ostrich.generative.conditional import conditional_gan
+from ostrich.generative.biggan import conditional_gan
 from ostrich.generative.dcgan import dcgan
 from ostrich.generative.game import Game
 from ostrich.generative.inversion import inversion
 from ostrich.generative.perceptron import perceptron_gan
-from ostrich.generative.video import video_gan
+from ostrich.generative.video_gan import video_gan
 from ostrich.models.architectures import Architecture, build
 
 GAMES = {

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ostrich.errors import InputError
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 
 CODES = 11  # of a key: drawn for use
 NORMAL = 3.0  # deviations to which a normal code is clipped; DGN-AM's range too

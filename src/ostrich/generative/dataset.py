@@ -10,9 +10,9 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from ostrich.clips import is_clip
 from ostrich.data.dataset import Dataset
 from ostrich.errors import InputError
+from ostrich.figures.clips import is_clip
 from ostrich.generative.generator import load_generator
 from ostrich.images import to_bytes
 

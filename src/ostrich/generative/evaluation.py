@@ -21,22 +21,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostrich.clips import frames, is_clip, stills
 from ostrich.data.pictures import Pictures
 from ostrich.errors import InputError
+from ostrich.figures.clips import frames, is_clip, stills
 from ostrich.generative.collapse import diversity
 from ostrich.generative.features import features, features_of_frames, over_time
-from ostrich.generative.generator import Generator
-from ostrich.generative.inception import NAME as INCEPTION
-from ostrich.generative.measures import (
+from ostrich.generative.frechet import (
     classifier_score,
     doubts,
     frechet_distance,
     kernel_distance,
     precision_recall,
 )
+from ostrich.generative.generator import Generator
+from ostrich.generative.inception import NAME as INCEPTION
 from ostrich.generative.motion import motion, unmasked
-from ostrich.generative.video import VideoGenerator
+from ostrich.generative.video_gan import VideoGenerator
 from ostrich.images import rounded
 from ostrich.models import Classifier
 from ostrich.statistics import wilson

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ostrich.clips import frames
 from ostrich.errors import InputError
+from ostrich.figures.clips import frames
 from ostrich.models import Classifier
-from ostrich.networks import untouched
+from ostrich.models.untouched import untouched
 
 BATCH = 256  # images
 

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ostrich.clips import is_clip
 from ostrich.errors import InputError, UnknownName
+from ostrich.figures.clips import is_clip
 from ostrich.generative.architectures import build_game
+from ostrich.generative.biggan import ConditionalGenerator
 from ostrich.generative.codes import Codes
-from ostrich.generative.conditional import ConditionalGenerator
 from ostrich.generative.game import Game
-from ostrich.generative.video import VideoGenerator
+from ostrich.generative.video_gan import VideoGenerator
 from ostrich.models.checkpoints import load_weights
 from ostrich.models.class_names import class_index
 from ostrich.runtime.files import read_json

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ostrich.generative.video import composed
+from ostrich.generative.video_gan import composed
 
 EDGE = 0.5  # of the mask
 

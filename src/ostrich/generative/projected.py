@@ -21,14 +21,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ostrich.clips import is_clip
 from ostrich.errors import InputError
+from ostrich.figures.clips import is_clip
 from ostrich.generative.features import fitted
 from ostrich.generative.game import Game
 from ostrich.generative.layers import spectral
+from ostrich.inspection.watching import module_of, observe
 from ostrich.models import Classifier
-from ostrich.networks import untouched
-from ostrich.watching import module_of, observe
+from ostrich.models.untouched import untouched
 
 SIZES = 4  # at most, the smallest ones
 SMALLEST = 4  # side of the least feature map that is looked at, and of those that a head ends with

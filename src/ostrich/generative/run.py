@@ -13,23 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ostrich import distributed
-from ostrich.clips import is_clip, sheet
 from ostrich.data.pictures import Pictures, pictures
+from ostrich.figures.clips import is_clip, sheet
 from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.features import features
+from ostrich.generative.frechet import frechet_distance
 from ostrich.generative.game import Game
 from ostrich.generative.generator import BATCH, CARD, WEIGHTS, Generator
-from ostrich.generative.measures import frechet_distance
 from ostrich.generative.recipe import TAUGHT, GeneratorRecipe
 from ostrich.generative.teacher import begin
 from ostrich.generative.training import Row, check_images, train_game
 from ostrich.images import read_png, write_gif, write_png
 from ostrich.models import Classifier, load
-from ostrich.progress import Progress
-from ostrich.runs import Run
+from ostrich.runtime import distributed
 from ostrich.runtime.files import write_json
+from ostrich.runtime.progress import Progress
 from ostrich.runtime.resumable import peek
+from ostrich.runtime.runs import Run
 from ostrich.training.run import CHECKPOINT, save
 
 SHEET = 64  # samples on a sheet, at the same codes and classes every time

@@ -15,10 +15,10 @@ from ostrich.generative.features import BATCH, fitted
 from ostrich.generative.game import Game
 from ostrich.generative.projected import project
 from ostrich.generative.recipe import GeneratorRecipe
+from ostrich.inspection.watching import observe
 from ostrich.models import Classifier, load
-from ostrich.networks import untouched
+from ostrich.models.untouched import untouched
 from ostrich.published import published
-from ostrich.watching import observe
 
 DEVIATIONS = published("dgn-am/deviations").value  # beyond the mean: the end of a code unit's range
 DEAD = 1e-6  # deviation over the largest value: below, a code unit does not vary

@@ -25,19 +25,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ostrich import distributed
-from ostrich.clips import is_clip
 from ostrich.errors import InputError
+from ostrich.figures.clips import is_clip
 from ostrich.generative.game import Game
 from ostrich.generative.layers import SpectralNorm, add_orthogonal_gradient, advance
 from ostrich.generative.objectives import gradient_penalty, objective
 from ostrich.generative.projected import ProjectedDiscriminator
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.models.fastpath import autocast
-from ostrich.networks import frozen
-from ostrich.randomness import keyed, seeded
-from ostrich.runtime import interrupts
+from ostrich.models.untouched import frozen
+from ostrich.runtime import distributed, interrupts
 from ostrich.runtime.facts import MARK, digest, settings_facts
+from ostrich.runtime.randomness import keyed, seeded
 from ostrich.runtime.resumable import Checkpoint
 from ostrich.training.loop import epoch_order
 
@@ -93,7 +92,7 @@ def train_game(
         while step < last:
             draw = keyed(recipe.seed, GLOBAL, step, distributed.rank())  # for dropout
             with seeded(int(torch.randint(2**62, (), generator=draw)), device):
-                known.add(*play(game, recipe, images, labels, step, of_discriminator, of_generator))
+                known.add(*train_step(game, recipe, images, labels, step, of_discriminator, of_generator))
             step += 1
             follow(average, game.generator, recipe.average if step > recipe.average_from else 0.0)
             if step % recipe.watch_every == 0 or step == recipe.steps:
@@ -180,7 +179,7 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
         advance(average)
 
 
-def play(
+def train_step(
     game: Game,
     recipe: GeneratorRecipe,
     images: Tensor,

@@ -21,7 +21,7 @@ from ostrich.models.face_cnn import FaceCNN
 from ostrich.models.mlp import mlp
 from ostrich.models.residual import SmallNet
 from ostrich.models.residual_imagenet import ImageNetResidual
-from ostrich.settings import read_value
+from ostrich.runtime.settings import read_value
 
 RENAMED = {"classes": "num_classes"}  # the short names of the command line
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ostrich.errors import InputError
-from ostrich.networks import is_compiled
+from ostrich.models.untouched import is_compiled
 
 FEWEST = 2  # images of a batch: of one there is no variance between images
 

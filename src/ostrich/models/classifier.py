@@ -26,7 +26,7 @@ from ostrich.models.neighbours import APART, ONE_BY_ONE, depends, very_different
 from ostrich.models.outputs import Reading, recognised
 from ostrich.models.quantised import content, is_dynamic, is_quantised
 from ostrich.models.returned import OtherRows
-from ostrich.networks import untouched
+from ostrich.models.untouched import untouched
 
 DRAWS = 20  # answers to an image, of a network whose answers are random
 FOOLED = 0.8  # of them, that a success has to fool

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ostrich.errors import InputError, UnknownName
-from ostrich.networks import is_compiled, untouched
+from ostrich.models.untouched import is_compiled, untouched
 
 FACTORS = {"xavier": 1.0, "he": 2.0, "twice-he": 4.0, "default": 1 / 3}  # variance times fan_in
 STARTS = ("normal", "xavier", "he", "twice-he", "default")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ostrich.errors import InputError
-from ostrich.settings import pair
+from ostrich.runtime.settings import pair
 
 
 def _option(what: str, metavar: str | None = None, default: Any = None) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from ostrich.errors import UnknownName
-from ostrich.studies.form import Study
+from ostrich.studies.schema import Study
 
 STUDIES = (
     "objective",

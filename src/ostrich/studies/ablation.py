@@ -17,14 +17,14 @@ from pathlib import Path
 
 import torch
 
-from ostrich.chart import Chart
+from ostrich.figures.chart import Chart
 from ostrich.models import architectures
 from ostrich.published import published
 from ostrich.statistics import interval, spread
+from ostrich.studies.datasets import Material, joined, material
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
-from ostrich.studies.material import Material, joined, material
 from ostrich.studies.points import by_seed, paired
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 
 CUTS = ("none", "7", "67", "34", "3467")
 SOONER = (

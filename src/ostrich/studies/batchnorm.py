@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ostrich.chart import Chart
+from ostrich.figures.chart import Chart
 from ostrich.statistics import interval, spread
+from ostrich.studies.datasets import material
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
-from ostrich.studies.material import material
 from ostrich.studies.points import by_seed, mean_points
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 
 FASTER = 2.0  # times fewer steps; the paper's figures are 2.3 at the same rate, 14.8 at five times it
 CHANCE_MARGIN = 5.0  # points above chance: less has not learned

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostrich.models.batchnorm import precise_statistics
+from ostrich.studies.datasets import Material
 from ostrich.studies.fitting import fitted, loss_and_error
-from ostrich.studies.material import Material
 from ostrich.training.loop import logits_of, normalised, to_images
 from ostrich.training.recipe import Recipe
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-from ostrich.chart import Chart
+from ostrich.figures.chart import Chart
 from ostrich.statistics import spread
 from ostrich.studies.batchnorm_bugs import BUGS, Case, Shown
+from ostrich.studies.datasets import material
 from ostrich.studies.fitting import built, classifier, fitted, recipe_for
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
-from ostrich.studies.material import material
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
 from ostrich.training.loop import to_images
 
 NAMED = ("training-mode", "batch-dependent-output", "batch-norm-statistics")  # the doctor's words for it
@@ -73,12 +73,12 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
 
 def _doctor(case: Case, shown: Shown, seed: int) -> str | None:
     """What the doctor says of batch norm in the network with the bug; None where there is no network."""
-    from ostrich.diagnosis import Patient, examine
+    from ostrich.diagnosis import ModelUnderTest, examine
 
     if shown.network is None:
         return None
     images, labels = (part[:DOCTOR_IMAGES] for part in case.given.test)
-    patient = Patient(
+    patient = ModelUnderTest(
         classifier=classifier(shown.network, case.recipe, case.given),
         images=to_images(images, torch.device("cpu")),
         labels=labels,

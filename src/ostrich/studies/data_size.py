@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ostrich.chart import Chart
+from ostrich.figures.chart import Chart
 from ostrich.published import published
 from ostrich.statistics import slope, spread
+from ostrich.studies.datasets import material, with_label_noise
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
-from ostrich.studies.material import material, with_label_noise
 from ostrich.studies.points import mean_points
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
 
 LEARNED = 0.8  # of chance's error: the sizes below it belong to the log-linear part
 PUBLISHED_SIZES = (200, 400, 600, 800, 1200)  # thousand images

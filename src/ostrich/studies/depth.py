@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ostrich.chart import Chart
+from ostrich.figures.chart import Chart
 from ostrich.published import published
 from ostrich.statistics import interval, spread
+from ostrich.studies.datasets import material
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
-from ostrich.studies.material import material
 from ostrich.studies.points import by_seed, mean_points, paired
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 
 KINDS = ("plain", "residual")
 PUBLISHED_DEPTHS = (20, 32, 44, 56, 110)

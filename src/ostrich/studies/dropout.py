@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ostrich.chart import Chart
-from ostrich.randomness import keyed, seeded
+from ostrich.figures.chart import Chart
+from ostrich.runtime.randomness import keyed, seeded
 from ostrich.statistics import interval, spread
+from ostrich.studies.datasets import material
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
-from ostrich.studies.material import material
 from ostrich.studies.points import by_seed, mean_points, paired
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 from ostrich.training.loop import logits_of
 from ostrich.training.recipe import Recipe
 

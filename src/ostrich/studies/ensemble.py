@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ostrich.chart import Chart
 from ostrich.errors import InputError
+from ostrich.figures.chart import Chart
 from ostrich.statistics import interval, spread
+from ostrich.studies.datasets import Material, material
 from ostrich.studies.fitting import built, fitted, loss_and_error, recipe_for
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
-from ostrich.studies.material import Material, material
 from ostrich.studies.points import by_seed, mean_points, paired
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 from ostrich.training.loop import logits_of
 
 LOGITS = "logits.pt"

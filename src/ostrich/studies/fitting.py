@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ostrich.models import Classifier, architectures
 from ostrich.models.loading import pick_device
-from ostrich.randomness import seeded
 from ostrich.runtime.files import append_row, keep_rows, read_rows
-from ostrich.studies.material import Material
+from ostrich.runtime.randomness import seeded
+from ostrich.studies.datasets import Material
 from ostrich.training.loop import logits_of, train
 from ostrich.training.recipe import Recipe
 

@@ -23,11 +23,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ostrich.chart import Chart
-from ostrich.randomness import keyed
+from ostrich.figures.chart import Chart
+from ostrich.runtime.randomness import keyed
 from ostrich.statistics import interval, spread
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
 from ostrich.studies.points import mean_points
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
 
 KINDS = ("orthogonal", "gaussian", "relu")
 EXACT = 1e-9  # relative error of the orthogonal products

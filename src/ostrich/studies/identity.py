@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ostrich.chart import Chart
-from ostrich.models.deepening import deepened
+from ostrich.figures.chart import Chart
+from ostrich.models.net2net import deepened
 from ostrich.models.residual import SmallNet
-from ostrich.randomness import seeded
+from ostrich.runtime.randomness import seeded
 from ostrich.statistics import spread
+from ostrich.studies.datasets import material
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
-from ostrich.studies.material import material
 from ostrich.studies.points import by_seed
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
 from ostrich.training.loop import logits_of, normalised, to_images
 
 KINDS = ("residual", "plain", "plain without batch norm")

@@ -19,14 +19,14 @@ from typing import Any
 
 import torch
 
-from ostrich.chart import Chart
+from ostrich.figures.chart import Chart
 from ostrich.models.initialisation import STARTS, initialise, standard_deviation
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 from ostrich.statistics import interval, spread
+from ostrich.studies.datasets import material
 from ostrich.studies.fitting import built, fitted, loss_and_error, measured, recipe_for
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
-from ostrich.studies.material import material
 from ostrich.studies.points import by_seed, mean_points
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 from ostrich.training.loop import logits_of
 
 HE_WITHIN = 0.02  # of one, the mean ratio of second moments of neighbouring layers

@@ -21,12 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ostrich.chart import Chart
-from ostrich.randomness import keyed
+from ostrich.figures.chart import Chart
+from ostrich.runtime.randomness import keyed
 from ostrich.statistics import spread
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
-from ostrich.studies.material import material
+from ostrich.studies.datasets import material
 from ostrich.studies.points import mean_points
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
 
 SAME, OTHER = 1e-10, 1e-3  # largest difference of what agrees, least of what does not, relative
 

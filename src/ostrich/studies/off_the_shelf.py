@@ -18,17 +18,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ostrich.chart import Chart
+from ostrich.figures.chart import Chart
+from ostrich.inspection.units import layers
+from ostrich.inspection.watching import observe
 from ostrich.models import Classifier
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 from ostrich.statistics import interval, spread
+from ostrich.studies.datasets import Material, material
 from ostrich.studies.fitting import built, classifier, fitted, measured, recipe_for
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
-from ostrich.studies.material import Material, material
 from ostrich.studies.points import by_seed, mean_points, paired
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 from ostrich.training.loop import to_images
-from ostrich.units import layers
-from ostrich.watching import observe
 
 PENALTIES = (0.1, 1.0, 10.0)  # C of the support vector machine
 BATCH = 128

@@ -8,7 +8,7 @@ from math import inf
 from typing import Any
 
 from ostrich.statistics import interval
-from ostrich.studies.form import Row
+from ostrich.studies.schema import Row
 
 
 def mean_points(rows: Sequence[Row], x: str, y: str) -> list[dict[str, Any]]:

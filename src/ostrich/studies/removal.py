@@ -20,15 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from ostrich import data as datasets
-from ostrich.chart import Chart
 from ostrich.errors import InputError
+from ostrich.figures.chart import Chart
+from ostrich.inspection.watching import module_of
 from ostrich.models import Classifier
 from ostrich.models.options import ModelOptions
-from ostrich.networks import untouched
+from ostrich.models.untouched import untouched
 from ostrich.statistics import interval, spread
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
 from ostrich.studies.points import by_seed
-from ostrich.watching import module_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
 
 CHEAP = 0.10  # of what is above chance: a part that costs no more can go
 DEAR = 0.5

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ostrich.chart import write_charts
+from ostrich.figures.chart import write_charts
 from ostrich.published import published
 from ostrich.runtime.files import write_text
-from ostrich.studies.form import Done, Findings, Spec, Study, Table
+from ostrich.studies.schema import Done, Findings, Spec, Study, Table
 from ostrich.studies.trials import Trials
 
 

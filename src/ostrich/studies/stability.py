@@ -15,23 +15,23 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ostrich.chart import Chart
 from ostrich.errors import InputError
+from ostrich.figures.chart import Chart
 from ostrich.generative.architectures import build_game
 from ostrich.generative.collapse import SATURATED, UNIFORM, collapse, diversity
 from ostrich.generative.features import features
+from ostrich.generative.frechet import frechet_distance
 from ostrich.generative.generator import Generator
-from ostrich.generative.measures import frechet_distance
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.generative.training import train_game
 from ostrich.models import load
 from ostrich.models.loading import pick_device
-from ostrich.randomness import seeded
+from ostrich.runtime.randomness import seeded
 from ostrich.statistics import interval, spread
+from ostrich.studies.datasets import material
 from ostrich.studies.fitting import CHECKPOINT, METRICS, logged, logger
-from ostrich.studies.form import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
-from ostrich.studies.material import material
 from ostrich.studies.points import by_seed, mean_points, paired
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 
 DCGAN, PLAIN, PERCEPTRON = "DCGAN", "without batch norm", "perceptron"
 GAMES = (DCGAN, PLAIN, PERCEPTRON)

@@ -20,7 +20,7 @@ from ostrich.runtime.files import read_json, write_text
 from ostrich.runtime.resumable import Computation, Piece, peek
 from ostrich.runtime.stopwatch import stopwatch
 from ostrich.studies import find
-from ostrich.studies.form import Spec, Study
+from ostrich.studies.schema import Spec, Study
 
 Task = dict[str, Any]  # a trial and all that its rows depend on, as JSON
 PIECE = Piece("result")

@@ -22,12 +22,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ostrich import distributed
 from ostrich.errors import InputError
 from ostrich.models.fastpath import autocast
-from ostrich.randomness import keyed, seeded
-from ostrich.runtime import interrupts
+from ostrich.runtime import distributed, interrupts
 from ostrich.runtime.facts import digest, settings_facts
+from ostrich.runtime.randomness import keyed, seeded
 from ostrich.runtime.resumable import Checkpoint
 from ostrich.training.adversarial import worst_case
 from ostrich.training.recipe import Recipe

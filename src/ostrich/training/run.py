@@ -10,15 +10,15 @@ import torch
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from ostrich import distributed
 from ostrich.data.pictures import pictures
 from ostrich.errors import InputError
 from ostrich.models import architectures, load
 from ostrich.models.classifier import input_channels
-from ostrich.progress import Progress
-from ostrich.runs import Run
+from ostrich.runtime import distributed
 from ostrich.runtime.files import write_bytes, write_json
+from ostrich.runtime.progress import Progress
 from ostrich.runtime.resumable import peek
+from ostrich.runtime.runs import Run
 from ostrich.training.loop import accuracy, train
 from ostrich.training.recipe import Recipe
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ostrich import distributed
 from ostrich.errors import InputError
+from ostrich.runtime import distributed
 from ostrich.runtime.files import whole
 
 BATCH = 256

@@ -1,6 +1,7 @@
 """Visualisation: images that a unit prefers, those it responds to, the filters that see the image first."""
 
-from ostrich.visualization.activation_maximization import Preferred, ascend, check, worth
+from ostrich.visualization.activation_maximization import Preferred, ascend, check_objectives, worth
+from ostrich.visualization.dgn_am import Prior
 from ostrich.visualization.filters import first_layer_filters
 from ostrich.visualization.objectives import (
     Objective,
@@ -13,7 +14,6 @@ from ostrich.visualization.objectives import (
 from ostrich.visualization.optimisers import OPTIMISERS, Adam, Constant, Normalised, Progress
 from ostrich.visualization.parametrisations import PARAMETRISATIONS, Fourier, Pixels
 from ostrich.visualization.presets import PRESET, PRESETS, Ascent, configure, describe, under
-from ostrich.visualization.prior import Prior
 from ostrich.visualization.regularisers import Regularisers
 from ostrich.visualization.responses import Response, receptive_field, respond
 from ostrich.visualization.sheets import Sheet, sheets
@@ -40,7 +40,7 @@ __all__ = [
     "Transformations",
     "as_objective",
     "ascend",
-    "check",
+    "check_objectives",
     "configure",
     "describe",
     "direction",

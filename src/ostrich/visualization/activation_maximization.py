@@ -26,15 +26,15 @@ from torch import Tensor
 
 from ostrich.attribution.relu_rules import REDIRECTED, ReluRule
 from ostrich.errors import InputError
+from ostrich.inspection.units import Unit
+from ostrich.inspection.watching import observe
 from ostrich.models.classifier import Classifier
-from ostrich.networks import untouched
-from ostrich.progress import Progress, silent
-from ostrich.units import Unit
+from ostrich.models.untouched import untouched
+from ostrich.runtime.progress import Progress, silent
 from ostrich.visualization.objectives import OUTPUT, Objective, as_objective, evaluate
 from ostrich.visualization.parametrisations import Canvas
 from ostrich.visualization.presets import PRESET, PRESETS, Ascent
 from ostrich.visualization.regularisers import total_variation
-from ostrich.watching import observe
 
 VALUES_PER_BATCH = 16 * 3 * 224 * 224  # pixels times channels of the images that climb side by side
 Watch = Callable[[int, list[int], Tensor], None]  # step, places among the rows, their images
@@ -85,7 +85,7 @@ def ascend(
     `steps` takes as many forwards. Raises InputError for a prediction function, or for what the network
     does not have.
     """
-    wanted = check(classifier, objectives, seeds)
+    wanted = check_objectives(classifier, objectives, seeds)
     canvas = Canvas.of(classifier)
     rows = [(objective, seed + turn) for objective in wanted for turn in range(seeds)]
     images = canvas.mean.new_zeros(len(rows), *canvas.shape)
@@ -105,7 +105,7 @@ def ascend(
     return Preferred(images=images, trace=trace, dead=dead)
 
 
-def check(
+def check_objectives(
     classifier: Classifier, objectives: Sequence[Objective | Unit | str], seeds: int = 1
 ) -> list[Objective]:
     """The objectives, once the network is known to have them all. Raises InputError."""

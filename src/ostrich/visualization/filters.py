@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ostrich.errors import InputError
 from ostrich.images import grid
+from ostrich.inspection.units import layers
 from ostrich.models.classifier import Classifier
-from ostrich.units import layers
 
 TILE = 24  # pixels; smaller filters are enlarged by whole numbers
 

@@ -4,7 +4,7 @@
 
 An objective is a weighted sum of terms and prints itself as `parse_objective` reads it:
 
-    LAYER:CHANNEL, LAYER:CHANNEL@ROW,COLUMN, class:NAME, ...   a unit, as in `ostrich.units`
+    LAYER:CHANNEL, LAYER:CHANNEL@ROW,COLUMN, class:NAME, ...   a unit, as in `ostrich.inspection.units`
     LAYER:CHANNEL@centre    the neuron in the middle of the map, row H // 2 and column W // 2
     diversity(LAYER)        how little alike the images of several seeds are for that layer
     direction(...)          activations along a vector; in Python only
@@ -26,9 +26,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.errors import InputError
+from ostrich.inspection.units import FORMS, Unit, laid, parse, read, split_terms
+from ostrich.inspection.watching import Seen
 from ostrich.models.classifier import Classifier
-from ostrich.units import FORMS, Unit, laid, parse, read, split_terms
-from ostrich.watching import Seen
 
 OUTPUT = ""  # stands for the scores among the names of layers
 

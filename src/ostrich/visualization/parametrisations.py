@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 
 START = 0  # the purpose of random numbers, in their key
 COLOURS = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))  # lucid's code: of ImageNet

@@ -19,10 +19,10 @@ from typing import Any
 
 from ostrich.errors import InputError, UnknownName
 from ostrich.published import published
-from ostrich.settings import read, readable
+from ostrich.runtime.settings import read, readable
+from ostrich.visualization.dgn_am import Prior
 from ostrich.visualization.optimisers import OPTIMISERS, Adam, Constant, Normalised, Optimiser, Progress
 from ostrich.visualization.parametrisations import PARAMETRISATIONS, Fourier, Parametrisation, Pixels
-from ostrich.visualization.prior import Prior
 from ostrich.visualization.regularisers import Regularisers
 from ostrich.visualization.transformations import Transformations
 

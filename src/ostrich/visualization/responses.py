@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ostrich.attribution.relu_rules import REDIRECTED, ReluRule
 from ostrich.errors import InputError
+from ostrich.inspection.units import Unit, laid, look, parse, read, values
 from ostrich.models.classifier import Classifier
-from ostrich.networks import untouched
-from ostrich.randomness import keyed
-from ostrich.units import Unit, laid, look, parse, read, values
+from ostrich.models.untouched import untouched
+from ostrich.runtime.randomness import keyed
 
 NOISES = 8  # images of noise that a receptive field is read from
 PURPOSE = 0x5245  # of random numbers

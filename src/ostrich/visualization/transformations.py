@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ostrich.errors import InputError
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 from ostrich.visualization.parametrisations import Canvas
 from ostrich.warping import warp
 

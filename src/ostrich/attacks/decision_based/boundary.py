@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
-from ostrich.attacks.batched import lift, square, where
 from ostrich.attacks.decision_based.starts import TRIES, ask, crossing, start
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.engine.problem import Problem
+from ostrich.attacks.per_image import lift, square, where
 from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.ranges import above, at_least
+from ostrich.runtime.ranges import above, at_least
 
 CHECK = 10  # steps between two questions about the step on the sphere alone
 SPHERE_WINDOW, WHOLE_WINDOW = 10, 30  # questions after which a step is adapted

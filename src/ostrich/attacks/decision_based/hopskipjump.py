@@ -22,12 +22,12 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
-from ostrich.attacks.batched import lift, where
 from ostrich.attacks.decision_based.starts import TRIES, ask, crossing, start
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.engine.problem import Problem
+from ostrich.attacks.per_image import lift, where
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.errors import InputError
-from ostrich.ranges import at_least
+from ostrich.runtime.ranges import at_least
 
 HALVINGS = 12  # of a step that leaves the goal
 FIRST_RADIUS = 0.1  # of the random points, in the first estimate

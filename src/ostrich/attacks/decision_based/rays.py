@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
-from ostrich.attacks.batched import lift, where
 from ostrich.attacks.decision_based.starts import ask
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.engine.problem import Problem
+from ostrich.attacks.per_image import lift, where
 from ostrich.attacks.threats import TOLERANCE, Threat, Unbounded
 from ostrich.images import LEVELS
-from ostrich.ranges import at_least
+from ostrich.runtime.ranges import at_least
 
 FIRST_RADII = (1.0, 0.5, 0.25, 0.125, 0.0625)  # of a ray, in turn, while no radius is known
 PRECISE = 1e-4  # of a radius: the least precision; with few values it is a quarter of one value's share

@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ostrich.attacks.batched import lift
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.engine.problem import Problem
+from ostrich.attacks.per_image import lift
 
 NOISE_TRIES = 10  # before an untargeted attack falls back on another image
 TRIES = 30

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import InputSpecificAttack, State
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.images import rounded
-from ostrich.ranges import above, at_least
+from ostrich.runtime.ranges import above, at_least
 
 CONFIDENCE = 0.99  # what the commands call certain
 GREY = 0.5

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ostrich.attacks.fooling.map_elites import EvolutionAttack
 from ostrich.attacks.fooling.operators import crossed, polynomial
-from ostrich.ranges import above
+from ostrich.runtime.ranges import above
 
 ETA_MUTATION, ETA_CROSSOVER = 15.0, 10.0
 CROSSOVER_RATE = 0.5
@@ -26,7 +26,7 @@ HALVED_EVERY = 1000  # generations
 
 
 @dataclass(frozen=True)
-class Pixels:
+class PixelGenomes:
     """p genomes."""
 
     genes: Tensor  # (p, C, H, W)
@@ -34,14 +34,14 @@ class Pixels:
     def __len__(self) -> int:
         return len(self.genes)
 
-    def take(self, rows: Tensor) -> Pixels:
-        return Pixels(self.genes[rows])
+    def take(self, rows: Tensor) -> PixelGenomes:
+        return PixelGenomes(self.genes[rows])
 
-    def put(self, rows: Tensor, others: Pixels) -> Pixels:
-        return Pixels(self.genes.index_copy(0, rows, others.genes))
+    def put(self, rows: Tensor, others: PixelGenomes) -> PixelGenomes:
+        return PixelGenomes(self.genes.index_copy(0, rows, others.genes))
 
-    def to(self, device: torch.device) -> Pixels:
-        return Pixels(self.genes.to(device))
+    def to(self, device: torch.device) -> PixelGenomes:
+        return PixelGenomes(self.genes.to(device))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +52,12 @@ class FoolingDirect(EvolutionAttack):
 
     mutation_rate: Annotated[float, above(0, at_most=1)] = 0.1  # of each gene, in the first 1000 generations
 
-    def random(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> Pixels:
-        return Pixels(torch.rand(count, *shape, generator=generator))
+    def random(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> PixelGenomes:
+        return PixelGenomes(torch.rand(count, *shape, generator=generator))
 
-    def children(self, elites: Pixels, count: int, generation: int, generator: torch.Generator) -> Pixels:
+    def children(
+        self, elites: PixelGenomes, count: int, generation: int, generator: torch.Generator
+    ) -> PixelGenomes:
         mothers, fathers = (
             elites.genes[torch.randint(len(elites), (count,), generator=generator)] for _ in range(2)
         )
@@ -63,7 +65,7 @@ class FoolingDirect(EvolutionAttack):
         genes = mothers.clone()
         genes[mixed] = crossed(mothers[mixed], fathers[mixed], ETA_CROSSOVER, 0.0, 1.0, generator)
         rate = self.mutation_rate * 0.5 ** (generation // HALVED_EVERY)
-        return Pixels(polynomial(genes, rate, ETA_MUTATION, 0.0, 1.0, generator))
+        return PixelGenomes(polynomial(genes, rate, ETA_MUTATION, 0.0, 1.0, generator))
 
-    def drawn(self, genomes: Pixels, shape: tuple[int, ...]) -> Tensor:
+    def drawn(self, genomes: PixelGenomes, shape: tuple[int, ...]) -> Tensor:
         return genomes.genes

@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
-from ostrich.attacks.batched import where
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.engine.problem import Problem
+from ostrich.attacks.per_image import where
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.errors import InputError
 from ostrich.images import rounded
-from ostrich.randomness import keyed
-from ostrich.ranges import above, at_least
+from ostrich.runtime.randomness import keyed
+from ostrich.runtime.ranges import above, at_least
 
 LEVELS = (0.5, 0.9, 0.99)  # of confidence, at which the archive's classes are counted
 PURPOSE = 3  # tells these random numbers from all others of the same seed
@@ -156,7 +156,7 @@ def advance(method: EvolutionAttack, problem: Problem, state: Evolution) -> Evol
     else:
         children = method.random(method.population, shape, generator)
     images = rounded(method.drawn(children.to(problem.originals.device), shape).to(problem.originals))
-    logits = problem.together(images)
+    logits = problem.shared_logits(images)
     archive, winner, better = elites.after(children, logits.double().softmax(1))
     fresh, by = better[problem.goal.classes], winner[problem.goal.classes]
     state = replace(

@@ -6,7 +6,7 @@ checkpoints where progress was poor) and equations 3 and 6 (the DLR loss and its
 Under L1, Croce and Hein 2021, "Mind the box": steps along the signs of the largest gradients only,
 as many as a part of the change has shown to be useful, projected onto ball and box at once.
 
-The targets of an image are attacked side by side as lanes, not one after another: survivors are
+The targets of an image are attacked side by side as copies, not one after another: survivors are
 few, and few images fill no batch. Where classes are fewer than DLR needs, the loss is the margin.
 """
 
@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import InputSpecificAttack, State
-from ostrich.attacks.batched import lift, where
+from ostrich.attacks.engine.problem import Loss, Problem
 from ostrich.attacks.goals import Targeted, margin, rivals
-from ostrich.attacks.problem import Loss, Problem
+from ostrich.attacks.per_image import lift, where
 from ostrich.attacks.threats import Linf, Threat
-from ostrich.ranges import at_least
+from ostrich.runtime.ranges import at_least
 
 TARGETS = 9  # the nine other classes of CIFAR-10
 MOMENTUM = 0.75  # alpha, algorithm 1
@@ -36,7 +36,7 @@ SPARSE_START, SPARSE_FACTOR, SPARSE_SHRINK, SPARSE_LEAST = 0.2, 1.5, 1.5, 10.0
 
 @dataclass(frozen=True)
 class Lanes(State):
-    """m = lanes: an image's targets, one after another; `images` is the lane with the smallest loss."""
+    """m = copies: an image's targets, one after another; `images` is the copy with the smallest loss."""
 
     points: Tensor  # (n, m, C, H, W), to be evaluated next
     before: Tensor  # (n, m, C, H, W), the points before
@@ -69,15 +69,17 @@ class APGD(InputSpecificAttack):
     stop: Literal["first", "budget"] = "first"
 
     @property
-    def lanes(self) -> int:
+    def copies(self) -> int:
         return self.targets if self.loss == "dlr" else 1
 
     def init(self, problem: Problem) -> Lanes:
         targets = self._targets(problem)
         m = targets.shape[1]
-        lanes = problem.side_by_side(m)
-        start = _boundary(self.threat, self.threat.random_start(lanes.originals, lanes.draw), lanes.originals)
-        number = lanes.originals.new_zeros(len(lanes.rows), dtype=torch.float64)
+        copies = problem.repeated(m)
+        start = _boundary(
+            self.threat, self.threat.random_start(copies.originals, copies.draw), copies.originals
+        )
+        number = copies.originals.new_zeros(len(copies.rows), dtype=torch.float64)
         nothing = torch.zeros_like(start)
         first = 1.0 if self.threat.norm == "l1" else 2.0
         flat = {
@@ -88,7 +90,7 @@ class APGD(InputSpecificAttack):
             "best_loss": number + torch.inf,
             "best_gradient": nothing,
             "size": number + first * self.threat.eps,
-            "decreases": torch.zeros_like(lanes.rows),
+            "decreases": torch.zeros_like(copies.rows),
             "kept_size": number + first * self.threat.eps,
             "kept_loss": number + torch.inf,
             "sparsity": number + SPARSE_START,
@@ -98,10 +100,10 @@ class APGD(InputSpecificAttack):
         return Lanes(images=folded["points"][:, 0], targets=targets, **folded)
 
     def step(self, problem: Problem, state: Lanes) -> Lanes:
-        lanes = problem.side_by_side(state.targets.shape[1])
+        copies = problem.repeated(state.targets.shape[1])
         flat = _flat(state)
         precision = "exact" if self.loss == "dlr" else None  # bf16 rounds away small differences of logits
-        loss, gradient, _ = lanes.evaluate(flat.points, self._loss(lanes, flat.targets), precision)
+        loss, gradient, _ = copies.evaluate(flat.points, self._loss(copies, flat.targets), precision)
         better = loss < flat.best_loss
         flat = replace(
             flat,
@@ -113,9 +115,9 @@ class APGD(InputSpecificAttack):
             spent=flat.spent + 1,
         )
         if self.threat.norm == "l1":
-            flat = _sparse_step(self, lanes, flat, gradient)
+            flat = _sparse_step(self, copies, flat, gradient)
         else:
-            flat = _momentum_step(self, lanes, flat, gradient)
+            flat = _momentum_step(self, copies, flat, gradient)
         folded = _folded(flat, state.targets.shape[1])
         choice = folded.best_loss.argmin(1)
         return replace(folded, images=folded.points[torch.arange(len(choice)), choice])
@@ -132,13 +134,13 @@ class APGD(InputSpecificAttack):
             return torch.full_like(problem.rows, -1)[:, None]
         return rivals(problem.clean, problem.goal.classes, self.targets)
 
-    def _loss(self, lanes: Problem, targets: Tensor) -> Loss:
+    def _loss(self, copies: Problem, targets: Tensor) -> Loss:
         """The loss (n * m,) of the logits (n * m, K)."""
         if self.loss == "ce":
-            return lanes.goal.loss
-        if isinstance(lanes.goal, Targeted) or lanes.goal.kind == "confident":
-            return lambda logits: -ratio(margin(logits.double(), lanes.goal.classes), logits.double())
-        labels = lanes.goal.classes
+            return copies.goal.loss
+        if isinstance(copies.goal, Targeted) or copies.goal.kind == "confident":
+            return lambda logits: -ratio(margin(logits.double(), copies.goal.classes), logits.double())
+        labels = copies.goal.classes
         return lambda logits: ratio(_difference(logits.double(), labels, targets), logits.double())
 
 
@@ -168,7 +170,7 @@ def _boundary(threat: Threat, start: Tensor, originals: Tensor) -> Tensor:
     return threat.project(originals + (start - originals) * (threat.eps / size), originals)
 
 
-def _momentum_step(method: APGD, lanes: Problem, state: Lanes, gradient: Tensor) -> Lanes:
+def _momentum_step(method: APGD, copies: Problem, state: Lanes, gradient: Tensor) -> Lanes:
     """Equations of algorithm 1, lines 7 to 8; at a checkpoint, lines 13 to 16 before them."""
     moves = state.spent - 1
     if moves in checkpoints(method.steps):
@@ -185,7 +187,7 @@ def _momentum_step(method: APGD, lanes: Problem, state: Lanes, gradient: Tensor)
             kept_loss=state.best_loss,
         )
         gradient = where(halved, state.best_gradient, gradient)
-    threat, x = method.threat, lanes.originals
+    threat, x = method.threat, copies.originals
     moved = state.points - lift(state.size, x) * threat.direction(gradient)
     ahead = threat.project(moved, x)
     if moves > 0:
@@ -194,9 +196,9 @@ def _momentum_step(method: APGD, lanes: Problem, state: Lanes, gradient: Tensor)
     return replace(state, points=ahead, before=state.points)
 
 
-def _sparse_step(method: APGD, lanes: Problem, state: Lanes, gradient: Tensor) -> Lanes:
+def _sparse_step(method: APGD, copies: Problem, state: Lanes, gradient: Tensor) -> Lanes:
     """Croce and Hein 2021, algorithm 1: adapt sparsity and step size, then a sparse step."""
-    x, eps = lanes.originals, method.threat.eps
+    x, eps = copies.originals, method.threat.eps
     values = x[:1].numel()
     moves = state.spent - 1
     if moves > 0 and moves % max(1, int(SPARSE_PERIOD * method.steps)) == 0:
@@ -233,13 +235,13 @@ def checkpoints(steps: int) -> tuple[int, ...]:
 
 
 def _flat(state: Lanes) -> Lanes:
-    """The state with images and lanes in one axis."""
+    """The state with images and copies in one axis."""
     return _mapped(state, lambda value: value.flatten(0, 1))
 
 
-def _folded(state: Lanes, lanes: int) -> Lanes:
-    """The state with images and lanes in two axes again."""
-    return _mapped(state, lambda value: value.unflatten(0, (-1, lanes)))
+def _folded(state: Lanes, copies: int) -> Lanes:
+    """The state with images and copies in two axes again."""
+    return _mapped(state, lambda value: value.unflatten(0, (-1, copies)))
 
 
 def _mapped(state: Lanes, change: Callable[[Tensor], Tensor]) -> Lanes:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ostrich.attacks.base import InputSpecificAttack, State
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.threats import Linf, Threat
 
 

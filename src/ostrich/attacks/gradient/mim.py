@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import InputSpecificAttack, State
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.threats import Linf, Threat
-from ostrich.ranges import above, at_least
+from ostrich.runtime.ranges import above, at_least
 
 
 @dataclass(frozen=True)

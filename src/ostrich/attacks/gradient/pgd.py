@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from ostrich.attacks.base import InputSpecificAttack, State
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.threats import Linf, Threat
-from ostrich.ranges import above, at_least
+from ostrich.runtime.ranges import above, at_least
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
-from ostrich.attacks.batched import lift, square, where
+from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.goals import missed
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.per_image import lift, square, where
 from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.ranges import above, at_least
+from ostrich.runtime.ranges import above, at_least
 
 STRETCH = 1.05  # of the tanh, about middle grey; more frees pixels at 0 and 1 sooner, less is nearer
 PROGRESS = 0.9999  # part of the last loss below which a check finds progress (their code)

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
-from ostrich.attacks.batched import lift, square
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.engine.problem import Problem
+from ostrich.attacks.per_image import lift, square
 from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.ranges import above, at_least
+from ostrich.runtime.ranges import above, at_least
 
 LAST_STEP = 0.01  # of the first step
 

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
-from ostrich.attacks.batched import where
+from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.goals import SLACK
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.per_image import where
 from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.ranges import at_least
+from ostrich.runtime.ranges import at_least
 
 CREEP = 1e-3  # of the change so far, added to a step: else an image may end just short of the boundary
 NEAREST = 3  # classes whose boundaries are looked at after the first step
@@ -60,7 +60,7 @@ class DeepFool(InputSpecificAttack):
 
     def step(self, problem: Problem, state: Walk) -> Walk:
         classes, untargeted = state.classes, problem.goal.kind == "untargeted"
-        slopes, logits = problem.slopes(state.images, classes)  # (n, k-1, C, H, W), of z_k - z_first
+        slopes, logits = problem.logit_jacobian(state.images, classes)  # (n, k-1, C, H, W), of z_k - z_first
         reached = problem.goal.reached(logits, SLACK)
         chosen = logits.gather(1, classes)
         gaps = (chosen[:, 1:] - chosen[:, :1]).abs()  # (n, k-1)

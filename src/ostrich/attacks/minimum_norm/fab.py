@@ -7,7 +7,7 @@ the original, within [0, 1]; the next point is a convex combination of both (equ
 adversarial, it goes back a tenth of the way (equation 10). The last steps bisect the way to the
 original (section 2.4).
 
-All targets of an image are attacked side by side as lanes.
+All targets of an image are attacked side by side as copies.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
-from ostrich.attacks.batched import lift, where
+from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.goals import rivals
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.per_image import lift, where
 from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.ranges import at_least
+from ostrich.runtime.ranges import at_least
 
 BIAS = 0.1  # alpha_max: the largest part of the projection of the original
 OVERSHOOT = 1.05  # eta
@@ -36,7 +36,7 @@ PRECISE = 256  # rounding errors by which a projection may miss its plane, relat
 
 @dataclass(frozen=True)
 class Lanes(EndingState):
-    """m = lanes: an image's targets; `images` the nearest success, or the first lane's point."""
+    """m = copies: an image's targets; `images` the nearest success, or the first copy's point."""
 
     points: Tensor  # (n, m, C, H, W)
     distance: Tensor  # (n,) float64, of the nearest success
@@ -67,7 +67,7 @@ class FAB(InputSpecificAttack):
         return self.iterations + BISECTIONS
 
     @property
-    def lanes(self) -> int:
+    def copies(self) -> int:
         return self.targets
 
     def init(self, problem: Problem) -> Lanes:
@@ -88,10 +88,10 @@ class FAB(InputSpecificAttack):
     def step(self, problem: Problem, state: Lanes) -> Lanes:
         if state.spent >= self.iterations:
             return self._bisect(problem, state)
-        lanes = problem.side_by_side(state.targets.shape[1])
-        x, points = lanes.originals, state.points.flatten(0, 1)
+        copies = problem.repeated(state.targets.shape[1])
+        x, points = copies.originals, state.points.flatten(0, 1)
         sign = 1.0 if problem.goal.kind == "untargeted" else -1.0
-        first, second = lanes.goal.classes, state.targets.flatten()
+        first, second = copies.goal.classes, state.targets.flatten()
 
         def gap(logits: Tensor) -> Tensor:
             """How far the label leads the target, or the highest other class the aim."""
@@ -102,13 +102,13 @@ class FAB(InputSpecificAttack):
             chosen = logits.gather(1, torch.stack([first, rival], 1))
             return sign * (chosen[:, 0] - chosen[:, 1])
 
-        value, gradient, _ = lanes.evaluate(points, gap, "exact")
+        value, gradient, _ = copies.evaluate(points, gap, "exact")
         moved = _combined(self.threat.norm, points, x, value, gradient)
-        reached = lanes.goal.reached(lanes.logits(moved, "exact"))
+        reached = copies.goal.reached(copies.logits(moved, "exact"))
         size = self.threat.distance(moved, x).double().masked_fill(~reached, torch.inf)
-        nearest, lane = size.view(len(state.targets), -1).min(1)
+        nearest, copy = size.view(len(state.targets), -1).min(1)
         better = nearest < state.distance
-        candidates = moved.view_as(state.points)[torch.arange(len(lane), device=lane.device), lane]
+        candidates = moved.view_as(state.points)[torch.arange(len(copy), device=copy.device), copy]
         back = where(reached, x + BACKWARD * (moved - x), moved)
         return Lanes(
             images=where(better | (state.distance == torch.inf), candidates, state.images),

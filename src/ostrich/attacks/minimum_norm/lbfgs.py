@@ -28,11 +28,11 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
-from ostrich.attacks.batched import dot, square, where
+from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.goals import Goal
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.per_image import dot, square, where
 from ostrich.attacks.threats import Threat, Unbounded
-from ostrich.ranges import above, at_least
+from ostrich.runtime.ranges import above, at_least
 
 ARMIJO = 1e-4  # of the predicted decrease (Nocedal and Wright 2006, equation 3.4)
 CURVATURE = 1e-4  # smallest cosine between a step and its change of gradient, else the pair is unused

@@ -24,17 +24,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.attacks.base import FittedAttack, FittingState, Tensors
+from ostrich.attacks.eot import EOT
+from ostrich.attacks.fitted.fitting import Fitting
 from ostrich.attacks.physical.placement import drawn, homographies, placed, widest
 from ostrich.attacks.physical.printability import non_printability, on_paper, total_variation
 from ostrich.attacks.physical.printing import read_width, write_pdf
 from ostrich.attacks.threats import Patch
-from ostrich.attacks.transformations import EOT
-from ostrich.attacks.universal.fitting import Fitting
 from ostrich.errors import InputError
 from ostrich.images import from_bytes, open_image, rounded
 from ostrich.models.classifier import Classifier
-from ostrich.randomness import keyed
-from ostrich.ranges import above, at_least
+from ostrich.runtime.randomness import keyed
+from ostrich.runtime.ranges import above, at_least
 
 PLACE, LIGHT, CHANCE = 21, 22, 23  # purposes of random numbers
 FINER = 2  # texels along a pixel, of a patch whose resolution is not given

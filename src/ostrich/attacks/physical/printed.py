@@ -24,20 +24,20 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import InputSpecificAttack
+from ostrich.attacks.eot import EOT
 from ostrich.attacks.gradient.apgd import APGD
 from ostrich.attacks.gradient.fgsm import FGSM
 from ostrich.attacks.gradient.mim import MIM
 from ostrich.attacks.gradient.pgd import PGD
 from ostrich.attacks.physical.printability import on_paper
 from ostrich.attacks.threats import Linf, Threat
-from ostrich.attacks.transformations import EOT
 from ostrich.errors import InputError
 from ostrich.images import fingerprints, grid, rounded, write_png
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 
 if TYPE_CHECKING:
+    from ostrich.attacks.engine.result import Result
     from ostrich.attacks.goals import Goal
-    from ostrich.attacks.result import Result
     from ostrich.models.classifier import Classifier
 
 ATTACKS = {method.name: method for method in (FGSM, MIM, PGD, APGD)}
@@ -136,7 +136,7 @@ class Printed(InputSpecificAttack):
         seed: int,
     ) -> dict[str, Any]:
         """Write the photographs, photographs.csv and the sheet; destruction rates for run.json."""
-        from ostrich.attacks.evidence import write_table
+        from ostrich.attacks.engine.evidence import write_table
 
         clean, broken = (_photographs(self, x, result, seed) for x in (result.originals, result.images))
         seen = [_predictions(classifier, photographs) for photographs in (clean, broken)]

@@ -21,15 +21,15 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import FittedAttack, FittingState, Tensors
-from ostrich.attacks.lab import Lab
+from ostrich.attacks.eot import EOT
+from ostrich.attacks.fitted.fitting import Fitting
 from ostrich.attacks.threats import Linf, Threat, Unbounded, within
-from ostrich.attacks.transformations import EOT
-from ostrich.attacks.universal.fitting import Fitting
+from ostrich.attacks.threats.cielab import Lab
 from ostrich.data.views import Views
 from ostrich.images import fingerprints, to_bytes, write_png
 from ostrich.models.classifier import Classifier
-from ostrich.randomness import keyed
-from ostrich.ranges import above, at_least
+from ostrich.runtime.randomness import keyed
+from ostrich.runtime.ranges import above, at_least
 
 LIGHT, CHANCE = 31, 32  # purposes of random numbers
 
@@ -107,9 +107,9 @@ class AdversarialTexture(FittedAttack):
     def tensors(self, state: FittingState) -> Tensors:
         """The texture as a file holds it, and the mesh's own."""
         original = self._mesh.texture.to(state["texture"])[None]
-        settled = self.threat.settle(state["texture"][None], original)
-        assert within(self.threat, settled, original).all(), "a texture keeps its budget"
-        return {"texture": settled[0], "original": original[0]}
+        quantized = self.threat.quantize(state["texture"][None], original)
+        assert within(self.threat, quantized, original).all(), "a texture keeps its budget"
+        return {"texture": quantized[0], "original": original[0]}
 
     def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         return self._mesh.show(tensors["texture"], self._mesh.places(keys))
@@ -119,7 +119,7 @@ class AdversarialTexture(FittedAttack):
         original = tensors["original"]
         noise = torch.randn(original.shape, generator=keyed(seed, CHANCE), dtype=torch.float64)
         far = self.threat.project((original + noise.sign().to(original))[None], original[None])
-        texture = self.threat.settle(far, original[None])[0]
+        texture = self.threat.quantize(far, original[None])[0]
         return self._mesh.show(texture, self._mesh.places(keys))
 
     def picture(self, tensors: Tensors) -> Tensor | None:

@@ -11,8 +11,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from ostrich.attacks.fitted.fitting import Tensors
 from ostrich.attacks.fooling.gallery import gallery
-from ostrich.attacks.universal.fitting import Tensors
 from ostrich.data.meshes import turning
 from ostrich.data.views import Views
 from ostrich.images import from_bytes, magnified, rounded, write_gif, write_png

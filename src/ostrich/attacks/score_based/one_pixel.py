@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import InputSpecificAttack, State
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.threats import Pixels, Threat
 from ostrich.errors import InputError
 from ostrich.images import LEVELS, rounded
-from ostrich.ranges import above, at_least
+from ostrich.runtime.ranges import above, at_least
 
 MEAN, SPREAD = 128 / LEVELS, 127 / LEVELS  # of the first colours
 
@@ -67,7 +67,7 @@ class OnePixel(InputSpecificAttack):
         return self.queries
 
     @property
-    def lanes(self) -> int:
+    def copies(self) -> int:
         return self.population
 
     def init(self, problem: Problem) -> Population:
@@ -80,9 +80,9 @@ class OnePixel(InputSpecificAttack):
 
     def step(self, problem: Problem, state: Population) -> Population:
         trial = state.candidates if state.spent == 0 else self._children(problem, state)
-        lanes = problem.side_by_side(self.population)
-        images = painted(lanes.originals, trial.flatten(0, 1))
-        unfitness = _unfitness(problem, lanes.logits(images).unflatten(0, (-1, self.population)))
+        copies = problem.repeated(self.population)
+        images = painted(copies.originals, trial.flatten(0, 1))
+        unfitness = _unfitness(problem, copies.logits(images).unflatten(0, (-1, self.population)))
         fitter = unfitness < state.unfitness
         candidates = torch.where(fitter[..., None, None], trial, state.candidates)
         unfitness = torch.where(fitter, unfitness, state.unfitness)

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
-from ostrich.attacks.batched import where
+from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.goals import margin
-from ostrich.attacks.problem import Problem
+from ostrich.attacks.per_image import where
 from ostrich.attacks.threats import Linf, Threat
-from ostrich.ranges import above, at_least
+from ostrich.runtime.ranges import above, at_least
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries: the part of the area halves
 TILES = 5  # bumps along a side of the first change under L2
@@ -82,11 +82,11 @@ class Square(InputSpecificAttack):
     def step(self, problem: Problem, state: Search) -> Search:
         fresh = bool((state.loss == torch.inf).any())  # so all are, and the start itself is asked about
         count = 1 if fresh else self._together(problem, state)
-        lanes = problem.side_by_side(count)
+        copies = problem.repeated(count)
         numbers = [state.asked + j for j in range(count)]
         proposals = [state.images if fresh else self._proposal(problem, state, asked) for asked in numbers]
         trial = torch.stack(proposals, 1)  # (n, count, C, H, W)
-        loss = _loss(lanes, lanes.logits(trial.flatten(0, 1), "exact")).view(-1, count)
+        loss = _loss(copies, copies.logits(trial.flatten(0, 1), "exact")).view(-1, count)
         better = loss < state.loss[:, None]
         first = torch.where(better.any(1), better.to(torch.uint8).argmax(1), count - 1)
         rows = torch.arange(len(first), device=first.device)
@@ -150,11 +150,11 @@ def _flips(numbers: Tensor, channels: int) -> Tensor:
     return (bits == 1)[:, :, None, None]
 
 
-def _loss(lanes: Problem, logits: Tensor) -> Tensor:
+def _loss(copies: Problem, logits: Tensor) -> Tensor:
     """The label's margin, or minus the target's cross-entropy as the paper has it, to be lowered."""
-    if lanes.goal.kind == "untargeted":
-        return margin(logits.double(), lanes.goal.classes)
-    return lanes.goal.loss(logits)
+    if copies.goal.kind == "untargeted":
+        return margin(logits.double(), copies.goal.classes)
+    return copies.goal.loss(logits)
 
 
 @dataclass(frozen=True)

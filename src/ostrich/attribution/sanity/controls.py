@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.attribution.question import Explainer, Question, keys
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
 
 PURPOSE = 0x434F  # of random numbers
 SOBEL = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))

@@ -21,10 +21,10 @@ from ostrich.attribution.importance import importance
 from ostrich.attribution.question import Explainer, explain, fitting, keys
 from ostrich.attribution.sanity.controls import Edges, Noise
 from ostrich.attribution.sanity.similarity import Mean
+from ostrich.inspection.units import Unit, parse, values
 from ostrich.models.classifier import Classifier
-from ostrich.networks import untouched
-from ostrich.randomness import keyed
-from ostrich.units import Unit, parse, values
+from ostrich.models.untouched import untouched
+from ostrich.runtime.randomness import keyed
 
 STEPS = 25  # points of a curve after the first
 BLUR = 5 / 224  # standard deviation as a part of the image's longer side: RISE's 5 pixels of 224

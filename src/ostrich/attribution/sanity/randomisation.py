@@ -27,11 +27,11 @@ from ostrich.attribution.question import Explainer, explain
 from ostrich.attribution.sanity.controls import Edges, Noise
 from ostrich.attribution.sanity.similarity import Mean, spearman, structure
 from ostrich.errors import InputError
+from ostrich.inspection.units import Unit
+from ostrich.inspection.watching import module_of
 from ostrich.models.classifier import Classifier
-from ostrich.progress import Progress, silent
-from ostrich.randomness import keyed
-from ostrich.units import Unit
-from ostrich.watching import module_of
+from ostrich.runtime.progress import Progress, silent
+from ostrich.runtime.randomness import keyed
 
 UNREAD = 0.9  # rank correlation, with and without sign, from which on a map counts as unchanged
 PURPOSE = 0x5241  # of random numbers

@@ -17,8 +17,8 @@ from ostrich.attribution.question import Question
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, indices
 from ostrich.errors import InputError
 from ostrich.images import rounded
-from ostrich.networks import untouched
-from ostrich.units import activations, parse
+from ostrich.inspection.units import activations, parse
+from ostrich.models.untouched import untouched
 from ostrich.visualization import PRESET, PRESETS, sheets
 from ostrich.visualization.sheets import Sheet
 

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from ostrich.crashtest.context import Answer, Context
-from ostrich.crashtest.statistics import wilson
+from ostrich.statistics import wilson
 
 TITLE = "Clean accuracy"
 FORWARDS, GRADIENTS = 1.0, 0.0  # per image

@@ -10,7 +10,7 @@ from dataclasses import asdict
 import torch
 
 from ostrich.crashtest.context import Answer, Context
-from ostrich.diagnosis import FORWARDS_PER_IMAGE, GRADIENTS_OF_FEW, Patient, examine
+from ostrich.diagnosis import FORWARDS_PER_IMAGE, GRADIENTS_OF_FEW, ModelUnderTest, examine
 
 TITLE = "What the doctor says"
 FORWARDS, GRADIENTS = float(FORWARDS_PER_IMAGE), 0.0
@@ -21,7 +21,7 @@ def probe(context: Context) -> Answer:
     """The question of this file."""
     rows = torch.tensor(context.rows("doctor"))
     labels = None if context.samples.labels is None else context.labels[rows]
-    patient = Patient(
+    patient = ModelUnderTest(
         classifier=context.classifier, images=context.images[rows], labels=labels, seed=context.seed
     )
     found = examine(patient, progress=context.progress)

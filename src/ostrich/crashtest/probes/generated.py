@@ -8,10 +8,10 @@ learnt too narrowly.
 from __future__ import annotations
 
 from ostrich.crashtest.context import Answer, CannotRun, Context
-from ostrich.crashtest.statistics import wilson
 from ostrich.generative import load_generator
 from ostrich.generative.features import fitted
 from ostrich.images import rounded
+from ostrich.statistics import wilson
 
 TITLE = "Generated images"
 FORWARDS, GRADIENTS = 0.0, 0.0

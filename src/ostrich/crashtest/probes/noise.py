@@ -9,9 +9,9 @@ import torch
 from ostrich.attacks import Linf
 from ostrich.attacks.threats import L2, Threat
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, sweep
-from ostrich.crashtest.statistics import wilson
 from ostrich.models.answers import predictions
-from ostrich.randomness import keyed
+from ostrich.runtime.randomness import keyed
+from ostrich.statistics import wilson
 
 TITLE = "Random noise"
 FORWARDS, GRADIENTS = 9.0, 0.0  # per image: one draw at each budget
@@ -52,7 +52,7 @@ def _noisy_predictions(context: Context, rows: torch.Tensor, norm: str, eps: flo
     )
     threat: Threat = Linf(eps) if norm == "linf" else L2(eps)
     moved = images + eps * threat.direction(draw.to(images))
-    noisy = threat.settle(threat.project(moved, images), images)
+    noisy = threat.quantize(threat.project(moved, images), images)
     return predictions(context.classifier.predict(noisy))
 
 

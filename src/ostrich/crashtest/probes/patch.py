@@ -7,8 +7,8 @@ half at places drawn anew.
 from __future__ import annotations
 
 from ostrich.attacks import AdversarialPatch, Patch
-from ostrich.crashtest.agnostic import examples, trial
 from ostrich.crashtest.context import Answer, CannotRun, Context
+from ostrich.crashtest.fitted import examples, trial
 
 TITLE = "A patch, wherever it lies"
 AREA, EPOCHS = 0.08, 40

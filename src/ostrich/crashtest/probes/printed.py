@@ -11,8 +11,8 @@ import torch
 from ostrich.attacks import Linf, Printed, Untargeted
 from ostrich.attacks.physical.printed import survival
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text
-from ostrich.crashtest.statistics import wilson
 from ostrich.images import fingerprints
+from ostrich.statistics import wilson
 
 TITLE = "Printed and photographed"
 LEVEL = 16  # of 255

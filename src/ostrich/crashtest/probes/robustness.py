@@ -22,7 +22,7 @@ from ostrich.attacks.base import InputSpecificAttack
 from ostrich.attacks.threats import Unbounded
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, sweep
 from ostrich.crashtest.outcomes import CLOSE, broken_within
-from ostrich.crashtest.statistics import wilson
+from ostrich.statistics import wilson
 
 TITLE = "Robust accuracy"
 STEPS = 40

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from ostrich.attacks import AdversarialTexture, Linf
+from ostrich.attacks.fitted.artefact import fit_artefact, judge
 from ostrich.attacks.physical.turntable import painted, viewpoints
-from ostrich.attacks.universal.artefact import fit_artefact, judge
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, indices
 from ostrich.data.toyscenes.meshes import CLASS_NAMES
 from ostrich.data.views import Views

@@ -7,8 +7,8 @@ the images and judged on the other half.
 from __future__ import annotations
 
 from ostrich.attacks import Linf, Universal
-from ostrich.crashtest.agnostic import examples, trial
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text
+from ostrich.crashtest.fitted import examples, trial
 
 TITLE = "One change for every image"
 LEVEL, EPOCHS = 10, 30  # of 255, the published budget

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from ostrich.attacks import AutoAttack, Linf, Untargeted
-from ostrich.attacks.engine import Result
+from ostrich.attacks.engine.runner import Result
 from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, sweep
-from ostrich.crashtest.statistics import wilson
+from ostrich.statistics import wilson
 
 TITLE = "Worst case of several attacks"
 FORWARDS, GRADIENTS = 400.0, 200.0  # per image, where about two in five stand to the end

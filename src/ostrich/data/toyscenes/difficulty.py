@@ -28,7 +28,7 @@ PENALTIES = (3e2, 1e3, 3e3, 1e4, 3e4)  # of the squared weights
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Pixels:
+class PixelData:
     """Training and test pixels (N, D) float32, about the training mean, and labels (N,)."""
 
     train: torch.Tensor
@@ -37,11 +37,11 @@ class Pixels:
     test_labels: torch.Tensor
 
 
-def pixels(images: np.ndarray, labels: np.ndarray, test: Stored) -> Pixels:
+def pixels(images: np.ndarray, labels: np.ndarray, test: Stored) -> PixelData:
     """Both sets in [0, 1] minus the training mean."""
     train = torch.from_numpy(images).flatten(1).float() / 255
     mean = train.mean(dim=0)
-    return Pixels(
+    return PixelData(
         train=train.sub_(mean),
         train_labels=torch.from_numpy(labels),
         test=torch.from_numpy(test.images.copy()).flatten(1).float() / 255 - mean,
@@ -49,7 +49,7 @@ def pixels(images: np.ndarray, labels: np.ndarray, test: Stored) -> Pixels:
     )
 
 
-def linear(data: Pixels, held_out: int = 2000) -> tuple[float, float]:
+def linear(data: PixelData, held_out: int = 2000) -> tuple[float, float]:
     """Test accuracy of ridge regression, and the penalty that was best on the held-out images."""
     kernel = data.train @ data.train.T  # (N, N)
     goals = torch.nn.functional.one_hot(data.train_labels, len(CLASS_NAMES)).float()
@@ -71,7 +71,7 @@ def _solve(kernel: torch.Tensor, goals: torch.Tensor, penalty: float) -> torch.T
     return torch.cholesky_solve(goals, torch.linalg.cholesky(shifted))
 
 
-def nearest_neighbour(data: Pixels) -> float:
+def nearest_neighbour(data: PixelData) -> float:
     """Test accuracy of the label of the nearest training image in L2."""
     nearest = [torch.cdist(part, data.train).argmin(dim=1) for part in data.test.split(64)]
     return _share(data.train_labels[torch.cat(nearest)], data.test_labels)

@@ -15,7 +15,7 @@ from torch import Tensor
 from ostrich.models.classifier import Classifier
 from ostrich.models.detectors.detector import Box, Picture
 from ostrich.models.face_cnn import STRIDE, WINDOW, FaceCNN
-from ostrich.networks import untouched
+from ostrich.models.untouched import untouched
 
 FACTOR = 7 / 6  # between sizes
 THRESHOLD = 3.0  # of the face's logit above the other's

@@ -1,0 +1,1 @@
+"""Looks under which a detector does not find a face."""

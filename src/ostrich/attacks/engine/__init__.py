@@ -1,0 +1,1 @@
+"""What runs input-specific attacks: counts, verifies, drops what is done, resumes, writes evidence."""

@@ -1,0 +1,407 @@
+"""What an attack sees: images, a goal, a threat model, and counted access to the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ostrich.attacks.eot import EOT
+from ostrich.attacks.goals import Goal
+from ostrich.attacks.threats import Threat
+from ostrich.models.classifier import Classifier
+from ostrich.models.fastpath import autocast, faster
+from ostrich.runtime.randomness import keyed, seed_of
+
+VALUES_PER_FORWARD = 256 * 3 * 64 * 64  # pixels times channels at once, about 1 GB of activations
+Loss = Callable[[Tensor], Tensor]  # of the logits (n, K), (n,)
+Network = nn.Module | Callable[[Tensor], Tensor]
+Photographed = Callable[[Tensor, Sequence[int], int], Tensor]  # of images, their keys and the seed
+GOLDEN = 0x9E3779B97F4A7C15  # an odd number far from a simple fraction of 2^64, to tell copies apart
+
+
+@dataclass
+class Access:
+    """The network, with every image counted that goes forward or backward through it.
+
+    The network itself decides success; `fast_network` computes the same faster, and `gradient_network`, of
+    the surrogate where there is one, is that for gradients. `forwards` and `backwards` int64 (N,) count per
+    image of the batch, `gradients` the times that an attack asked for a gradient and `useless` those of them
+    that were zero or not finite; `checks` are forwards spent on proving the fast networks equal to the plain
+    ones.
+    """
+
+    classifier: Classifier
+    precision: str
+    forwards: Tensor
+    backwards: Tensor
+    checks: int = 0
+    fast_network: Network | None = None
+    gradient_network: Network | None = None
+    gradients: Tensor = field(init=False)
+    useless: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.gradients, self.useless = torch.zeros_like(self.forwards), torch.zeros_like(self.forwards)
+
+    @property
+    def counts(self) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+        """All that is counted, to be kept and set again."""
+        return self.forwards, self.backwards, self.gradients, self.useless, self.checks
+
+    @counts.setter
+    def counts(self, kept: tuple[Tensor, Tensor, Tensor, Tensor, int]) -> None:
+        self.forwards, self.backwards, self.gradients, self.useless, self.checks = kept
+
+    def prepare(self, example: Tensor) -> None:
+        """Make the quick networks, compared with the plain ones on `example` (1, C, H, W)."""
+        self.fast_network, self.checks = _fast_network(self.classifier, example)
+        self.gradient_network = self.fast_network
+        if self.classifier.surrogate is not None:
+            self.gradient_network, checks = _fast_network(self.classifier.surrogate, example)
+            self.checks += checks
+
+    @torch.no_grad()
+    def reference_logits(self, images: Tensor, rows: Tensor) -> Tensor:
+        """Logits (n, K) of the plain network; where its answers are random, their mean."""
+        _count(self.forwards, rows, self.classifier.draws)
+        return torch.cat([self.classifier.averaged(part) for part in images.split(_at_once(images))])
+
+    @torch.no_grad()
+    def judged(self, goal: Goal, images: Tensor, rows: Tensor, slack: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Whether images reach their goals in the plain network (n,), their logits (n, K), in how many draws.
+
+        Where answers are random, `needed` of the draws have to, and of as many again: what was chosen by one
+        set of draws is believed by another, whose part (n,) is returned.
+        """
+        if self.classifier.draws == 1:
+            logits = self.reference_logits(images, rows)
+            reached = goal.reached(logits, slack)
+            return reached, logits, reached.double()
+        first, _ = self._votes(goal, images, rows, slack)
+        second, logits = self._votes(goal, images, rows, slack)
+        needed = self.classifier.needed
+        return (first >= needed) & (second >= needed), logits, second.double() / self.classifier.draws
+
+    def _votes(self, goal: Goal, images: Tensor, rows: Tensor, slack: float) -> tuple[Tensor, Tensor]:
+        """How many draws reach their goals (n,), and the mean logits (n, K)."""
+        draws = self.classifier.draws
+        _count(self.forwards, rows, draws)
+        votes, logits = torch.zeros_like(rows), []
+        for _ in range(draws):
+            logits.append(torch.cat([self.classifier(part) for part in images.split(_at_once(images))]))
+            votes = votes + goal.reached(logits[-1], slack)
+        return votes, torch.stack(logits).mean(0)
+
+    @torch.no_grad()
+    def logits(self, images: Tensor, rows: Tensor, precision: str | None = None) -> Tensor:
+        """Logits (n, K) of the quick network; `precision` overrides the run's own."""
+        _count(self.forwards, rows)
+        parts = images.split(_at_once(images))
+        return torch.cat([self._forward(part, precision or self.precision) for part in parts])
+
+    def gradient(
+        self,
+        images: Tensor,
+        rows: Tensor,
+        loss: Callable[[Tensor], Tensor],
+        precision: str | None = None,
+        transform: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The gradient (n, C, H, W) of the summed loss, and the logits (n, K); quick network.
+
+        Values that are not finite become zero: such an image stands still and disturbs no other.
+        `precision` overrides the run's own. With `transform`, of images (n, ...) to (n * s, ...),
+        the network sees what it returns, and the logits are (n * s, K).
+        """
+        with torch.enable_grad():
+            inputs = images.detach().clone().requires_grad_(True)
+            shown = inputs if transform is None else transform(inputs)
+            each = len(shown) // max(1, len(images))
+            _count(self.forwards, rows, each)
+            _count(self.backwards, rows, each)
+            logits = self._forward(shown, precision or self.precision, for_gradient=True)
+            total = loss(logits).sum()
+            gradient = None  # where the network cuts the graph
+            if total.requires_grad:
+                (gradient,) = torch.autograd.grad(total, inputs, allow_unused=True)
+        if gradient is None:
+            gradient = torch.zeros_like(images)
+        self._note(gradient, rows)
+        return _finite(gradient), logits.detach()
+
+    def logit_jacobian(self, images: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients (n, k - 1, C, H, W) of the logits of `classes` (n, k) less the first's; logits.
+
+        One forward, k - 1 backwards; in the network's own precision.
+        """
+        count = classes.shape[1] - 1
+        _count(self.forwards, rows)
+        _count(self.backwards, rows, count)
+        with torch.enable_grad():
+            inputs = images.detach().clone().requires_grad_(True)
+            logits = self._forward(inputs, "exact", for_gradient=True)
+            found = images.new_zeros(count, *images.shape)
+            if logits.requires_grad:
+                chosen = logits.gather(1, classes)
+                for j in range(count):
+                    lead = (chosen[:, j + 1] - chosen[:, 0]).sum()
+                    (found[j],) = torch.autograd.grad(lead, inputs, retain_graph=j + 1 < count)
+        self._note(found.transpose(0, 1), rows)
+        return _finite(found).transpose(0, 1), logits.detach()
+
+    def _note(self, gradient: Tensor, rows: Tensor) -> None:
+        """Count gradients (n, ...), and those that are zero or not finite."""
+        size = gradient.abs().flatten(1).sum(1)
+        _count(self.gradients, rows)
+        _count(self.useless, rows[(size == 0) | ~size.isfinite()])
+
+    def _forward(self, images: Tensor, precision: str, *, for_gradient: bool = False) -> Tensor:
+        classifier = (self.classifier.surrogate if for_gradient else None) or self.classifier
+        network = self.gradient_network if for_gradient else self.fast_network
+        assert network is not None, "prepare() comes first"
+        inputs = classifier.normalised(images).contiguous(memory_format=torch.channels_last)
+        precision = precision if images.dtype == torch.float32 and not classifier.quantised else "exact"
+        with autocast(precision, images.device):
+            output = classifier.answers(inputs, network, before_softmax=True)
+        return output if output.dtype == images.dtype else output.to(images.dtype)
+
+
+class Proposals:
+    """The images that a step asked the network about: every one may be a success, so none is lost.
+
+    `answers` holds images (n, C, H, W), one for each of the problem, and whether each reaches its goal in the
+    quick network, (n,).
+    """
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[Tensor, Tensor]] = []
+
+    def add(self, images: Tensor, reached: Tensor) -> None:
+        """Note an answer."""
+        self.answers.append((images, reached))
+
+    def clear(self) -> None:
+        """Forget them: the engine has looked at them."""
+        self.answers.clear()
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The part of a batch that is still being attacked; n images.
+
+    `rows` int64 (n,) are their places in the batch, `keys` their fingerprints, from which their
+    random numbers come: never from their places. `clean` (n, K) are the logits of the originals.
+    `queries` is the largest number of forwards an image may cost, None for no limit, of which
+    `reserve` are kept for the search on the 8-bit grid and one for the last verification. With `eot`,
+    a gradient is that of the mean over random views. `starts` are other images (P, C, H, W) and their
+    logits (P, K), where an attack that knows no scores may begin. With `photographed`, of images,
+    keys and seed, a success has to reach the goal there too. In a problem of copies, `copies` rows in a
+    row belong to one image. `proposals` are what the network was asked about since the engine looked last.
+    """
+
+    access: Access
+    originals: Tensor
+    goal: Goal
+    threat: Threat
+    rows: Tensor
+    keys: tuple[int, ...]
+    seed: int
+    clean: Tensor
+    queries: int | None = None
+    reserve: int = 0
+    eot: EOT | None = None
+    starts: tuple[Tensor, Tensor] | None = None
+    photographed: Photographed | None = None
+    copies: int = 1
+    proposals: Proposals = field(default_factory=Proposals)
+
+    def gradient(self, images: Tensor, loss: Loss | None = None) -> Tensor:
+        """The gradient (n, C, H, W) of the goal's loss, or of a loss (n,) of the logits (n, K)."""
+        return self._differentiated(images, loss or self.goal.loss, None)[0]
+
+    def evaluate(
+        self, images: Tensor, loss: Loss, precision: str | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A loss (n,) of the logits, its gradient (n, C, H, W), and whether the goal is reached (n,).
+
+        With precision "exact" never in bf16, whose rounding is larger than the differences that a
+        line search compares.
+        """
+        gradient, views, reached = self._differentiated(images, loss, precision)
+        return torch.stack([loss(logits) for logits in views]).mean(0), gradient, reached
+
+    def _differentiated(
+        self, images: Tensor, loss: Loss, precision: str | None
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
+        """The gradient of a loss, the logits (n, K) of each view, and whether all views reach the goal.
+
+        Without EOT the image itself is the one view.
+        """
+        eot, samples = self.eot, 1 if self.eot is None else self.eot.samples
+
+        def split(logits: Tensor) -> tuple[Tensor, ...]:
+            return logits.view(len(images), samples, -1).unbind(1)
+
+        def mean(logits: Tensor) -> Tensor:
+            return torch.stack([loss(view) for view in split(logits)]).mean(0)
+
+        transform = None
+        if eot is not None:
+            # The count of forwards so far: every gradient of an image has views of its own.
+            spent = self.access.forwards[self.rows].tolist()
+            generators = [keyed(self.seed, key, 1, s) for key, s in zip(self.keys, spent, strict=True)]
+            transform = partial(eot.apply, generators=generators)
+        gradient, logits = self.access.gradient(images, self.rows, mean, precision, transform)
+        views = split(logits)
+        reached = torch.stack([self.goal.reached(view) for view in views]).all(0)
+        if self.access.classifier.surrogate is not None:
+            reached = self.goal.reached(self.access.logits(images, self.rows, precision))
+        self.propose(images, reached)
+        return gradient, views, reached
+
+    def logit_jacobian(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Gradients (n, k - 1, C, H, W) of the logits of `classes` (n, k) less the first's; all logits."""
+        gradients, logits = self.access.logit_jacobian(images, self.rows, classes)
+        judged = logits
+        if self.access.classifier.surrogate is not None:
+            judged = self.access.logits(images, self.rows, "exact")
+        self.propose(images, self.goal.reached(judged))
+        return gradients, logits
+
+    def logits(self, images: Tensor, precision: str | None = None) -> Tensor:
+        """The logits (n, K) of `images`."""
+        logits = self.access.logits(images, self.rows, precision)
+        self.propose(images, self.goal.reached(logits))
+        return logits
+
+    def reached(self, images: Tensor) -> Tensor:
+        """Whether `images` reach the goal, (n,): all that a decision-based attack may know."""
+        reached = self.goal.reached(self.access.logits(images, self.rows, "exact"))
+        self.propose(images, reached)
+        return reached
+
+    def reached_photographed(self, images: Tensor, slack: float = 0) -> Tensor:
+        """Whether what is photographed of `images` reaches the goal in the plain network, (n,)."""
+        assert self.photographed is not None
+        if not len(images):
+            return torch.zeros_like(self.rows, dtype=torch.bool)
+        photographs = self.photographed(images, self.keys, self.seed)
+        return self.goal.reached(self.access.reference_logits(photographs, self.rows), slack)
+
+    def shared_logits(self, images: Tensor) -> Tensor:
+        """The logits (m, K) of images that belong to no image of the batch but serve them all.
+
+        Their forwards are shared out evenly: each is charged to an image that has paid least.
+        """
+        poorest = self.access.forwards[self.rows].argsort(stable=True)
+        turns = torch.arange(len(images), device=poorest.device) % len(poorest)
+        return self.access.logits(images, self.rows[poorest[turns]], "exact")
+
+    @property
+    def left(self) -> Tensor:
+        """How many forwards the attack may still spend on each image, int64 (n,)."""
+        if self.queries is None:
+            return torch.full_like(self.rows, 2**62)
+        return (self.queries - 1 - self.reserve - self.access.forwards[self.rows]).clamp_min(0)
+
+    def ask(self, images: Tensor, owners: Tensor) -> Tensor:
+        """Whether `images` (m, C, H, W) reach the goals of the images with places `owners` (m,)."""
+        logits = self.access.logits(images, self.rows[owners], "exact")
+        reached = self.goal.rows(owners).reached(logits)
+        self.propose(images, reached, owners)
+        return reached
+
+    def propose(self, images: Tensor, reached: Tensor, owners: Tensor | None = None) -> None:
+        """Show the engine `images` that the quick network takes for a success where `reached`.
+
+        They are one for each image or copy, or have `owners` (m,); of several the nearest counts.
+        """
+        if not reached.any():
+            return
+        if owners is None and self.copies == 1:
+            self.proposals.add(images, reached)
+            return
+        if owners is None:
+            owners = torch.arange(len(images), device=images.device)
+        image = owners // self.copies
+        count = len(self.rows) // self.copies
+        distance = self.threat.distance(images, self.originals[owners]).masked_fill(~reached, torch.inf)
+        least = distance.new_full((count,), torch.inf).scatter_reduce_(0, image, distance, "amin")
+        index = torch.arange(len(images), device=images.device)
+        first = torch.where(distance == least[image], index, len(images))
+        nearest = torch.full_like(self.rows[:count], len(images)).scatter_reduce_(0, image, first, "amin")
+        asked = nearest < len(images)  # an image without owners has none
+        shown = self.originals[:: self.copies].clone()
+        shown[asked] = images[nearest[asked]]
+        self.proposals.add(shown, asked & (least < torch.inf))
+
+    def draw(self, kind: str, step: int | Tensor = 0, shape: tuple[int, ...] | None = None) -> Tensor:
+        """Random numbers (n, *shape), "uniform" or "normal", keyed by (seed, image, step).
+
+        `step` is one number or (n,). Without `shape`, there is one for each value of the images.
+        """
+        like, shape = self.originals, shape or tuple(self.originals.shape[1:])
+        make = torch.rand if kind == "uniform" else torch.randn
+        steps = step.tolist() if isinstance(step, Tensor) else [step] * len(self.keys)
+        generator = torch.Generator()  # one for all: most of its cost is to be made
+        seeds = [seed_of(self.seed, key, at) for key, at in zip(self.keys, steps, strict=True)]
+        numbers = [make(shape, generator=generator.manual_seed(s), dtype=torch.float64) for s in seeds]
+        return torch.stack(numbers).to(like) if numbers else like.new_empty(0, *shape)
+
+    def repeated(self, copies: int) -> Problem:
+        """The same problem with each image `copies` times in a row, (n * copies, C, H, W).
+
+        Each copy has its own random numbers, the first those of the image.
+        """
+        assert self.copies == 1, "copies of copies"
+        if copies == 1:
+            return replace(self, keys=tuple(key % 2**63 for key in self.keys))
+        rows = torch.arange(len(self.rows), device=self.rows.device).repeat_interleave(copies)
+        return replace(
+            self,
+            originals=self.originals[rows],
+            goal=self.goal.rows(rows),
+            rows=self.rows[rows],
+            clean=self.clean[rows],
+            keys=tuple((key ^ (copy * GOLDEN)) % 2**63 for key in self.keys for copy in range(copies)),
+            copies=copies,
+        )
+
+    def keep(self, mask: Tensor) -> Problem:
+        """The same problem without the images where `mask` is false."""
+        kept = mask.nonzero()[:, 0].tolist()
+        return replace(
+            self,
+            originals=self.originals[mask],
+            goal=self.goal.rows(mask),
+            rows=self.rows[mask],
+            clean=self.clean[mask],
+            keys=tuple(self.keys[i] for i in kept),
+            proposals=Proposals(),
+        )
+
+
+def _fast_network(classifier: Classifier, example: Tensor) -> tuple[Network, int]:
+    """A faster network with the same function, and the forwards that its proof cost."""
+    network = classifier.network
+    if not isinstance(network, nn.Module) or classifier.quantised:
+        return network, 0
+    return faster(network, classifier.normalised(example), partial(classifier.answers, before_softmax=True))
+
+
+def _at_once(images: Tensor) -> int:
+    """How many images are one forward."""
+    return max(1, VALUES_PER_FORWARD // max(1, images[:1].numel()))
+
+
+def _count(counts: Tensor, rows: Tensor, each: int = 1) -> None:
+    """Add `each` for every row, a row as often as it occurs."""
+    counts.index_add_(0, rows, torch.full_like(rows, each))
+
+
+def _finite(gradient: Tensor) -> Tensor:
+    return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)

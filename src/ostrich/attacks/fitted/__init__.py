@@ -1,0 +1,1 @@
+"""Attacks that are fitted on some images and applied to others."""

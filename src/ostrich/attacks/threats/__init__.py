@@ -1,0 +1,42 @@
+"""Threat models: what may change, and by how much.
+
+Distances are between images with values in [0, 1], over all channels and pixels. A threat model
+projects into its budget, draws random starts, gives the direction of steepest descent, and
+settles images on the 8-bit grid without leaving the budget.
+"""
+
+from collections.abc import Callable
+
+from ostrich.attacks.threats.base import TOLERANCE, Draw, Threat, exact_distance, within
+from ostrich.attacks.threats.cielab import Lab
+from ostrich.attacks.threats.l1 import L1
+from ostrich.attacks.threats.l2 import L2
+from ostrich.attacks.threats.linf import Linf
+from ostrich.attacks.threats.patch import Patch
+from ostrich.attacks.threats.pixels import Pixels
+from ostrich.attacks.threats.unbounded import Unbounded
+
+NORMS: dict[str, Callable[[float], Threat]] = {
+    "linf": Linf,
+    "l2": L2,
+    "l1": L1,
+    "l0": Pixels,
+    "patch": Patch,
+    "lab": Lab,
+}
+
+__all__ = [
+    "L1",
+    "L2",
+    "NORMS",
+    "TOLERANCE",
+    "Draw",
+    "Lab",
+    "Linf",
+    "Patch",
+    "Pixels",
+    "Threat",
+    "Unbounded",
+    "exact_distance",
+    "within",
+]

@@ -1,0 +1,75 @@
+"""What every threat model offers, and distances that are exact for files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ostrich.errors import InputError
+from ostrich.images import LEVELS
+
+TOLERANCE = 1e-6  # relative, for floating-point distances at the edge of a budget
+SNAP = 1e-4  # levels; float32 errs by at most 255 * 2^-25 = 8e-6 of them
+
+Draw = Callable[[str], Tensor]  # "uniform" in [0, 1) or "normal", shaped like the images
+
+
+class Threat(Protocol):
+    """What every threat model offers; images and originals are (N, C, H, W)."""
+
+    @property
+    def norm(self) -> str:
+        """linf, l2, l1, l0, patch or lab."""
+
+    @property
+    def eps(self) -> float:
+        """The budget, in the norm's unit."""
+
+    def project(self, images: Tensor, originals: Tensor) -> Tensor:
+        """The images, moved into the budget and into [0, 1]."""
+
+    def random_start(self, originals: Tensor, draw: Draw) -> Tensor:
+        """A random image within the budget for each original."""
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The change of unit size that most increases a function with this gradient."""
+
+    def distance(self, images: Tensor, originals: Tensor) -> Tensor:
+        """The size of the change, (N,)."""
+
+    def quantize(self, images: Tensor, originals: Tensor) -> Tensor:
+        """Images on the 8-bit grid near `images`, within the budget where the grid allows it."""
+
+
+def within(threat: Threat, images: Tensor, originals: Tensor) -> Tensor:
+    """Whether each image keeps the budget, (N,) bool."""
+    return exact_distance(threat, images, originals) <= threat.eps * (1 + TOLERANCE)
+
+
+def exact_distance(threat: Threat, images: Tensor, originals: Tensor) -> Tensor:
+    """The distance (N,) in float64 of images that are meant to lie on the 8-bit grid.
+
+    3/255 is no float32: what lies near a level is taken for it, so a distance of files is exact.
+    """
+    return threat.distance(to_levels(images) / LEVELS, to_levels(originals) / LEVELS)
+
+
+def to_levels(images: Tensor) -> Tensor:
+    """Images in 8-bit levels, float64; what is within rounding of a whole level is that level."""
+    levels = images.double() * LEVELS
+    whole = levels.round()
+    return torch.where((levels - whole).abs() < SNAP, whole, levels)
+
+
+def flat(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) as rows (N, D)."""
+    return images.flatten(1)
+
+
+def check_budget(eps: float) -> None:
+    """Refuse, by an InputError, what is no budget."""
+    if not 0 <= eps < float("inf"):
+        raise InputError(f"A budget eps is a number from 0 up, in units of [0, 1] images; got {eps}.")

@@ -1,1 +1,0 @@
-"""Image-agnostic attacks within a norm: fitted on some images, judged on others."""

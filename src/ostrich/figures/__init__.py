@@ -1,0 +1,1 @@
+"""Charts, captioned grids, films: pictures of results."""

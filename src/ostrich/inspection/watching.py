@@ -1,0 +1,129 @@
+"""One forward, watched: what layers return on the way, without changing anything.
+
+A hook that replaces what a layer returns changes what later in-place operations reach. Here hooks
+only copy; gradients with respect to a layer's output are taken at its place in the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.utils.hooks import RemovableHandle
+
+from ostrich.errors import InputError, UnknownName
+from ostrich.models.untouched import is_compiled
+
+if TYPE_CHECKING:  # a room above: this only takes classifiers
+    from ostrich.models.classifier import Classifier
+
+
+class _Reached(Exception):
+    """Ends a forward at the layer that was asked for."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one forward showed.
+
+    `outputs` are copies (N, C, ...) of what the layers returned when first called; `edges` the places
+    of those outputs in the graph, as `torch.autograd.grad` takes them, where there is a graph; `images`
+    the shape (N, C, H, W) of what the network saw; `logits` (N, K) where the forward ran to its end.
+    """
+
+    outputs: dict[str, Tensor]
+    edges: dict[str, GradientEdge]
+    images: tuple[int, ...]
+    logits: Tensor | None = None
+
+
+def observe(
+    classifier: Classifier,
+    images: Tensor,
+    layers: Iterable[str],
+    *,
+    to_the_end: bool = False,
+    begin: str | None = None,
+) -> Seen:
+    """One forward of images (N, C, H, W) past all `layers`; it ends at the last one, or at the logits.
+
+    Nothing that the network computes is replaced, so what it computes is what it computes unwatched.
+    With `begin`, one of the layers, the graph begins there if none leads there, and if `begin_at` can.
+    Raises UnknownName for a layer that does not exist, InputError for one that is never called or
+    returns no tensor.
+    """
+    wanted = list(dict.fromkeys(layers))
+    if wanted and classifier.batch not in (None, len(images)):
+        raise InputError(
+            f"{classifier.name} takes {classifier.batch} images at once, no more and no fewer: its layers "
+            f"cannot be seen on {len(images)}."
+        )
+    seen = Seen({}, {}, tuple(images.shape))
+    handles: list[RemovableHandle] = []
+
+    def watch(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            if name in seen.outputs:
+                return
+            if not isinstance(output, Tensor):
+                raise InputError(f"Layer {name!r} returns a {type(output).__name__}, not a tensor.")
+            if name == begin and not output.requires_grad:
+                begin_at(output, module_of(classifier), images)
+            seen.outputs[name] = output.clone()
+            if output.requires_grad:
+                seen.edges[name] = get_gradient_edge(output)
+            if len(seen.outputs) == len(wanted) and not to_the_end:
+                raise _Reached
+
+        return hook
+
+    modules = [_named(classifier, name) for name in wanted]
+    try:
+        handles += [module.register_forward_hook(watch(name)) for module, name in zip(modules, wanted)]
+        logits = classifier(images) if to_the_end or wanted else None
+    except _Reached:
+        return seen
+    finally:
+        for handle in handles:
+            handle.remove()
+    if missed := [name for name in wanted if name not in seen.outputs]:
+        compiled = " A part of it is compiled." if is_compiled(classifier.network) else ""
+        raise InputError(f"Layer {missed[0]!r} is never called in a forward of {classifier.name}.{compiled}")
+    return replace(seen, logits=logits)
+
+
+def begin_at(output: Tensor, network: nn.Module, images: Tensor) -> None:
+    """Let a graph begin at this very tensor: x * 1 in place is x, bit for bit.
+
+    Unlike a tensor that is set to require a gradient, it may be changed in place later on. Left alone is
+    what shares its memory with the images or with something of the network's own, or within itself.
+    """
+    others = (images, *network.parameters(), *network.buffers())
+    shared = {other.untyped_storage().data_ptr() for other in others}
+    expanded = any(size > 1 and step == 0 for size, step in zip(output.shape, output.stride()))
+    if output.is_floating_point() and not expanded and output.untyped_storage().data_ptr() not in shared:
+        output.mul_(output.new_ones((), requires_grad=True))
+
+
+def _named(classifier: Classifier, name: str) -> nn.Module:
+    network = module_of(classifier)
+    if isinstance(network, torch.jit.ScriptModule):
+        raise InputError(f"{classifier.name} is compiled: only its scores can be named, not its layers.")
+    try:
+        if name:
+            return network.get_submodule(name)
+    except AttributeError:
+        pass
+    names = [known for known, _ in network.named_modules() if known]
+    raise UnknownName("layer", name, names, f"`ostrich list units {classifier.name}` lists all.")
+
+
+def module_of(classifier: Classifier) -> nn.Module:
+    """The network. Raises InputError for a prediction function."""
+    if not isinstance(classifier.network, nn.Module):
+        raise InputError(f"{classifier.name} is only a prediction function: its layers cannot be seen.")
+    return classifier.network
