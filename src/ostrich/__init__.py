@@ -1,25 +1,57 @@
 """Ostrich takes a vision model's head out of the sand.
 
 import ostrich
-model = ostrich.load("zoo:toybox-resnet20")
+model = ostrich.load("zoo:toybox-resnet20")  # or ostrich.load(my_module, mean=..., std=..., classes=[...])
 images, labels = ostrich.data.toybox("test", limit=64)
-pgd = ostrich.attacks.PGD(threat=ostrich.Linf(8 / 255), steps=40)
-result = ostrich.attack(pgd, model, images, goal=ostrich.Untargeted(labels))
+result = ostrich.attack("pgd", model, images, labels, eps=8 / 255, steps=40)
 result.success, result.images, result.distance, result.forwards
+result.save("runs/mine")
 """
 
 from typing import TYPE_CHECKING
 
-from ostrich._lazy import lazily
+import lazy_loader
+
 from ostrich.errors import InputError, OstrichError
 
 if TYPE_CHECKING:
-    from ostrich import attacks, attribution, data, images
-    from ostrich.attacks import L1, L2, Confident, Linf, Result, Targeted, Unbounded, Untargeted, attack
-    from ostrich.inspection import units
+    from ostrich import attacks, attribution, data, images, inspection, visualization
+    from ostrich.attacks import (
+        L1,
+        L2,
+        Confident,
+        Linf,
+        Patch,
+        Pixels,
+        Result,
+        Targeted,
+        Unbounded,
+        Untargeted,
+    )
     from ostrich.models import Classifier, load
+    from ostrich.verbs.attack import attack
 
 __version__ = "0.1.0"
+
+_ROOMS = ["attacks", "attribution", "data", "images", "inspection", "visualization"]
+_NAMES = {
+    "attacks": [
+        "L1",
+        "L2",
+        "Confident",
+        "Linf",
+        "Patch",
+        "Pixels",
+        "Result",
+        "Targeted",
+        "Unbounded",
+        "Untargeted",
+    ],
+    "models": ["Classifier", "load"],
+    "verbs.attack": ["attack"],
+}
+_load, __dir__, _all = lazy_loader.attach(__name__, _ROOMS, _NAMES)
+_FORMER = {"units": "ostrich.inspection.units"}  # of one version: names that were public, and where they are
 
 __all__ = [
     "L1",
@@ -29,6 +61,8 @@ __all__ = [
     "InputError",
     "Linf",
     "OstrichError",
+    "Patch",
+    "Pixels",
     "Result",
     "Targeted",
     "Unbounded",
@@ -38,16 +72,18 @@ __all__ = [
     "attribution",
     "data",
     "images",
+    "inspection",
     "load",
-    "units",
+    "visualization",
 ]
 
-_ATTACKS = ("L1", "L2", "Confident", "Linf", "Result", "Targeted", "Unbounded", "Untargeted", "attack")
-__getattr__ = lazily(
-    __name__,
-    {
-        **dict.fromkeys(("attacks", "attribution", "data", "images", "units"), ""),
-        **dict.fromkeys(_ATTACKS, "ostrich.attacks"),
-        **dict.fromkeys(("Classifier", "load"), "ostrich.models"),
-    },
-)
+
+def __getattr__(name: str) -> object:
+    if name in _FORMER:
+        import warnings
+        from importlib import import_module
+
+        where = _FORMER[name]
+        warnings.warn(f"ostrich.{name} is {where} now.", DeprecationWarning, stacklevel=2)
+        return import_module(where)
+    return _load(name)

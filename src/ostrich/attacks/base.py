@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import InitVar, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from torch import Tensor
 
-from ostrich.attacks.threats import NORMS, Threat
-from ostrich.errors import ContractError, InputError
+from ostrich.attacks.threats import EPS, NORMS, Threat, Unbounded
+from ostrich.errors import ContractError, InputError, UnknownName
 from ostrich.runtime.ranges import check_fields
 
 if TYPE_CHECKING:
@@ -42,8 +42,12 @@ Tensors = dict[str, Tensor]
 FittingState = dict[str, Any]  # of tensors, and of dictionaries of tensors: what a checkpoint holds
 
 
+@dataclass(frozen=True, kw_only=True)
 class Attack:
     """What every attack says of itself.
+
+    Its budget is a field `threat`; `PGD(eps=8 / 255)` and `PGD(norm="l2", eps=0.5)` are short for it. A norm
+    without eps takes the field's usual one, or none where the attack's own default has none.
 
     `name`; what it `needs` of a network: gradient, scores or labels; the `norms` of the threat models it
     knows, ("none",) where nothing bounds it; a field `threat` with its budget; and `stop`, "first": an
@@ -64,8 +68,13 @@ class Attack:
         @property
         def stop(self) -> str: ...
 
-    def __post_init__(self) -> None:
+    eps: InitVar[float | None] = None
+    norm: InitVar[str | None] = None
+
+    def __post_init__(self, eps: float | None, norm: str | None) -> None:
         check_class(type(self))
+        if eps is not None or norm is not None:
+            object.__setattr__(self, "threat", self._budget(eps, norm))
         check_fields(self, self.name)
         self._check_norm()
         self.validate()
@@ -80,6 +89,22 @@ class Attack:
     def title(self) -> str:
         """What it is called in a report."""
         return self.name
+
+    def _budget(self, eps: float | None, norm: str | None) -> Threat:
+        """The threat model that `eps` and `norm` are short for. Raises InputError, UnknownName."""
+        own = next((field for field in fields(self) if field.name == "threat"), None)
+        if own is None:
+            raise InputError(f"{self.name} has no budget to set: it takes no eps and no norm.")
+        if self.threat != own.default:
+            raise InputError(f"{self.name}: give threat, or eps and norm, not both.")
+        norm = self.norms[0] if norm is None else norm
+        if norm not in self.norms:
+            raise UnknownName(f"norm of {self.name}", norm, self.norms)
+        if eps is not None:
+            return NORMS[norm](eps)
+        if self.threat.eps == float("inf"):  # a smallest change needs no budget
+            return Unbounded(norm)
+        return self.threat if norm == self.threat.norm else NORMS[norm](EPS[norm])
 
     def _check_norm(self) -> None:
         if "none" not in self.norms and self.threat.norm not in self.norms:

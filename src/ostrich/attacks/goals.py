@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,7 @@ SATURATED = 60.0
 SLACK = 64  # rounding errors of the largest logit by which a verified success must be clear
 
 
+@runtime_checkable
 class Goal(Protocol):
     """What every goal offers; `logits` are (N, K)."""
 

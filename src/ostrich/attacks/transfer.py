@@ -8,7 +8,7 @@ the surrogate, which spends its whole budget, so that what is found lies deep.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 
@@ -54,7 +54,7 @@ class Transfer(InputSpecificAttack):
         return state
 
 
-def borrow_gradients(method: Attack, classifier: Classifier, surrogate: str | None) -> None:
+def borrow_gradients(method: Attack, classifier: Classifier, surrogate: Any | None) -> None:
     """Give a classifier the surrogate that --surrogate names, where an attack needs gradients.
 
     Where it brings no normalisation, it is given the classifier's. Raises InputError where it is of no use or
@@ -78,15 +78,15 @@ def borrow_gradients(method: Attack, classifier: Classifier, surrogate: str | No
     classifier.surrogate = other
 
 
-def companion(model: str, classifier: Classifier, role: str) -> Classifier:
-    """Another network, MODEL as on the command line, for the images and classes of a classifier.
+def companion(model: Any, classifier: Classifier, role: str) -> Classifier:
+    """Another network for the images and classes of a classifier: MODEL, a module, or a classifier.
 
     Raises InputError where it cannot be had or does not fit.
     """
-    other = load(model, device=classifier.device)
+    other = model if isinstance(model, Classifier) else load(model, device=classifier.device)
     wanted = (classifier.channels, classifier.num_classes)
     fits = other.channels == wanted[0] and (other.class_names is None or other.num_classes == wanted[1])
-    if fits and other.size != classifier.size:
+    if fits and other.size != classifier.size and not isinstance(model, Classifier):
         other = load(model, size=classifier.size, device=classifier.device)
     if (other.channels, other.num_classes) != wanted:
         raise InputError(

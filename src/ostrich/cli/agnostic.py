@@ -25,11 +25,12 @@ from ostrich.attacks.fitted.held_out import fit_part, hold_out_split
 from ostrich.attacks.transfer import borrow_gradients, companion
 from ostrich.cli.agnostic_judge import Part, photographed, rate, transferred, written
 from ostrich.cli.options import ModelOptions
-from ostrich.cli.session import Session, opened, progress, report
+from ostrich.cli.session import Session, opened, report
 from ostrich.data.dataset import Samples
 from ostrich.errors import InputError
 from ostrich.images import fingerprints
 from ostrich.models import Classifier
+from ostrich.runtime.events import progress
 from ostrich.runtime.randomness import keyed
 
 TARGET = 33  # the purpose of the random number of a random target

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -40,27 +39,14 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Attack the images a network gets right, and keep each success as a file that proves it."""
-    from ostrich.attacks import (
-        IMAGE_AGNOSTIC,
-        CamouflageAttack,
-        FittedAttack,
-        InputSpecificAttack,
-        find,
-        targets,
-    )
-    from ostrich.attacks import attack as run_attack
-    from ostrich.attacks.engine import evidence
-    from ostrich.attacks.engine.resuming import described
-    from ostrich.attacks.engine.runner import check_attack
+    from ostrich.attacks import IMAGE_AGNOSTIC, CamouflageAttack, FittedAttack, InputSpecificAttack, find
     from ostrich.attacks.engine.settings import configure, configure_eot
-    from ostrich.attacks.transfer import borrow_gradients
-    from ostrich.cli.session import opened, progress, report
+    from ostrich.cli.session import read, show
     from ostrich.data.spec import FORMS
     from ostrich.errors import InputError
-    from ostrich.models import Classifier
-    from ostrich.models.answers import right
+    from ostrich.runtime.runs import NEW
     from ostrich.runtime.settings import pairs
-    from ostrich.runtime.stopwatch import stopwatch
+    from ostrich.verbs.attack import attack
 
     kind = find(name)
     fitted = issubclass(kind, FittedAttack)
@@ -145,51 +131,17 @@ def command(
             as_json=as_json,
         )
         return
-    asked = {"attack": described(method), "eot": repr(eot), "target": target, "precision": precision}
-    asked |= {"surrogate": surrogate} if surrogate else {}
-
-    def validate(classifier: Classifier) -> None:
-        targets.check_target(classifier, target)
-        borrow_gradients(method, classifier, surrogate)
-        check_attack(method, classifier, eot)
-
-    with opened(
-        "attack-" + method.name, chosen, data, asked, limit, seed, skip_bad, out, force, validate
-    ) as session:
-        classifier, samples, run = session.classifier, session.samples, session.run
-        images = samples.images().to(classifier.device)
-        labels, predictions = targets.labels(classifier, images, samples.labels)
-        goal = targets.goal(classifier, images, labels, target, seed)
-        with (
-            stopwatch() as spent,
-            progress(f"{method.name} on {len(samples)} images", len(samples)) as advance,
-        ):
-            result = run_attack(
-                method,
-                classifier,
-                images,
-                goal,
-                labels=labels,
-                seed=seed,
-                precision=precision,
-                eot=eot,
-                starts=images if method.needs == "labels" else None,
-                shards=run.folder / "shards",
-                progress=advance,
-            )
-        evidence.write_images(run.folder, samples, labels, goal, result)
-        evidence.reread(run.folder, classifier, method.threat, goal, result)
-        correct = right(predictions, labels)
-        labelled, norm = samples.labels is not None, method.threat.norm
-        results = evidence.figures(method.name, result, norm, correct, labelled, spent.seconds, classifier)
-        results |= evidence.members(method, result)
-        results |= method.report(run.folder, classifier, samples.index, goal, result, seed)
-        if method.stop == "minimum":
-            results["curve"] = evidence.curve(result, correct)
-        if eot is not None:
-            results["eot"] = evidence.under_views(eot, classifier, goal, result, seed)
-        run.finish(results)
-        if as_json:
-            typer.echo(json.dumps(results))
-        else:
-            report(method.name, results, run.folder)
+    classifier, samples = read(chosen, data, limit, seed, skip_bad, out)
+    found = attack(
+        method,
+        classifier,
+        samples,
+        target=target,
+        surrogate=surrogate,
+        eot=eot,
+        seed=seed,
+        precision=precision,
+        out=out or NEW,
+        force=force,
+    )
+    show(found, as_json)

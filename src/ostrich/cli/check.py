@@ -74,12 +74,13 @@ def perform(
     demo: bool = False,
 ) -> int:
     """The check behind `check` and `demo`; returns the exit code."""
-    from ostrich.cli.session import console, opened, progress
+    from ostrich.cli.session import console, opened
     from ostrich.crashtest.check import DEMO_PROBES, PROBES, crash_test
     from ostrich.crashtest.context import Context
     from ostrich.crashtest.gates import read_floor
     from ostrich.crashtest.report import write_report
     from ostrich.errors import InputError, UnknownName
+    from ostrich.runtime.events import progress
     from ostrich.runtime.runs import read_run
 
     known = DEMO_PROBES if demo else PROBES

@@ -25,12 +25,13 @@ from ostrich.attacks.camouflage.fitting import fitted
 from ostrich.attacks.camouflage.judging import written
 from ostrich.attacks.fitted.artefact import Artefact, load_artefact
 from ostrich.cli.options import ModelOptions
-from ostrich.cli.session import kept, progress, report
+from ostrich.cli.session import kept, report
 from ostrich.data.dataset import Dataset, subset
 from ostrich.data.faces import BOX, CLASS_NAMES
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.images import fingerprints, from_bytes
 from ostrich.models.detectors import Box, Detector, grey, open_detector
+from ostrich.runtime.events import progress
 
 LARGEST = 640  # pixels: what a photograph's longer side is brought down to
 

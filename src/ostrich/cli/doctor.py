@@ -34,10 +34,11 @@ def command(
     """Look for faults that make a network's figures meaningless, and say how to repair them."""
     from dataclasses import asdict
 
-    from ostrich.cli.session import opened, progress
+    from ostrich.cli.session import opened
     from ostrich.diagnosis import ModelUnderTest, examine
     from ostrich.errors import InputError
     from ostrich.models import Classifier
+    from ostrich.runtime.events import progress
 
     if not minutes > 0:
         raise InputError(f"--minutes is above 0; got {minutes}.")

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ostrich.cli.session import Session, progress
+from ostrich.cli.session import Session
 from ostrich.figures.chart import write_chart
+from ostrich.runtime.events import progress
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ostrich.cli.session import Session, progress
+from ostrich.cli.session import Session
 from ostrich.errors import InputError
+from ostrich.runtime.events import progress
 
 if TYPE_CHECKING:
     from torch import Tensor

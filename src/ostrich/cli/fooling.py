@@ -23,11 +23,12 @@ from ostrich.attacks.fooling.gallery import MISSED, REACHED, UNMOVED, UNTRIED, g
 from ostrich.attacks.fooling.recognition import kin, transfer
 from ostrich.attacks.transfer import borrow_gradients
 from ostrich.cli.options import ModelOptions
-from ostrich.cli.session import begun, progress, report
+from ostrich.cli.session import begun, report
 from ostrich.errors import InputError
 from ostrich.images import to_bytes, write_png
 from ostrich.models import Classifier
 from ostrich.models.answers import answered
+from ostrich.runtime.events import progress
 from ostrich.runtime.files import keep_rows
 from ostrich.runtime.runs import METRICS, Run
 from ostrich.runtime.settings import read_value

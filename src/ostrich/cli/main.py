@@ -30,7 +30,9 @@ from ostrich.cli import (
     train,
     visualize,
 )
+from ostrich.cli.terminal import Terminal
 from ostrich.errors import OstrichError
+from ostrich.runtime.events import listening
 
 INTERRUPTED = 130
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # of a path
@@ -66,7 +68,8 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code; no traceback reaches the user."""
     try:
-        code = app(arguments, standalone_mode=False)
+        with listening(Terminal()):
+            code = app(arguments, standalone_mode=False)
         if code == INTERRUPTED:  # Typer catches the interrupt, and says nothing
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -89,8 +87,3 @@ def check_precision(precision: str) -> None:
     """Refuse what is no precision."""
     if precision not in ("fast", "exact"):
         raise InputError(f"--precision is fast or exact; got {precision!r}.")
-
-
-def typed() -> str:
-    """The command as typed."""
-    return shlex.join(["ostrich", *sys.argv[1:]])

@@ -5,25 +5,27 @@ Nothing is written before the model is loaded and the data is read, so bad input
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
 from ostrich import data as datasets
-from ostrich.cli.options import ModelOptions, typed
+from ostrich.cli.options import ModelOptions
+from ostrich.cli.terminal import typed
 from ostrich.data.dataset import Samples
 from ostrich.models import Classifier
-from ostrich.runtime.progress import Progress, silent
+from ostrich.runtime.events import say
 from ostrich.runtime.runs import RUNS, Run, check_writable
+from ostrich.verbs.inputs import read_samples
+from ostrich.verbs.outcome import Outcome
 
 console = Console(stderr=False, highlight=False, emoji=False)  # class:umbrella: is no picture
 
@@ -56,27 +58,7 @@ def opened(
     `validate` refuses, by an InputError, what the classifier does not allow, and `examine` what the
     images do not; nothing is written then.
     """
-    check_writable(out or RUNS)
-    dataset = datasets.open_data(data)
-    classifier = options.load(dataset.size)
-    samples = datasets.load(
-        dataset,
-        size=classifier.size,
-        resize=classifier.resize,
-        interpolation=classifier.interpolation,
-        channels=classifier.channels,
-        class_names=classifier.class_names,
-        num_classes=classifier.num_classes,
-        limit=limit,
-        seed=seed,
-        skip_bad=skip_bad,
-    )
-    if (
-        classifier.class_names is None
-        and dataset.class_names
-        and len(dataset.class_names) == classifier.num_classes
-    ):
-        classifier.class_names = dataset.class_names
+    classifier, samples = read(options, data, limit, seed, skip_bad, out)
     validate(classifier)
     examine(samples)
     whole = {"data": list(data), "sha256": samples.sha256, "limit": limit, **asked}
@@ -100,7 +82,7 @@ def begun(
     whole = {"model": options.words(), "seed": seed, "device": str(classifier.device)}
     whole |= {"network": classifier.digest(), **asked}
     found = classifier.remarks()
-    say(f"{what}: {sentence}" for what, sentence in found.items())
+    say(*(f"{what}: {sentence}" for what, sentence in found.items()))
     return kept(
         *(name, options.model, whole, classifier.device),
         data=data,
@@ -109,12 +91,6 @@ def begun(
         force=force,
         network=found,
     )
-
-
-def say(sentences: Iterable[str]) -> None:
-    """What was found out about a network, on the screen, beside the results."""
-    for sentence in sentences:
-        Console(stderr=True, highlight=False).print(sentence, soft_wrap=True, markup=False)
 
 
 @contextmanager
@@ -139,16 +115,22 @@ def kept(
         yield run
 
 
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Progress]:
-    """A progress bar on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield silent
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+def read(
+    options: ModelOptions, data: Sequence[str], limit: int | None, seed: int, skip_bad: bool, out: Path | None
+) -> tuple[Classifier, Samples]:
+    """Model and data as typed; a network without an input size takes the data's. Raises InputError."""
+    check_writable(out or RUNS)
+    dataset = datasets.open_data(data)
+    classifier = options.load(dataset.size)
+    return classifier, read_samples(dataset, classifier, limit=limit, seed=seed, skip_bad=skip_bad)
+
+
+def show(found: Outcome, as_json: bool) -> None:
+    """An outcome's figures as one table and where the rest is; or as JSON."""
+    if as_json:
+        typer.echo(json.dumps(found.figures))
+    else:
+        report(found.name.partition("-")[2], found.figures, found.folder)
 
 
 def report(title: str, results: Mapping[str, Any], folder: Path) -> None:

@@ -43,8 +43,10 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Rerun a published experiment: report, figure, table, verdict. The same command resumes it."""
-    from ostrich.cli.session import console, progress
+    from ostrich.cli.session import console
     from ostrich.models.loading import pick_device
+    from ostrich.runtime.events import command as typed
+    from ostrich.runtime.events import progress
     from ostrich.runtime.facts import versions
     from ostrich.runtime.runs import Run
     from ostrich.runtime.stopwatch import stopwatch
@@ -57,7 +59,7 @@ def command(
     _check(study, spec)
     asked = {"scale": scale, "spec": asdict(spec)}
     with _executor(executor, scale, workers) as runner:
-        begun = Run.begin(f"study-{name}-{scale}", o.typed(), asked, out=out, force=force)
+        begun = Run.begin(f"study-{name}-{scale}", typed() or "", asked, out=out, force=force)
         with begun as run, stopwatch() as spent:
             about = None if study.takes_model else {"name": spec.data}
             run.describe(seed=0, device=pick_device(spec.device), data=about)

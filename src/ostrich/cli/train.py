@@ -57,9 +57,10 @@ def trained(
 
     None in every process but the one that writes. `total` is what `train_run` counts its progress to.
     """
-    from ostrich.cli.session import progress
     from ostrich.models.loading import pick_device
     from ostrich.runtime import distributed
+    from ostrich.runtime.events import command as typed
+    from ostrich.runtime.events import progress
     from ostrich.runtime.runs import Run
     from ostrich.runtime.stopwatch import stopwatch
 
@@ -68,7 +69,7 @@ def trained(
         asked: dict[str, Any] = {"recipe": asdict(recipe), "data": data, "device": str(where)}
         if distributed.world() > 1:
             asked["processes"] = distributed.world()
-        with Run.begin(name, o.typed(), asked, out=out, force=force) as run, stopwatch() as spent:
+        with Run.begin(name, typed() or "", asked, out=out, force=force) as run, stopwatch() as spent:
             with progress(f"training {recipe.name}", total) as advance:
                 results = train_run(recipe, data or recipe.data, run, where, advance)
             results["seconds"] = spent.seconds

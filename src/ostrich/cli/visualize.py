@@ -130,8 +130,8 @@ def _climb(
     """Climb; with `gif` the images of FRAMES steps, evenly spread, become ascent.gif."""
     import torch
 
-    from ostrich.cli.session import progress
     from ostrich.images import from_bytes, grid, magnified, to_bytes, write_gif
+    from ostrich.runtime.events import progress
     from ostrich.visualization import ascend
 
     steps = sorted({step * (ascent.steps - 1) // (FRAMES - 1) for step in range(FRAMES)}) if gif else []

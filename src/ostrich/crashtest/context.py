@@ -20,8 +20,8 @@ from ostrich.errors import OstrichError
 from ostrich.images import write_png
 from ostrich.models import Classifier
 from ostrich.models.answers import predictions, right
+from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.facts import MARK, digest
-from ostrich.runtime.progress import Progress, silent
 from ostrich.runtime.resumable import peek
 
 

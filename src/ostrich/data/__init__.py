@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ostrich._lazy import lazily
+import lazy_loader
 
 if TYPE_CHECKING:
     from ostrich.data.dataset import Dataset, Samples, load, subset
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 __all__ = ["Dataset", "Samples", "load", "open_data", "subset", "toybox"]
 
 # Processes that only render scenes do not wait for torch.
-__getattr__ = lazily(
+__getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
-    {
-        **dict.fromkeys(("Dataset", "Samples", "load", "subset"), "ostrich.data.dataset"),
-        "open_data": "ostrich.data.spec",
-        "toybox": "ostrich.data.toys",
+    submod_attrs={
+        "dataset": ["Dataset", "Samples", "load", "subset"],
+        "spec": ["open_data"],
+        "toys": ["toybox"],
     },
 )

@@ -12,7 +12,7 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,8 +20,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ostrich.data.sources import MOST_KEPT, Decoded, Given, Kept, Source
 from ostrich.errors import InputError, UnreadableImage
-from ostrich.images import fit, fit_array, from_bytes, to_bytes
+from ostrich.images import check_images, fit, fit_array, to_bytes
 
 if TYPE_CHECKING:
     from ostrich.data.views import Views
@@ -32,9 +33,9 @@ class Dataset:
     """Pictures with or without labels.
 
     `read(i)` is the RGB picture i (UnreadableImage if it is damaged), or bytes (H, W, C) where it has other
-    than 1 or 3 channels; `content(i)` the bytes that
-    its checksum is taken of; `labels` index `class_names`; `size` is the pictures' common (H, W)
-    where they have one. Those of a mesh are drawn at any size by `views(indices, (H, W), channels)`.
+    than 1 or 3 channels; `content(i)` the bytes that its checksum is taken of; `labels` index `class_names`;
+    `size` is the pictures' common (H, W) where they have one; `words` the DATA that named them. Those of a
+    mesh are drawn at any size by `views(indices, (H, W), channels)`.
     """
 
     name: str
@@ -44,50 +45,83 @@ class Dataset:
     labels: Sequence[int] | None = None
     class_names: tuple[str, ...] | None = None
     size: tuple[int, int] | None = None
+    words: tuple[str, ...] = ()
     views: Callable[[Sequence[int], tuple[int, int], int], Views] | None = None
 
     def __len__(self) -> int:
         return len(self.files)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Samples:
     """The chosen pictures as a network sees them.
 
-    `pixels` uint8 (N, H, W, C); `labels` int64 (N,) in the classifier's numbering, or None;
-    `index` the position of each in its data set; `skipped` the files that could not be read; `views`,
-    of a mesh, what else is known of the pictures.
+    `source` gives their pixels, batch by batch; `labels` int64 (N,) in the classifier's numbering, or None;
+    `index` the position of each in its data set; `skipped` the files that could not be read; `views`, of a
+    mesh, what else is known of the pictures; `words` the DATA that named them, as typed, `limit`
+    the most that were asked for, and `class_names` those of the data.
     """
 
     name: str
     files: tuple[str, ...]
     index: tuple[int, ...]
-    pixels: np.ndarray
+    source: Source
     labels: Tensor | None
     sha256: str
     skipped: tuple[str, ...] = field(default=())
     views: Views | None = None
+    words: tuple[str, ...] = ()
+    limit: int | None = None
+    class_names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.files)
 
+    def __getitem__(self, rows: slice) -> Tensor:
+        """Images (n, C, H, W) in [0, 1] of consecutive rows, as of a tensor of all."""
+        return self.source.images(range(*rows.indices(len(self))))
+
     def images(self, start: int = 0, stop: int | None = None) -> Tensor:
-        """Images (n, C, H, W) in [0, 1], float32."""
-        return from_bytes(self.pixels[start:stop])
+        """Images (n, C, H, W) in [0, 1]."""
+        return self[start:stop]
+
+    @property
+    def pixels(self) -> np.ndarray:
+        """All of them, uint8 (N, H, W, C)."""
+        return self.source.pixels(range(len(self)))
 
     def take(self, rows: Sequence[int]) -> Samples:
         """The same, restricted to some rows."""
         rows = list(rows)
-        return Samples(
-            name=self.name,
+        return replace(
+            self,
             files=tuple(self.files[i] for i in rows),
             index=tuple(self.index[i] for i in rows),
-            pixels=self.pixels[rows],
+            source=self.source.take(rows),
             labels=None if self.labels is None else self.labels[rows],
-            sha256=self.sha256,
-            skipped=self.skipped,
             views=None if self.views is None else self.views.take(rows),
         )
+
+    def labelled(self, labels: Tensor) -> Samples:
+        """The same with other labels (N,). Raises InputError for another number, and for no class numbers."""
+        if labels.shape != (len(self),) or labels.is_floating_point() or labels.is_complex():
+            got = f"{tuple(labels.shape)} of {labels.dtype}"
+            raise InputError(f"Labels are class numbers, one for each of {len(self)} images; got {got}.")
+        return replace(self, labels=labels.to(torch.int64))
+
+    @classmethod
+    def of(cls, images: Tensor, labels: Tensor | None = None, name: str = "images") -> Samples:
+        """Images (N, C, H, W) in [0, 1] and labels (N,) of one's own. Raises InputError."""
+        check_images(images)
+        found = cls(
+            name=name,
+            files=tuple(f"{name}[{i}]" for i in range(len(images))),
+            index=tuple(range(len(images))),
+            source=Given(images),
+            labels=None,
+            sha256=hashlib.sha256(to_bytes(images).tobytes()).hexdigest(),
+        )
+        return found if labels is None else found.labelled(labels)
 
     def describe(self) -> dict[str, object]:
         """The `data` field of run.json."""
@@ -140,23 +174,28 @@ def load(
     """
     chosen = subset(dataset.labels, len(dataset), limit, seed)
     if dataset.views is not None:
-        return _drawn(dataset, dataset.views(chosen, size, channels), class_names)
+        return replace(_drawn(dataset, dataset.views(chosen, size, channels), class_names), limit=limit)
+
+    def decode(i: int) -> np.ndarray:
+        picture = dataset.read(i)
+        _check_channels(picture, channels, dataset.files[i])
+        if isinstance(picture, np.ndarray):
+            return fit_array(picture, size, resize, interpolation)
+        fitted = fit(picture, size, resize, interpolation)
+        return np.asarray(fitted.convert("L"))[..., None] if channels == 1 else np.asarray(fitted)
+
+    keep = len(chosen) * size[0] * size[1] * channels <= MOST_KEPT
     checksum = hashlib.sha256()
     kept, skipped, pixels = [], [], []
     for i in chosen:
         try:
-            picture = dataset.read(i)
+            found = decode(i)
         except UnreadableImage:
             if not skip_bad:
                 raise
             skipped.append(dataset.files[i])
             continue
-        _check_channels(picture, channels, dataset.files[i])
-        if isinstance(picture, np.ndarray):
-            pixels.append(fit_array(picture, size, resize, interpolation))
-        else:
-            fitted = fit(picture, size, resize, interpolation)
-            pixels.append(np.asarray(fitted.convert("L"))[..., None] if channels == 1 else np.asarray(fitted))
+        pixels += [found] if keep else []
         checksum.update(dataset.content(i))
         kept.append(i)
     if not kept:
@@ -169,10 +208,13 @@ def load(
         name=dataset.name,
         files=tuple(dataset.files[i] for i in kept),
         index=tuple(kept),
-        pixels=np.stack(pixels),
+        source=Kept(np.stack(pixels)) if keep else Decoded(decode, tuple(kept)),
         labels=labels,
         sha256=checksum.hexdigest(),
         skipped=tuple(skipped),
+        words=dataset.words,
+        limit=limit,
+        class_names=dataset.class_names,
     )
 
 
@@ -195,10 +237,12 @@ def _drawn(dataset: Dataset, views: Views, class_names: Sequence[str] | None) ->
         name=dataset.name,
         files=tuple(dataset.files[i] for i in views.numbers),
         index=views.numbers,
-        pixels=to_bytes(views.untouched),
+        source=Kept(to_bytes(views.untouched)),
         labels=torch.tensor(found * len(views)) if len(found) == 1 else None,
         sha256=checksum.hexdigest(),
         views=views,
+        words=dataset.words,
+        class_names=dataset.class_names,
     )
 
 

@@ -16,6 +16,7 @@ mesh:FILE            views of a textured mesh; mesh:toybox/NAME of an object of 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -49,6 +50,10 @@ GENERATED = "ostrich.generative.dataset"  # a room above, which is not imported 
 def open_data(data: str | Sequence[str]) -> Dataset:
     """The data set that one or more words name. Raises InputError."""
     words = [data] if isinstance(data, str) else list(data)
+    return replace(_opened(words), words=tuple(words))
+
+
+def _opened(words: list[str]) -> Dataset:
     if not words:
         raise InputError(f"No data is given. It is {FORMS}.")
     if len(words) > 1:

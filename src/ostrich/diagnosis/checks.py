@@ -20,7 +20,7 @@ from ostrich.diagnosis import (
 )
 from ostrich.diagnosis.model_under_test import CannotLook, Finding, ModelUnderTest
 from ostrich.models.untouched import untouched
-from ostrich.runtime.progress import Progress, silent
+from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.randomness import seeded
 
 OFFERED = {"labels": 0, "scores": 1, "gradient": 2}

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ostrich._lazy import lazily
+import lazy_loader
 
 if TYPE_CHECKING:
     from ostrich.generative.generator import Generator, load_generator
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 __all__ = ["OBJECTIVES", "RECIPES", "Generator", "GeneratorRecipe", "load_generator", "train_game"]
 
-__getattr__ = lazily(
+__getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
-    {
-        **dict.fromkeys(("Generator", "load_generator"), "ostrich.generative.generator"),
-        **dict.fromkeys(("RECIPES", "GeneratorRecipe"), "ostrich.generative.recipe"),
-        "OBJECTIVES": "ostrich.generative.objectives",
-        "train_game": "ostrich.generative.training",
+    submod_attrs={
+        "generator": ["Generator", "load_generator"],
+        "objectives": ["OBJECTIVES"],
+        "recipe": ["RECIPES", "GeneratorRecipe"],
+        "training": ["train_game"],
     },
 )

@@ -26,8 +26,8 @@ from ostrich.generative.training import Row, check_images, train_game
 from ostrich.images import read_png, write_gif, write_png
 from ostrich.models import Classifier, load
 from ostrich.runtime import distributed
+from ostrich.runtime.events import Progress
 from ostrich.runtime.files import write_json
-from ostrich.runtime.progress import Progress
 from ostrich.runtime.resumable import peek
 from ostrich.runtime.runs import Run
 from ostrich.training.run import CHECKPOINT, save

@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from ostrich._lazy import lazily
+import lazy_loader
 
 if TYPE_CHECKING:
     from ostrich.models.classifier import Classifier
     from ostrich.models.loading import load
 
 __all__ = ["Classifier", "load"]
-__getattr__ = lazily(__name__, {"Classifier": "ostrich.models.classifier", "load": "ostrich.models.loading"})
+__getattr__, __dir__, _ = lazy_loader.attach(
+    __name__, submod_attrs={"classifier": ["Classifier"], "loading": ["load"]}
+)

@@ -45,7 +45,8 @@ class Classifier:
     classifier takes any: it fills the network's batch up. Where it is not given, `probe` finds it. It also
     finds whether the answer to an image depends on the others in its batch: slightly, and images are asked
     about one at a time (`batch` 1, and `one_at_a_time` says so), or wholly, which `neighbours` says.
-    With a `surrogate`, attacks follow its gradients, and success is decided by this one.
+    With a `surrogate`, attacks follow its gradients, and success is decided by this one. `words` are MODEL
+    and its options as the command line takes them.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Classifier:
         self.network = network
         self.name = name
         self.source = source or name
+        self.words: tuple[str, ...] = (name,)
         self.checksum = checksum
         self.batch = batch
         self.wanted = output
@@ -95,6 +97,23 @@ class Classifier:
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W) in [0, 1]."""
         return self.answers(self.normalised(images))
+
+    def __repr__(self) -> str:
+        size = "any size" if self.size is None else "x".join(map(str, self.size))
+        classes = "" if self._num_classes is None else f", {self._num_classes} classes"
+        return f"<Classifier {self.name}: {self.channels} channels, {size}{classes}, on {self.device}>"
+
+    def to(self, device: str | torch.device) -> Classifier:
+        """This classifier, its network moved to a device."""
+        if isinstance(self.network, nn.Module) and not self.quantised:
+            self.network.to(device)
+        return self
+
+    def eval(self) -> Classifier:
+        """This classifier, its network in evaluation mode, in which it is asked anyway."""
+        if isinstance(self.network, nn.Module):
+            self.network.eval()
+        return self
 
     @torch.no_grad()
     def predict(self, images: Tensor, batch_size: int | None = None) -> Tensor:

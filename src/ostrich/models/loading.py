@@ -11,7 +11,7 @@ onnx:FILE                 an ONNX file: scores without gradients (extra `onnx`)
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ Numbers = Sequence[float] | float | None
 
 
 def load(
-    model: str,
+    model: str | nn.Module | Callable[[torch.Tensor], Any],
     *,
     weights: str | Path | None = None,
     rename: Sequence[tuple[str, str]] = (),
@@ -45,35 +45,20 @@ def load(
     classes: str | Path | Sequence[str] | None = None,
     output: str | None = None,
     draws: int | None = None,
-    device: str | torch.device = "auto",
+    device: str | torch.device | None = None,
 ) -> Classifier:
-    """The classifier that `model` names, in evaluation mode.
+    """The classifier that `model` names, in evaluation mode; or of a network or function of your own.
 
+    A function takes images (N, C, H, W) in [0, 1] and returns scores (N, K) or labels (N,). Your own network
+    stays where it is unless `device` says otherwise, in the mode it is in; it is asked in evaluation mode.
     `weights` is a safetensors or torch file, `rename` pairs (old, new) of text in its names; `mean`
-    and `std` per channel, `size` N or HxW, `classes` names or a file of them: each replaces what
-    the model brings. `draws` is how often a network whose answers are random is asked; None: 20 times.
-    `output` chooses among several outputs by name or place, and says what one output
+    and `std` per channel of images in [0, 1], `size` N or HxW, `classes` names or a file of them: each
+    replaces what the model brings. `draws` is how often a network whose answers are random is asked; None: 20
+    times. `output` chooses among several outputs by name or place, and says what one output
     is: "logit", "sigmoid"; "logits" takes the largest of independent sigmoids for the answer. Raises
     InputError (wrong names, weights that do not fit, a network whose answers cannot be read as scores).
     """
-    kind, _, rest = model.partition(":")
-    if kind == "detector":
-        raise InputError(
-            f"{model} finds faces and classifies nothing: `ostrich attack dazzle {model} faces`."
-        )
-    loaders = {
-        "zoo": _zoo,
-        "arch": _arch,
-        "torchvision": torchvision_facts,
-        "timm": timm_facts,
-        "onnx": onnx_facts,
-    }
-    if kind in loaders and rest:
-        facts = loaders[kind](rest, weights is not None)
-    elif ".py:" in model:
-        facts = _python_file(model)
-    else:
-        raise InputError(f"{model!r} is no model. A model is one of: {', '.join(KINDS)}.")
+    facts = _named(model, weights is not None) if isinstance(model, str) else _own(model)
     network = facts["network"]
     if weights is not None:
         if not isinstance(network, nn.Module):
@@ -92,12 +77,48 @@ def load(
     elif classes is not None:
         facts["class_names"] = tuple(classes)
     if isinstance(network, nn.Module):
-        where = pick_device(device)
-        network.eval().to(torch.device("cpu") if is_quantised(network) else where)
-    classifier = Classifier(name=model, output=output, draws=draws, **facts)
+        if isinstance(model, str):
+            network.eval()
+        if isinstance(model, str) or device is not None:
+            network.to(torch.device("cpu") if is_quantised(network) else pick_device(device or "auto"))
+    classifier = Classifier(output=output, draws=draws, **{"name": model, **facts})
     if classifier.size is not None:
         classifier.probe()
     return classifier
+
+
+def _named(model: str, own_weights: bool) -> dict[str, Any]:
+    """What a MODEL spec says of a classifier."""
+    kind, _, rest = model.partition(":")
+    if kind == "detector":
+        raise InputError(
+            f"{model} finds faces and classifies nothing: `ostrich attack dazzle {model} faces`."
+        )
+    loaders = {
+        "zoo": _zoo,
+        "arch": _arch,
+        "torchvision": torchvision_facts,
+        "timm": timm_facts,
+        "onnx": onnx_facts,
+    }
+    if kind in loaders and rest:
+        return loaders[kind](rest, own_weights)
+    if ".py:" in model:
+        return _python_file(model)
+    raise InputError(f"{model!r} is no model. A model is one of: {', '.join(KINDS)}.")
+
+
+def _own(model: object) -> dict[str, Any]:
+    """A network or function of the user's own."""
+    if isinstance(model, Classifier):
+        raise InputError(f"{model.name} is loaded already; give its network: model.network.")
+    if isinstance(model, type) or not callable(model):
+        raise InputError(
+            f"A model is a torch.nn.Module, a function from images (N, C, H, W) to scores (N, K) or labels "
+            f"(N,), or text, one of {', '.join(KINDS)}; got {model!r}."
+        )
+    name = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "function")
+    return {"network": model, "name": name}
 
 
 def pick_device(device: str | torch.device) -> torch.device:

@@ -62,6 +62,7 @@ class ModelOptions:
             classifier.probe()
         if classifier.size is None:
             raise InputError(f"The input size of {self.model} is not known; give it with --size N or HxW.")
+        classifier.words = tuple(self.words())
         return classifier
 
     def words(self) -> list[str]:

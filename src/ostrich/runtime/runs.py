@@ -27,6 +27,7 @@ from ostrich.runtime.files import append_row, keep_rows, read_json, sweep, write
 
 METRICS = "metrics.jsonl"
 RUNS = Path("runs")  # where run directories are made, unless said
+NEW = "runs/*"  # in place of a folder: a new one there
 WORDS = {"network": "weights", "sha256": "images"}  # of what is asked, as errors say it
 DIGESTS = ("network", "sha256", "data_sha256", "detector", "artefact")  # values that say nothing to a person
 
@@ -39,6 +40,7 @@ class Run:
     command: str
     asked: Mapping[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
+    holds: object = None  # of a temporary folder, what removes it when nobody holds the run any more
 
     @classmethod
     @contextmanager

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.facts import versions
 from ostrich.runtime.files import write_json
-from ostrich.runtime.progress import Progress, silent
 from ostrich.studies import worker
 from ostrich.studies.executors import Executor, Outcome
 from ostrich.studies.schema import Done, Spec, Study, Trial

@@ -15,8 +15,8 @@ from ostrich.errors import InputError
 from ostrich.models import architectures, load
 from ostrich.models.classifier import input_channels
 from ostrich.runtime import distributed
+from ostrich.runtime.events import Progress
 from ostrich.runtime.files import write_bytes, write_json
-from ostrich.runtime.progress import Progress
 from ostrich.runtime.resumable import peek
 from ostrich.runtime.runs import Run
 from ostrich.training.loop import accuracy, train

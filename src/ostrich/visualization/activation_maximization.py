@@ -30,7 +30,7 @@ from ostrich.inspection.units import Unit
 from ostrich.inspection.watching import observe
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
-from ostrich.runtime.progress import Progress, silent
+from ostrich.runtime.events import Progress, silent
 from ostrich.visualization.objectives import OUTPUT, Objective, as_objective, evaluate
 from ostrich.visualization.parametrisations import Canvas
 from ostrich.visualization.presets import PRESET, PRESETS, Ascent

@@ -18,7 +18,7 @@ from ostrich.attribution.question import Explainer, paired
 from ostrich.errors import InputError
 from ostrich.inspection.units import Unit
 from ostrich.models.classifier import Classifier
-from ostrich.runtime.progress import Progress, silent
+from ostrich.runtime.events import Progress, silent
 from ostrich.visualization.activation_maximization import ascend
 from ostrich.visualization.presets import PRESET, PRESETS, Ascent
 from ostrich.visualization.responses import Box, Response, receptive_field, respond

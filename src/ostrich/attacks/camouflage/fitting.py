@@ -11,8 +11,8 @@ import torch
 from ostrich.attacks.camouflage.dazzle import Costs, Dazzle, Face, Found, cost_of, search
 from ostrich.attacks.fitted.artefact import FILE, Artefact, load_artefact
 from ostrich.models.detectors import Detector
+from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.facts import MARK, digest, settings_facts
-from ostrich.runtime.progress import Progress, silent
 from ostrich.runtime.resumable import Checkpoint
 from ostrich.runtime.runs import Run
 

@@ -19,7 +19,7 @@ from ostrich.attacks.engine.result import Result
 from ostrich.attacks.fitted.artefact import FILE, Artefact
 from ostrich.images import read_png, write_png
 from ostrich.models.detectors import Box, Detector, grey, others
-from ostrich.runtime.progress import Progress, silent
+from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.runs import Run
 
 SHOWN = 6  # faces in the picture

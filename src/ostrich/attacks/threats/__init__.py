@@ -24,8 +24,17 @@ NORMS: dict[str, Callable[[float], Threat]] = {
     "patch": Patch,
     "lab": Lab,
 }
+EPS = {  # budgets where none is given: the field's usual ones
+    "linf": 8 / 255,
+    "l2": 0.5,
+    "l1": 12.0,
+    "l0": 1,
+    "patch": 0.08,
+    "lab": 10.0,
+}
 
 __all__ = [
+    "EPS",
     "L1",
     "L2",
     "NORMS",

@@ -30,7 +30,7 @@ from ostrich.errors import InputError
 from ostrich.inspection.units import Unit
 from ostrich.inspection.watching import module_of
 from ostrich.models.classifier import Classifier
-from ostrich.runtime.progress import Progress, silent
+from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.randomness import keyed
 
 UNREAD = 0.9  # rank correlation, with and without sign, from which on a map counts as unchanged

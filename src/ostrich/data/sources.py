@@ -1,0 +1,91 @@
+"""Where the pixels of samples come from: memory, tensors of the user's, or files decoded when asked for.
+
+Pixels are uint8 (n, H, W, C), images float32 (n, C, H, W) in [0, 1]. What is decoded when asked for is
+decoded anew each time, so that of many large pictures only a batch is ever held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from ostrich.images import from_bytes, to_bytes
+
+MOST_KEPT = 2**26  # bytes of pixels: what is smaller stays in memory once it is decoded
+
+
+class Source(Protocol):
+    """Pixels by row."""
+
+    def __len__(self) -> int: ...
+
+    def pixels(self, rows: Sequence[int]) -> np.ndarray:
+        """uint8 (n, H, W, C)."""
+
+    def images(self, rows: Sequence[int]) -> Tensor:
+        """Images (n, C, H, W) in [0, 1]."""
+
+    def take(self, rows: Sequence[int]) -> Source:
+        """The same, restricted to some rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Pixels in memory, uint8 (N, H, W, C)."""
+
+    kept: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def pixels(self, rows: Sequence[int]) -> np.ndarray:
+        return self.kept[list(rows)]
+
+    def images(self, rows: Sequence[int]) -> Tensor:
+        return from_bytes(self.pixels(rows))
+
+    def take(self, rows: Sequence[int]) -> Kept:
+        return Kept(self.kept[list(rows)])
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Images (N, C, H, W) that the user has, of any floating type, on or off the 8-bit grid."""
+
+    tensor: Tensor
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def pixels(self, rows: Sequence[int]) -> np.ndarray:
+        return to_bytes(self.images(rows))
+
+    def images(self, rows: Sequence[int]) -> Tensor:
+        return self.tensor[list(rows)]
+
+    def take(self, rows: Sequence[int]) -> Given:
+        return Given(self.images(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """Pictures that `decode(i)` reads as uint8 (H, W, C), for the places `chosen` in their data set."""
+
+    decode: Callable[[int], np.ndarray]
+    chosen: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def pixels(self, rows: Sequence[int]) -> np.ndarray:
+        return np.stack([self.decode(self.chosen[row]) for row in rows])
+
+    def images(self, rows: Sequence[int]) -> Tensor:
+        return from_bytes(self.pixels(rows))
+
+    def take(self, rows: Sequence[int]) -> Decoded:
+        return Decoded(self.decode, tuple(self.chosen[row] for row in rows))

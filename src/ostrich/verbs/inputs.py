@@ -1,0 +1,122 @@
+"""What a PyTorch user has, as what the verbs work on: a classifier, and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ostrich import data as datasets
+from ostrich.data.dataset import Dataset, Samples
+from ostrich.errors import InputError
+from ostrich.models.classifier import Classifier
+from ostrich.models.loading import load
+
+Model = Classifier | nn.Module | Callable[[Tensor], Any] | str
+Images = Tensor | Samples | str | Path | Sequence[str | Path] | tuple[Tensor, Tensor] | DataLoader[Any]
+DATA = (
+    "a tensor (N, C, H, W) in [0, 1], a pair (images, labels), ostrich.data.Samples, a DataLoader, or DATA "
+    "as on the command line"
+)
+
+
+def as_classifier(model: Model) -> Classifier:
+    """A classifier as it is; else what `ostrich.load` makes of the model. Raises InputError."""
+    return model if isinstance(model, Classifier) else load(model)
+
+
+def as_samples(
+    data: Images | None,
+    labels: Tensor | Sequence[int] | None,
+    classifier: Classifier,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_bad: bool = False,
+) -> Samples:
+    """Images with their labels, as the classifier sees them.
+
+    `limit` is a seeded, class-balanced choice. Raises InputError for what is none, and labels of another
+    length or class.
+    """
+    found = _samples(data, classifier, limit=limit, seed=seed, skip_bad=skip_bad)
+    if labels is not None:
+        found = found.labelled(torch.as_tensor(labels))
+    if limit is not None and len(found) > limit:
+        classes = None if found.labels is None else found.labels.tolist()
+        found = found.take(datasets.subset(classes, len(found), limit, seed))
+    if classifier.size is None and len(found):
+        height, width = found[:1].shape[2:]
+        classifier.size = (height, width)
+    return found
+
+
+def _samples(data: Any, classifier: Classifier, *, limit: int | None, seed: int, skip_bad: bool) -> Samples:
+    if isinstance(data, Samples):
+        return data
+    if isinstance(data, Tensor):
+        return Samples.of(data)
+    if isinstance(data, DataLoader):
+        return Samples.of(*_collected(data))
+    if isinstance(data, tuple | list) and data and isinstance(data[0], Tensor):
+        if len(data) != 2 or not isinstance(data[1], Tensor | list | tuple):
+            raise InputError(f"A pair is (images, labels); got {len(data)} of {type(data[-1]).__name__}.")
+        return Samples.of(data[0], torch.as_tensor(data[1]))
+    words = [data] if isinstance(data, str | Path) else data
+    if not isinstance(words, list | tuple) or not words or not all(isinstance(w, str | Path) for w in words):
+        raise InputError(f"Images are {DATA}; got {_kind(data)}.")
+    dataset = datasets.open_data([str(word) for word in words])
+    return read_samples(dataset, classifier, limit=limit, seed=seed, skip_bad=skip_bad)
+
+
+def read_samples(
+    dataset: Dataset, classifier: Classifier, *, limit: int | None, seed: int, skip_bad: bool = False
+) -> Samples:
+    """A data set's images at the classifier's size and with its numbering of classes. Raises InputError.
+
+    A classifier without class names takes the data's where their numbers agree.
+    """
+    if classifier.size is None:
+        if dataset.size is None:
+            raise InputError(
+                f"The input size of {classifier.name} is not known: ostrich.load(..., size=224)."
+            )
+        classifier.size = dataset.size
+        classifier.probe()
+    found = datasets.load(
+        dataset,
+        size=classifier.size,
+        resize=classifier.resize,
+        interpolation=classifier.interpolation,
+        channels=classifier.channels,
+        class_names=classifier.class_names,
+        num_classes=classifier.num_classes,
+        limit=limit,
+        seed=seed,
+        skip_bad=skip_bad,
+    )
+    names = found.class_names
+    if classifier.class_names is None and names and len(names) == classifier.num_classes:
+        classifier.class_names = names
+    return found
+
+
+def _collected(loader: DataLoader[Any]) -> tuple[Tensor, Tensor | None]:
+    """All batches of a loader: images, or pairs with labels."""
+    batches = list(loader)
+    if batches and isinstance(batches[0], Tensor):
+        return torch.cat(batches), None
+    if not batches or not isinstance(batches[0], list | tuple) or len(batches[0]) < 2:
+        raise InputError("A DataLoader gives batches of images, or pairs of images and labels.")
+    images, labels = zip(*((batch[0], batch[1]) for batch in batches), strict=True)
+    return torch.cat(images), torch.cat(labels)
+
+
+def _kind(given: object) -> str:
+    """What was given, as an error says it."""
+    shape = getattr(given, "shape", None)
+    return f"{type(given).__name__}{'' if shape is None else f' of shape {tuple(shape)}'}"

@@ -1,0 +1,190 @@
+"""What every verb returns: its figures, and the run directory that its command writes."""
+
+from __future__ import annotations
+
+import base64
+import html
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ostrich.data.dataset import Samples
+from ostrich.models.classifier import Classifier
+from ostrich.runtime import events, lock
+from ostrich.runtime.runs import NEW, Run
+
+Where = str | Path | None
+
+
+class Outcome(ABC):
+    """Figures of a verb, as run.json holds them under `results`.
+
+    `name` is the verb and its technique, "attack-pgd". In a notebook it shows its figures and its picture.
+    """
+
+    name: str
+    figures: dict[str, Any]
+
+    folder: Any  # Path of its run directory; None where it has none yet
+
+    @abstractmethod
+    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        """Write the run directory that the command would have written; its path.
+
+        Raises RunExists where there is a finished run, unless `force`, and InputError for a folder of
+        something else.
+        """
+
+    def __repr__(self) -> str:
+        shown = [f"{name}={_short(self.figures[name])}" for name in self.headline if name in self.figures]
+        return f"<{self.name}: {', '.join(shown) or 'done'}>"
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """The figures that stand in its `repr`."""
+        return tuple(name for name, value in self.figures.items() if isinstance(value, int | float | str))[:5]
+
+    @property
+    def picture(self) -> Path | bytes | None:
+        """What a notebook shows of it: a PNG."""
+        return None
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name.replace('_', ' '))}</th>"
+            f"<td style='text-align:left'>{html.escape(_short(value))}</td></tr>"
+            for name, value in self.figures.items()
+            if not isinstance(value, list | Mapping)
+        )
+        shown = self.picture
+        if isinstance(shown, Path):
+            shown = shown.read_bytes() if shown.exists() else None
+        image = (
+            ""
+            if shown is None
+            else f"<img src='data:image/png;base64,{base64.b64encode(shown).decode()}' "
+            f"alt='{html.escape(self.name)}' style='max-width:100%'>"
+        )
+        return f"<div><b>{html.escape(self.name)}</b><table>{rows}</table>{image}</div>"
+
+
+class Kept(Outcome):
+    """An outcome whose files lie in a folder: that of its run, or one that goes when nobody holds it."""
+
+    def __init__(
+        self,
+        name: str,
+        run: Run,
+        figures: Mapping[str, Any],
+        picture: str | None = None,
+        headline: tuple[str, ...] = (),
+    ) -> None:
+        self.name, self.figures = name, dict(figures)
+        self.folder: Path = run.folder
+        self._run, self._picture, self._headline = run, picture, headline
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        return self._headline or super().headline
+
+    @property
+    def picture(self) -> Path | None:
+        return None if self._picture is None else self.folder / self._picture
+
+    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        target = Path(folder)
+        if target.resolve() == self.folder.resolve():
+            return target
+        with Run.begin(self.name, self._run.command, self._run.asked, out=target, force=force) as run:
+            for path in sorted(self.folder.iterdir()):
+                if path.is_dir():
+                    shutil.copytree(path, run.folder / path.name, dirs_exist_ok=True)
+                elif path.name != lock.NAME:
+                    shutil.copy2(path, run.folder / path.name)
+        return target
+
+
+@contextmanager
+def begun(
+    name: str,
+    asked: Mapping[str, Any],
+    *,
+    model: str,
+    device: torch.device,
+    data: Mapping[str, Any] | None,
+    seed: int,
+    out: Where,
+    force: bool,
+    network: Mapping[str, str] | None = None,
+) -> Iterator[Run]:
+    """The run directory of a verb on a classifier or generator named `model`.
+
+    `out` is a folder, NEW for a new one under runs/, or None for one that goes when nobody holds the run any
+    more. `data` describes it in run.json, and `network` what was found out about the network.
+    """
+    command = events.command() or f"ostrich.{name.replace('-', ' ', 1)} in Python"
+    title = f"{name}-{_as_folder_name(model)}"
+    if out is None:
+        kept = tempfile.TemporaryDirectory(prefix=f"ostrich-{title}-", ignore_cleanup_errors=True)
+        with Run.begin(title, command, asked, out=kept.name) as run:
+            run.holds = kept
+            run.describe(seed=seed, device=device, data=data, network=network)
+            yield run
+        return
+    where = None if out == NEW else out
+    with Run.begin(title, command, asked, out=where, force=force) as run:
+        run.describe(seed=seed, device=device, data=data, network=network)
+        yield run
+
+
+def begun_on(
+    name: str,
+    asked: Mapping[str, Any],
+    classifier: Classifier,
+    samples: Samples | None,
+    *,
+    seed: int,
+    out: Where,
+    force: bool,
+    data: Mapping[str, Any] | None = None,
+) -> Any:
+    """The run directory of a verb on a classifier, and on samples where it takes any.
+
+    `data` describes what a verb without samples makes of its own. What was found out about the network is
+    said.
+    """
+    whole: dict[str, Any] = {"model": list(classifier.words), "seed": seed, "device": str(classifier.device)}
+    whole |= {"network": classifier.digest()}
+    if samples is not None:
+        whole |= {"data": list(samples.words), "sha256": samples.sha256, "limit": samples.limit}
+        data = samples.describe()
+    remarks = classifier.remarks()
+    events.say(*(f"{what}: {sentence}" for what, sentence in remarks.items()))
+    return begun(
+        name,
+        {**whole, **asked},
+        model=classifier.words[0],
+        device=classifier.device,
+        data=data,
+        seed=seed,
+        out=out,
+        force=force,
+        network=remarks,
+    )
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "not known"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _as_folder_name(model: str) -> str:
+    """A model's name as part of a folder's name."""
+    return "".join(c if c.isalnum() else "-" for c in Path(model).name if c not in "'\"")[:40].strip("-")
