@@ -16,8 +16,9 @@ from ostrich.attacks.decision_based.rays import block, turns
 from ostrich.attacks.engine.settings import configure
 from ostrich.attacks.gradient.apgd import checkpoints, ratio
 from ostrich.attacks.minimum_norm.fab import to_plane
+from ostrich.attacks.score_based.bumps import bump
 from ostrich.attacks.score_based.one_pixel import painted
-from ostrich.attacks.score_based.square import bump, share
+from ostrich.attacks.score_based.square import Squares, share, sides
 from ostrich.attacks.threats import L1, Pixels, Unbounded
 
 L2_FREE, LINF_FREE = Unbounded(), Unbounded("linf")
@@ -273,6 +274,24 @@ def test_the_area_of_squares_halves_at_the_published_queries():
     at = {1: 0.8, 11: 0.4, 51: 0.2, 201: 0.1, 501: 0.05, 8001: 0.8 / 2**9}
     shares = share(torch.tensor(list(at)), 10000, 0.8)
     assert dict(zip(at, shares.tolist(), strict=True)) == at
+
+
+def test_the_sides_of_squares_are_the_roots_of_their_areas():
+    found = sides(1000, 0.5, 9 * 14)[torch.tensor([1, 2, 30, 900])]
+    assert found.tolist() == [8, 6, 3, 0]  # of 63, 31.5, 7.9 and 0.1 pixels
+
+
+def test_squares_lie_where_drawn_and_inside_the_image():
+    height, width = 9, 14
+    side = torch.tensor([20, 5, 3, 1, 9])  # the first is larger than the image
+    drawn = torch.tensor([[0.0, 0.0], [0.99, 0.99], [0.5, 0.5], [0.99, 0.0], [0.3, 0.6]])
+    before = torch.rand(5, 2, height, width)
+    squares = Squares.at(drawn, side, height, width)
+    changed = squares.paste(torch.where(squares.inside, -1.0, squares.cut(before)), before)
+    for i, (top, left) in enumerate([(0, 0), (4, 9), (3, 6), (8, 0), (0, 3)]):
+        expected = before[i].clone()
+        expected[:, top : top + int(side[i]), left : left + int(side[i])] = -1
+        assert torch.equal(changed[i], expected)
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 5, 8])

@@ -86,7 +86,7 @@ def attack(
     goal, labels = goal.to(images.device), None if labels is None else labels.to(images.device)
     check_attack(method, classifier, eot)
     classifier.examine()
-    size = batch_size or _batch_size(method, images)
+    size = batch_size or max(_batch_size(member, images) for member in method.members)
     facts: dict[str, str] = {}
     if shards is not None:
         facts = attack_facts(method, classifier, images, goal, labels, seed, precision, eot, starts)
@@ -107,7 +107,10 @@ def attack(
         def compute(piece: Piece) -> Content:
             some, checkpoint = parts[piece.key], kept.checkpoint(piece)
             return content_of(
-                _run(method, classifier, *some, seed, precision, eot, others, active_set, checkpoint, watch)
+                _run(
+                    *(method, classifier, *some, seed, precision, eot, others),
+                    *(batch_size, active_set, checkpoint, watch),
+                )
             )
 
         def advance(done: int, total: int) -> None:
@@ -128,11 +131,12 @@ def _run(
     precision: str,
     eot: EOT | None,
     starts: tuple[Tensor, Tensor] | None,
+    batch_size: int | None,
     active_set: bool,
     checkpoint: Checkpoint,
     watch: Watch,
 ) -> Result:
-    """One batch."""
+    """One batch, which each member attacks as many images at once of as fill a forward."""
     count = len(images)
     zeros = torch.zeros(count, dtype=torch.int64, device=images.device)
     access = Access(classifier, precision, zeros.clone(), zeros.clone())
@@ -153,10 +157,9 @@ def _run(
         access.prepare(problem.originals[:1])
         partial_batch = PartialBatch(checkpoint, problem, result)
         for number, member in enumerate(method.members):
-            standing = partial_batch.turn(number, problem)
-            if standing is not None and len(standing.rows):
-                _steps(member, standing, result, active_set, partial_batch, watch)
-                result.found_by[standing.rows[result.success[standing.rows]]] = number
+            for part in partial_batch.turns(number, problem, batch_size or _batch_size(member, images)):
+                _steps(member, part, result, active_set, partial_batch, watch)
+                result.found_by[part.rows[result.success[part.rows]]] = number
     if whole.photographed is not None:
         broken = whole.keep(result.success)
         by_itself = broken.rows[broken.reached_photographed(broken.originals)]
@@ -320,12 +323,11 @@ def _differs(images: Tensor, originals: Tensor) -> Tensor:
     return (images != originals).flatten(1).any(1)
 
 
-def _batch_size(method: InputSpecificAttack, images: Tensor) -> int:
+def _batch_size(member: InputSpecificAttack, images: Tensor) -> int:
     """How many images fill a forward, with as many copies as the attack has side by side."""
-    if method.shared:
+    if member.shared:
         return max(1, len(images))
-    copies = max(member.copies for member in method.members)
-    return max(1, min(MOST_IMAGES, VALUES_PER_FORWARD // max(1, images[:1].numel() * copies)))
+    return max(1, min(MOST_IMAGES, VALUES_PER_FORWARD // max(1, images[:1].numel() * member.copies)))
 
 
 def check_attack(method: Attack, classifier: Classifier, eot: EOT | None = None) -> None:
