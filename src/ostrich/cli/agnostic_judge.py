@@ -45,8 +45,9 @@ def written(
     """Write images.csv, the images and the pictures; the figures of what was held out."""
     folder, classifier, result = session.run.folder, session.classifier, judged.result
     goal = used.goal(classifier, part.labels)
-    evidence.write_images(folder, part.samples, part.labels, goal, result)
-    evidence.reread(folder, classifier, used.method.judged_in, goal, result)
+    files = evidence.Evidence(folder, part.samples, part.labels, goal)
+    files.add(range(len(part.samples)), result)
+    files.reread(classifier, used.method.judged_in)
     picture = used.method.picture(used.tensors)
     if picture is not None and picture.shape[0] in (1, 3):
         write_png(folder / "artefact.png", picture)

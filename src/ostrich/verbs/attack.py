@@ -6,6 +6,8 @@ its answer becomes figures and a run directory.
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -28,7 +30,9 @@ from ostrich.runtime import events
 from ostrich.runtime.runs import Run
 from ostrich.runtime.stopwatch import stopwatch
 from ostrich.verbs.inputs import Images, Model, as_classifier, as_samples
-from ostrich.verbs.outcome import Outcome, Where, begun_on
+from ostrich.verbs.outcome import Outcome, Where, begun_on, copy_run
+
+SHARDS = "shards"  # of a run that goes on: its finished batches
 
 
 def attack(
@@ -74,6 +78,7 @@ def attack(
     with question.begin(out, force) as run:
         found = question.answered(run)
         run.finish(found.figures)
+    shutil.rmtree(run.folder / SHARDS, ignore_errors=True)  # all of it stands in the files now
     return found
 
 
@@ -126,9 +131,20 @@ class Question:
     def answered(self, run: Run | None) -> AttackResult:
         """The result; with a run, its pieces are kept there, and its files written."""
         method, classifier, samples = self.method, self.classifier, self.samples
-        images = samples.images().to(classifier.device)
-        labels, predictions = targets.labels(classifier, images, self.labels)
-        goal = self.goal or targets.goal(classifier, images, labels, self.target, self.seed)
+        labels, predictions = targets.labels(classifier, samples, self.labels)
+        goal = self.goal or targets.goal(classifier, samples, labels, self.target, self.seed)
+        files = None if run is None else evidence.Evidence(run.folder, samples, labels, goal)
+        holds = files is None or samples.in_memory or method.photographs
+        wrote = 0.0  # seconds
+
+        def keep(rows: range, part: Result) -> Result:
+            nonlocal wrote
+            if files is not None:
+                started = time.monotonic()
+                files.add(rows, part)
+                wrote += time.monotonic() - started
+            return part if holds else part.without_images()
+
         with (
             stopwatch() as spent,
             events.progress(f"{method.name} on {len(samples)} images", len(samples)) as advance,
@@ -136,34 +152,38 @@ class Question:
             found = runner.attack(
                 method,
                 classifier,
-                images,
+                samples,
                 goal,
                 labels=labels if self.only_right else None,
                 seed=self.seed,
                 precision=self.precision,
                 eot=self.eot,
-                starts=images if method.needs == "labels" else None,
-                shards=None if run is None else run.folder / "shards",
+                starts=samples.images() if method.needs == "labels" else None,
+                shards=None if run is None else run.folder / SHARDS,
                 progress=advance,
+                keep=keep,
             )
         correct, labelled = right(predictions, labels), self.labels is not None
-        norm, seconds = method.threat.norm, spent.seconds
+        norm, seconds = method.threat.norm, spent.seconds - wrote
         figures = evidence.figures(method.name, found, norm, correct, labelled, seconds, classifier)
         figures |= evidence.members(method, found)
         if method.stop == "minimum":
             figures["curve"] = evidence.curve(found, correct)
         if self.eot is not None:
             figures["eot"] = evidence.under_views(self.eot, classifier, goal, found, self.seed)
+        tensors = vars(found)
+        if files is not None and not holds:
+            tensors |= {"images": files.images(), "originals": files.originals()}
         whole = AttackResult(
-            **vars(found),
+            **tensors,
             name=f"attack-{method.name}",
             figures=figures,
             question=self,
             goal=goal,
             labels=labels,
         )
-        if run is not None:
-            whole.write(run)
+        if files is not None and run is not None:
+            whole.confirm(run, files)
         return whole
 
 
@@ -174,6 +194,8 @@ class AttackResult(Result, Outcome):
     `labels` (N,) are those that were given, else the clean predictions.
     """
 
+    images: Any  # Tensor (N, C, H, W); of many large ones written to a run, evidence.FileImages
+    originals: Any
     name: str
     figures: dict[str, Any]
     folder: Path | None = None
@@ -188,18 +210,21 @@ class AttackResult(Result, Outcome):
         return ("n", "clean_accuracy", "success_rate", "robust_accuracy", "forwards_per_image")
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        if self.folder is not None and not self.question.samples.in_memory:
+            return copy_run(self.folder, folder, force=force)
         with self.question.begin(folder, force) as run:
-            self.write(run)
+            files = evidence.Evidence(run.folder, self.question.samples, self.labels, self.goal)
+            files.add(range(len(self.success)), self)
+            self.confirm(run, files)
             run.finish(self.figures)
         return Path(folder)
 
-    def write(self, run: Run) -> None:
-        """Its files, which are read back; and the figures that are of files."""
+    def confirm(self, run: Run, files: evidence.Evidence) -> None:
+        """Read back what its files claim; the figures that are of files."""
         self.folder = run.folder
         asked = self.question
         method, samples, classifier = asked.method, asked.samples, asked.classifier
-        evidence.write_images(run.folder, samples, self.labels, self.goal, self)
-        evidence.reread(run.folder, classifier, method.threat, self.goal, self)
+        files.reread(classifier, method.threat)
         self.figures |= method.report(run.folder, classifier, samples.index, self.goal, self, asked.seed)
 
 

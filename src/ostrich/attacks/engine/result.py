@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -42,6 +42,11 @@ class Result:
     unattacked: Tensor
     fooled_draws: Tensor
     checks: int = 0  # forwards of single images that belong to no image: proofs of the fast path
+
+    def without_images(self) -> Result:
+        """The same without its three batches of images, which are empty (N, 0) then."""
+        nothing = self.images.new_empty(len(self.success), 0)
+        return replace(self, originals=nothing, images=nothing, float_images=nothing)
 
 
 def joined(results: list[Result]) -> Result:

@@ -49,7 +49,7 @@ def goal_facts(goal: Goal, labels: Tensor | None = None) -> dict[str, str]:
 def attack_facts(
     method: Attack,
     classifier: Classifier,
-    images: Tensor,
+    images: str,
     goal: Goal,
     labels: Tensor | None,
     seed: int,
@@ -57,13 +57,13 @@ def attack_facts(
     eot: EOT | None = None,
     starts: Tensor | None = None,
 ) -> dict[str, str]:
-    """What decides the result of an attack on images (N, C, H, W)."""
+    """What decides the result of an attack on images, of which `images` is a checksum."""
     return {
         "technique": method.name,
         **settings_facts(method),
         "source": method_source(type(method)),
         **network_facts(classifier),
-        "images": digest(images),
+        "images": images,
         **goal_facts(goal, labels),
         "seed": str(seed),
         "precision": precision,
@@ -85,9 +85,9 @@ def method_source(kind: type[Attack]) -> str:
     return "" if path is None else digest(Path(path).read_bytes())
 
 
-def batch(name: str, images: Tensor, goal: Goal, labels: Tensor | None) -> Piece:
-    """The piece of some of the images."""
-    known = digest(images, goal.classes, labels)
+def batch(name: str, images: str, start: int, goal: Goal, labels: Tensor | None) -> Piece:
+    """The piece of some of the images, of which `images` is a checksum, from the row `start` on."""
+    known = digest(images, start, goal.classes, labels)
     return Piece(f"{name}-{known.removeprefix(MARK)}", {"batch": known})
 
 
