@@ -1,7 +1,7 @@
 """Agreement of the Fourier parametrisation and of an ascent with lucent, where lucent is right.
 
 `make test-peers` runs this where it is installed. Odd widths and other shapes than squares are compared
-with numpy instead (tests/test_parametrisations.py).
+with numpy instead (tests/visualization/test_parametrisations.py).
 """
 
 from __future__ import annotations

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 from accelerator import ACCELERATOR, MODULE
+from linear_generator import generator
 from on_both import on_both
-from test_prior import generator
-from test_sheets import stack
 from torch import nn
 
 import ostrich
@@ -67,7 +66,7 @@ def test_the_checks_of_an_explanation(accelerator, name):
     method = EXPLAINERS[name]()
 
     def computed(device):
-        model, images = stack(size=(12, 12)), nets.random_images(2, (12, 12)).to(device)
+        model, images = nets.stack(size=(12, 12)), nets.random_images(2, (12, 12)).to(device)
         model.network.to(device)
         maps = importance(method, explain(method, model, images, ["class:1"]))[:, 0]
         masks = torch.zeros_like(maps, dtype=torch.bool)
@@ -85,7 +84,7 @@ def test_a_units_sheet(accelerator):
     images, climb = nets.random_images(5, (24, 32)), replace(PRESETS["plain"], steps=2)
 
     def computed(device):
-        model = stack()
+        model = nets.stack()
         model.network.to(device)
         found = sheets(model, lambda a, b: images[a:b], 5, ["2:1", "class:0"], climb, top=2, batch=3)
         return [(s.response.values, s.preferred, s.images, s.places, s.boxes, s.maps) for s in found]

@@ -8,8 +8,8 @@ import nets
 import pytest
 import torch
 from accelerator import ACCELERATOR, CPU, MODULE
+from games import EVERY, data
 from on_both import alike, on_both
-from test_generative_training import EVERY, data
 from torch import nn
 
 from ostrich.data.pictures import Pictures

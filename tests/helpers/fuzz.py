@@ -1,4 +1,4 @@
-"""Nonsense and damage given to commands: `python tests/fuzz.py --seed 0 --count 300`.
+"""Nonsense and damage given to commands: `python tests/helpers/fuzz.py --seed 0 --count 300`.
 
 Malformed lines, settings, weights, images and artefacts, and run directories with a damaged file. Whatever is
 given, a command leaves with 0, with 2 and one sentence, or, where it has gates, with 1: never with a

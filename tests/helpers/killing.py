@@ -1,4 +1,4 @@
-"""Commands killed at random moments and given again: `python tests/killing.py --times 20`.
+"""Commands killed at random moments and given again: `python tests/helpers/killing.py --times 20`.
 
 Each command is first run undisturbed. Then, again and again in a new folder, it is started, killed by
 SIGKILL (or sent SIGINT, by `--signal INT`) at a random moment, once or several times, and given again until

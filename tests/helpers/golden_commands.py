@@ -1,4 +1,4 @@
-"""The commands whose results are kept in `golden/`, one file each. `goldens.py` runs and compares them.
+"""The commands whose results are kept in `tests/golden/`, one file each. `goldens.py` runs and compares them.
 
 They are small on purpose: few images, few steps. Their figures say nothing about a network; they say whether
 a change of the code changed a result.

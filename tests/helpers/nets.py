@@ -89,3 +89,19 @@ def state(network: nn.Module) -> list[object]:
         torch._C._len_torch_function_stack(),
         torch.get_rng_state().tolist(),
     ]
+
+
+def stack(activation: type[nn.Module] = nn.ReLU, size: tuple[int, int] = (24, 32)) -> ostrich.Classifier:
+    """Convolution 3x3, convolution 5x5 with stride 2, pooling 2x2, a linear head."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1),
+        activation(),
+        nn.Conv2d(4, 6, 5, stride=2, padding=2),
+        activation(),
+        nn.AvgPool2d(2),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(6, 3),
+    )
+    return ostrich.Classifier(network.eval(), name="stack", size=size)

@@ -8,8 +8,8 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, replace
-from pathlib import Path
 
+import killing
 import nets
 import numpy as np
 import pytest
@@ -36,8 +36,6 @@ from ostrich.runtime.runs import Run
 from ostrich.studies import find, worker
 from ostrich.studies.trials import task
 from ostrich.training import Recipe, train
-
-ROOT = Path(__file__).parent
 
 # Whoever keeps: a function of a folder, and of what 1 instead of 0 changes.
 
@@ -264,8 +262,8 @@ def test_a_torn_line_of_a_study_costs_that_line(tmp_path):
     ("how", "only"), [("KILL", "fooling,fit,generate"), ("INT", "attack,generate")], ids=["kill", "int"]
 )
 def test_killed_at_random_moments_it_ends_as_if_it_had_not_been(how, only):
-    """One folder each; `python tests/killing.py` is the whole table."""
-    words = [sys.executable, str(ROOT / "killing.py"), "--times", "1", "--only", only, "--signal", how]
+    """One folder each; `python tests/helpers/killing.py` is the whole table."""
+    words = [sys.executable, killing.__file__, "--times", "1", "--only", only, "--signal", how]
     done = subprocess.run(
         words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
     )

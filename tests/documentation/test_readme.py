@@ -8,7 +8,7 @@ from pathlib import Path
 from ostrich.attacks import ATTACKS, IMAGE_AGNOSTIC
 from ostrich.attribution import EXPLAINERS
 
-README = Path(__file__).parent.parent / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 
 
 def test_the_snippets_run(capsys):

@@ -1,6 +1,6 @@
 """Read a run's files back without Ostrich: torch, torchvision, Pillow and this file alone.
 
-    python tests/reread.py RUN squeezenet1_0|resnet20 WEIGHTS [--linf 8/255]
+    python tests/helpers/reread.py RUN squeezenet1_0|resnet20 WEIGHTS [--linf 8/255]
 
 Prints how many images were right, how many are claimed broken, and how many of the claims hold:
 the clean file gets its label, the adversarial file another class (or its target), and no value

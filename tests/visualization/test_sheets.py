@@ -13,37 +13,20 @@ import ostrich
 from ostrich.cli.main import run
 from ostrich.errors import InputError
 from ostrich.inspection.units import values
-from ostrich.models import Classifier
 from ostrich.visualization import configure, receptive_field, respond, sheets
 
 SHORT = configure({"steps": "3"}, "plain")
 
 
-def stack(activation: type[nn.Module] = nn.ReLU, size: tuple[int, int] = (24, 32)) -> Classifier:
-    """Convolution 3x3, convolution 5x5 with stride 2, pooling 2x2, a linear head."""
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1),
-        activation(),
-        nn.Conv2d(4, 6, 5, stride=2, padding=2),
-        activation(),
-        nn.AvgPool2d(2),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(6, 3),
-    )
-    return ostrich.Classifier(network.eval(), name="stack", size=size)
-
-
 def test_a_receptive_field_is_that_of_the_arithmetic():
-    model = stack()
+    model = nets.stack()
     # One place of the first layer sees 3x3 pixels, of the second 7x7, every second pixel; pooled: 9x9.
     found = receptive_field(model, ["0:1@10,10", "2:0@5,6", "4:2@3,4", "2:0@0,0", "class:1"])
     assert found == [(9, 9, 12, 12), (7, 9, 14, 16), (9, 13, 18, 22), (0, 0, 4, 4), (0, 0, 24, 32)]
 
 
 def test_a_channel_responds_where_its_map_is_highest():
-    model, images = stack(), nets.random_images(7, (24, 32))
+    model, images = nets.stack(), nets.random_images(7, (24, 32))
     (channel, neuron, label) = respond(model, images.split(3), ["2:5", "2:5@3,4", "class:2"])
     output = model.network[:3](images)[:, 5]
     assert torch.allclose(channel.values, output.flatten(1).amax(1))
@@ -57,7 +40,7 @@ def test_a_channel_responds_where_its_map_is_highest():
 
 
 def test_a_response_needs_an_image_and_a_unit_that_exists():
-    model, images = stack(), nets.random_images(1, (24, 32))
+    model, images = nets.stack(), nets.random_images(1, (24, 32))
     with pytest.raises(InputError, match="channels 0 to 5"):
         respond(model, [images], ["2:6"])
     with pytest.raises(InputError, match="at least one unit and one image"):
@@ -68,7 +51,7 @@ def test_a_response_needs_an_image_and_a_unit_that_exists():
     ("activation", "methods"), [(nn.ReLU, ["deconvnet", "guided"]), (nn.GELU, ["gradient"])]
 )
 def test_a_sheet_shows_the_strongest_images_and_maps_inside_their_boxes(activation, methods):
-    model, images = stack(activation), nets.random_images(12, (24, 32))
+    model, images = nets.stack(activation), nets.random_images(12, (24, 32))
     (page,) = sheets(model, lambda a, b: images[a:b], len(images), ["2:1"], SHORT, top=4, batch=5)
     best = model.network[:3](images)[:, 1].flatten(1).amax(1).topk(4).indices
     assert list(page.places) == best.tolist()
@@ -85,9 +68,9 @@ def test_a_sheet_shows_the_strongest_images_and_maps_inside_their_boxes(activati
 def test_a_sheet_of_a_function_or_of_nothing_is_refused():
     images = nets.random_images(2, (24, 32))
     with pytest.raises(InputError, match="at least one image"):
-        sheets(stack(), lambda a, b: images[a:b], 2, ["2:1"], SHORT, top=0)
+        sheets(nets.stack(), lambda a, b: images[a:b], 2, ["2:1"], SHORT, top=0)
     with pytest.raises(InputError, match="channels 0 to 5"):
-        sheets(stack(), lambda a, b: images[a:b], 2, ["2:9"], SHORT)
+        sheets(nets.stack(), lambda a, b: images[a:b], 2, ["2:9"], SHORT)
 
 
 def test_the_command_writes_a_page_a_unit_and_one_for_the_layer(tmp_path, capsys):

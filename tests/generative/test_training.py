@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from games import CONDITIONAL, DCGAN, EVERY, PROJECTED, data
 from torch import Tensor, nn
 
 from ostrich.cli.main import run as ostrich
@@ -28,38 +29,6 @@ from ostrich.generative.training import follow, real_batch, train_game
 from ostrich.models import load
 from ostrich.runtime import files, resumable
 
-DCGAN = GeneratorRecipe(
-    name="test",
-    architecture="dcgan,size=8,width=0.1,code=5",
-    data="none",
-    steps=12,
-    batch_size=8,
-    average=0.9,
-    average_from=3,
-    watch_every=5,
-    precision="exact",
-)
-CONDITIONAL = replace(
-    DCGAN,
-    architecture="conditional,size=32,classes=3,channels=2,code=16,embedding=4",
-    objective="hinge",
-    discriminator_steps=2,
-    orthogonal=1e-4,
-    momentum=0.0,
-    steps=6,
-)
-PERCEPTRON = replace(
-    DCGAN,
-    architecture="perceptron,size=8,channels=3,width=0.02",
-    optimiser="sgd",
-    generator_rate=0.1,
-    average=0,
-)
-PROJECTED = replace(
-    CONDITIONAL, projected="arch:resnet8,classes=3,width=0.25", heads=4, guidance=0.5, discriminator_steps=1
-)
-EVERY = {"projected": PROJECTED, "dcgan": DCGAN, "conditional": CONDITIONAL, "perceptron": PERCEPTRON}
-
 
 def game(recipe: GeneratorRecipe) -> training.Game:
     torch.manual_seed(0)
@@ -67,14 +36,6 @@ def game(recipe: GeneratorRecipe) -> training.Game:
     if recipe.projected:
         project(built, load(recipe.projected, device="cpu"), recipe.heads, guided=True)
     return built
-
-
-def data(recipe: GeneratorRecipe, count: int = 21) -> tuple[Tensor, Tensor]:
-    side = 32 if recipe.architecture.startswith("conditional") else 8
-    draw = torch.Generator().manual_seed(0)
-    return torch.randint(256, (count, 3, side, side), generator=draw, dtype=torch.uint8), torch.arange(
-        count
-    ) % 3
 
 
 def distance(step: int, generator: nn.Module, row: dict[str, float]) -> dict[str, float]:

@@ -93,7 +93,7 @@ def test_the_same_smoke_twice_gives_the_same_rows(tmp_path):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_pages_tell_the_rule_that_is_applied(name):
-    pages = Path(__file__).parents[1] / "docs/studies"
+    pages = Path(__file__).parents[2] / "docs/studies"
     found = [path for path in pages.glob(f"{name}*.md") if path.read_text().startswith(f"# {name}: ")]
     assert found
     for path in found:

@@ -1,6 +1,6 @@
-"""Golden results: what each command of `golden_commands.py` gave, kept in `golden/NAME.json`.
+"""Golden results: what each command of `golden_commands.py` gave, kept in `tests/golden/NAME.json`.
 
-`python tests/goldens.py [NAME ...]` (`make goldens`) makes them anew; the tests call `check`.
+`python tests/helpers/goldens.py [NAME ...]` (`make goldens`) makes them anew; the tests call `check`.
 
 A file holds the `results` of run.json, the rows of images.csv, and SHA-256 digests of the decoded pixels of
 every picture and of every tensor written. Times are left out; folders are relative, so none is named.
@@ -38,7 +38,7 @@ from safetensors.torch import load_file
 from ostrich.cli.main import run
 from ostrich.runtime.runs import versions
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parents[1] / "golden"
 MADE_ON = "made-on.json"
 PACKAGES = ("torch", "torchvision", "numpy", "pillow")  # whose version may change a last bit
 OUT = "out"

@@ -10,6 +10,7 @@ from pathlib import Path
 import nets
 import pytest
 import torch
+from attack_cases import CASES, WIDER, made
 from torch import nn
 
 import ostrich
@@ -19,34 +20,6 @@ from ostrich.attacks.engine.settings import configure
 from ostrich.images import read_png, rounded, write_png
 from ostrich.models.untouched import untouched
 
-SHORT = {  # what shortens an attack that has it
-    "steps": "6",
-    "iterations": "6",
-    "constants": "3",
-    "targets": "3",
-    "population": "6",
-    "generations": "4",
-    "queries": "60",
-}
-EPS = {"linf": "16/255", "l2": "1.5", "l1": "20", "l0": "3", "none": None}
-WIDER = {  # with labels alone, so few queries break an image only where much may change
-    ("boundary", "l2"): {"eps": "6", "queries": "150"},
-    ("hopskipjump", "l2"): {"eps": "4"},
-    ("hopskipjump", "linf"): {"eps": "48/255"},
-}
-
-
-def made(name: str, norm: str | None = None, **settings: str):
-    """An attack by name, short enough for a test."""
-    method = INPUT_SPECIFIC[name]
-    known = {field.name for field in fields(method)}
-    chosen = {k: v for k, v in SHORT.items() if k in known}
-    if norm is not None and EPS[norm] is not None:
-        chosen |= {"norm": norm, "eps": EPS[norm]}
-    return configure(method, chosen | settings)
-
-
-CASES = [(name, norm) for name, method in INPUT_SPECIFIC.items() for norm in method.norms]
 every_case = pytest.mark.parametrize(("name", "norm"), CASES, ids=[f"{n}-{norm}" for n, norm in CASES])
 every_attack = pytest.mark.parametrize("name", list(INPUT_SPECIFIC))
 

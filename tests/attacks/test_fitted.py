@@ -14,6 +14,7 @@ import nets
 import numpy as np
 import pytest
 import torch
+from attack_cases import given, short
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
@@ -31,7 +32,6 @@ from ostrich.attacks import (
     Untargeted,
 )
 from ostrich.attacks.engine.problem import Access
-from ostrich.attacks.engine.settings import configure
 from ostrich.attacks.fitted.artefact import Artefact, judge, load_artefact
 from ostrich.attacks.fitted.fitting import Fitting, fit
 from ostrich.attacks.fitted.universal_perturbation import smallest_changes
@@ -39,32 +39,13 @@ from ostrich.attacks.physical import placement
 from ostrich.attacks.physical.printability import SOLIDS, non_printability, printable_colours, total_variation
 from ostrich.attacks.physical.printing import read_width, write_pdf
 from ostrich.cli.main import run
-from ostrich.data.meshes import toybox, views_of
 from ostrich.images import fingerprints, read_png, rounded
 from ostrich.runtime.randomness import keyed
 
-EPS = {"linf": "16/255", "l2": "1", "patch": "0.2", "lab": "100"}
 every_attack = pytest.mark.parametrize("name", list(IMAGE_AGNOSTIC))
 every_norm = pytest.mark.parametrize(
     ("name", "norm"), [(name, norm) for name, method in IMAGE_AGNOSTIC.items() for norm in method.norms]
 )
-
-
-def short(name: str, norm: str | None = None):
-    """The attack with few epochs and a budget that changes something."""
-    norm = norm or IMAGE_AGNOSTIC[name].norms[0]
-    words = {"norm": norm, "eps": EPS[norm], "epochs": "2", "batch_size": "8"}
-    if name == "texture":  # of which a picture shows a part
-        words |= {"eps": "0.9" if norm == "linf" else EPS[norm], "step_size": "0.3"}
-    return configure(IMAGE_AGNOSTIC[name], words)
-
-
-def given(method, count: int):
-    """The attack as it is fitted and applied, and images for it: views of its mesh, or random ones."""
-    if not hasattr(method, "shown"):
-        return method, nets.random_images(count)
-    views = views_of(toybox("coffee mug"), range(count), (16, 16), 3)
-    return replace(method, shown=views), views.untouched
 
 
 def predicted(model: ostrich.Classifier, images: Tensor) -> Tensor:

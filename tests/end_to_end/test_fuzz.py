@@ -1,4 +1,4 @@
-"""The first cases of `tests/fuzz.py`, and that it can tell what is against its rule."""
+"""The first cases of `tests/helpers/fuzz.py`, and that it can tell what is against its rule."""
 
 from __future__ import annotations
 

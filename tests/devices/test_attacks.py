@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 import torch
 from accelerator import ACCELERATOR, CPU, DevicesMixed
+from attack_cases import CASES, given, made, short
 from on_both import alike, on_both
-from test_attacks import CASES, made
-from test_image_agnostic import given, short
 from torch import Tensor, nn
 
 import ostrich

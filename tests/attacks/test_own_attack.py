@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nets
+import own_attack
 import pytest
 import torch
 from own_attack import Remembering
@@ -37,7 +38,7 @@ from ostrich.errors import ContractError, InputError, UnknownName
 from ostrich.runtime.ranges import above, at_least
 from ostrich.runtime.runs import read_run
 
-FILE = Path(__file__).with_name("own_attack.py")
+FILE = Path(own_attack.__file__)
 WORDS = ["attack", f"{FILE}:Remembering", "zoo:digits-cnn", "digits", "--limit", "24", "--set", "eps=24/255"]
 
 
