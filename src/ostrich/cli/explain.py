@@ -188,7 +188,7 @@ def try_out(method: Explainer, classifier: Classifier, units: Sequence[str], san
     import torch
 
     from ostrich.attribution import explain
-    from ostrich.attribution.sanity.randomisation import stages
+    from ostrich.attribution.sanity.parameter_randomisation import stages
 
     height, width = classifier.size or (224, 224)
     grey = torch.full((1, classifier.channels, height, width), 0.5)

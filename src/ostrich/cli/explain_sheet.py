@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ostrich.inspection.units import Unit
     from ostrich.models import Classifier
     from ostrich.visualization import Ascent
-    from ostrich.visualization.sheets import Sheet
+    from ostrich.visualization.sheets.unit_sheets import Sheet
 
 LIMIT = 256  # images, unless said
 TILE, BIG, GAP, MARGIN = 96, 216, 6, 10  # pixels: a crop, the preferred image, between them, about all
@@ -36,7 +36,7 @@ def read_asked(settings: Sequence[str]) -> tuple[Ascent, int]:
     """The ascent to the preferred image and how many images are shown, `--set top=N`. Raises InputError."""
     from ostrich.cli.visualize_asked import read_settings
     from ostrich.runtime.settings import pairs, read_value
-    from ostrich.visualization.sheets import TOP
+    from ostrich.visualization.sheets.unit_sheets import TOP
 
     given = pairs(settings)
     top = int(read_value("top", given.pop("top", str(TOP)), int))
@@ -63,11 +63,11 @@ def read_units(classifier: Classifier, asked: Sequence[str]) -> list[Unit]:
 
 def sheet(session: Session, units: Sequence[Unit], ascent: Ascent, top: int, seed: int) -> dict[str, Any]:
     """Write a page for each unit, and one for each layer with several of them; the results."""
-    from ostrich.visualization.sheets import sheets
+    from ostrich.visualization import unit_sheets
 
     classifier, samples, folder = session.classifier, session.samples, session.run.folder
     with progress("preferred images", 1) as advance:
-        found = sheets(
+        found = unit_sheets(
             classifier, samples.images, len(samples), units, ascent, top=top, seed=seed, progress=advance
         )
     rows: list[dict[str, Any]] = []

@@ -29,11 +29,11 @@ def read_prior(classifier: Classifier, name: str, settings: Sequence[str]) -> As
     """An ascent under the generator of that name, with `settings`. Raises InputError."""
     from ostrich.generative import load_generator
     from ostrich.runtime.settings import pairs
-    from ostrich.visualization import Prior, configure, under
+    from ostrich.visualization import Prior, configure, with_prior
     from ostrich.visualization.parametrisations import Canvas
 
     generator = load_generator(name, classifier.device)
-    return configure(pairs(settings), under(Prior.of(generator, Canvas.of(classifier))))
+    return configure(pairs(settings), with_prior(Prior.of(generator, Canvas.of(classifier))))
 
 
 def read_objectives(classifier: Classifier, units: Sequence[str], sums: Sequence[str]) -> list[Objective]:

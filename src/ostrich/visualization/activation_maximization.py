@@ -31,9 +31,10 @@ from ostrich.inspection.watching import observe
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
 from ostrich.runtime.events import Progress, silent
+from ostrich.visualization.ascent import Ascent
 from ostrich.visualization.objectives import OUTPUT, Objective, as_objective, evaluate
 from ostrich.visualization.parametrisations import Canvas
-from ostrich.visualization.presets import PRESET, PRESETS, Ascent
+from ostrich.visualization.presets import PRESET, PRESETS
 from ostrich.visualization.regularisers import total_variation
 
 VALUES_PER_BATCH = 16 * 3 * 224 * 224  # pixels times channels of the images that climb side by side

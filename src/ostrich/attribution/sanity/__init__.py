@@ -8,8 +8,8 @@ A method is checked on the user's own network and images; `controls.py` holds wh
 """
 
 from ostrich.attribution.sanity.deletion import Fading, fading
+from ostrich.attribution.sanity.parameter_randomisation import Likeness, Randomisation, randomisation
 from ostrich.attribution.sanity.pointing import Pointing, pointing_game
-from ostrich.attribution.sanity.randomisation import Likeness, Randomisation, randomisation
 from ostrich.attribution.sanity.similarity import Mean, spearman, structure
 
 __all__ = [
