@@ -125,7 +125,7 @@ def _layers() -> list[dict]:
     [
         ([], "A sheet is about a unit"),
         (["--unit", "class:3", "--set", "top=10"], "1 to 9 images"),
-        (["--unit", "class:3", "--sanity"], "--sanity checks a method"),
+        (["--unit", "class:3", "--sanity"], "sanity checks a method"),
         (["--unit", "nosuch:0"], "nosuch"),
         (["--unit", "class:3", "--set", "preset=nosuch"], "nosuch"),
     ],
