@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-import goldens
 import nets
 import pytest
 import torch
+from goldens import same_runs
 from torch import nn
 
 import ostrich
@@ -20,17 +17,6 @@ from ostrich.visualization import Ascent, unit
 from ostrich.visualization.parametrisations import Fourier
 
 SHORT = {"preset": "plain", "steps": 3}
-
-
-def same(one: Path, other: Path) -> None:
-    """Two run directories hold the same, what was typed and times aside."""
-    a, b = (json.loads((folder / "run.json").read_text()) for folder in (one, other))
-    for name in ("asked", "seed", "device", "data"):
-        assert a[name] == b[name], name
-    assert a["finished"] is b["finished"] is True
-    assert goldens.read(one) == goldens.read(other)
-    for name in ("metrics.jsonl",):
-        assert (one / name).read_text() == (other / name).read_text()
 
 
 # What goes in -----------------------------------------------------------------------------------------
@@ -91,7 +77,7 @@ def test_filters_alone():
     [
         ({}, InputError, "Name what to show"),
         ({"unit": "class:99"}, UnknownName, "class"),
-        ({"unit": 3}, InputError, "not iterable|A unit is a name"),
+        ({"unit": 3}, InputError, "A unit is a name"),
         ({"unit": "class:1", "stepz": 3}, UnknownName, "steps"),
         ({"unit": "class:1", "steps": 2.5}, InputError, "a whole number is expected"),
         ({"unit": "class:1", "preset": "plane"}, UnknownName, "plain"),
@@ -125,11 +111,11 @@ def test_the_verb_writes_what_the_command_writes(tmp_path):
     given = {"unit": ["class:ostrich", "class:umbrella"], "filters": True, "gif": True, "seeds": 2}
     given |= {"steps": 3, "judges": "zoo:toybox-resnet20"}
     ostrich.visualize("zoo:toybox-plain14", out=tmp_path / "out", **given)
-    same(tmp_path / "command", tmp_path / "out")
+    same_runs(tmp_path / "command", tmp_path / "out")
     memory = ostrich.visualize("zoo:toybox-plain14", **given)
     assert memory.folder is None
     memory.save(tmp_path / "saved")
-    same(tmp_path / "command", tmp_path / "saved")
+    same_runs(tmp_path / "command", tmp_path / "saved")
     files = [read_png(tmp_path / "command" / row["file"]) for row in memory.figures["units"]]
     assert torch.equal(memory.images, torch.stack(files))
     shown = memory._repr_html_()
@@ -144,10 +130,10 @@ def test_a_prior_draws_by_verb_as_by_command(tmp_path):
     generator = load_generator("zoo:toybox-dcgan")
     given = {"unit": "class:ostrich", "steps": 2}
     ostrich.visualize("zoo:toybox-plain14", prior=generator, **given).save(tmp_path / "generator")
-    same(tmp_path / "command", tmp_path / "generator")
+    same_runs(tmp_path / "command", tmp_path / "generator")
     ostrich.visualize("zoo:toybox-plain14", prior="zoo:toybox-dcgan", **given).save(tmp_path / "name")
-    same(tmp_path / "command", tmp_path / "name")
+    same_runs(tmp_path / "command", tmp_path / "name")
 
 
 def test_the_network_is_left_as_it_was(untouched_network):
-    ostrich.visualize(untouched_network, unit="class:0", filters=True, judges=nets.small(1), **SHORT)
+    ostrich.visualize(untouched_network, unit="class:0", filters=True, judges=untouched_network, **SHORT)

@@ -123,10 +123,12 @@ def as_ascent(
 
 
 def _several(given: Several | None) -> list[str | Objective | Unit]:
-    several = [] if given is None else [given] if isinstance(given, str | Objective | Unit) else list(given)
-    if wrong := [one for one in several if not isinstance(one, str | Objective | Unit)]:
-        raise InputError(f"A unit is a name such as 'class:ostrich' or 'layer3:17', or a list; got {wrong}.")
-    return several
+    several = [] if given is None else [given] if isinstance(given, str | Objective | Unit) else given
+    if not isinstance(several, Sequence) or not all(isinstance(u, str | Objective | Unit) for u in several):
+        raise InputError(
+            f"A unit is a name such as 'class:ostrich' or 'layer3:17', or a list; got {given!r}."
+        )
+    return list(several)
 
 
 def _judges(
