@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     )
     from ostrich.models import Classifier, load
     from ostrich.verbs.attack import attack
+    from ostrich.verbs.explain import explain
+    from ostrich.verbs.visualize import visualize
 
 __version__ = "0.1.0"
 
@@ -49,6 +51,8 @@ _NAMES = {
     ],
     "models": ["Classifier", "load"],
     "verbs.attack": ["attack"],
+    "verbs.explain": ["explain"],
+    "verbs.visualize": ["visualize"],
 }
 _load, __dir__, _all = lazy_loader.attach(__name__, _ROOMS, _NAMES)
 _FORMER = {"units": "ostrich.inspection.units"}  # of one version: names that were public, and where they are
@@ -71,10 +75,12 @@ __all__ = [
     "attacks",
     "attribution",
     "data",
+    "explain",
     "images",
     "inspection",
     "load",
     "visualization",
+    "visualize",
 ]
 
 

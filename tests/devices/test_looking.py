@@ -22,7 +22,16 @@ from ostrich.crashtest.check import PROBES
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.data.dataset import Samples
 from ostrich.diagnosis import ModelUnderTest, examine
-from ostrich.visualization import PRESETS, Ascent, Prior, ascend, first_layer_filters, sheets, under, worth
+from ostrich.visualization import (
+    PRESETS,
+    Ascent,
+    Prior,
+    ascend,
+    first_layer_filters,
+    unit_sheets,
+    with_prior,
+    worth,
+)
 from ostrich.visualization.objectives import as_objective
 from ostrich.visualization.optimisers import OPTIMISERS
 from ostrich.visualization.parametrisations import PARAMETRISATIONS, Canvas
@@ -86,7 +95,7 @@ def test_a_units_sheet(accelerator):
     def computed(device):
         model = nets.stack()
         model.network.to(device)
-        found = sheets(model, lambda a, b: images[a:b], 5, ["2:1", "class:0"], climb, top=2, batch=3)
+        found = unit_sheets(model, lambda a, b: images[a:b], 5, ["2:1", "class:0"], climb, top=2, batch=3)
         return [(s.response.values, s.preferred, s.images, s.places, s.boxes, s.maps) for s in found]
 
     on_both(computed, accelerator)
@@ -127,7 +136,7 @@ def test_an_ascent_with_a_generators_code(accelerator):
     def computed(device):
         drawn, model = generator((3, 8, 8), dtype=torch.float32), model_on(device)
         drawn.network.to(device)
-        return ascend(model, UNITS[:2], under(Prior.of(drawn, Canvas.of(model)), 3), seed=1)
+        return ascend(model, UNITS[:2], with_prior(Prior.of(drawn, Canvas.of(model)), 3), seed=1)
 
     on_both(computed, accelerator)
 

@@ -137,6 +137,21 @@ def read(folder: Path) -> dict[str, Any]:
     return found | {"tables": tables, "pictures": pictures, "tensors": tensors}
 
 
+def same_runs(one: Path, other: Path) -> None:
+    """Assert that two run directories hold the same: what was typed, times and versions aside."""
+    a, b = (json.loads((folder / "run.json").read_text()) for folder in (one, other))
+    for name in ("asked", "seed", "device", "data", "threads", "finished"):
+        assert a[name] == b[name], name
+    assert read(one) == read(other)
+    files, others = (
+        {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} for folder in (one, other)
+    )
+    assert files == others
+    for file in files:
+        if file.suffix == ".jsonl":
+            assert (one / file).read_text() == (other / file).read_text()
+
+
 def timeless(content: Any) -> Any:
     """Results without what is a time: entries called seconds, and rows whose figure is seconds."""
     if isinstance(content, Mapping):

@@ -340,7 +340,7 @@ def test_a_unit_that_is_dead_on_every_start_is_said_to_be(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "match"),
     [
-        ([], "--unit UNIT"),
+        ([], "Name what to show"),
         (["--unit", "class:99"], "class"),
         (["--unit", "nowhere:1"], "nowhere"),
         (["--unit", "nowhere:*"], "nowhere"),
