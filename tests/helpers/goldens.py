@@ -22,6 +22,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,10 @@ from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
 from ostrich.cli.main import run
-from ostrich.runtime.runs import versions
 
 FOLDER = Path(__file__).parents[1] / "golden"
 MADE_ON = "made-on.json"
-PACKAGES = ("torch", "torchvision", "numpy", "pillow")  # whose version may change a last bit
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "matplotlib")  # whose version may change a last bit
 OUT = "out"
 ROWS = 8  # of a table that stand in the file; of the others a digest
 PICTURES = (".png", ".webp", ".gif", ".jpg")
@@ -51,10 +51,9 @@ PICTURES = (".png", ".webp", ".gif", ".jpg")
 
 def here() -> dict[str, Any]:
     """What a last bit depends on: instructions, versions, and how this processor sums."""
-    found = versions()
     return {
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "versions": {name: found[name] for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES},
         "arithmetic": arithmetic(),
     }
 

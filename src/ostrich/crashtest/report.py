@@ -27,7 +27,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from PIL import Image
 
 from ostrich.errors import InputError
-from ostrich.figures import curve
+from ostrich.figures.curve import Curve, percent
 from ostrich.runtime.files import write_bytes
 
 HERE = Path(__file__).parent
@@ -144,9 +144,9 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": curve.percent, "cell": _cell, "address": _address}
+    environment.filters |= {"percent": percent, "cell": _cell, "address": _address}
     environment.globals |= {
-        "curve_layout": curve.layout,
+        "curve_of": Curve,
         "basename": lambda file: PurePosixPath(file).name,
         "unknown_kind": _unknown_kind,
     }
