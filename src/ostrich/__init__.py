@@ -29,7 +29,11 @@ if TYPE_CHECKING:
         Untargeted,
     )
     from ostrich.models import Classifier, load
+    from ostrich.verbs import generate
     from ostrich.verbs.attack import attack
+    from ostrich.verbs.compare import compare
+    from ostrich.verbs.study import study
+    from ostrich.verbs.train import train
 
 __version__ = "0.1.0"
 
@@ -48,7 +52,11 @@ _NAMES = {
         "Untargeted",
     ],
     "models": ["Classifier", "load"],
+    "verbs": ["generate"],
     "verbs.attack": ["attack"],
+    "verbs.compare": ["compare"],
+    "verbs.study": ["study"],
+    "verbs.train": ["train"],
 }
 _load, __dir__, _all = lazy_loader.attach(__name__, _ROOMS, _NAMES)
 _FORMER = {"units": "ostrich.inspection.units"}  # of one version: names that were public, and where they are
@@ -70,10 +78,14 @@ __all__ = [
     "attack",
     "attacks",
     "attribution",
+    "compare",
     "data",
+    "generate",
     "images",
     "inspection",
     "load",
+    "study",
+    "train",
     "visualization",
 ]
 
