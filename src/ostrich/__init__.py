@@ -29,8 +29,12 @@ if TYPE_CHECKING:
         Untargeted,
     )
     from ostrich.models import Classifier, load
+    from ostrich.verbs import generate
     from ostrich.verbs.attack import attack
+    from ostrich.verbs.compare import compare
     from ostrich.verbs.explain import explain
+    from ostrich.verbs.study import study
+    from ostrich.verbs.train import train
     from ostrich.verbs.visualize import visualize
 
 __version__ = "0.1.0"
@@ -50,9 +54,13 @@ _NAMES = {
         "Untargeted",
     ],
     "models": ["Classifier", "load"],
+    "verbs": ["generate"],
     "verbs.attack": ["attack"],
     "verbs.explain": ["explain"],
     "verbs.visualize": ["visualize"],
+    "verbs.compare": ["compare"],
+    "verbs.study": ["study"],
+    "verbs.train": ["train"],
 }
 _load, __dir__, _all = lazy_loader.attach(__name__, _ROOMS, _NAMES)
 _FORMER = {"units": "ostrich.inspection.units"}  # of one version: names that were public, and where they are
@@ -74,11 +82,15 @@ __all__ = [
     "attack",
     "attacks",
     "attribution",
+    "compare",
     "data",
     "explain",
+    "generate",
     "images",
     "inspection",
     "load",
+    "study",
+    "train",
     "visualization",
     "visualize",
 ]

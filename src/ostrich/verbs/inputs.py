@@ -55,7 +55,18 @@ def as_samples(
     return found
 
 
-def _samples(data: Any, classifier: Classifier, *, limit: int | None, seed: int, skip_bad: bool) -> Samples:
+def as_training_data(data: Images) -> str | Samples:
+    """DATA as text, or images with labels of one's own. Raises InputError for what is neither."""
+    if isinstance(data, str | Path):
+        return str(data)
+    found = held_samples(data)
+    if found is None:
+        raise InputError(f"Training data is {DATA}; got {_kind(data)}.")
+    return found
+
+
+def held_samples(data: Any) -> Samples | None:
+    """Images that are given as such; None where they are named. Raises InputError."""
     if isinstance(data, Samples):
         return data
     if isinstance(data, Tensor):
@@ -66,6 +77,12 @@ def _samples(data: Any, classifier: Classifier, *, limit: int | None, seed: int,
         if len(data) != 2 or not isinstance(data[1], Tensor | list | tuple):
             raise InputError(f"A pair is (images, labels); got {len(data)} of {type(data[-1]).__name__}.")
         return Samples.of(data[0], torch.as_tensor(data[1]))
+    return None
+
+
+def _samples(data: Any, classifier: Classifier, *, limit: int | None, seed: int, skip_bad: bool) -> Samples:
+    if (found := held_samples(data)) is not None:
+        return found
     words = [data] if isinstance(data, str | Path) else data
     if not isinstance(words, list | tuple) or not words or not all(isinstance(w, str | Path) for w in words):
         raise InputError(f"Images are {DATA}; got {_kind(data)}.")

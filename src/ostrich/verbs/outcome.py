@@ -177,18 +177,22 @@ def begun(
     `out` is a folder, NEW for a new one under runs/, or None for one that goes when nobody holds the run any
     more. `data` describes it in run.json, and `network` what was found out about the network.
     """
+    with kept_in(f"{name}-{_as_folder_name(model)}", name, asked, out=out, force=force) as run:
+        run.describe(seed=seed, device=device, data=data, network=network)
+        yield run
+
+
+@contextmanager
+def kept_in(title: str, name: str, asked: Mapping[str, Any], *, out: Where, force: bool) -> Iterator[Run]:
+    """The run directory of a verb that describes it itself; `title` names a new one."""
     command = events.command() or f"ostrich.{name.replace('-', ' ', 1)} in Python"
-    title = f"{name}-{_as_folder_name(model)}"
     if out is None:
         kept = tempfile.TemporaryDirectory(prefix=f"ostrich-{title}-", ignore_cleanup_errors=True)
         with Run.begin(title, command, asked, out=kept.name) as run:
             run.holds = kept
-            run.describe(seed=seed, device=device, data=data, network=network)
             yield run
         return
-    where = None if out == NEW else out
-    with Run.begin(title, command, asked, out=where, force=force) as run:
-        run.describe(seed=seed, device=device, data=data, network=network)
+    with Run.begin(title, command, asked, out=None if out == NEW else out, force=force) as run:
         yield run
 
 
