@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     )
     from ostrich.models import Classifier, load
     from ostrich.verbs.attack import attack
+    from ostrich.verbs.check import check
+    from ostrich.verbs.doctor import doctor
 
 __version__ = "0.1.0"
 
@@ -49,6 +51,8 @@ _NAMES = {
     ],
     "models": ["Classifier", "load"],
     "verbs.attack": ["attack"],
+    "verbs.check": ["check"],
+    "verbs.doctor": ["doctor"],
 }
 _load, __dir__, _all = lazy_loader.attach(__name__, _ROOMS, _NAMES)
 _FORMER = {"units": "ostrich.inspection.units"}  # of one version: names that were public, and where they are
@@ -70,7 +74,9 @@ __all__ = [
     "attack",
     "attacks",
     "attribution",
+    "check",
     "data",
+    "doctor",
     "images",
     "inspection",
     "load",
