@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from ostrich.models import Classifier, load
     from ostrich.verbs import generate
     from ostrich.verbs.attack import attack
+    from ostrich.verbs.check import check
     from ostrich.verbs.compare import compare
+    from ostrich.verbs.doctor import doctor
     from ostrich.verbs.explain import explain
     from ostrich.verbs.study import study
     from ostrich.verbs.train import train
@@ -61,6 +63,8 @@ _NAMES = {
     "verbs.compare": ["compare"],
     "verbs.study": ["study"],
     "verbs.train": ["train"],
+    "verbs.check": ["check"],
+    "verbs.doctor": ["doctor"],
 }
 _load, __dir__, _all = lazy_loader.attach(__name__, _ROOMS, _NAMES)
 _FORMER = {"units": "ostrich.inspection.units"}  # of one version: names that were public, and where they are
@@ -82,8 +86,10 @@ __all__ = [
     "attack",
     "attacks",
     "attribution",
+    "check",
     "compare",
     "data",
+    "doctor",
     "explain",
     "generate",
     "images",

@@ -244,10 +244,24 @@ def test_written_whole_or_not_at_all(folder: Path, monkeypatch: pytest.MonkeyPat
     assert not [path for path in folder.iterdir() if "partial" in path.name]
 
 
-def test_what_a_probe_gets_wrong_is_our_fault(folder: Path) -> None:
-    probe(folder, "broken", blocks=[{"kind": "hologram"}])
-    with pytest.raises(AssertionError, match="hologram"):
-        write_report(folder)
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ({"kind": "hologram"}, "hologram"),
+        ({"kind": "table", "columns": ["a"]}, "blocks.0.table.rows: Field required"),
+        ({"kind": "pictures", "columns": 1, "items": [], "rows": 3}, "Extra inputs are not permitted"),
+        ({"kind": "number", "label": "x", "value": "high", "interval": None, "n": 1}, "valid number"),
+    ],
+)
+def test_an_answer_of_another_form_says_so_and_stops_nobody(folder: Path, block: Any, told: str) -> None:
+    probe(folder, "broken", blocks=[block])
+    text = Page(write_report(folder).read_text("utf-8")).text
+    assert "The probe left no readable answer." in text
+    assert told in text
+    assert "It says" in text  # everything else is shown
+
+
+def test_a_picture_outside_the_folder_is_our_fault(folder: Path) -> None:
     outside = {"file": "../../elsewhere.png", "title": "", "caption": ""}
     probe(folder, "broken", blocks=[{"kind": "pictures", "columns": 1, "items": [outside]}])
     with pytest.raises(AssertionError, match="outside"):
@@ -265,6 +279,15 @@ def test_a_missing_picture_is_named(folder: Path) -> None:
 
 def test_no_run_is_the_callers_mistake(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"run\.json"):
+        write_report(tmp_path)
+
+
+def test_a_run_of_another_command_is_the_callers_mistake(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"results": {"success_rate": 1.0}}))
+    with pytest.raises(InputError, match="no finished `ostrich check`"):
+        write_report(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({"results": None}))
+    with pytest.raises(InputError, match="no finished `ostrich check`"):
         write_report(tmp_path)
 
 

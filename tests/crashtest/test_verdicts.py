@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import ostrich
 from ostrich.attacks import APGD, DDN, FGSM, MIM, PGD, AutoAttack, HopSkipJump, Linf, RayS, Square, Untargeted
 from ostrich.attacks.goals import SATURATED, margin
 from ostrich.cli.main import run
+from ostrich.crashtest.answer import ProbeAnswer
 from ostrich.crashtest.gates import judge_baseline, judge_floor, read_floor
 from ostrich.crashtest.outcomes import combined, robust_accuracy
 from ostrich.models.answers import NO_ANSWER, answered, confidence, predictions, right
@@ -199,6 +201,10 @@ def outcome(attack: str, eps: float | None, rows: list[int], broken: dict[int, f
     }
 
 
+def answer(name: str, **fields: Any) -> ProbeAnswer:
+    return ProbeAnswer(name=name, title=name, status="done", **fields)
+
+
 def test_the_figure_is_the_least_that_any_attack_left():
     rows, correct = [0, 1, 2, 3], [True, True, True, False]
     outcomes = [
@@ -229,11 +235,11 @@ def test_what_stands_because_nothing_could_work_is_not_known():
 
 def test_the_doctor_speaks_against_every_figure():
     outcomes = [outcome("pgd", 0.1, [0], {})]
-    sweep = {"status": "done", "rows": [0], "budgets": [["linf", 0.1]], "outcomes": outcomes}
-    doctor = {"status": "done", "figures": {"findings": [{"code": "masked-gradient"}]}}
+    sweep = answer("robustness", rows=[0], budgets=[("linf", 0.1)], outcomes=outcomes)
+    doctor = answer("doctor", figures={"findings": [{"code": "masked-gradient"}]})
     (found,) = combined({"robustness": sweep, "doctor": doctor}, [True])
     assert (found["bound"], found["reason"]) == (None, "the doctor finds masked-gradient")
-    doctor["figures"]["findings"] = [{"code": "dead-output"}]
+    doctor = answer("doctor", figures={"findings": [{"code": "dead-output"}]})
     assert combined({"robustness": sweep, "doctor": doctor}, [True])[0]["bound"] == "upper"
 
 

@@ -177,9 +177,8 @@ COUNT, DEAREST = 3, 100.0  # images; the gradients of the dearest probe that is 
 
 def cost(name: str) -> float:
     """The gradients of a probe, of which a forward is a third."""
-    probe = PROBES[name]
-    fixed = probe.FIXED_GRADIENTS if "FIXED_GRADIENTS" in vars(probe) else 0.0
-    return COUNT * (probe.GRADIENTS + probe.FORWARDS / 3) + fixed
+    per_probe = PROBES[name].COST
+    return COUNT * (per_probe.gradients + per_probe.forwards / 3) + per_probe.fixed_gradients
 
 
 @pytest.mark.parametrize("name", [name for name in PROBES if cost(name) <= DEAREST])

@@ -14,15 +14,17 @@ import torch
 from ostrich.attacks import AdversarialTexture, Linf
 from ostrich.attacks.fitted.artefact import fit_artefact, judge
 from ostrich.attacks.physical.turntable import painted, viewpoints
-from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, indices
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Pairs, Picture, Pictures
+from ostrich.crashtest.context import CannotRun, Context, budget_text, indices
+from ostrich.crashtest.plan import Cost
 from ostrich.data.toyscenes.meshes import CLASS_NAMES
 from ostrich.data.views import Views
 from ostrich.errors import MissingExtra
 
 TITLE = "A painted object"
-FORWARDS, GRADIENTS = 0.0, 0.0
 FIT, HELD_OUT, EPOCHS, SHOWN = 48, 48, 12, 3
-FIXED_GRADIENTS = 1.0 * FIT * EPOCHS + 3.0 * HELD_OUT  # and the forwards of what is held out
+COST = Cost(fixed_gradients=1.0 * FIT * EPOCHS + 3.0 * HELD_OUT)  # the latter: forwards of what is held out
 THREAT = Linf(16 / 255)
 
 
@@ -84,18 +86,17 @@ def probe(context: Context) -> Answer:
             "by_chance": judged.chance,
         },
         blocks=[
-            {"kind": "pairs", "items": items},
-            {
-                "kind": "pictures",
-                "items": [
-                    {
-                        "file": context.save("texture-viewpoints", drawn),
-                        "title": "What it is seen as",
-                        "caption": "before, and painted anew",
-                    }
+            Pairs(items=items),
+            Pictures(
+                items=[
+                    Picture(
+                        file=context.save("texture-viewpoints", drawn),
+                        title="What it is seen as",
+                        caption="before, and painted anew",
+                    )
                 ],
-                "columns": 1,
-            },
+                columns=1,
+            ),
         ],
     )
 
