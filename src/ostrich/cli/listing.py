@@ -57,13 +57,11 @@ def data(as_json: o.Json = False) -> None:
 @app.command("attacks")
 def attacks(as_json: o.Json = False) -> None:
     """Attacks, what they need of a network, and their threat models."""
-    from ostrich.attacks import ATTACKS, CAMOUFLAGE, IMAGE_AGNOSTIC
+    from ostrich.attacks import ATTACKS
 
-    agnostic = IMAGE_AGNOSTIC | CAMOUFLAGE
     rows = [
-        {"name": m.name, "needs": m.needs, "kind": kind, "threat_models": list(m.norms)}
-        for kind, methods in (("input-specific", ATTACKS), ("image-agnostic", agnostic))
-        for m in methods.values()
+        {"name": m.name, "needs": m.needs, "kind": m.kind, "threat_models": list(m.norms)}
+        for m in ATTACKS.values()
     ]
     _show(rows, as_json)
 

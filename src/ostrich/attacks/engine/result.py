@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Result:
     """What an attack did to N images.
 
@@ -42,6 +42,10 @@ class Result:
     unattacked: Tensor
     fooled_draws: Tensor
     checks: int = 0  # forwards of single images that belong to no image: proofs of the fast path
+
+    def __repr__(self) -> str:
+        attacked, broken = int(self.attacked.sum()), int(self.success.sum())
+        return f"<Result of {len(self.attacked)} images: {attacked} attacked, {broken} broken>"
 
 
 def joined(results: list[Result]) -> Result:
