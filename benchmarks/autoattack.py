@@ -26,7 +26,9 @@ def versus(task: Problem, eps: float, precisions: Sequence[str] = ("exact", "fas
     def ours(precision: str) -> Contestant:
         method = ostrich.attacks.AutoAttack(threat=ostrich.Linf(eps))
         goal = ostrich.Untargeted(labels)
-        return lambda: ostrich.attack(method, task.classifier, images, goal=goal, precision=precision).images
+        return lambda: (
+            ostrich.attacks.attack(method, task.classifier, images, goal=goal, precision=precision).images
+        )
 
     def torchattacks(library: ModuleType) -> Contestant:
         network = task.own_copy()

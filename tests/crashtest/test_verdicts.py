@@ -64,7 +64,7 @@ def wrapped(network: nn.Module) -> ostrich.Classifier:
 
 def attacked(network: nn.Module, method: ostrich.attacks.InputSpecificAttack) -> ostrich.Result:
     x, labels = images(LEADS)
-    return ostrich.attack(method, wrapped(network), x, Untargeted(labels), labels=labels)
+    return ostrich.attacks.attack(method, wrapped(network), x, Untargeted(labels), labels=labels)
 
 
 # Answers ------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def test_an_attack_that_finds_no_way_to_begin_says_so():
 
     x = torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     goal = Untargeted(torch.zeros(3, dtype=torch.int64))
-    result = ostrich.attack(HopSkipJump(queries=60), wrapped(Same()), x, goal)
+    result = ostrich.attacks.attack(HopSkipJump(queries=60), wrapped(Same()), x, goal)
     assert result.unattacked.all()
     assert not attacked(Means(), HopSkipJump(queries=60)).unattacked.any()
 
@@ -177,7 +177,9 @@ def test_a_success_of_a_random_network_fools_in_most_later_draws():
     x, labels = images(LEADS)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        result = ostrich.attack(PGD(threat=Linf(8 / 255)), model, x, Untargeted(labels), labels=labels)
+        result = ostrich.attacks.attack(
+            PGD(threat=Linf(8 / 255)), model, x, Untargeted(labels), labels=labels
+        )
         assert model.draws == 20
         found = result.images[result.success]
         assert len(found)

@@ -159,7 +159,7 @@ def test_an_ensemble_is_attacked_like_any_classifier():
     images = random_images(6)
     labels = predictions(both, images)
     pgd = ostrich.attacks.PGD(threat=ostrich.Linf(32 / 255), steps=10)
-    result = ostrich.attack(pgd, both, images, goal=ostrich.Untargeted(labels))
+    result = ostrich.attacks.attack(pgd, both, images, goal=ostrich.Untargeted(labels))
     assert result.success.any()
     changed = predictions(both, result.images) != labels
     assert torch.equal(changed, result.success)

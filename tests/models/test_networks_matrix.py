@@ -139,7 +139,7 @@ def test_a_network_goes_through_everything_and_comes_back_as_it_was(case, file):
     if "square" in ATTACKS:
         attacks.append(configure(ATTACKS["square"], {"eps": "16/255", "queries": "6"}))
     for method in attacks:
-        result = ostrich.attack(method, model, images, Untargeted(labels))
+        result = ostrich.attacks.attack(method, model, images, Untargeted(labels))
         assert result.attacked.all(), method.name
         assert (result.images - images).abs().max() <= 16 / 255 + 1e-6
         assert torch.equal((result.images * 255).round() / 255, result.images)

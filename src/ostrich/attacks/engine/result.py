@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Result:
     """What an attack did to N images.
 
@@ -47,6 +47,10 @@ class Result:
         """The same without its three batches of images, which are empty (N, 0) then."""
         nothing = self.images.new_empty(len(self.success), 0)
         return replace(self, originals=nothing, images=nothing, float_images=nothing)
+
+    def __repr__(self) -> str:
+        attacked, broken = int(self.attacked.sum()), int(self.success.sum())
+        return f"<Result of {len(self.attacked)} images: {attacked} attacked, {broken} broken>"
 
 
 def joined(results: list[Result]) -> Result:
