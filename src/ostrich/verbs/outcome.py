@@ -6,6 +6,7 @@ import base64
 import html
 import shutil
 import tempfile
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -110,6 +111,14 @@ class Kept(Outcome):
         return target
 
 
+class _Temporary:
+    """A folder that goes when nobody holds it, without the warning of `tempfile.TemporaryDirectory`."""
+
+    def __init__(self, prefix: str) -> None:
+        self.name = tempfile.mkdtemp(prefix=prefix)
+        weakref.finalize(self, shutil.rmtree, self.name, ignore_errors=True)
+
+
 @contextmanager
 def begun(
     name: str,
@@ -131,7 +140,7 @@ def begun(
     command = events.command() or f"ostrich.{name.replace('-', ' ', 1)} in Python"
     title = f"{name}-{_as_folder_name(model)}"
     if out is None:
-        kept = tempfile.TemporaryDirectory(prefix=f"ostrich-{title}-", ignore_cleanup_errors=True)
+        kept = _Temporary(f"ostrich-{title}-")
         with Run.begin(title, command, asked, out=kept.name) as run:
             run.holds = kept
             run.describe(seed=seed, device=device, data=data, network=network)
