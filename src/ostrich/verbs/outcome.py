@@ -7,6 +7,7 @@ import html
 import io
 import shutil
 import tempfile
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -159,6 +160,14 @@ def copy_run(source: Path, folder: str | Path, *, force: bool) -> Path:
     return target
 
 
+class _Temporary:
+    """A folder that goes when nobody holds it, without the warning of `tempfile.TemporaryDirectory`."""
+
+    def __init__(self, prefix: str) -> None:
+        self.name = tempfile.mkdtemp(prefix=prefix)
+        weakref.finalize(self, shutil.rmtree, self.name, ignore_errors=True)
+
+
 @contextmanager
 def begun(
     name: str,
@@ -187,7 +196,7 @@ def kept_in(title: str, name: str, asked: Mapping[str, Any], *, out: Where, forc
     """The run directory of a verb that describes it itself; `title` names a new one."""
     command = events.command() or f"ostrich.{name.replace('-', ' ', 1)} in Python"
     if out is None:
-        kept = tempfile.TemporaryDirectory(prefix=f"ostrich-{title}-", ignore_cleanup_errors=True)
+        kept = _Temporary(f"ostrich-{title}-")
         with Run.begin(title, command, asked, out=kept.name) as run:
             run.holds = kept
             yield run
