@@ -69,7 +69,7 @@ def test_without_a_gate_it_is_asked_for_once(tmp_path):
 
 @pytest.mark.usefixtures("short")
 def test_a_further_budget_is_left_out_where_there_is_no_time(tmp_path):
-    options = {"budgets": {"linf": [1 / 255, 2 / 255]}, "affordable": lambda queries: 5}
+    options = {"budgets": {"linf": [1 / 255, 2 / 255]}, "images_within_time": lambda queries: 5}
     assert worst_case.probe(small_context(tmp_path, **options)).budgets == [("linf", 1 / 255)]
 
 
