@@ -8,6 +8,7 @@ images are to be asked about different units, the units are N lists of U.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -214,3 +215,15 @@ def _lists(units: Units, count: int) -> list[list[AnyUnit]]:
 
 def _parsed(unit: Named) -> AnyUnit:
     return parse_sum(unit) if isinstance(unit, str) else unit
+
+
+def known_explainers() -> list[dict[str, str]]:
+    """The rows of `ostrich list explainers`: name, what it needs of a network, what it shows."""
+    return [
+        {
+            "name": name,
+            "needs": method.needs,
+            "shows": (sys.modules[method.__module__].__doc__ or "").splitlines()[0],
+        }
+        for name, method in EXPLAINERS.items()
+    ]

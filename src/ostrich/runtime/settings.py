@@ -15,18 +15,22 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import Field, fields
+from dataclasses import Field, fields, replace
 from fractions import Fraction
 from inspect import get_annotations
 from numbers import Integral, Real
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ostrich.errors import InputError, UnknownName
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 LARGEST = 2**63 - 1  # of tensors and of ranges
 NUMBERS: dict[Any, type[Any]] = {int: Integral, float: Real}
+S = TypeVar("S", bound="DataclassInstance")
 PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -72,6 +76,25 @@ def read(
         if name not in hints:
             raise UnknownName(f"setting of {owner}", name, [*hints, *also])
     return {name: read_value(name, text, hints[name]) for name, text in given.items()}
+
+
+def changed(settings: S, changes: Mapping[str, Any], owner: str, *, hidden: Collection[str] = ()) -> S:
+    """A dataclass with other values in some fields; text is read as `read` does.
+
+    Raises UnknownName, and InputError for a value that the field cannot have.
+    """
+    hints = readable(type(settings))
+    known = [f.name for f in fields(settings) if f.name not in hidden]
+    values = {}
+    for name, value in changes.items():
+        if name not in known or (isinstance(value, str) and name not in hints):
+            raise UnknownName(f"setting of {owner}", name, [one for one in known if one in hints])
+        values[name] = read_value(name, value, hints[name]) if name in hints else value
+    try:
+        return replace(settings, **values)
+    except TypeError as error:
+        given = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        raise InputError(f"{owner[0].upper()}{owner[1:]} cannot have {given}: {error}.") from None
 
 
 def read_value(name: str, text: Any, hint: Any) -> Any:

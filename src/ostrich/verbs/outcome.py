@@ -19,7 +19,7 @@ from PIL import Image
 from ostrich.data.dataset import Samples
 from ostrich.models.classifier import Classifier
 from ostrich.runtime import events, lock
-from ostrich.runtime.runs import NEW, Run
+from ostrich.runtime.runs import NEW, Run, read_run
 
 Where = str | Path | None
 
@@ -142,16 +142,21 @@ class Kept(Outcome):
         return None if self._picture is None else self.folder / self._picture
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
-        target = Path(folder)
-        if target.resolve() == self.folder.resolve():
-            return target
-        with Run.begin(self.name, self._run.command, self._run.asked, out=target, force=force) as run:
-            for path in sorted(self.folder.iterdir()):
-                if path.is_dir():
-                    shutil.copytree(path, run.folder / path.name, dirs_exist_ok=True)
-                elif path.name != lock.NAME:
-                    shutil.copy2(path, run.folder / path.name)
+        return copy_run(self.folder, folder, force=force)
+
+
+def copy_run(source: Path, folder: str | Path, *, force: bool) -> Path:
+    """A run directory copied to another folder; its path. Raises RunExists, InputError."""
+    target, asked = Path(folder), read_run(source)
+    if target.resolve() == source.resolve():
         return target
+    with Run.begin(source.name, asked["command"], asked["asked"], out=target, force=force) as run:
+        for path in sorted(source.iterdir()):
+            if path.is_dir():
+                shutil.copytree(path, run.folder / path.name, dirs_exist_ok=True)
+            elif path.name != lock.NAME:
+                shutil.copy2(path, run.folder / path.name)
+    return target
 
 
 @contextmanager
@@ -172,18 +177,22 @@ def begun(
     `out` is a folder, NEW for a new one under runs/, or None for one that goes when nobody holds the run any
     more. `data` describes it in run.json, and `network` what was found out about the network.
     """
+    with kept_in(f"{name}-{_as_folder_name(model)}", name, asked, out=out, force=force) as run:
+        run.describe(seed=seed, device=device, data=data, network=network)
+        yield run
+
+
+@contextmanager
+def kept_in(title: str, name: str, asked: Mapping[str, Any], *, out: Where, force: bool) -> Iterator[Run]:
+    """The run directory of a verb that describes it itself; `title` names a new one."""
     command = events.command() or f"ostrich.{name.replace('-', ' ', 1)} in Python"
-    title = f"{name}-{_as_folder_name(model)}"
     if out is None:
         kept = tempfile.TemporaryDirectory(prefix=f"ostrich-{title}-", ignore_cleanup_errors=True)
         with Run.begin(title, command, asked, out=kept.name) as run:
             run.holds = kept
-            run.describe(seed=seed, device=device, data=data, network=network)
             yield run
         return
-    where = None if out == NEW else out
-    with Run.begin(title, command, asked, out=where, force=force) as run:
-        run.describe(seed=seed, device=device, data=data, network=network)
+    with Run.begin(title, command, asked, out=None if out == NEW else out, force=force) as run:
         yield run
 
 
