@@ -56,31 +56,8 @@ def as_samples(
     return found
 
 
-def _samples(data: Any, classifier: Classifier, *, limit: int | None, seed: int, skip_bad: bool) -> Samples:
-    found = _in_memory(data)
-    if found is None:
-        found = read_samples(_named(data), classifier, limit=limit, seed=seed, skip_bad=skip_bad)
-    return found
-
-
-def as_dataset(data: Images | Dataset | None) -> Dataset:
-    """Pictures as they are, at their own sizes, for what needs no classifier. Raises InputError."""
-    if isinstance(data, Dataset):
-        return data
-    samples = _in_memory(data)
-    if samples is None:
-        return _named(data)
-    return Dataset(
-        name=samples.name,
-        files=samples.files,
-        read=lambda i: as_rgb(picture(samples[i : i + 1][0])),
-        content=lambda i: to_bytes(samples[i : i + 1]).tobytes(),
-        words=samples.words,
-    )
-
-
-def _in_memory(data: Any) -> Samples | None:
-    """Tensors, a loader's batches, or samples; None for anything else."""
+def held_samples(data: Any) -> Samples | None:
+    """Images that are given as such; None where they are named. Raises InputError."""
     if isinstance(data, Samples):
         return data
     if isinstance(data, Tensor):
@@ -92,6 +69,28 @@ def _in_memory(data: Any) -> Samples | None:
             raise InputError(f"A pair is (images, labels); got {len(data)} of {type(data[-1]).__name__}.")
         return Samples.of(data[0], _as_labels(data[1]))
     return None
+
+
+def _samples(data: Any, classifier: Classifier, *, limit: int | None, seed: int, skip_bad: bool) -> Samples:
+    if (found := held_samples(data)) is not None:
+        return found
+    return read_samples(_named(data), classifier, limit=limit, seed=seed, skip_bad=skip_bad)
+
+
+def as_dataset(data: Images | Dataset | None) -> Dataset:
+    """Pictures as they are, at their own sizes, for what needs no classifier. Raises InputError."""
+    if isinstance(data, Dataset):
+        return data
+    samples = held_samples(data)
+    if samples is None:
+        return _named(data)
+    return Dataset(
+        name=samples.name,
+        files=samples.files,
+        read=lambda i: as_rgb(picture(samples[i : i + 1][0])),
+        content=lambda i: to_bytes(samples[i : i + 1]).tobytes(),
+        words=samples.words,
+    )
 
 
 def _named(data: Any) -> Dataset:

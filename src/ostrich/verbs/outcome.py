@@ -6,6 +6,7 @@ import base64
 import html
 import shutil
 import tempfile
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -131,9 +132,9 @@ def begun(
     command = events.command() or f"ostrich.{name.replace('-', ' ', 1)} in Python"
     title = f"{name}-{_as_folder_name(model)}"
     if out is None:
-        kept = tempfile.TemporaryDirectory(prefix=f"ostrich-{title}-", ignore_cleanup_errors=True)
-        with Run.begin(title, command, asked, out=kept.name) as run:
-            run.holds = kept
+        folder = tempfile.mkdtemp(prefix=f"ostrich-{title}-")
+        with Run.begin(title, command, asked, out=folder) as run:
+            weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
             run.describe(seed=seed, device=device, data=data, network=network)
             yield run
         return
