@@ -107,6 +107,10 @@ class Attack:
         return self.threat if norm == self.threat.norm else NORMS[norm](EPS[norm])
 
     def _check_norm(self) -> None:
+        if not isinstance(self.threat, Threat):
+            raise InputError(
+                f"{self.name}: threat is a threat model, such as ostrich.Linf(8 / 255); got {self.threat!r}."
+            )
         if "none" not in self.norms and self.threat.norm not in self.norms:
             raise InputError(
                 f"{self.name} knows budgets in {' and '.join(self.norms)}; got one in {self.threat.norm}."

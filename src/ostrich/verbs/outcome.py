@@ -160,14 +160,6 @@ def copy_run(source: Path, folder: str | Path, *, force: bool) -> Path:
     return target
 
 
-class _Temporary:
-    """A folder that goes when nobody holds it, without the warning of `tempfile.TemporaryDirectory`."""
-
-    def __init__(self, prefix: str) -> None:
-        self.name = tempfile.mkdtemp(prefix=prefix)
-        weakref.finalize(self, shutil.rmtree, self.name, ignore_errors=True)
-
-
 @contextmanager
 def begun(
     name: str,
@@ -196,9 +188,9 @@ def kept_in(title: str, name: str, asked: Mapping[str, Any], *, out: Where, forc
     """The run directory of a verb that describes it itself; `title` names a new one."""
     command = events.command() or f"ostrich.{name.replace('-', ' ', 1)} in Python"
     if out is None:
-        kept = _Temporary(f"ostrich-{title}-")
-        with Run.begin(title, command, asked, out=kept.name) as run:
-            run.holds = kept
+        folder = tempfile.mkdtemp(prefix=f"ostrich-{title}-")
+        with Run.begin(title, command, asked, out=folder) as run:
+            weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
             yield run
         return
     with Run.begin(title, command, asked, out=None if out == NEW else out, force=force) as run:

@@ -41,7 +41,9 @@ def probe(context: Context) -> Answer:
     blocks: list[Block] = []
     sentences = []
     for norm, eps in _budgets(context):
-        if found and context.images_within_time(int(COST.forwards + AS_FORWARDS * COST.gradients)) < len(right):
+        if found and context.images_within_time(int(COST.forwards + AS_FORWARDS * COST.gradients)) < len(
+            right
+        ):
             break  # there is no time for a further one
         method = AutoAttack(threat=THREATS[norm](eps), preset="fast")
         result = context.attack(method, right, Untargeted(context.labels[right]))
