@@ -86,7 +86,7 @@ def changed(settings: S, changes: Mapping[str, Any], owner: str, *, hidden: Coll
     for name, value in changes.items():
         if name not in known or (isinstance(value, str) and name not in hints):
             raise UnknownName(f"setting of {owner}", name, [one for one in known if one in hints])
-        values[name] = read_value(name, value, hints[name]) if isinstance(value, str) else value
+        values[name] = _typed(name, value, hints.get(name, Any))
     try:
         return replace(settings, **values)
     except TypeError as error:
@@ -108,6 +108,21 @@ def read_value(name: str, text: str, hint: Any) -> Any:
         return _plain(text, kind)
     except (ValueError, KeyError, ZeroDivisionError):
         raise InputError(f"{name}={text}: {PLAIN[kind]} is expected.") from None
+
+
+def _typed(name: str, value: Any, hint: Any) -> Any:
+    """A value as its text would be read: 1 as 1.0 where a float is meant, a list where a tuple is."""
+    if isinstance(value, str):
+        return read_value(name, value, hint)
+    kinds = [kind for kind in _members(hint) if kind is not NoneType]
+    if float in kinds and type(value) is int:
+        return float(value)
+    for kind in kinds:
+        inside = [part for part in get_args(kind) if part is not Ellipsis]
+        if get_origin(kind) in (tuple, list) and isinstance(value, tuple | list) and inside:
+            each = inside if len(inside) == len(value) else inside[:1] * len(value)
+            return get_origin(kind)(_typed(name, one, part) for one, part in zip(value, each, strict=True))
+    return value
 
 
 def _plain(text: str, kind: type[Any]) -> Any:

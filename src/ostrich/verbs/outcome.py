@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import shutil
 import tempfile
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from PIL import Image
 
 from ostrich.data.dataset import Samples
 from ostrich.models.classifier import Classifier
@@ -72,6 +75,48 @@ class Outcome(ABC):
             f"alt='{html.escape(self.name)}' style='max-width:100%'>"
         )
         return f"<div><b>{html.escape(self.name)}</b><table>{rows}</table>{image}</div>"
+
+
+class Question(Protocol):
+    """All that decides the result of a verb."""
+
+    def begin(self, out: Where, force: bool) -> AbstractContextManager[Run]:
+        """Its run directory."""
+
+    def answered(self, run: Run | None) -> Any:
+        """Its outcome; with a run, its files are written there as they come."""
+
+
+def answer(question: Question, out: Where, force: bool) -> Any:
+    """The outcome of a question: in memory, or with `out` written to a run directory from the beginning."""
+    if out is None:
+        return question.answered(None)
+    with question.begin(out, force) as run:
+        found = question.answered(run)
+        run.finish(found.figures)
+    return found
+
+
+class InMemory(Outcome):
+    """An outcome whose files are written when it is saved, or were as it was computed (`folder`)."""
+
+    folder: Path | None = None
+
+    def __init__(self, name: str, question: Question, figures: Mapping[str, Any]) -> None:
+        self.name, self.question, self.figures = name, question, dict(figures)
+
+    @abstractmethod
+    def write(self, run: Run) -> None:
+        """Write its files."""
+
+    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        target = Path(folder)
+        if self.folder is not None and target.resolve() == self.folder.resolve():
+            return target
+        with self.question.begin(target, force) as run:
+            self.write(run)
+            run.finish(self.figures)
+        return target
 
 
 class Kept(Outcome):
@@ -138,9 +183,9 @@ def kept_in(title: str, name: str, asked: Mapping[str, Any], *, out: Where, forc
     """The run directory of a verb that describes it itself; `title` names a new one."""
     command = events.command() or f"ostrich.{name.replace('-', ' ', 1)} in Python"
     if out is None:
-        kept = tempfile.TemporaryDirectory(prefix=f"ostrich-{title}-", ignore_cleanup_errors=True)
-        with Run.begin(title, command, asked, out=kept.name) as run:
-            run.holds = kept
+        folder = tempfile.mkdtemp(prefix=f"ostrich-{title}-")
+        with Run.begin(title, command, asked, out=folder) as run:
+            weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
             yield run
         return
     with Run.begin(title, command, asked, out=None if out == NEW else out, force=force) as run:
@@ -181,6 +226,13 @@ def begun_on(
         force=force,
         network=remarks,
     )
+
+
+def as_png(picture: Image.Image) -> bytes:
+    """A picture as the content of a PNG file."""
+    content = io.BytesIO()
+    picture.save(content, format="PNG")
+    return content.getvalue()
 
 
 def _short(value: Any) -> str:
