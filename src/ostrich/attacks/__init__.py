@@ -86,11 +86,9 @@ def find(name: str) -> type[Attack]:
 
 def known_attacks() -> list[dict[str, Any]]:
     """The rows of `ostrich list attacks`: name, what it needs of a network, kind, threat models."""
-    agnostic = IMAGE_AGNOSTIC | CAMOUFLAGE
     return [
-        {"name": m.name, "needs": m.needs, "kind": kind, "threat_models": list(m.norms)}
-        for kind, methods in (("input-specific", ATTACKS), ("image-agnostic", agnostic))
-        for m in methods.values()
+        {"name": m.name, "needs": m.needs, "kind": m.kind, "threat_models": list(m.norms)}
+        for m in ATTACKS.values()
     ]
 
 

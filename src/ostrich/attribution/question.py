@@ -46,7 +46,7 @@ class Question:
 
     def parts(self, copies: int = 1) -> Iterator[Question]:
         """The question in parts: as many images as fit into memory, if each goes `copies` times."""
-        count = fitting(self.images, copies)
+        count = images_per_batch(self.images, copies)
         for start in range(0, len(self.images), count):
             stop = start + count
             yield replace(self, images=self.images[start:stop], rows=self.rows[start:stop])
@@ -185,7 +185,7 @@ def applying(*, scores_only: bool = False) -> str:
     return f"{listed} appl{'ies' if len(names) == 1 else 'y'} to every network."
 
 
-def fitting(images: Tensor, copies: int = 1) -> int:
+def images_per_batch(images: Tensor, copies: int = 1) -> int:
     """How many of images (N, C, H, W) fit into memory together, if each goes `copies` times; at least 1."""
     more = 1 if images.device.type == "cpu" else ACCELERATED
     return max(1, min(MOST * more // copies, more * VALUES_PER_BATCH // max(1, images[:1].numel() * copies)))

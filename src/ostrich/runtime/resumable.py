@@ -12,7 +12,7 @@ same command again gets what would have come without the interruption.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,21 +115,43 @@ class Computation:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Done:
         """Find or compute the pieces; those of one key are one. Stops between two when the time is over."""
+        found = self.stream(
+            *(pieces, compute), executor=executor, deadline=deadline, device=device, progress=progress
+        )
+        contents = {piece.key: content for piece, content in found}
+        return Done(contents, [piece.key for piece in pieces if piece.key not in contents])
+
+    def stream(
+        self,
+        pieces: Sequence[Piece],
+        compute: Callable[[Piece], Content],
+        *,
+        executor: Executor | None = None,
+        deadline: Deadline | None = None,
+        device: torch.device | str = "cpu",
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Iterator[tuple[Piece, Content]]:
+        """The same, one after another, so that one is in memory; those that are found come first."""
         wanted = {piece.key: piece for piece in pieces}
-        kept = {key: self.load(piece, device) for key, piece in wanted.items()}
-        contents = {key: content for key, content in kept.items() if content is not None}
-        missing = [piece for key, piece in wanted.items() if key not in contents]
+        missing, count = [], 0
+        for piece in wanted.values():
+            content = self.load(piece, device)
+            if content is None:
+                missing.append(piece)
+                continue
+            count += 1
+            progress(count, len(wanted))
+            yield piece, content
         limit = deadline or Deadline()
-        if contents:
-            progress(len(contents), len(wanted))
         admitted = (piece for piece in missing if not limit.reached)
         with closing((executor or Here()).map(_Timed(compute), admitted)) as computed:
             for piece, (content, seconds) in computed:
-                contents[piece.key] = self.save(piece, content, seconds)
+                kept = self.save(piece, content, seconds)
                 self.checkpoint(piece).drop()
-                progress(len(contents), len(wanted))
+                count += 1
+                progress(count, len(wanted))
+                yield piece, kept
                 interrupts.leave_if_pending()
-        return Done(contents, [key for key in wanted if key not in contents])
 
     def _file(self, piece: Piece) -> Path | None:
         return None if self.folder is None else self.folder / f"{piece.key}{SUFFIX[self.form]}"

@@ -20,7 +20,7 @@ from PIL import Image
 from ostrich.data.dataset import Samples
 from ostrich.models.classifier import Classifier
 from ostrich.runtime import events, lock
-from ostrich.runtime.runs import NEW, Run
+from ostrich.runtime.runs import NEW, Run, read_run
 
 Where = str | Path | None
 
@@ -143,16 +143,21 @@ class Kept(Outcome):
         return None if self._picture is None else self.folder / self._picture
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
-        target = Path(folder)
-        if target.resolve() == self.folder.resolve():
-            return target
-        with Run.begin(self.name, self._run.command, self._run.asked, out=target, force=force) as run:
-            for path in sorted(self.folder.iterdir()):
-                if path.is_dir():
-                    shutil.copytree(path, run.folder / path.name, dirs_exist_ok=True)
-                elif path.name != lock.NAME:
-                    shutil.copy2(path, run.folder / path.name)
+        return copy_run(self.folder, folder, force=force)
+
+
+def copy_run(source: Path, folder: str | Path, *, force: bool) -> Path:
+    """A run directory copied to another folder; its path. Raises RunExists, InputError."""
+    target, asked = Path(folder), read_run(source)
+    if target.resolve() == source.resolve():
         return target
+    with Run.begin(source.name, asked["command"], asked["asked"], out=target, force=force) as run:
+        for path in sorted(source.iterdir()):
+            if path.is_dir():
+                shutil.copytree(path, run.folder / path.name, dirs_exist_ok=True)
+            elif path.name != lock.NAME:
+                shutil.copy2(path, run.folder / path.name)
+    return target
 
 
 @contextmanager
