@@ -39,6 +39,7 @@ from ostrich.errors import ContractError, InputError
 from ostrich.models.answers import answered, confidence, predictions
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
+from ostrich.runtime.events import detail
 from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 
 Watch = Callable[[int, Any], None]  # told the number of a step and the state after it
@@ -87,6 +88,7 @@ def attack(
     check_attack(method, classifier, eot)
     classifier.examine()
     size = batch_size or _batch_size(method, images)
+    detail(f"{method.name}: {size} images a batch at most, {precision} gradients, on {images.device}")
     facts: dict[str, str] = {}
     if shards is not None:
         facts = attack_facts(method, classifier, images, goal, labels, seed, precision, eot, starts)
