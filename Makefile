@@ -6,6 +6,7 @@
 #   make peers        the environment with other libraries  make test-peers  agreement with them
 #   make pins         resolve both requirements files anew   make gallery  docs/gallery.md, anew
 #   make goldens      the results that tests compare with   make fuzz     nonsense and damage, given to commands
+#   make schemas      docs/schemas: what run.json holds, anew
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
     $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -13,7 +14,7 @@ UV_VERSION := 0.13.9
 WORKERS ?= auto
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check format bench peers test-peers gallery goldens fuzz pins clean
+.PHONY: help demo test lint types check format bench peers test-peers gallery goldens schemas fuzz pins clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -55,6 +56,10 @@ gallery: .venv/.ready
 # After a change of results that is meant. For example: make goldens ARGS="pgd explain-gradcam"
 goldens: .venv/.ready
 	$(BIN)/python tests/helpers/goldens.py $(ARGS)
+
+# After a change of the types of run.json, or of a check's answers.
+schemas: .venv/.ready
+	$(BIN)/python docs/schemas.py
 
 # Three minutes at most. Other cases: make fuzz ARGS="--seed 1"
 fuzz: .venv/.ready

@@ -35,7 +35,7 @@ def goal_for(name: str, classifier: ostrich.Classifier, images: torch.Tensor):
 
 def run(name: str, classifier, images, norm=None, **options) -> Result:
     goal = options.pop("goal", None) or goal_for(name, classifier, images)
-    return ostrich.attack(made(name, norm), classifier, images, goal, precision="exact", **options)
+    return ostrich.attacks.attack(made(name, norm), classifier, images, goal, precision="exact", **options)
 
 
 def same(a: Result, b: Result, rows=slice(None)) -> None:
@@ -132,7 +132,7 @@ def test_counted_forwards_are_the_real_ones(name):
 def test_a_claimed_success_holds_when_its_file_is_read_back(name, norm, tmp_path):
     model, images = nets.small(), nets.random_images(6)
     goal, method = goal_for(name, model, images), made(name, norm, **WIDER.get((name, norm), {}))
-    result = ostrich.attack(method, model, images, goal, precision="exact")
+    result = ostrich.attacks.attack(method, model, images, goal, precision="exact")
     assert result.success.any(), "where nothing is claimed, nothing is checked"
     for i in result.success.nonzero()[:, 0].tolist():
         write_png(tmp_path / "a.png", result.images[i])
@@ -263,16 +263,16 @@ def test_a_nan_gradient_disturbs_no_neighbour(name):
 )
 def test_what_is_no_image_is_refused(name, images, message):
     with pytest.raises(ostrich.InputError, match=message):
-        ostrich.attack(made(name), nets.small(), images, Untargeted(torch.tensor([0, 1])))
+        ostrich.attacks.attack(made(name), nets.small(), images, Untargeted(torch.tensor([0, 1])))
 
 
 @every_attack
 def test_labels_that_do_not_fit_are_refused(name):
     model, images = nets.small(), nets.random_images(2)
     with pytest.raises(ostrich.InputError, match="goal has 3"):
-        ostrich.attack(made(name), model, images, Untargeted(torch.tensor([0, 1, 2])))
+        ostrich.attacks.attack(made(name), model, images, Untargeted(torch.tensor([0, 1, 2])))
     with pytest.raises(ostrich.InputError, match="classes 0 to 4"):
-        ostrich.attack(made(name), model, images, Untargeted(torch.tensor([0, 5])))
+        ostrich.attacks.attack(made(name), model, images, Untargeted(torch.tensor([0, 5])))
     with pytest.raises(ostrich.InputError, match="int64"):
         Untargeted(torch.tensor([0.0, 1.0]))
 
@@ -306,7 +306,7 @@ def test_a_constant_added_to_all_logits_changes_nothing(name):
 def test_a_prediction_function_is_refused_by_gradient_attacks():
     model = ostrich.Classifier(lambda x: x.mean((2, 3)), name="function", size=(16, 16))
     with pytest.raises(ostrich.InputError, match="gives only scores"):
-        ostrich.attack(made("pgd"), model, nets.random_images(2), Untargeted(torch.tensor([0, 1])))
+        ostrich.attacks.attack(made("pgd"), model, nets.random_images(2), Untargeted(torch.tensor([0, 1])))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -320,7 +320,7 @@ def test_fgsm_finds_the_optimum_of_a_linear_network(dtype):
     gap = (weights[1] - weights[0]).double()
     needed = (images.double().flatten(1) @ gap).abs() / gap.abs().sum()  # the smallest Linf change
     eps = 4 / 255
-    result = ostrich.attack(
+    result = ostrich.attacks.attack(
         ostrich.attacks.FGSM(threat=ostrich.Linf(eps)), model, images, Untargeted(labels), precision="exact"
     )
     clear = (needed - eps).abs() > 1e-4
@@ -338,7 +338,7 @@ def test_pgd_l2_finds_the_optimum_of_a_linear_network():
     needed = (images.flatten(1) @ gap).abs() / gap.norm()
     eps = float(needed.median())
     method = ostrich.attacks.PGD(threat=ostrich.L2(eps), steps=20, stop="budget")
-    result = ostrich.attack(method, model, images, Untargeted(labels))
+    result = ostrich.attacks.attack(method, model, images, Untargeted(labels))
     far = (needed / eps - 1).abs() > 0.05  # rounding to 8 bits costs a little of the budget
     assert torch.equal(result.success[far], (needed < eps)[far])
     assert 0 < result.success.sum() < 40
@@ -347,7 +347,7 @@ def test_pgd_l2_finds_the_optimum_of_a_linear_network():
 def test_targeted_reaches_the_class():
     model, images = nets.small(), nets.random_images(6)
     targets = (nets.predictions(model, images) + 1) % 5
-    result = ostrich.attack(
+    result = ostrich.attacks.attack(
         ostrich.attacks.PGD(threat=ostrich.Linf(0.2), steps=30), model, images, Targeted(targets)
     )
     assert result.success.any()
@@ -358,7 +358,7 @@ def test_stop_first_spends_less_and_breaks_as_many():
     model, images = nets.small(), nets.random_images(16)
     goal = Untargeted(nets.predictions(model, images))
     first, budget = (
-        ostrich.attack(ostrich.attacks.PGD(steps=20, stop=stop), model, images, goal)
+        ostrich.attacks.attack(ostrich.attacks.PGD(steps=20, stop=stop), model, images, goal)
         for stop in ("first", "budget")
     )
     assert first.success.sum() >= budget.success.sum() > 0
@@ -370,7 +370,7 @@ def test_a_saturated_network_still_has_a_gradient():
     model = nets.small()
     model.network.linear.weight.data.mul_(60)
     images = nets.random_images(4)
-    result = ostrich.attack(
+    result = ostrich.attacks.attack(
         ostrich.attacks.PGD(threat=ostrich.Linf(0.1), steps=20),
         model,
         images,

@@ -18,11 +18,11 @@ from torch import nn
 import ostrich
 from ostrich.attacks import Dazzle, Patch
 from ostrich.attacks.camouflage.dazzle import Face, View, close_up, cost_of, search
+from ostrich.attacks.camouflage.faces import picture, surest
 from ostrich.attacks.camouflage.fitting import Recorded, facts_of
 from ostrich.attacks.camouflage.makeup import FREE, LUMA, Form, drawn, random_look, tinted
 from ostrich.attacks.engine.settings import configure
 from ostrich.attacks.fitted.artefact import load_artefact
-from ostrich.cli.dazzle import picture, surest
 from ostrich.cli.main import run
 from ostrich.data.faces import BOX, FACES, enlarged, face_windows, faces, split_rows, stored
 from ostrich.errors import MissingExtra
@@ -222,7 +222,7 @@ def test_the_search_hides_what_can_be_hidden_and_goes_on_where_it_was_cut_off(tm
         with Checkpoint(tmp_path / "fitting.pt", facts) as checkpoint:
             recorded = Recorded(checkpoint)
             counted = cost_of(method, Cheeks(), [light], 0, recorded.count)
-            return search(method, recorded.through("7", counted), 0).look, recorded.shown
+            return search(method, recorded.replayed("7", counted), 0).look, recorded.shown
 
     look, counted = again()
     assert np.array_equal(look, found.look)

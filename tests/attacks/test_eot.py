@@ -70,7 +70,7 @@ def test_the_gradient_is_that_of_the_mean_over_the_views():
     goal = Untargeted(nets.predictions(model, images))
     eot = EOT(samples=4, noise=0.02)
     method = PGD(threat=Linf(8 / 255), steps=1, step_size=1 / 255, random_start=False, stop="budget")
-    result = ostrich.attack(method, model, images, goal, eot=eot, seed=5)
+    result = ostrich.attacks.attack(method, model, images, goal, eot=eot, seed=5)
     total = torch.zeros_like(images)
     for i, key in enumerate(ostrich.images.fingerprints(images)):
         x = images[i : i + 1].clone().requires_grad_(True)
@@ -89,7 +89,7 @@ def test_what_is_found_under_views_survives_them_better():
     method = PGD(threat=Linf(6 / 255), steps=10, stop="budget")
     survived = []
     for views in (None, eot):
-        result = ostrich.attack(method, model, images, Untargeted(labels), labels=labels, eot=views)
+        result = ostrich.attacks.attack(method, model, images, Untargeted(labels), labels=labels, eot=views)
         rows = result.success.nonzero()[:, 0]
         shown = EOT(samples=20).apply(result.images[rows], [keyed(9, int(i)) for i in rows])
         wrong = nets.predictions(model, shown) != labels[rows].repeat_interleave(20)
@@ -109,4 +109,4 @@ def test_settings_of_eot_are_refused_or_honoured():
     for name in ("deepfool", "square"):
         method = ostrich.attacks.ATTACKS[name]()
         with pytest.raises(ostrich.InputError, match="EOT"):
-            ostrich.attack(method, model, images, Untargeted(torch.tensor([0, 1])), eot=EOT())
+            ostrich.attacks.attack(method, model, images, Untargeted(torch.tensor([0, 1])), eot=EOT())

@@ -274,7 +274,7 @@ def test_a_patch_brings_images_to_its_target_where_they_were_not_seen():
     labels = predicted(model, images[30:])
     assert (labels != 2).all()
     judged = judge(artefact, model, images[30:], labels)
-    assert judged.result.success.double().mean() == 1 > judged.chance
+    assert judged.result.success.double().mean() == 1 > judged.random_baseline
     patch = artefact.tensors["patch"]
     assert patch[2].mean() > 0.9 > 0.5 > patch[0].mean()  # blue is the target's colour, red its rival's
 

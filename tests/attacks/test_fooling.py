@@ -19,10 +19,10 @@ from ostrich.attacks.fooling import cppn
 from ostrich.attacks.fooling.ascent import noise, spread
 from ostrich.attacks.fooling.cppn import HIDDEN, RANGE, Networks
 from ostrich.attacks.fooling.cppn_drawing import INPUTS, drawn
+from ostrich.attacks.fooling.evidence import Trace
 from ostrich.attacks.fooling.gallery import gallery, percent
 from ostrich.attacks.fooling.operators import crossed, polynomial
 from ostrich.attacks.fooling.recognition import kin, transfer
-from ostrich.cli import fooling as command
 from ostrich.cli.main import run
 from ostrich.errors import InputError
 from ostrich.images import read_png, rounded
@@ -183,7 +183,7 @@ def watched(method, network, classes, confidence=0.999, **options):
     start = noise(classes, (network.channels, *network.size))
     goal = Confident(torch.tensor(classes), confidence)
     options = {"watch": lambda step, state: states.append(state)} | options
-    return ostrich.attack(method, network, start, goal, **options), states
+    return ostrich.attacks.attack(method, network, start, goal, **options), states
 
 
 @pytest.mark.parametrize("kind", EVOLUTIONS)
@@ -242,8 +242,8 @@ def test_time_ends_it_and_what_cannot_be_is_refused():
                 kind(**wrong)
         start = noise([1], (3, 16, 16))
         with pytest.raises(InputError, match="has a class to reach"):
-            ostrich.attack(kind(), nets.small(), start, ostrich.Untargeted(torch.tensor([1])))
-    targeted = ostrich.attack(FoolingDirect(), nets.small(), start, Targeted(torch.tensor([3])))
+            ostrich.attacks.attack(kind(), nets.small(), start, ostrich.Untargeted(torch.tensor([1])))
+    targeted = ostrich.attacks.attack(FoolingDirect(), nets.small(), start, Targeted(torch.tensor([3])))
     assert targeted.success.all()
     assert targeted.predictions.tolist() == [3]
 
@@ -287,7 +287,7 @@ def test_decay_is_ascent_with_a_pull_towards_grey(decay):
     network = ostrich.Classifier(Flat(), size=(6, 6))
     start = noise([0], (3, 6, 6)).double()
     method = FoolingAscent(steps=10, decay=decay)
-    result = ostrich.attack(method, network, start, Confident(torch.tensor([0])))
+    result = ostrich.attacks.attack(method, network, start, Confident(torch.tensor([0])))
     expected = 0.5 + (1 - decay) ** 10 * (start - 0.5)
     assert torch.allclose(result.float_images, expected, atol=1e-12)
 
@@ -325,16 +325,16 @@ def test_a_cut_command_goes_on(tmp_path, capsys, monkeypatch):
     words = ["attack", "fooling-direct", "zoo:digits-cnn", "--target", "4", "--limit", "3", "--json"]
     words += ["--set", "generations=8", "--set", "population=10", "--set", "stop=budget", "--out"]
     assert run([*words, str(tmp_path / "whole")]) == 0
-    inner = command.Trace.__call__
+    inner = Trace.__call__
 
     def cut(self, step, state):
         inner(self, step, state)
         if step == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.Trace, "__call__", cut)
+    monkeypatch.setattr(Trace, "__call__", cut)
     assert run([*words, str(tmp_path / "cut")]) == 130
-    monkeypatch.setattr(command.Trace, "__call__", inner)
+    monkeypatch.setattr(Trace, "__call__", inner)
     assert run([*words, str(tmp_path / "cut")]) == 0
     traces = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", "cut")]
     whole, goneon = ([json.loads(line) | {"seconds": 0} for line in trace] for trace in traces)

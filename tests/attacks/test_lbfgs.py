@@ -82,7 +82,7 @@ def test_known_optimum_of_a_linear_network(
     logits = network(images).detach()
     labels = logits.argmax(1)
     goal = Targeted(logits.argmin(1)) if targeted else Untargeted(labels)
-    result = ostrich.attack(LBFGS(), ostrich.Classifier(network, channels=shape[0]), images, goal)
+    result = ostrich.attacks.attack(LBFGS(), ostrich.Classifier(network, channels=shape[0]), images, goal)
     assert result.success.all()
     for i, image in enumerate(images):
 
@@ -172,7 +172,7 @@ def nearest_by_scipy(classifier: ostrich.Classifier, image: Tensor, target: Tens
 def test_no_farther_than_scipy() -> None:
     classifier, images, labels = curved()
     targets = (labels + 1) % 4
-    ours = ostrich.attack(LBFGS(), classifier, images[:2], Targeted(targets[:2]), precision="exact")
+    ours = ostrich.attacks.attack(LBFGS(), classifier, images[:2], Targeted(targets[:2]), precision="exact")
     assert ours.success.all()
     for i in range(2):
         theirs = nearest_by_scipy(classifier, images[i : i + 1], targets[i : i + 1], LBFGS().constants)
@@ -183,7 +183,7 @@ def test_a_success_is_a_file(tmp_path: Path) -> None:
     classifier, images, labels = curved(torch.float32)
     goal = Targeted((labels + 2) % 4)
     flags = [p.requires_grad for p in classifier.network.parameters()]
-    result = ostrich.attack(LBFGS(), classifier, images, goal, labels=labels)
+    result = ostrich.attacks.attack(LBFGS(), classifier, images, goal, labels=labels)
     assert result.success.all()
     for i, image in enumerate(result.images):
         write_png(tmp_path / f"{i}.png", image)
@@ -201,10 +201,10 @@ def test_the_batch_does_not_change_the_result(make: Callable[[Tensor], object]) 
     classifier, images, labels = curved()
     goal = make(labels)
     method = LBFGS(constants=6, iterations=15)
-    together = ostrich.attack(method, classifier, images, goal)
+    together = ostrich.attacks.attack(method, classifier, images, goal)
     for other in (
-        ostrich.attack(method, classifier, images, goal, batch_size=2),
-        ostrich.attack(method, classifier, images, goal, active_set=False),
+        ostrich.attacks.attack(method, classifier, images, goal, batch_size=2),
+        ostrich.attacks.attack(method, classifier, images, goal, active_set=False),
     ):
         assert torch.equal(together.success, other.success)
         torch.testing.assert_close(together.float_images, other.float_images, rtol=0, atol=1e-9)
@@ -219,7 +219,9 @@ def test_changes_below_half_a_level_still_become_files() -> None:
         logits = network(images)
         network[1].bias[1] += (logits[:, 0] - logits[:, 1]).median() - 0.01  # the boundary, close by
         labels = network(images).argmax(1)
-    result = ostrich.attack(LBFGS(), ostrich.Classifier(network, channels=1), images, Untargeted(labels))
+    result = ostrich.attacks.attack(
+        LBFGS(), ostrich.Classifier(network, channels=1), images, Untargeted(labels)
+    )
     near = (result.float_images - images).abs().flatten(1).amax(1) < 0.5 / 255
     assert near.any()
     assert result.success.all()
@@ -234,10 +236,10 @@ def test_a_file_is_found_where_no_scale_succeeds(monkeypatch: pytest.MonkeyPatch
     classifier, goal = ostrich.Classifier(network, channels=3), Untargeted(labels)
     monkeypatch.setattr(grid_search, "GROWTH", (1.0,))
     monkeypatch.setattr(grid_search, "REPAIRS", 0)
-    without = ostrich.attack(LBFGS(), classifier, images, goal)
+    without = ostrich.attacks.attack(LBFGS(), classifier, images, goal)
     assert not without.success.all()
     monkeypatch.setattr(grid_search, "REPAIRS", 1)
-    found = ostrich.attack(LBFGS(), classifier, images, goal)
+    found = ostrich.attacks.attack(LBFGS(), classifier, images, goal)
     assert found.success.all()
     assert torch.equal(found.images[without.success], without.images[without.success])
 
@@ -254,7 +256,7 @@ def test_the_file_is_nearly_the_nearest_on_the_grid() -> None:
             network[1].bias[:] = 0
             network[1].bias[0] = normal @ image.flatten() + normal.abs().sum() * 1.7 / 255
         goal = Untargeted(torch.tensor([0]))
-        found = ostrich.attack(LBFGS(), ostrich.Classifier(network, channels=1), image[None], goal)
+        found = ostrich.attacks.attack(LBFGS(), ostrich.Classifier(network, channels=1), image[None], goal)
         with torch.no_grad():
             crossing = network((image.flatten() + steps / 255).view(-1, *shape)).argmax(1) == 1
         least = steps[crossing].norm(dim=1).min().item() / 255
@@ -265,11 +267,11 @@ def test_the_file_is_nearly_the_nearest_on_the_grid() -> None:
 def test_budget_and_stop() -> None:
     classifier, images, labels = curved()
     goal = Untargeted(labels)
-    free = ostrich.attack(LBFGS(), classifier, images, goal)
+    free = ostrich.attacks.attack(LBFGS(), classifier, images, goal)
     eps = free.distance.median().item() * 1.0001
-    held = ostrich.attack(LBFGS(threat=ostrich.L2(eps)), classifier, images, goal)
+    held = ostrich.attacks.attack(LBFGS(threat=ostrich.L2(eps)), classifier, images, goal)
     assert torch.equal(held.success, free.distance <= eps)
-    first = ostrich.attack(LBFGS(stop="first"), classifier, images, goal)
+    first = ostrich.attacks.attack(LBFGS(stop="first"), classifier, images, goal)
     assert first.success.all()
     assert (first.backwards < free.backwards).all()
     assert (first.distance > free.distance).all()

@@ -16,8 +16,9 @@ from ostrich.attacks.decision_based.rays import block, turns
 from ostrich.attacks.engine.settings import configure
 from ostrich.attacks.gradient.apgd import checkpoints, ratio
 from ostrich.attacks.minimum_norm.fab import to_plane
+from ostrich.attacks.score_based.bumps import bump
 from ostrich.attacks.score_based.one_pixel import painted
-from ostrich.attacks.score_based.square import bump, share
+from ostrich.attacks.score_based.square import Squares, share, sides
 from ostrich.attacks.threats import L1, Pixels, Unbounded
 
 L2_FREE, LINF_FREE = Unbounded(), Unbounded("linf")
@@ -53,7 +54,7 @@ def linear_problem(classes: int, count: int = 12):
 )
 def test_the_smallest_change_of_a_linear_network_is_found(method):
     model, images, labels, by_l2, by_linf = linear_problem(2)
-    result = ostrich.attack(method, model, images, Untargeted(labels))
+    result = ostrich.attacks.attack(method, model, images, Untargeted(labels))
     optimum = by_l2 if method.threat.norm == "l2" else by_linf
     assert result.success.all()
     ratios = result.distance_float / optimum
@@ -65,14 +66,16 @@ def test_the_smallest_change_of_a_linear_network_is_found(method):
 @pytest.mark.parametrize("classes", [2, 5])
 def test_deepfool_on_a_linear_network_is_exactly_its_overshoot(threat, classes):
     model, images, labels, by_l2, by_linf = linear_problem(classes)
-    result = ostrich.attack(A.DeepFool(threat=threat, overshoot=0.03), model, images, Untargeted(labels))
+    result = ostrich.attacks.attack(
+        A.DeepFool(threat=threat, overshoot=0.03), model, images, Untargeted(labels)
+    )
     optimum = by_l2 if threat.norm == "l2" else by_linf
     assert torch.allclose(result.distance_float, 1.03 * optimum, rtol=1e-9)
 
 
 def test_deepfool_asks_once_a_step_and_takes_one_gradient_a_class():
     model, images, labels, *_ = linear_problem(5)
-    result = ostrich.attack(A.DeepFool(), model, images, Untargeted(labels))
+    result = ostrich.attacks.attack(A.DeepFool(), model, images, Untargeted(labels))
     # On a linear network one step crosses: a gradient of each of the four other classes, then of the
     # three nearest, and in the search on the 8-bit grid one for each exchange, at most three.
     assert ((result.backwards > 4 + 3) & (result.backwards <= 4 + 3 + 3)).all()
@@ -83,8 +86,8 @@ def test_a_target_is_reached_at_the_smallest_change(name):
     model, images, labels, *_ = linear_problem(2)
     short = {"fab": {"norm": "l2", "iterations": "20"}, "cw": {"iterations": "100", "constants": "6"}}
     method = configure(ATTACKS[name], short.get(name, {}))
-    untargeted = ostrich.attack(method, model, images, Untargeted(labels))
-    targeted = ostrich.attack(method, model, images, Targeted(1 - labels))
+    untargeted = ostrich.attacks.attack(method, model, images, Untargeted(labels))
+    targeted = ostrich.attacks.attack(method, model, images, Targeted(1 - labels))
     assert targeted.success.all()
     # With two classes, leaving the one is reaching the other.
     assert torch.allclose(targeted.distance_float, untargeted.distance_float, rtol=0.05)
@@ -95,7 +98,7 @@ def test_pixels_at_0_and_1_move_under_cw():
     weights = torch.randn(2, 3 * 8 * 8, generator=generator).double()
     model = nets.linear(weights, (8, 8), 3)
     images = nets.random_images(8, (8, 8), dtype=torch.float64).round()
-    result = ostrich.attack(
+    result = ostrich.attacks.attack(
         A.CW(iterations=100, constants=6), model, images, Untargeted(nets.predictions(model, images))
     )
     assert result.success.all()
@@ -193,7 +196,7 @@ def test_apgd_finds_the_optimum_of_a_linear_network(norm, loss):
     if norm == "linf":  # a file changes by whole levels
         eps = round(eps * 255) / 255
     method = configure(A.APGD, {"norm": norm, "eps": str(eps), "loss": loss, "steps": "50"})
-    result = ostrich.attack(method, model, images, Untargeted(labels))
+    result = ostrich.attacks.attack(method, model, images, Untargeted(labels))
     far = (needed / eps - 1).abs() > 0.06  # rounding to 8 bits costs a little of the budget
     assert torch.equal(result.success[far], (needed < eps)[far])
     assert 0 < result.success.sum() < 24
@@ -237,7 +240,7 @@ def test_one_pixel_finds_what_is_possible_and_nothing_else():
     gain = torch.where(slope > 0, slope * (1 - images.flatten(2)), -slope * images.flatten(2)).sum(1)
     best = gain.max(1).values - gap
     method = A.OnePixel(population=60, generations=30)
-    result = ostrich.attack(method, model, images, Untargeted(labels))
+    result = ostrich.attacks.attack(method, model, images, Untargeted(labels))
     assert not result.success[best < 0].any()
     easy = best > 0.25 * gap.clamp_min(0.1)
     assert 5 < easy.sum() < 35
@@ -262,7 +265,8 @@ def test_square_asked_ahead_is_square_asked_one_by_one(norm):
     goal = Untargeted(nets.predictions(model, images))
     settings = {"norm": norm, "eps": "2/255" if norm == "linf" else "0.2", "queries": "120"}
     one, ahead = (
-        ostrich.attack(configure(A.Square, settings | {"ahead": n}), model, images, goal) for n in ("1", "7")
+        ostrich.attacks.attack(configure(A.Square, settings | {"ahead": n}), model, images, goal)
+        for n in ("1", "7")
     )
     assert torch.equal(one.success, ahead.success)
     assert torch.allclose(one.float_images, ahead.float_images, atol=1e-9)
@@ -273,6 +277,24 @@ def test_the_area_of_squares_halves_at_the_published_queries():
     at = {1: 0.8, 11: 0.4, 51: 0.2, 201: 0.1, 501: 0.05, 8001: 0.8 / 2**9}
     shares = share(torch.tensor(list(at)), 10000, 0.8)
     assert dict(zip(at, shares.tolist(), strict=True)) == at
+
+
+def test_the_sides_of_squares_are_the_roots_of_their_areas():
+    found = sides(1000, 0.5, 9 * 14)[torch.tensor([1, 2, 30, 900])]
+    assert found.tolist() == [8, 6, 3, 0]  # of 63, 31.5, 7.9 and 0.1 pixels
+
+
+def test_squares_lie_where_drawn_and_inside_the_image():
+    height, width = 9, 14
+    side = torch.tensor([20, 5, 3, 1, 9])  # the first is larger than the image
+    drawn = torch.tensor([[0.0, 0.0], [0.99, 0.99], [0.5, 0.5], [0.99, 0.0], [0.3, 0.6]])
+    before = torch.rand(5, 2, height, width)
+    squares = Squares.at(drawn, side, height, width)
+    changed = squares.paste(torch.where(squares.inside, -1.0, squares.cut(before)), before)
+    for i, (top, left) in enumerate([(0, 0), (4, 9), (3, 6), (8, 0), (0, 3)]):
+        expected = before[i].clone()
+        expected[:, top : top + int(side[i]), left : left + int(side[i])] = -1
+        assert torch.equal(changed[i], expected)
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 5, 8])
@@ -294,14 +316,14 @@ def test_no_image_costs_more_than_its_queries(name, queries):
     if name == "autoattack":
         pytest.skip("its queries are those of one member")
     method = configure(ATTACKS[name], {"queries": str(queries)} | extra)
-    result = ostrich.attack(method, model, images, Untargeted(nets.predictions(model, images)))
+    result = ostrich.attacks.attack(method, model, images, Untargeted(nets.predictions(model, images)))
     assert result.forwards.max() <= queries
     assert result.forwards.max() > queries / 2
 
 
 def test_hopskipjump_comes_near_the_optimum_of_a_linear_network():
     model, images, labels, by_l2, _ = linear_problem(2)
-    result = ostrich.attack(A.HopSkipJump(queries=3000), model, images, Untargeted(labels))
+    result = ostrich.attacks.attack(A.HopSkipJump(queries=3000), model, images, Untargeted(labels))
     ratios = result.distance_float / by_l2
     assert result.success.all()
     assert (ratios >= 1 - 1e-9).all()
@@ -329,7 +351,7 @@ def test_one_failed_start_stops_no_other(name):
     targets = torch.where(predictions[:3] == other, first, other)
     targets[1] = 5
     method = configure(ATTACKS[name], {"queries": "200"})
-    result = ostrich.attack(method, model, chosen, Targeted(targets), starts=images)
+    result = ostrich.attacks.attack(method, model, chosen, Targeted(targets), starts=images)
     assert result.success.tolist() == [True, False, True]
     assert torch.isfinite(result.images).all()
 
@@ -363,20 +385,20 @@ def test_rays_breaks_what_the_closed_form_breaks_without_scores(levels):
     labels = nets.predictions(model, images)
     method = A.RayS(threat=ostrich.Linf(levels / 255))
     assert method.stop == "first"
-    result = ostrich.attack(method, model, images, Untargeted(labels))
+    result = ostrich.attacks.attack(method, model, images, Untargeted(labels))
     assert result.success.tolist() == (half_leads < levels).tolist()
 
 
 def test_the_files_of_rays_are_the_nearest_there_are():
     model, images, half_leads = strongest_channel()
-    result = ostrich.attack(A.RayS(), model, images, Untargeted(nets.predictions(model, images)))
+    result = ostrich.attacks.attack(A.RayS(), model, images, Untargeted(nets.predictions(model, images)))
     assert torch.equal((result.distance * 255).round(), half_leads.ceil().to(images.dtype))
     assert (result.forwards < 10000).all(), "a round that gained nothing is the last"
 
 
 def test_rays_comes_to_the_optimum_of_a_linear_network():
     model, images, labels, _, by_linf = linear_problem(2)
-    result = ostrich.attack(A.RayS(), model, images, Untargeted(labels))
+    result = ostrich.attacks.attack(A.RayS(), model, images, Untargeted(labels))
     ratios = result.distance_float / by_linf
     assert ((ratios >= 1 - 1e-9) & (ratios <= 1.01)).all()
 
@@ -401,11 +423,11 @@ def test_the_ensemble_breaks_what_any_member_breaks_and_says_which():
     model, images = nets.small(3), nets.random_images(24, seed=5)
     goal = Untargeted(nets.predictions(model, images))
     method = A.AutoAttack(threat=ostrich.Linf(3 / 255), iterations=8, queries=40)
-    result = ostrich.attack(method, model, images, goal, precision="exact")
+    result = ostrich.attacks.attack(method, model, images, goal, precision="exact")
     assert 0 < result.success.sum() < 24
     assert torch.equal(result.success, result.found_by >= 0)
     for member in method.members:
-        alone = ostrich.attack(member, model, images, goal, precision="exact")
+        alone = ostrich.attacks.attack(member, model, images, goal, precision="exact")
         assert not (alone.success & ~result.success).any()
     standing = ~result.success
     assert (result.backwards[standing] >= 8 * (1 + 4 + 4)).all()  # five classes: four targets
@@ -415,14 +437,14 @@ def test_what_fools_a_surrogate_is_tried_first():
     images, labels = ostrich.data.toybox("test", limit=8)
     model = ostrich.load("zoo:toybox-resnet20")
     with_itself = A.AutoAttack(threat=ostrich.Linf(8 / 255), surrogate="zoo:toybox-resnet20")
-    result = ostrich.attack(with_itself, model, images, Untargeted(labels), labels=labels)
+    result = ostrich.attacks.attack(with_itself, model, images, Untargeted(labels), labels=labels)
     right = result.clean_predictions == labels
     assert with_itself.titles[0] == "transfer"
     assert (result.found_by[right] == 0).all()
     assert result.backwards.sum() == 0  # all gradients were the surrogate's
     digits = A.AutoAttack(surrogate="zoo:digits-cnn")
     with pytest.raises(ostrich.InputError, match="has 3 and 10"):
-        ostrich.attack(digits, model, images, Untargeted(labels))
+        ostrich.attacks.attack(digits, model, images, Untargeted(labels))
 
 
 @pytest.mark.parametrize("size", [(37, 53)], ids=["37x53"])
@@ -439,7 +461,9 @@ def test_images_that_are_not_square_fall_too(name, size):
     }
     short |= {"fab": {"iterations": "5"}, "hopskipjump": {"queries": "300"}, "rays": {"queries": "300"}}
     settings = short.get(name, {})
-    result = ostrich.attack(configure(ATTACKS[name], settings), model, images, goal, precision="exact")
+    result = ostrich.attacks.attack(
+        configure(ATTACKS[name], settings), model, images, goal, precision="exact"
+    )
     assert result.success.all()
 
 
@@ -460,6 +484,6 @@ def test_a_budget_between_two_levels_ends_an_attack_at_its_first_success():
     model, images = nets.small(), nets.random_images(12)
     goal = Untargeted(nets.predictions(model, images))
     method = A.PGD(threat=ostrich.Linf(0.0501), steps=30, random_start=False)
-    result = ostrich.attack(method, model, images, goal, precision="exact")
+    result = ostrich.attacks.attack(method, model, images, goal, precision="exact")
     assert result.success.sum() > 6
     assert (result.backwards[result.success] < 30).double().mean() > 0.8

@@ -49,7 +49,7 @@ def test_it_is_short_enough_for_a_page():
 def test_it_runs_from_python():
     model, images = nets.small(), torch.rand(6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     labels = model(images).argmax(1)
-    result = ostrich.attack(Remembering(threat=Linf(0.3)), model, images, Untargeted(labels))
+    result = ostrich.attacks.attack(Remembering(threat=Linf(0.3)), model, images, Untargeted(labels))
     assert result.success.any()
     assert (model(result.images).argmax(1) != labels)[result.success].all()
     assert (result.forwards <= 1 + 10 + 2).all()
@@ -140,18 +140,18 @@ def test_a_class_that_is_no_dataclass_or_no_attack():
 
     model, images = nets.small(), torch.zeros(1, 3, 8, 8)
     with pytest.raises(ContractError, match="dataclass"):
-        ostrich.attack(Bare(), model, images, Untargeted(torch.tensor([0])))
+        ostrich.attacks.attack(Bare(), model, images, Untargeted(torch.tensor([0])))
     with pytest.raises(ContractError, match="InputSpecificAttack"):
-        ostrich.attack(object(), model, images, Untargeted(torch.tensor([0])))
+        ostrich.attacks.attack(object(), model, images, Untargeted(torch.tensor([0])))
     with pytest.raises(ContractError, match="fitted on some images"):
-        ostrich.attack(Universal(), model, images, Untargeted(torch.tensor([0])))
+        ostrich.attacks.attack(Universal(), model, images, Untargeted(torch.tensor([0])))
 
 
 def test_a_state_that_is_none():
     kind = derived(step=lambda self, problem, state: state.images)
     model, images = nets.small(), torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with pytest.raises(ContractError, match="step returns a Tensor"):
-        ostrich.attack(kind(), model, images, Untargeted(model(images).argmax(1)))
+        ostrich.attacks.attack(kind(), model, images, Untargeted(model(images).argmax(1)))
 
 
 @pytest.mark.parametrize("name", ATTACKS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import nets
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ostrich
-from ostrich.attribution import EXPLAINERS, deconvnet, explain, gradient, guided
+from ostrich.attribution import EXPLAINERS, Deconvnet, Gradient, Guided, explain, paired
 from ostrich.errors import InputError
 
 SIX = 6.0
@@ -133,6 +135,7 @@ def by_hooks(model: ostrich.Classifier, images: Tensor, classes: list[int], rule
     return found
 
 
+gradient, guided, deconvnet = (partial(paired, method) for method in (Gradient(), Guided(), Deconvnet()))
 RULES = pytest.mark.parametrize(("rule", "explain"), [("guided", guided), ("deconvnet", deconvnet)])
 IMAGES = nets.random_images(3, (12, 12), dtype=torch.float64)
 CLASSES, UNITS = [0, 3, 4], ["class:0", "class:3", "class:4"]

@@ -19,7 +19,7 @@ from ostrich.attribution.importance import importance
 from ostrich.attribution.sanity import fading, pointing_game, randomisation, spearman, structure
 from ostrich.attribution.sanity.controls import Edges, Noise
 from ostrich.attribution.sanity.deletion import blurred
-from ostrich.attribution.sanity.randomisation import randomised, stages
+from ostrich.attribution.sanity.parameter_randomisation import randomised, stages
 from ostrich.attribution.sanity.similarity import Mean, ranks
 from ostrich.errors import InputError
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ostrich.crashtest.report import write_report
 from ostrich.errors import InputError
-from ostrich.figures import curve
+from ostrich.figures.curve import Curve, percent
 
 HOSTILE = "<script>alert('ostrich')</script>"
 HOSTILE_FILE = 'a"><img src=x onerror=alert(1)>.png'
@@ -244,10 +244,24 @@ def test_written_whole_or_not_at_all(folder: Path, monkeypatch: pytest.MonkeyPat
     assert not [path for path in folder.iterdir() if "partial" in path.name]
 
 
-def test_what_a_probe_gets_wrong_is_our_fault(folder: Path) -> None:
-    probe(folder, "broken", blocks=[{"kind": "hologram"}])
-    with pytest.raises(AssertionError, match="hologram"):
-        write_report(folder)
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        ({"kind": "hologram"}, "hologram"),
+        ({"kind": "table", "columns": ["a"]}, "blocks.0.table.rows: Field required"),
+        ({"kind": "pictures", "columns": 1, "items": [], "rows": 3}, "Extra inputs are not permitted"),
+        ({"kind": "number", "label": "x", "value": "high", "interval": None, "n": 1}, "valid number"),
+    ],
+)
+def test_an_answer_of_another_form_says_so_and_stops_nobody(folder: Path, block: Any, told: str) -> None:
+    probe(folder, "broken", blocks=[block])
+    text = Page(write_report(folder).read_text("utf-8")).text
+    assert "The probe left no readable answer." in text
+    assert told in text
+    assert "It says" in text  # everything else is shown
+
+
+def test_a_picture_outside_the_folder_is_our_fault(folder: Path) -> None:
     outside = {"file": "../../elsewhere.png", "title": "", "caption": ""}
     probe(folder, "broken", blocks=[{"kind": "pictures", "columns": 1, "items": [outside]}])
     with pytest.raises(AssertionError, match="outside"):
@@ -268,43 +282,87 @@ def test_no_run_is_the_callers_mistake(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
+def test_a_run_of_another_command_is_the_callers_mistake(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"results": {"success_rate": 1.0}}))
+    with pytest.raises(InputError, match="no finished `ostrich check`"):
+        write_report(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({"results": None}))
+    with pytest.raises(InputError, match="no finished `ostrich check`"):
+        write_report(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.0, "0"), (1.0, "100"), (0.0004, "<0.1"), (0.9996, ">99.9"), (0.922, "92.2"), (0.45, "45")],
 )
 def test_almost_all_never_reads_as_all(value: float, text: str) -> None:
-    assert curve.percent(value) == f"{text}\u00a0%"
+    assert percent(value) == f"{text}\u00a0%"
+
+
+def drawn(
+    points: list[dict[str, Any]], style: str = "attack", width: int = 720
+) -> tuple[Curve, list[float], Page]:
+    """A curve of one series, the places of its rows, and its drawing."""
+    block = {"x_label": "x", "y_label": "y", "series": [{"name": "a", "style": style, "points": points}]}
+    curve = Curve(block)
+    stops, markup = curve.drawing(width, 360)
+    return curve, stops, Page(markup)
+
+
+def places(page: Page) -> list[tuple[float, float]]:
+    return [(float(c["cx"] or 0), float(c["cy"] or 0)) for c in page.all("circle")]
 
 
 def test_curve_lies_where_it_should() -> None:
-    points = [{"x": x, "y": y, "low": None, "high": None, "label": None} for x, y in ((0, 1.0), (10, 0.0))]
-    series = [{"name": "a", "style": "attack", "points": points}]
-    plan = curve.layout({"x_label": "x", "y_label": "y", "series": series}, 400, 200)
-    assert plan is not None
-    frame = plan["frame"]
-    first, last = plan["series"][0]["points"]
-    assert (first["x"], first["y"]) == (frame["left"], frame["top"])
-    assert (last["x"], last["y"]) == (frame["right"], frame["bottom"])
-    assert [text for _, text in plan["x_ticks"]] == ["0", "10"]
+    curve, stops, page = drawn([{"x": x, "y": y} for x, y in ((0, 1.0), (10, 0.0), (5, 0.25))])
+    (x0, top), (x1, middle), (x2, bottom) = places(page)
+    assert stops == pytest.approx([x0, x1, x2], abs=0.1)
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.1)
+    assert (bottom - middle) / (bottom - top) == pytest.approx(0.25, abs=1e-3)
+    assert 0 < x0 < x2 < 720
+    assert 0 < top < bottom < 360
+    words = page.text.split()
+    assert {"0", "2", "10", "100"} <= set(words)  # from 0 to 100 %, whatever the values
+    assert curve.rows == [("0", ["100\u00a0%"]), ("5", ["25\u00a0%"]), ("10", ["0\u00a0%"])]
+
+
+def test_a_drawing_is_its_own_and_takes_its_colours_from_the_page() -> None:
+    points = [{"x": x, "y": 0.5, "low": 0.4, "high": 0.6, "label": f"<{x}>$"} for x in range(3)]
+    _, _, page = drawn(points, "noise")
+    assert {"g", "path", "circle", "text"} == {tag for tag, _ in page.tags}
+    names = {name for _, attributes in page.tags for name in attributes}
+    assert names == {"class", "d", "cx", "cy", "r", "x", "y", "transform", "text-anchor"}
+    kinds = {g.get("class") for g in page.all("g")}
+    assert {"grid", "grid base", "series noise turn-0", "series noise turn-0 band"} <= kinds
+    assert "<0>$" in page.text
 
 
 def test_doubling_budgets_get_even_room() -> None:
     points = [
-        {"x": x, "y": 0.5, "low": 0.4, "high": 0.6, "label": f"{x:g}/255"}
+        {"x": x / 255, "y": 0.5, "low": 0.4, "high": 0.6, "label": f"{x:g}/255"}
         for x in (0, 0.25, 0.5, 1, 2, 4, 8, 16)
     ]
-    series = [{"name": "a", "style": "attack", "points": points}]
-    plan = curve.layout({"x_label": "budget", "y_label": "accuracy", "series": series}, 720, 360)
-    assert plan is not None
-    assert plan["x_label"].endswith("(logarithmic spacing)")
-    gaps = np.diff(plan["stops"])
+    curve, stops, page = drawn(points)
+    assert curve.x_label.endswith("(logarithmic spacing)")
+    gaps = np.diff(stops)
     assert gaps.min() > 0.5 * gaps.max()
-    assert len(plan["x_ticks"]) == len(points)  # no label had to go
+    assert {point["label"] for point in points} <= set(page.text.split())  # no label had to go
+    _, _, narrow = drawn(points, width=340)
+    left = [word for word in narrow.text.split() if "/255" in word]
+    assert 3 <= len(left) < len(points)
+    assert {"0/255", "16/255"} <= set(left)
 
 
 def test_other_units_get_round_steps() -> None:
-    points = [{"x": x, "y": y} for x, y in ((1, 3.2), (2, 17.0))]
-    series = [{"name": "a", "style": "other", "points": points}]
-    plan = curve.layout({"x_label": "x", "y_label": "steps", "series": series}, 400, 200)
-    assert plan is not None
-    assert [text for _, text in plan["y_ticks"]] == ["0", "5", "10", "15", "20"]
+    curve, _, page = drawn([{"x": x, "y": y} for x, y in ((1, 3.2), (2, 17.0))], "other")
+    assert {"4", "6", "8", "10", "12", "14", "16"} <= set(page.text.split())
+    assert "%" not in page.text
+    assert curve.rows == [("1", ["3.2"]), ("2", ["17"])]
+
+
+def test_lines_of_one_style_differ_by_their_dash() -> None:
+    series = [{"name": "same", "style": style, "points": []} for style in ("attack", "noise", "attack")]
+    curve = Curve({"x_label": "x", "y_label": "y", "series": series})
+    looks = ["series attack turn-0", "series noise turn-0", "series attack turn-1"]
+    assert curve.series == [("same", look) for look in looks]
+    assert not curve.drawable

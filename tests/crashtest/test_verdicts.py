@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import ostrich
 from ostrich.attacks import APGD, DDN, FGSM, MIM, PGD, AutoAttack, HopSkipJump, Linf, RayS, Square, Untargeted
 from ostrich.attacks.goals import SATURATED, margin
 from ostrich.cli.main import run
+from ostrich.crashtest.answer import ProbeAnswer
 from ostrich.crashtest.gates import judge_baseline, judge_floor, read_floor
 from ostrich.crashtest.outcomes import combined, robust_accuracy
 from ostrich.models.answers import NO_ANSWER, answered, confidence, predictions, right
@@ -62,7 +64,7 @@ def wrapped(network: nn.Module) -> ostrich.Classifier:
 
 def attacked(network: nn.Module, method: ostrich.attacks.InputSpecificAttack) -> ostrich.Result:
     x, labels = images(LEADS)
-    return ostrich.attack(method, wrapped(network), x, Untargeted(labels), labels=labels)
+    return ostrich.attacks.attack(method, wrapped(network), x, Untargeted(labels), labels=labels)
 
 
 # Answers ------------------------------------------------------------------------------------------
@@ -148,7 +150,7 @@ def test_an_attack_that_finds_no_way_to_begin_says_so():
 
     x = torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     goal = Untargeted(torch.zeros(3, dtype=torch.int64))
-    result = ostrich.attack(HopSkipJump(queries=60), wrapped(Same()), x, goal)
+    result = ostrich.attacks.attack(HopSkipJump(queries=60), wrapped(Same()), x, goal)
     assert result.unattacked.all()
     assert not attacked(Means(), HopSkipJump(queries=60)).unattacked.any()
 
@@ -175,7 +177,9 @@ def test_a_success_of_a_random_network_fools_in_most_later_draws():
     x, labels = images(LEADS)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        result = ostrich.attack(PGD(threat=Linf(8 / 255)), model, x, Untargeted(labels), labels=labels)
+        result = ostrich.attacks.attack(
+            PGD(threat=Linf(8 / 255)), model, x, Untargeted(labels), labels=labels
+        )
         assert model.draws == 20
         found = result.images[result.success]
         assert len(found)
@@ -197,6 +201,10 @@ def outcome(attack: str, eps: float | None, rows: list[int], broken: dict[int, f
         "broken": {str(row): distance for row, distance in broken.items()},
         "useless": list(useless),
     }
+
+
+def answer(name: str, **fields: Any) -> ProbeAnswer:
+    return ProbeAnswer(name=name, title=name, status="done", **fields)
 
 
 def test_the_figure_is_the_least_that_any_attack_left():
@@ -229,11 +237,11 @@ def test_what_stands_because_nothing_could_work_is_not_known():
 
 def test_the_doctor_speaks_against_every_figure():
     outcomes = [outcome("pgd", 0.1, [0], {})]
-    sweep = {"status": "done", "rows": [0], "budgets": [["linf", 0.1]], "outcomes": outcomes}
-    doctor = {"status": "done", "figures": {"findings": [{"code": "masked-gradient"}]}}
+    sweep = answer("robustness", rows=[0], budgets=[("linf", 0.1)], outcomes=outcomes)
+    doctor = answer("doctor", figures={"findings": [{"code": "masked-gradient"}]})
     (found,) = combined({"robustness": sweep, "doctor": doctor}, [True])
     assert (found["bound"], found["reason"]) == (None, "the doctor finds masked-gradient")
-    doctor["figures"]["findings"] = [{"code": "dead-output"}]
+    doctor = answer("doctor", figures={"findings": [{"code": "dead-output"}]})
     assert combined({"robustness": sweep, "doctor": doctor}, [True])[0]["bound"] == "upper"
 
 

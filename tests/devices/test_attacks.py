@@ -154,7 +154,9 @@ def attacked(device: torch.device, name: str, norm: str, **options) -> ostrich.R
     aim = Untargeted(predictions)
     if name.startswith("fooling"):
         aim = Confident((predictions + 1) % 5, 0.6)
-    return ostrich.attack(replace(made(name, norm), **SHORTER.get(name, {})), model, images, aim, **options)
+    return ostrich.attacks.attack(
+        replace(made(name, norm), **SHORTER.get(name, {})), model, images, aim, **options
+    )
 
 
 SHORTER = {"lbfgs": {"iterations": 2, "constants": 2}, "fooling-cppn": {"generations": 2}}
@@ -207,7 +209,8 @@ def test_images_and_labels_of_the_cpu_are_brought_to_the_network(accelerator):
             "precision": "exact",
         }
         return [
-            ostrich.attack(made(n), model, images, Untargeted(labels), **given) for n in ("fgsm", "boundary")
+            ostrich.attacks.attack(made(n), model, images, Untargeted(labels), **given)
+            for n in ("fgsm", "boundary")
         ]
 
     for result in on_both(computed, accelerator):

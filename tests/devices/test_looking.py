@@ -22,7 +22,16 @@ from ostrich.crashtest.check import PROBES
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.data.dataset import Samples
 from ostrich.diagnosis import ModelUnderTest, examine
-from ostrich.visualization import PRESETS, Ascent, Prior, ascend, first_layer_filters, sheets, under, worth
+from ostrich.visualization import (
+    PRESETS,
+    Ascent,
+    Prior,
+    ascend,
+    first_layer_filters,
+    unit_sheets,
+    with_prior,
+    worth,
+)
 from ostrich.visualization.objectives import as_objective
 from ostrich.visualization.optimisers import OPTIMISERS
 from ostrich.visualization.parametrisations import PARAMETRISATIONS, Canvas
@@ -86,7 +95,7 @@ def test_a_units_sheet(accelerator):
     def computed(device):
         model = nets.stack()
         model.network.to(device)
-        found = sheets(model, lambda a, b: images[a:b], 5, ["2:1", "class:0"], climb, top=2, batch=3)
+        found = unit_sheets(model, lambda a, b: images[a:b], 5, ["2:1", "class:0"], climb, top=2, batch=3)
         return [(s.response.values, s.preferred, s.images, s.places, s.boxes, s.maps) for s in found]
 
     on_both(computed, accelerator)
@@ -127,7 +136,7 @@ def test_an_ascent_with_a_generators_code(accelerator):
     def computed(device):
         drawn, model = generator((3, 8, 8), dtype=torch.float32), model_on(device)
         drawn.network.to(device)
-        return ascend(model, UNITS[:2], under(Prior.of(drawn, Canvas.of(model)), 3), seed=1)
+        return ascend(model, UNITS[:2], with_prior(Prior.of(drawn, Canvas.of(model)), 3), seed=1)
 
     on_both(computed, accelerator)
 
@@ -168,9 +177,8 @@ COUNT, DEAREST = 3, 100.0  # images; the gradients of the dearest probe that is 
 
 def cost(name: str) -> float:
     """The gradients of a probe, of which a forward is a third."""
-    probe = PROBES[name]
-    fixed = probe.FIXED_GRADIENTS if "FIXED_GRADIENTS" in vars(probe) else 0.0
-    return COUNT * (probe.GRADIENTS + probe.FORWARDS / 3) + fixed
+    per_probe = PROBES[name].COST
+    return COUNT * (per_probe.gradients + per_probe.forwards / 3) + per_probe.fixed_gradients
 
 
 @pytest.mark.parametrize("name", [name for name in PROBES if cost(name) <= DEAREST])

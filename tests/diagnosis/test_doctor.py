@@ -45,7 +45,7 @@ class Wrapped(nn.Module):
 
 
 def classifier(network, size=(8, 8), channels: int = 1, **options) -> ostrich.Classifier:
-    return ostrich.Classifier(network, name="patient", size=size, channels=channels, **options)
+    return ostrich.Classifier(network, name="subject", size=size, channels=channels, **options)
 
 
 def subject(before=lambda x: x, after=lambda z: z, **options) -> ostrich.Classifier:
@@ -133,8 +133,8 @@ def test_statistics_that_are_wrong_without_being_far():
     images, labels = ostrich.data.toybox("test", limit=128)
 
     def found(labels: Tensor | None) -> list:
-        patient = ModelUnderTest(classifier=model, images=images, labels=labels)
-        return examine(patient, only=["batch-norm statistics"]).findings
+        tested = ModelUnderTest(classifier=model, images=images, labels=labels)
+        return examine(tested, only=["batch-norm statistics"]).findings
 
     assert found(labels) == []
     norms = [module for module in model.network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -418,8 +418,8 @@ def test_the_network_is_left_as_it_was():
 
 def test_one_image_no_time_and_nothing_finite():
     assert codes(subject(), IMAGES[:1], LABELS[:1]) == set()
-    patient = ModelUnderTest(classifier=subject(), images=IMAGES, labels=LABELS)
-    assert len(examine(patient, minutes=0).skipped) == len(CHECKS)
+    model = ModelUnderTest(classifier=subject(), images=IMAGES, labels=LABELS)
+    assert len(examine(model, minutes=0).skipped) == len(CHECKS)
     assert codes(subject(after=lambda z: z * torch.nan)) == {"not-finite-output"}
 
 
@@ -452,7 +452,7 @@ def test_the_command(tmp_path, capsys):
 def test_what_the_command_refuses(tmp_path, capsys):
     words = ["doctor", "zoo:digits-cnn", "digits", "--out", str(tmp_path / "out")]
     for more, message in (
-        (["--surrogate", "zoo:toybox-plain14"], "takes 3x64x64"),
+        (["--surrogate", "zoo:toybox-plain14"], "3 channels and 10 classes"),
         (["--surrogate", "arch:digits-cnn,classes=3"], "3 classes"),
         (["--surrogate", "zoo:nothing"], "Unknown model"),
         (["--minutes", "0"], "above 0"),

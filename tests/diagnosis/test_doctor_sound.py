@@ -119,7 +119,7 @@ def test_an_untrained_network_is_told_that_its_statistics_were_never_measured():
     torch.manual_seed(0)
     model = ostrich.load("arch:resnet20", device="cpu")
     images, _ = ostrich.data.toybox("test", limit=COUNT)
-    patient = ModelUnderTest(classifier=model, images=nn.functional.avg_pool2d(images, 2))
-    (finding,) = batchnorm.statistics(patient)
+    tested = ModelUnderTest(classifier=model, images=nn.functional.avg_pool2d(images, 2))
+    (finding,) = batchnorm.statistics(tested)
     assert finding.code == "batch-norm-statistics"
     assert "never measured" in finding.sentence

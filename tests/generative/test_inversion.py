@@ -27,7 +27,7 @@ from ostrich.generative.recipe import RECIPES, GeneratorRecipe
 from ostrich.generative.teacher import Teacher, begin, coded
 from ostrich.generative.training import real_batch, train_game
 from ostrich.images import rounded
-from ostrich.visualization import Prior, ascend, under
+from ostrich.visualization import Prior, ascend, with_prior
 from ostrich.visualization.parametrisations import Canvas
 
 RECIPE = GeneratorRecipe(
@@ -259,7 +259,7 @@ def test_it_is_a_prior_whose_codes_stay_where_they_were_seen(trained, tmp_path):
     drawing = Prior.of(generator, Canvas.of(model))
     observed = generator.codes.observed
     assert torch.equal(drawing.project(torch.full((1, 64), 99.0))[0], observed.high)
-    found = ascend(model, ["class:3", "conv2:5", "fc1:7"], under(drawing), seeds=2)
+    found = ascend(model, ["class:3", "conv2:5", "fc1:7"], with_prior(drawing), seeds=2)
     assert found.images.shape == (6, 1, 8, 8)
     assert (found.trace[-1] >= found.trace[0]).all()
     words = ["visualize", "zoo:digits-cnn", "--unit", "class:3", "--prior", str(trained), "--seeds", "2"]
@@ -272,7 +272,9 @@ def test_it_is_a_prior_whose_codes_stay_where_they_were_seen(trained, tmp_path):
 def test_grey_images_are_shown_to_a_network_of_colours(trained):
     model = nets.small(size=(24, 24))
     found = ascend(
-        model, ["class:1"], replace(under(Prior.of(load_generator(str(trained)), Canvas.of(model))), steps=2)
+        model,
+        ["class:1"],
+        replace(with_prior(Prior.of(load_generator(str(trained)), Canvas.of(model))), steps=2),
     )
     assert found.images.shape == (1, 3, 24, 24)
     assert torch.equal(found.images[:, 0], found.images[:, 2])
@@ -338,7 +340,7 @@ def test_the_bundled_prior_makes_held_out_images_again_as_its_card_says():
 
 def test_what_it_draws_for_one_network_another_recognises():
     guide, judge = (ostrich.load(f"zoo:toybox-{name}", device="cpu") for name in ("resnet20", "plain14"))
-    settings = under(Prior.of(load_generator("zoo:toybox-prior"), Canvas.of(guide)), steps=40)
+    settings = with_prior(Prior.of(load_generator("zoo:toybox-prior"), Canvas.of(guide)), steps=40)
     found = ascend(guide, [f"class:{k}" for k in range(10)], settings)
     assert recognised(rounded(found.images), range(10), guide, judge).sum() >= 8
 

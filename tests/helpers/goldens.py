@@ -22,6 +22,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,10 @@ from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
 from ostrich.cli.main import run
-from ostrich.runtime.runs import versions
 
 FOLDER = Path(__file__).parents[1] / "golden"
 MADE_ON = "made-on.json"
-PACKAGES = ("torch", "torchvision", "numpy", "pillow")  # whose version may change a last bit
+PACKAGES = ("torch", "torchvision", "numpy", "pillow", "matplotlib")  # whose version may change a last bit
 OUT = "out"
 ROWS = 8  # of a table that stand in the file; of the others a digest
 PICTURES = (".png", ".webp", ".gif", ".jpg")
@@ -51,10 +51,9 @@ PICTURES = (".png", ".webp", ".gif", ".jpg")
 
 def here() -> dict[str, Any]:
     """What a last bit depends on: instructions, versions, and how this processor sums."""
-    found = versions()
     return {
         "capability": torch.backends.cpu.get_cpu_capability(),
-        "versions": {name: found[name] for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES},
         "arithmetic": arithmetic(),
     }
 
@@ -135,6 +134,21 @@ def read(folder: Path) -> dict[str, Any]:
         elif path.suffix == ".safetensors":
             tensors[name] = of_tensors(load_file(path))
     return found | {"tables": tables, "pictures": pictures, "tensors": tensors}
+
+
+def same_runs(one: Path, other: Path) -> None:
+    """Assert that two run directories hold the same: what was typed, times and versions aside."""
+    a, b = (json.loads((folder / "run.json").read_text()) for folder in (one, other))
+    for name in ("asked", "seed", "device", "data", "threads", "finished"):
+        assert a[name] == b[name], name
+    assert read(one) == read(other)
+    files, others = (
+        {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} for folder in (one, other)
+    )
+    assert files == others
+    for file in files:
+        if file.suffix == ".jsonl":
+            assert (one / file).read_text() == (other / file).read_text()
 
 
 def timeless(content: Any) -> Any:

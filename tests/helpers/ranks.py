@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -58,6 +59,22 @@ def train_task(folder: Path) -> None:
         (folder / "train.json").write_text(json.dumps(found))
 
 
+def agree_task(folder: Path) -> None:
+    """Adversarial training with batch norm and dropout: each rank's parameters and statistics at the end."""
+    torch.manual_seed(0)
+    layers = [
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(144, 5),
+    ]
+    recipe = replace(RECIPE, epochs=1, adversarial_steps=1, adversarial_eps=0.1)
+    trained = train(nn.Sequential(*layers), recipe, *images(125), held_out=images(9))
+    torch.save(trained.state_dict(), folder / f"agree-{distributed.rank()}.pt")
+
+
 def evaluate_task(folder: Path) -> None:
     """10,000 images, the accuracy to the last digit."""
     pixels, labels = images(COUNT)
@@ -100,7 +117,7 @@ COMMAND = ["train", "digits-cnn", "--out", "out", "--set", "epochs=0.5", "--set"
 GENERATE = ["generate", "train", "digits-perceptron", "--out", "generator", "--set", "steps=4"]
 GENERATE += ["--set", "architecture=perceptron,size=8,channels=1,width=0.05", "--set", "watch_every=2"]
 GENERATE += ["--set", "batch_size=20", "--set", "judge_samples=20"]
-TASKS = {"train": train_task, "play": play_task, "evaluate": evaluate_task}
+TASKS = {"train": train_task, "play": play_task, "agree": agree_task, "evaluate": evaluate_task}
 
 
 def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:

@@ -146,15 +146,15 @@ def test_a_surrogate_lends_its_gradients_and_the_network_judges(method, settings
         "        net[2].weight.copy_(16 * torch.eye(3))\n        net[2].bias.zero_()\n    return net\n"
         "def other():\n    net = build()\n    net[2].weight.data.mul_(-1)\n    return net\n"
     )
-    model = classifier(dynamic())
-    before = model.digest()
-    borrow_gradients(method(), model, f"{twin}:build")
-    assert (model.access, model.digest() == before) == ("gradient", False)
+    own = classifier(dynamic())
+    model = borrow_gradients(method(), own, f"{twin}:build")
+    assert (model.access, model.digest() == own.digest()) == ("gradient", False)
+    assert (own.access, own.surrogate) == ("scores", None)  # the network is handed back as it was
     found = falls(model, method, **settings)
     assert found[0]
     assert not any(found[2:])
-    blind = classifier(dynamic())
-    borrow_gradients(PGD(), blind, f"{twin}:other")  # uphill for the surrogate is downhill for the network
+    # uphill for this surrogate is downhill for the network
+    blind = borrow_gradients(PGD(), classifier(dynamic()), f"{twin}:other")
     assert not any(falls(blind, steps=20))
     with pytest.raises(InputError, match="lends gradients; square takes none"):
         borrow_gradients(Square(), classifier(dynamic()), f"{twin}:build")

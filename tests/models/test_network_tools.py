@@ -1,4 +1,4 @@
-"""Tools for anyone's network: starts, precise statistics, folding, deepening, ensembles, signals."""
+"""Tools for anyone's network: starts, precise statistics, folding, deepening, ensembles."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from nets import predictions, random_images, small
 from torch import nn
 
 import ostrich
 from ostrich.errors import InputError, UnknownName
-from ostrich.images import read_png
-from ostrich.inspection.signals import signals, write_signals
 from ostrich.models.batchnorm import precise_statistics
 from ostrich.models.ensemble import ensemble
 from ostrich.models.fastpath import fold_batch_norm
-from ostrich.models.initialisation import STARTS, initialise, lsuv, standard_deviation
+from ostrich.models.initialisation import STARTS, initialise, standard_deviation
 from ostrich.models.net2net import deepened
 from ostrich.models.residual import SmallNet
 
@@ -65,37 +62,6 @@ def test_starts_have_the_variance_of_their_formula(start):
 def test_an_unknown_start_is_answered():
     with pytest.raises(UnknownName, match="xavier"):
         initialise(nn.Linear(3, 3), "xaver")
-
-
-@pytest.mark.parametrize(("residual", "norm"), [(True, True), (False, False)])
-def test_lsuv_gives_every_layer_unit_variance(residual, norm):
-    network = some_net(residual, norm, depth=14)
-    inputs = torch.randn(32, 3, 16, 16, generator=generator())
-    found = lsuv(network, inputs, generator())
-    seen: dict[str, float] = {}
-    layers = {n: m for n, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    for name, module in layers.items():
-        module.register_forward_hook(lambda _m, _i, out, name=name: seen.update({name: out.var().item()}))
-    with torch.no_grad():
-        network(inputs)
-    assert set(found) == set(layers)
-    assert all(abs(variance - 1) <= 0.11 for variance in seen.values()), seen
-    assert all(parameter.requires_grad for parameter in network.parameters())
-    assert not network.training
-
-
-def test_lsuv_starts_from_orthonormal_weights():
-    layer = nn.Sequential(nn.Flatten(), nn.Linear(48, 12))
-    lsuv(layer, torch.randn(64, 3, 4, 4, generator=generator()), generator())
-    rows = layer[1].weight.detach()
-    gram = rows @ rows.T
-    torch.testing.assert_close(gram / gram[0, 0], torch.eye(12), atol=1e-5, rtol=0)
-
-
-def test_lsuv_says_where_nothing_varies():
-    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
-    with pytest.raises(InputError, match=r"layer '1' do not vary"):
-        lsuv(network, torch.zeros(4, 3, 2, 2))
 
 
 # Batch norm --------------------------------------------------------------------------------------
@@ -193,7 +159,7 @@ def test_an_ensemble_is_attacked_like_any_classifier():
     images = random_images(6)
     labels = predictions(both, images)
     pgd = ostrich.attacks.PGD(threat=ostrich.Linf(32 / 255), steps=10)
-    result = ostrich.attack(pgd, both, images, goal=ostrich.Untargeted(labels))
+    result = ostrich.attacks.attack(pgd, both, images, goal=ostrich.Untargeted(labels))
     assert result.success.any()
     changed = predictions(both, result.images) != labels
     assert torch.equal(changed, result.success)
@@ -209,38 +175,3 @@ def test_members_that_do_not_belong_together_are_refused():
         ensemble([small(0), ostrich.Classifier(lambda x: x.mean((2, 3)), size=(16, 16))])
     with pytest.raises(InputError, match="probabilities or logits"):
         ensemble([small(0), small(1)], average="votes")  # type: ignore[arg-type]
-
-
-# Signals -----------------------------------------------------------------------------------------
-
-
-def test_signals_are_second_moments_of_outputs_and_gradients(tmp_path):
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(48, 20), nn.ReLU(), nn.Linear(20, 5))
-    classifier = ostrich.Classifier(network, size=(4, 4), channels=3)
-    images, labels = torch.rand(8, 3, 4, 4, generator=generator()), torch.arange(8) % 5
-    rows = {row.layer: row for row in signals(classifier, images, labels)}
-    hidden = network[1](images.flatten(1)).detach().requires_grad_(True)
-    loss = F.cross_entropy(network[3](F.relu(hidden)), labels, reduction="sum")
-    (gradient,) = torch.autograd.grad(loss, hidden)
-    assert list(rows) == ["0", "1", "2", "3"]
-    assert rows["1"].moment == pytest.approx(hidden.square().mean().item(), rel=1e-5)
-    assert rows["1"].gradient == pytest.approx(gradient.square().mean().item(), rel=1e-5)
-    assert rows["2"].zeros == pytest.approx((hidden <= 0).float().mean().item())
-    assert rows["2"].type == "ReLU"
-    assert all(parameter.grad is None for parameter in network.parameters())
-    write_signals(tmp_path / "signals.png", list(rows.values()))
-    assert read_png(tmp_path / "signals.png").shape[-1] > 500
-
-
-def test_signals_show_where_a_start_dies_out():
-    def last_by_first(start: str) -> float:
-        network = some_net(residual=False, norm=False, depth=20)
-        initialise(network, start, generator())
-        classifier = ostrich.Classifier(network, size=(16, 16), mean=(0.5,), std=(0.25,))
-        names = ["conv1", "layer3.2.conv2"]
-        rows = signals(classifier, random_images(8), torch.arange(8), names)
-        return rows[1].moment / rows[0].moment
-
-    assert last_by_first("he") > 1e-2
-    assert last_by_first("normal") < 1e-12

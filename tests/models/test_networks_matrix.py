@@ -19,7 +19,7 @@ from torch import nn
 import ostrich
 from ostrich.attacks import ATTACKS, FGSM, Linf, Untargeted
 from ostrich.attacks.engine.settings import configure
-from ostrich.attribution import gradient, guided
+from ostrich.attribution import Gradient, Guided, paired
 from ostrich.cli.main import run
 from ostrich.errors import InputError
 
@@ -139,7 +139,7 @@ def test_a_network_goes_through_everything_and_comes_back_as_it_was(case, file):
     if "square" in ATTACKS:
         attacks.append(configure(ATTACKS["square"], {"eps": "16/255", "queries": "6"}))
     for method in attacks:
-        result = ostrich.attack(method, model, images, Untargeted(labels))
+        result = ostrich.attacks.attack(method, model, images, Untargeted(labels))
         assert result.attacked.all(), method.name
         assert (result.images - images).abs().max() <= 16 / 255 + 1e-6
         assert torch.equal((result.images * 255).round() / 255, result.images)
@@ -151,15 +151,15 @@ def test_a_network_goes_through_everything_and_comes_back_as_it_was(case, file):
             module.training = training
 
     units = ["class:0", f"class:{int(labels[1])}"]
-    plain = gradient(model, images, units)
+    plain = paired(Gradient(), model, images, units)
     assert plain.shape == images.shape
     assert plain.isfinite().all()
     assert plain.flatten(1).any(1).all()
     if case.refused:
         with pytest.raises(InputError, match=rf"(?s)this network uses .*{case.refused}.*`gradient`"):
-            guided(model, images, units)
+            paired(Guided(), model, images, units)
     else:
-        found = guided(model, images, units)
+        found = paired(Guided(), model, images, units)
         assert found.isfinite().all()
         assert found.any()
         assert case.mixed or not torch.allclose(found, plain, atol=1e-3 * float(plain.abs().max()))

@@ -213,7 +213,7 @@ def test_attacks_without_gradients_succeed_as_often_as_on_the_network_itself(nam
     small = {"generations": "2", "population": "24"} if name == "one-pixel" else {}
     method = configure(ATTACKS[name], settings | {k: v for k, v in small.items() if k in known})
     results = [
-        ostrich.attack(method, model, images, Untargeted(labels), labels=labels)
+        ostrich.attacks.attack(method, model, images, Untargeted(labels), labels=labels)
         for model in (exported, function)
     ]
     assert results[0].backwards.sum() == 0

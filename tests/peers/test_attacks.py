@@ -77,7 +77,7 @@ def ours(method: object, network: nn.Module, images: Tensor, labels: Tensor) -> 
     """Where the attack ended, before rounding to 8 bits."""
     classifier = ostrich.Classifier(network.network, size=(32, 32), mean=MEAN, std=STD)
     goal = ostrich.Untargeted(labels)
-    result = ostrich.attack(method, classifier, images, goal=goal, precision="exact")
+    result = ostrich.attacks.attack(method, classifier, images, goal=goal, precision="exact")
     assert result.attacked.all()
     return result.float_images
 

@@ -44,7 +44,7 @@ def attack(folder, weights=0, labels=0, images=0, settings=0, seed=0):
     goal = Untargeted((torch.arange(4) + labels) % 5)
     method = PGD(threat=Linf(8 / 255), steps=3 + settings)
     pictures = nets.random_images(4) if not images else nets.random_images(5)[1:]
-    ostrich.attack(method, nets.small(weights), pictures, goal, seed=seed, shards=folder)
+    ostrich.attacks.attack(method, nets.small(weights), pictures, goal, seed=seed, shards=folder)
 
 
 def attack_cut_in_a_batch(folder, weights=0, settings=0, seed=0):
@@ -60,7 +60,7 @@ def attack_cut_in_a_batch(folder, weights=0, settings=0, seed=0):
     goal, network = Untargeted(nets.small()(pictures).argmax(1)), nets.small(weights)
     with pytest.MonkeyPatch.context() as patch, suppress(KeyboardInterrupt):
         patch.setattr(resumable, "EVERY", 0.0)
-        ostrich.attack(method, network, pictures, goal, seed=seed, shards=folder, watch=cut)
+        ostrich.attacks.attack(method, network, pictures, goal, seed=seed, shards=folder, watch=cut)
     assert not begin or list(folder.glob("*.half.pt"))
 
 

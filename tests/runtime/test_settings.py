@@ -1,7 +1,7 @@
 """Settings from text: every field of everything that is registered, and every kind of value."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import pytest
@@ -13,9 +13,9 @@ from ostrich.attacks import ATTACKS
 from ostrich.attacks.engine.settings import configure
 from ostrich.attribution import EXPLAINERS
 from ostrich.generative.recipe import GeneratorRecipe
-from ostrich.runtime.settings import pairs, read, read_value, readable
+from ostrich.runtime.settings import changed, pairs, read, read_value, readable
 from ostrich.studies import STUDIES, find
-from ostrich.training.recipe import Recipe
+from ostrich.training.recipe import RECIPES, Recipe
 from ostrich.visualization.optimisers import OPTIMISERS
 from ostrich.visualization.parametrisations import PARAMETRISATIONS
 
@@ -120,12 +120,29 @@ def test_every_registered_field_can_be_set(name):
 
 
 def test_the_lists_of_a_study_are_settings():
-    from ostrich.cli.study import _changed
+    depth, objective = find("depth").spec("smoke"), find("objective").spec("smoke")
+    assert changed(depth, pairs(["depths=20,56"]), "depth").depths == (20, 56)
+    assert changed(objective, pairs(["lambdas=0,1/1000"]), "objective").lambdas == (0, 1e-3)
 
-    study = find("depth")
-    unsaid = {"data": None, "device": None, "seeds": None}
-    assert _changed(study, "smoke", ["depths=20,56"], **unsaid).depths == (20, 56)
-    assert _changed(find("objective"), "smoke", ["lambdas=0,1/1000"], **unsaid).lambdas == (0, 1e-3)
+
+def test_values_are_changed_as_text_is():
+    depth, recipe = find("depth").spec("smoke"), RECIPES["digits-cnn"]
+    found = changed(depth, {"depths": (20, 56), "steps": "7"}, "depth")
+    assert found == replace(depth, depths=(20, 56), steps=7)
+    assert changed(recipe, {"crops": ((0.5, 6),)}, "a recipe").crops == ((0.5, 6),)
+    for changes, message in (
+        ({"steqs": 3}, "Did you mean steps"),
+        ({"steps": "x"}, "steps=x: a whole number"),
+    ):
+        with pytest.raises(ostrich.InputError, match=message):
+            changed(depth, changes, "depth")
+    for changes, message in (
+        ({"epochs": None}, "A recipe cannot have epochs=None"),
+        ({"name": "mine"}, "Unknown setting of a recipe 'name'"),
+        ({"crops": "0.5,6"}, "Unknown setting of a recipe 'crops'"),
+    ):
+        with pytest.raises(ostrich.InputError, match=message):
+            changed(recipe, changes, "a recipe", hidden=("name",))
 
 
 def test_an_attack_has_its_threat_beside_its_own_settings():

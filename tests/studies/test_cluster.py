@@ -9,15 +9,17 @@ from pathlib import Path
 
 import pytest
 
+import ostrich
 from ostrich.cli.main import run
-from ostrich.studies import executors, find
+from ostrich.runtime.executors import Here
+from ostrich.studies import find
 from ostrich.studies.trials import run_trials
 
 
 def busy(process: Path) -> bool:
     """Whether a process is a worker at a trial: Ray names it after the function."""
     try:
-        return (process / "cmdline").read_bytes().startswith(b"ray::_work")
+        return (process / "cmdline").read_bytes().startswith(b"ray::_task")
     except OSError:
         return False
 
@@ -25,13 +27,13 @@ def busy(process: Path) -> bool:
 @pytest.mark.filterwarnings("ignore")  # Ray's own, and its sockets that are left open
 def test_trials_on_two_workers_one_of_which_is_killed(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray", reason="needs the extra `cluster`")
-    from ostrich.studies.cluster import ray_tasks
+    from ostrich.runtime.executors.ray import RayTasks
 
-    source = str(Path(executors.__file__).parents[2])
+    source = str(Path(ostrich.__file__).parents[1])
     monkeypatch.setenv("PYTHONPATH", source + os.pathsep + os.environ.get("PYTHONPATH", ""))
     study = find("gradients")
     spec = replace(study.spec("smoke"), depth=400, gains=(1.0,), seeds=3)
-    expected = run_trials(study, spec, tmp_path / "a", executors.InProcess())
+    expected = run_trials(study, spec, tmp_path / "a", Here())
     killed: list[int] = []
 
     def watch(done: int, total: int) -> None:
@@ -42,8 +44,7 @@ def test_trials_on_two_workers_one_of_which_is_killed(tmp_path, monkeypatch):
                 killed.append(int(process.name))
                 return
 
-    with ray_tasks(workers=2) as tasks:
-        found = run_trials(study, spec, tmp_path / "b", tasks, watch)
+    found = run_trials(study, spec, tmp_path / "b", RayTasks(workers=2), watch)
     assert not found.failed
     assert [one.rows for one in found.done] == [one.rows for one in expected.done]
     assert len(killed) == 1

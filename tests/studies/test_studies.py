@@ -19,8 +19,10 @@ from ostrich.cli.main import run
 from ostrich.errors import InputError, UnknownName
 from ostrich.models import architectures
 from ostrich.published import PUBLISHED
+from ostrich.runtime.executors import Here
+from ostrich.runtime.executors.local import WORKER, Processes
 from ostrich.statistics import deviation, interval, slope
-from ostrich.studies import STUDIES, executors, find, report, worker
+from ostrich.studies import STUDIES, find, report, worker
 from ostrich.studies.datasets import joined, material, with_label_noise
 from ostrich.studies.schema import SCALES, Findings, Spec, Study, crossed
 from ostrich.studies.trials import key, run_trials
@@ -65,7 +67,7 @@ def _asdict(spec: Spec) -> dict:
 def test_every_study_runs_at_scale_smoke(name, place):
     study = find(name)
     spec = study.spec("smoke")
-    trials = run_trials(study, spec, place / "trials", executors.InProcess())
+    trials = run_trials(study, spec, place / "trials", Here())
     assert not trials.failed
     findings = study.judge(spec, trials.done)
     assert findings.verdict in VERDICTS
@@ -86,7 +88,7 @@ def test_the_same_smoke_twice_gives_the_same_rows(tmp_path):
     twice = []
     for folder in ("a", "b"):
         torch.rand(3)
-        done = run_trials(study, spec, tmp_path / folder, executors.InProcess()).done
+        done = run_trials(study, spec, tmp_path / folder, Here()).done
         twice.append([one.rows for one in done])
     assert twice[0] == twice[1]
 
@@ -213,7 +215,7 @@ def test_a_failed_trial_does_not_lose_the_others_and_is_tried_again(study, tmp_p
     spec = study.spec("smoke")
 
     def once():  # type: ignore[no-untyped-def]
-        return run_trials(study, spec, tmp_path / "trials", executors.InProcess())
+        return run_trials(study, spec, tmp_path / "trials", Here())
 
     first = once()
     assert [one.trial["seed"] for one in first.done] == [0, 2, 3]
@@ -246,20 +248,20 @@ def test_a_trials_key_is_its_spec_and_not_the_number_of_seeds():
 def test_subprocesses_do_what_a_process_does_and_a_killed_worker_costs_one_trial(tmp_path):
     study = find("gradients")
     spec = replace(study.spec("smoke"), depth=3, gains=(1.0,), seeds=3)
-    expected = run_trials(study, spec, tmp_path / "a", executors.InProcess())
-    with executors.subprocesses(1) as runner:
-        victims = []
+    expected = run_trials(study, spec, tmp_path / "a", Here())
+    killed: list[int] = []
 
-        def watch(done: int, total: int) -> None:  # kill the worker at the first trial
-            busy = [process for process in runner._busy.values() if not victims]
-            for process in busy:
-                process.kill()
-                victims.append(process)
+    def watch(done: int, total: int) -> None:  # kill the worker that is at the second trial
+        for process in Path("/proc").glob("[0-9]*") if done and not killed else ():
+            if _parent(process) == os.getpid() and WORKER.encode() in (process / "cmdline").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
+                killed.append(int(process.name))
 
-        broken = run_trials(study, spec, tmp_path / "b", runner, watch)
+    broken = run_trials(study, spec, tmp_path / "b", Processes(1), watch)
+    assert len(killed) == 1
     assert len(broken.failed) == 1
     assert "ended with code" in broken.failed[0]["error"]
-    mended = run_trials(study, spec, tmp_path / "b", executors.InProcess())
+    mended = run_trials(study, spec, tmp_path / "b", Here())
     assert len(broken.done) == len(expected.done) - 1
     assert [one.rows for one in mended.done] == [one.rows for one in expected.done]
 
@@ -270,9 +272,10 @@ def test_a_killed_study_goes_on_and_leaves_no_worker_behind(place):
     process = subprocess.Popen(words, env={**os.environ, "OMP_NUM_THREADS": "1"})
     try:
         deadline = time.monotonic() + 60
-        while not list(place.glob("out/trials/*/trial.json")) and time.monotonic() < deadline:
+        started: list[Path] = []
+        while not started and time.monotonic() < deadline:
             time.sleep(0.05)
-        started = [p for p in Path("/proc").glob("[0-9]*") if _parent(p) == process.pid]
+            started = [p for p in Path("/proc").glob("[0-9]*") if _parent(p) == process.pid]
         assert started
     finally:
         process.send_signal(signal.SIGKILL)

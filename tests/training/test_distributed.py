@@ -58,6 +58,16 @@ def test_two_ranks_take_the_steps_of_one_process(folders):
     assert one["accuracy"] == many["accuracy"]  # of 101 images over two ranks: nothing is padded
 
 
+def test_ranks_end_with_the_same_network(tmp_path):
+    together(2, "agree", tmp_path)
+    (tmp_path / "one").mkdir()
+    ranks.agree_task(tmp_path / "one")
+    first, second = (torch.load(tmp_path / f"agree-{rank}.pt") for rank in range(2))
+    alone = torch.load(tmp_path / "one/agree-0.pt")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not any(torch.equal(first[name], alone[name]) for name in first if first[name].is_floating_point())
+
+
 def test_two_ranks_play_the_game_of_one_process(folders):
     one, many = (np.array(json.loads((folder / "play.json").read_text())) for folder in folders)
     torch.manual_seed(0)

@@ -12,7 +12,7 @@ import ostrich
 from ostrich.cli.main import run
 from ostrich.errors import InputError
 from ostrich.generative.generator import Generator
-from ostrich.visualization import Prior, ascend, under
+from ostrich.visualization import Prior, ascend, with_prior
 from ostrich.visualization.optimisers import Normalised
 from ostrich.visualization.parametrisations import Canvas
 from ostrich.visualization.regularisers import Regularisers
@@ -25,7 +25,7 @@ def test_a_step_is_that_of_theirs_which_normalises_twice():
     model = nets.linear(weights, (4, 4), 3)
     codes = torch.rand(2, 5, generator=torch.Generator().manual_seed(2)).double() - 0.5
     rate, decay, total = 0.07, 0.01, 3
-    settings = under(Prior.of(drawn, Canvas.of(model)))
+    settings = with_prior(Prior.of(drawn, Canvas.of(model)))
     matrix = drawn.network.matrix.numpy()
 
     c = codes.numpy().copy()
@@ -50,7 +50,7 @@ def test_a_step_is_that_of_theirs_which_normalises_twice():
 
 def test_an_image_under_a_prior_is_one_the_generator_draws():
     drawn, model = generator(kind="normal", dtype=torch.float32), nets.small(size=(16, 16))
-    settings = under(Prior.of(drawn, Canvas.of(model)))
+    settings = with_prior(Prior.of(drawn, Canvas.of(model)))
     assert settings.parametrisation.project(torch.full((1, 5), 9.0)).max() == 3
     found = ascend(model, ["class:1", "class:3"], settings, seeds=2)
     assert found.images.shape == (4, 3, 16, 16)
@@ -101,4 +101,4 @@ def ostrich_settings(drawn: Generator) -> dict:
 
     model = nets.small(dtype=torch.float64)
     assert isinstance(model, ostrich.Classifier)
-    return describe(under(Prior.of(drawn, Canvas.of(model))))
+    return describe(with_prior(Prior.of(drawn, Canvas.of(model))))

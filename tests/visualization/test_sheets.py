@@ -13,7 +13,7 @@ import ostrich
 from ostrich.cli.main import run
 from ostrich.errors import InputError
 from ostrich.inspection.units import values
-from ostrich.visualization import configure, receptive_field, respond, sheets
+from ostrich.visualization import configure, receptive_field, respond, unit_sheets
 
 SHORT = configure({"steps": "3"}, "plain")
 
@@ -52,7 +52,7 @@ def test_a_response_needs_an_image_and_a_unit_that_exists():
 )
 def test_a_sheet_shows_the_strongest_images_and_maps_inside_their_boxes(activation, methods):
     model, images = nets.stack(activation), nets.random_images(12, (24, 32))
-    (page,) = sheets(model, lambda a, b: images[a:b], len(images), ["2:1"], SHORT, top=4, batch=5)
+    (page,) = unit_sheets(model, lambda a, b: images[a:b], len(images), ["2:1"], SHORT, top=4, batch=5)
     best = model.network[:3](images)[:, 1].flatten(1).amax(1).topk(4).indices
     assert list(page.places) == best.tolist()
     assert torch.equal(page.images, images[best])
@@ -68,9 +68,9 @@ def test_a_sheet_shows_the_strongest_images_and_maps_inside_their_boxes(activati
 def test_a_sheet_of_a_function_or_of_nothing_is_refused():
     images = nets.random_images(2, (24, 32))
     with pytest.raises(InputError, match="at least one image"):
-        sheets(nets.stack(), lambda a, b: images[a:b], 2, ["2:1"], SHORT, top=0)
+        unit_sheets(nets.stack(), lambda a, b: images[a:b], 2, ["2:1"], SHORT, top=0)
     with pytest.raises(InputError, match="channels 0 to 5"):
-        sheets(nets.stack(), lambda a, b: images[a:b], 2, ["2:9"], SHORT)
+        unit_sheets(nets.stack(), lambda a, b: images[a:b], 2, ["2:9"], SHORT)
 
 
 def test_the_command_writes_a_page_a_unit_and_one_for_the_layer(tmp_path, capsys):
@@ -108,7 +108,7 @@ def _layers() -> list[dict]:
     [
         ([], "A sheet is about a unit"),
         (["--unit", "class:3", "--set", "top=10"], "1 to 9 images"),
-        (["--unit", "class:3", "--sanity"], "--sanity checks a method"),
+        (["--unit", "class:3", "--sanity"], "sanity checks a method"),
         (["--unit", "nosuch:0"], "nosuch"),
         (["--unit", "class:3", "--set", "preset=nosuch"], "nosuch"),
     ],
@@ -123,6 +123,6 @@ def test_what_a_sheet_cannot_show_is_said(words, told, tmp_path, capsys):
 def test_the_network_is_left_as_it_was(untouched_network):
     images = nets.random_images(3)
     layer = next(name for name, module in untouched_network.network.named_modules() if name.endswith("conv1"))
-    sheets(untouched_network, lambda a, b: images[a:b], 3, [f"{layer}:1", "class:0"], SHORT)
+    unit_sheets(untouched_network, lambda a, b: images[a:b], 3, [f"{layer}:1", "class:0"], SHORT)
     with pytest.raises(InputError):
-        sheets(untouched_network, lambda a, b: images[a:b], 3, [f"{layer}:999"], SHORT)
+        unit_sheets(untouched_network, lambda a, b: images[a:b], 3, [f"{layer}:999"], SHORT)

@@ -340,7 +340,7 @@ def test_a_unit_that_is_dead_on_every_start_is_said_to_be(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "match"),
     [
-        ([], "--unit UNIT"),
+        ([], "Name what to show"),
         (["--unit", "class:99"], "class"),
         (["--unit", "nowhere:1"], "nowhere"),
         (["--unit", "nowhere:*"], "nowhere"),
@@ -374,7 +374,7 @@ def test_noise_becomes_certainty_and_the_file_proves_it():
     start = noise(classes, (3, 16, 16), seed=2)
     assert torch.equal(start, rounded(start))
     assert torch.equal(noise([3], (3, 16, 16), seed=2)[0], start[2])
-    result = ostrich.attack(FoolingAscent(), network, start, Confident(torch.tensor(classes), 0.99))
+    result = ostrich.attacks.attack(FoolingAscent(), network, start, Confident(torch.tensor(classes), 0.99))
     assert result.success.all()
     with torch.no_grad():
         probability = network(rounded(result.images)).softmax(1)

@@ -252,7 +252,7 @@ class FittedAttack(Attack):
         """Images (n, C, H, W) under attack, within the budget; `keys` are the images' fingerprints."""
         raise NotImplementedError
 
-    def chance(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+    def random_baseline(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         """The same with something random in the artefact's place: what it has to beat."""
         raise NotImplementedError
 
@@ -307,7 +307,7 @@ HEAD = ("name", "needs", "norms", "threat")
 REQUIRED = {  # the first that a class derives from
     InputSpecificAttack: (*HEAD, "stop", "steps", "init", "step"),
     CamouflageAttack: HEAD,
-    FittedAttack: (*HEAD, "epochs", "init", "epoch", "tensors", "apply", "chance"),
+    FittedAttack: (*HEAD, "epochs", "init", "epoch", "tensors", "apply", "random_baseline"),
 }
 
 

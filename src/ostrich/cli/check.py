@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ostrich.cli import options as o
+
+if TYPE_CHECKING:
+    from ostrich.verbs.check import CheckResult
 
 NAME = "check"
 
@@ -39,131 +42,45 @@ def command(
     as_json: o.Json = False,
 ) -> int:
     """Crash-test a network: how does it fail, how badly, and the files that prove it."""
-    return perform(
-        chosen,
-        data,
-        fail_under=fail_under or [],
-        baseline=baseline,
-        only=only,
+    from ostrich.cli.session import read
+    from ostrich.runtime.runs import NEW
+    from ostrich.verbs.check import check
+
+    classifier, samples = read(chosen, data, limit, seed, skip_bad, out)
+    found = check(
+        classifier,
+        samples,
         minutes=minutes,
-        limit=limit,
+        only=only,
+        fail_under=fail_under or (),
+        baseline=baseline,
         seed=seed,
         precision=precision,
-        out=out,
-        skip_bad=skip_bad,
+        out=out or NEW,
         force=force,
-        as_json=as_json,
     )
+    return show_check(found, as_json)
 
 
-def perform(
-    chosen: o.ModelOptions,
-    data: list[str],
-    *,
-    fail_under: list[str],
-    baseline: str | None,
-    only: str | None,
-    minutes: float,
-    limit: int,
-    seed: int,
-    precision: str,
-    out: o.Path | None,
-    skip_bad: bool,
-    force: bool,
-    as_json: bool,
-    demo: bool = False,
-) -> int:
-    """The check behind `check` and `demo`; returns the exit code."""
-    from ostrich.cli.session import console, opened
-    from ostrich.crashtest.check import DEMO_PROBES, PROBES, crash_test
-    from ostrich.crashtest.context import Context
-    from ostrich.crashtest.gates import read_floor
-    from ostrich.crashtest.report import write_report
-    from ostrich.errors import InputError, UnknownName
-    from ostrich.runtime.events import progress
-    from ostrich.runtime.runs import read_run
+def show_check(found: CheckResult, as_json: bool) -> int:
+    """The verdict, the gates, what was left out, and what to type next; the exit code."""
+    from ostrich.cli.session import console
 
-    known = DEMO_PROBES if demo else PROBES
-    names = [name.strip() for name in only.split(",")] if only else list(known)
-    for name in names:
-        if name not in known:
-            raise UnknownName("probe", name, known)
-    if not minutes > 0:
-        raise InputError(f"--minutes is above 0; got {minutes}.")
-    o.check_precision(precision)
-    floors = [read_floor(text) for text in fail_under]
-    earlier = (baseline, read_run(baseline)) if baseline else None
-    asked = {
-        "only": only,
-        "minutes": minutes,
-        "precision": precision,
-        "fail_under": fail_under,
-        "baseline": baseline,
-    }
-    with opened(
-        "demo" if demo else "check", chosen, data, asked, limit, seed, skip_bad, out, force
-    ) as session:
-        context = Context(
-            classifier=session.classifier,
-            samples=session.samples,
-            folder=session.run.folder,
-            model_words=chosen.words(),
-            data_words=data,
-            seed=seed,
-            precision=precision,
-            budgets={norm: [f.eps for f in floors if f.norm == norm] for norm in ("linf", "l2")},
-        )
-        quiet = (lambda line: None) if as_json else lambda line: console.print(line, soft_wrap=True)
-        with progress("attacking", len(session.samples)) as advance:
-            context.progress = advance
-            results = crash_test(
-                context,
-                session.run,
-                names=names,
-                minutes=minutes,
-                floors=floors,
-                baseline=earlier,
-                next_commands=_next_commands(),
-                say=quiet,
-            )
-        path = write_report(session.run.folder)
+    results = found.figures
     if as_json:
         typer.echo(json.dumps(results))
-    else:
-        _print_end(console, results, path)
-    return 0 if all(gate["passed"] is True for gate in results["gates"]) else 1
-
-
-def _next_commands() -> list[dict[str, str]]:
-    return [
-        {
-            "text": "Your weights, your folder of class folders:",
-            "command": "ostrich check torchvision:resnet50 folder:PHOTOS --weights FILE",
-        },
-        {
-            "text": "Any network that Python can build:",
-            "command": "ostrich check my_model.py:build folder:PHOTOS --size 224 "
-            "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
-        },
-        {
-            "text": "As a test in your CI, which fails when it gets worse:",
-            "command": "ostrich check MODEL DATA --fail-under linf:1/255=0.2 --baseline runs/OLD/run.json",
-        },
-    ]
-
-
-def _print_end(console: Any, results: dict[str, Any], path: o.Path) -> None:
-    """The verdict, the gates, what was left out, and what to type next."""
+        return 0 if found.passed else 1
     console.print()
     console.print(results["verdict"], style="bold", soft_wrap=True)
-    for gate in results["gates"]:
+    for gate in found.gates:
         word = {True: "passed", False: "FAILED", None: "NOT JUDGED"}[gate["passed"]]
         console.print(f"gate {gate['text']}: {word}. {gate['sentence']}", soft_wrap=True)
     for missing in results["not_run"]:
         console.print(
             f"not run: {missing['probe']}. {missing['reason']} {missing['command']}", soft_wrap=True
         )
-    console.print(f"report: {path}", soft_wrap=True)
+    console.print(f"report: {found.report}", soft_wrap=True)
     console.print()
     for line in results["next_commands"]:
         console.print(f"{line['text']}\n  {line['command']}", soft_wrap=True)
+    return 0 if found.passed else 1

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from ostrich.cli import options as o
-from ostrich.cli.check import perform
+from ostrich.cli.check import show_check
 
 NAME = "demo"
-MODEL, DATA, IMAGES, MINUTES = "zoo:toybox-resnet20", "toybox", 128, 2.0
 
 
 def command(
@@ -17,19 +16,8 @@ def command(
     as_json: o.Json = False,
 ) -> int:
     """Crash-test the bundled network, and see what to type for your own."""
-    return perform(
-        o.ModelOptions(model=MODEL, device=device),
-        [DATA],
-        fail_under=[],
-        baseline=None,
-        only=None,
-        minutes=MINUTES,
-        limit=IMAGES,
-        seed=seed,
-        precision="fast",
-        out=out,
-        skip_bad=False,
-        force=force,
-        as_json=as_json,
-        demo=True,
-    )
+    from ostrich.runtime.runs import NEW, RUNS, check_writable
+    from ostrich.verbs.check import demo
+
+    check_writable(out or RUNS)
+    return show_check(demo(seed=seed, device=device, out=out or NEW, force=force), as_json)

@@ -7,20 +7,19 @@ probe the attacked batches are kept. What does not fit into the time is listed w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from ostrich.attacks.engine import evidence
 from ostrich.attacks.engine.resuming import network_facts
+from ostrich.crashtest.answer import ModelFacts, Next, NotRun, ProbeAnswer, Results, RobustAccuracy
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import Floor, judge_baseline, judge_floor
 from ostrich.crashtest.outcomes import combined
-from ostrich.crashtest.plan import Plan
+from ostrich.crashtest.plan import Plan, Probe
 from ostrich.crashtest.probes import (
     carriers,
     clean,
@@ -41,15 +40,16 @@ from ostrich.crashtest.probes import (
     universal,
     worst_case,
 )
-from ostrich.errors import OstrichError
+from ostrich.errors import OstrichError, UnknownName
 from ostrich.images import write_image
+from ostrich.runtime import events
 from ostrich.runtime.deadline import Deadline
 from ostrich.runtime.facts import digest
 from ostrich.runtime.resumable import Computation, Piece
 from ostrich.runtime.runs import Run
 from ostrich.runtime.stopwatch import stopwatch
 
-PROBES: dict[str, ModuleType] = {  # in order of worth
+PROBES: dict[str, Probe] = {  # in order of worth
     "clean": clean,
     "targeted-pair": pair,
     "noise": noise,
@@ -72,7 +72,30 @@ EVERY_PROBE = {**PROBES, "photograph": photograph}
 LONG = ("texture", "universal", "patch", "printed")  # left out of the demo, which is to be short
 DEMO_PROBES = {name: probe for name, probe in EVERY_PROBE.items() if name not in LONG}
 QUERYING = 0.2  # of the time that is left, for attacks by queries on one norm
-Say = Callable[[str], None]
+NEXT: list[Next] = [
+    {
+        "text": "Your weights, your folder of class folders:",
+        "command": "ostrich check torchvision:resnet50 folder:PHOTOS --weights FILE",
+    },
+    {
+        "text": "Any network that Python can build:",
+        "command": "ostrich check my_model.py:build folder:PHOTOS --size 224 "
+        "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
+    },
+    {
+        "text": "As a test in your CI, which fails when it gets worse:",
+        "command": "ostrich check MODEL DATA --fail-under linf:1/255=0.2 --baseline runs/OLD/run.json",
+    },
+]
+
+
+def chosen_probes(only: str | None, known: Iterable[str]) -> list[str]:
+    """The probes named in `only`, with commas between; all where it is None. Raises UnknownName."""
+    names = [name.strip() for name in only.split(",")] if only else list(known)
+    for name in names:
+        if name not in known:
+            raise UnknownName("probe", name, known)
+    return names
 
 
 def crash_test(
@@ -83,9 +106,7 @@ def crash_test(
     minutes: float,
     floors: Sequence[Floor] = (),
     baseline: tuple[str, Mapping[str, Any]] | None = None,
-    next_commands: Sequence[Mapping[str, str]] = (),
-    say: Say = lambda line: None,
-) -> dict[str, Any]:
+) -> Results:
     """Run the probes that fit, judge the gates, and return the results; run.json has them too."""
     deadline = Deadline(60 * minutes)
     with stopwatch() as spent, Computation(run.folder, _facts(context), "json", waits=False) as kept:
@@ -95,12 +116,12 @@ def crash_test(
             1, int(QUERYING * deadline.left * plan.forwards_per_second / queries)
         )
         cost = plan.total([EVERY_PROBE[name] for name in names], len(context.samples), 60 * minutes)
-        say(
+        events.say(
             f"{plan.forwards_per_second:.3g} forwards and {plan.gradients_per_second:.3g} gradients a "
             f"second: about {max(1, round(cost / 60))} min at most for {len(context.samples)} images."
         )
-        answers: dict[str, Any] = {}
-        not_run: list[dict[str, str]] = []
+        answers: dict[str, ProbeAnswer] = {}
+        not_run: list[NotRun] = []
         for name in names:
             answer = _answer(name, context, kept, plan, deadline)
             if answer is None:
@@ -108,19 +129,19 @@ def crash_test(
                 not_run.append({"probe": name, "reason": reason, "command": context.command(name)})
                 continue
             answers[name] = answer
-            say(f"{name}: {answer['sentence']}")
+            events.say(f"{name}: {answer.sentence}")
         robust = combined(answers, context.correct.tolist(), _against(context))
-        if "robustness" in answers and answers["robustness"]["status"] == "done":
-            answers["robustness"] = robustness.settled(answers["robustness"], robust)
-            kept.save(Piece("probes/robustness"), answers["robustness"], answers["robustness"]["seconds"])
+        if "robustness" in answers and answers["robustness"].done:
+            answers["robustness"] = answer = robustness.with_worst_case(answers["robustness"], robust)
+            kept.save(Piece("probes/robustness"), answer.model_dump(), answer.seconds or 0.0)
     _write_images(context, run.folder)
-    figures = {name: answer["figures"] for name, answer in answers.items()}
+    figures = {name: answer.figures for name, answer in answers.items()}
     labelled = context.samples.labels is not None
     gates = [judge_floor(floor, robust, labelled) for floor in floors]
     if baseline is not None:
         now = {"probes": figures, "robustness": robust}
         gates.append(judge_baseline(*baseline, now, run.facts["data"]))
-    results = {
+    results: Results = {
         "model": describe(context),
         "n": len(context.samples),
         "clean_accuracy": figures.get("clean", {}).get("accuracy"),
@@ -129,14 +150,14 @@ def crash_test(
         "probes": figures,
         "gates": gates,
         "not_run": not_run,
-        "next_commands": list(next_commands),
+        "next_commands": NEXT,
         "seconds": spent.seconds,
     }
     run.finish(results)
     return results
 
 
-def describe(context: Context) -> dict[str, Any]:
+def describe(context: Context) -> ModelFacts:
     """The network in facts."""
     classifier = context.classifier
     network = classifier.network
@@ -165,11 +186,12 @@ def _facts(context: Context) -> dict[str, str]:
 
 def _answer(
     name: str, context: Context, kept: Computation, plan: Plan, deadline: Deadline
-) -> dict[str, Any] | None:
+) -> ProbeAnswer | None:
     """A probe's answer, stored or new; None where it does not fit into the time that is left."""
     piece = Piece(f"probes/{name}")
-    if (found := kept.load(piece)) is not None:
-        if _checksums(context.folder, found["files"]) == found["files"]:
+    if (stored := kept.load(piece)) is not None:
+        found = ProbeAnswer.model_validate(stored)
+        if _checksums(context.folder, found.files) == found.files:
             return found
         (context.folder / "probes" / f"{name}.json").unlink()  # a file of it is damaged: it is asked again
     if name not in plan.images:
@@ -177,30 +199,25 @@ def _answer(
         if not images:
             return None
         plan.begin(name, images)
-    return kept.run([piece], lambda piece: _ask(name, context)).contents[piece.key]
+    done = kept.run([piece], lambda piece: _ask(name, context).model_dump())
+    return ProbeAnswer.model_validate(done.contents[piece.key])
 
 
-def _ask(name: str, context: Context) -> dict[str, Any]:
+def _ask(name: str, context: Context) -> ProbeAnswer:
     """A probe's answer as the report takes it; one that cannot run says why and stops no other."""
-    module = EVERY_PROBE[name]
-    head = {"name": name, "title": module.TITLE, "command": context.command(name)}
+    probe = EVERY_PROBE[name]
+    head: dict[str, Any] = {"name": name, "title": probe.TITLE, "command": context.command(name)}
     with stopwatch() as spent:
         try:
             context.outcomes, context.saved = [], []
-            answer = asdict(module.probe(context)) | {"outcomes": context.outcomes}
+            said = probe.probe(context)
+            answer = ProbeAnswer(**head, status="done", **vars(said), outcomes=context.outcomes)
         except OstrichError as error:
-            status = "skipped" if isinstance(error, CannotRun) else "failed"
-            empty = {"sentence": str(error), "how_to_read": "", "figures": {}, "blocks": []}
-            answer = empty | {"status": status, "reason": str(error)}
+            reason = str(error)
+            status: Literal["skipped", "failed"] = "skipped" if isinstance(error, CannotRun) else "failed"
+            answer = ProbeAnswer(**head, status=status, sentence=reason, how_to_read="", reason=reason)
     files = _checksums(context.folder, context.saved)
-    return {
-        **head,
-        "status": "done",
-        "reason": None,
-        **answer,
-        "files": files,
-        "seconds": spent.seconds,
-    }
+    return answer.model_copy(update={"files": files, "seconds": spent.seconds})
 
 
 def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str | None]:
@@ -231,12 +248,13 @@ def _against(context: Context) -> list[str]:
     return [reason for reason in (classifier.neighbours, random) if reason]
 
 
-def _verdict(answers: Mapping[str, Any], robust: Sequence[Mapping[str, Any]]) -> str:
+def _verdict(answers: Mapping[str, ProbeAnswer], robust: Sequence[RobustAccuracy]) -> str:
     """The one sentence to remember: the robust accuracy, first of all whether it is known."""
     if robust:
-        return robustness.headline(robust, answers.get("clean", {}).get("figures", {}).get("accuracy"))
+        accuracy = answers["clean"].figures.get("accuracy") if "clean" in answers else None
+        return robustness.headline(robust, accuracy)
+    done = {name: answer.sentence or "" for name, answer in answers.items() if answer.done}
     for name in ("targeted-pair", "clean"):
-        if name in answers and answers[name]["status"] == "done":
-            return answers[name]["sentence"]
-    done = (answer["sentence"] for answer in answers.values() if answer["status"] == "done")
-    return next(done, "No probe could run.")
+        if name in done:
+            return done[name]
+    return next(iter(done.values()), "No probe could run.")

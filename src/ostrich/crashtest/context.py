@@ -1,4 +1,4 @@
-"""What a probe is given, and what it answers with."""
+"""What a probe is given."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,12 +13,15 @@ from torch import Tensor
 from ostrich.attacks import Goal, InputSpecificAttack, Result
 from ostrich.attacks import attack as run_attack
 from ostrich.attacks.engine.resuming import goal_facts
+from ostrich.crashtest.answer import AttackOutcome, ProbeAnswer
+from ostrich.crashtest.blocks import Pair
 from ostrich.crashtest.outcomes import outcome
 from ostrich.data.dataset import Samples
 from ostrich.errors import OstrichError
 from ostrich.images import write_png
 from ostrich.models import Classifier
 from ostrich.models.answers import predictions, right
+from ostrich.runtime import events
 from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.facts import MARK, digest
 from ostrich.runtime.resumable import peek
@@ -27,18 +29,6 @@ from ostrich.runtime.resumable import peek
 
 class CannotRun(OstrichError):
     """A probe has nothing to say about this network or these images; the reason goes into the report."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """A probe's answer: one sentence, its figures, and blocks of the report."""
-
-    sentence: str
-    how_to_read: str
-    figures: dict[str, Any]
-    blocks: list[dict[str, Any]]
-    rows: list[int] = field(default_factory=list)  # the images asked about, where robustness was
-    budgets: list[tuple[str, float]] = field(default_factory=list)  # norm and eps at which it was
 
 
 @dataclass(kw_only=True)
@@ -57,7 +47,7 @@ class Context:
     progress: Progress = silent
     # Of so many queries for each image, how many images there is time for.
     affordable: Callable[[int], int] = lambda queries: 2**31
-    outcomes: list[dict[str, Any]] = field(default_factory=list)  # of attacks since a probe began
+    outcomes: list[AttackOutcome] = field(default_factory=list)  # of attacks since a probe began
     saved: list[str] = field(default_factory=list)  # files since a probe began, by their paths
     _logits: Tensor | None = None
 
@@ -126,11 +116,11 @@ class Context:
             progress=self.progress,
         )
 
-    def confidences(self, image: Tensor, count: int = 3) -> list[list[Any]]:
-        """The most probable classes of one image (C, H, W): [[name, probability], ...]."""
+    def confidences(self, image: Tensor, count: int = 3) -> list[tuple[str, float]]:
+        """The most probable classes of one image (C, H, W), with their probabilities."""
         top = self.classifier.predict(image[None]).softmax(1)[0].topk(min(count, self.classifier.num_classes))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
-        return [[self.classifier.class_name(k), p] for k, p in pairs]
+        return [(self.classifier.class_name(k), p) for k, p in pairs]
 
     def save(self, name: str, image: Tensor) -> str:
         """Write one image (C, H, W) under pictures/ and return the path as the report names it."""
@@ -139,33 +129,35 @@ class Context:
         self.saved.append(path)
         return path
 
-    def comparison(
-        self, name: str, original: Tensor, result: Tensor, budget: str, value: float
-    ) -> dict[str, Any]:
+    def comparison(self, name: str, original: Tensor, result: Tensor, budget: str, value: float) -> Pair:
         """A before-and-after item of the report, for one image (C, H, W)."""
         change = result - original
         largest = change.abs().max().item()
         factor = max(1.0, float(int(0.5 / largest))) if largest > 0 else 1.0
         before, after = self.confidences(original), self.confidences(result)
-        return {
-            "budget": budget,
-            "value": value,
-            "original": self.save(f"{name}-original", original),
-            "adversarial": self.save(f"{name}-adversarial", result),
-            "difference": self.save(f"{name}-difference", (0.5 + factor * change).clamp(0, 1)),
-            "factor": factor,
-            "before": before,
-            "after": after,
-            "caption": f"{before[0][0]} becomes {after[0][0]}",
-        }
+        return Pair(
+            budget=budget,
+            value=value,
+            original=self.save(f"{name}-original", original),
+            adversarial=self.save(f"{name}-adversarial", result),
+            difference=self.save(f"{name}-difference", (0.5 + factor * change).clamp(0, 1)),
+            factor=factor,
+            before=list(before),
+            after=list(after),
+            caption=f"{before[0][0]} becomes {after[0][0]}",
+        )
 
-    def earlier(self, probe: str) -> dict[str, Any] | None:
+    def earlier(self, probe: str) -> ProbeAnswer | None:
         """What an earlier probe of this check wrote, if it is done."""
         written = peek(self.folder / "probes" / f"{probe}.json")
-        return written if written and written["status"] == "done" else None
+        answer = None if written is None else ProbeAnswer.model_validate(written)
+        return answer if answer is not None and answer.done else None
 
     def command(self, probe: str) -> str:
-        """The command that runs one probe alone."""
+        """What runs one probe alone: a command, or a call where there is none."""
+        if events.command() is None:
+            seed = f", seed={self.seed}" if self.seed else ""
+            return f"ostrich.check(model, data, only={probe!r}{seed})"
         words = ["ostrich", "check", *self.model_words, *self.data_words, "--only", probe]
         if len(self.samples) != 256:
             words += ["--limit", str(len(self.samples))]

@@ -12,6 +12,7 @@ from ostrich.attacks.base import FittedAttack
 from ostrich.attacks.engine.runner import check_attack
 from ostrich.attacks.fitted.artefact import Artefact, Judgement, judge
 from ostrich.attacks.fitted.held_out import fit_part, hold_out_split
+from ostrich.crashtest.blocks import Pair
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.images import fingerprints
 from ostrich.statistics import wilson
@@ -40,7 +41,7 @@ class Trial:
             "success_rate": hits / n if n else None,
             "interval": list(wilson(hits, n)) if n else None,
             "fooling_rate": self.judged.fooling_rate,
-            "by_chance": self.judged.chance,
+            "by_chance": self.judged.random_baseline,
         }
 
 
@@ -83,7 +84,7 @@ def trial(context: Context, method: FittedAttack, target: int | None = None) -> 
     return Trial(artefact=artefact, judged=judged, rows=held_out, n_fitted=len(fitted))
 
 
-def examples(context: Context, found: Trial, count: int, budget: str) -> list[dict[str, Any]]:
+def examples(context: Context, found: Trial, count: int, budget: str) -> list[Pair]:
     """Before-and-after items of some held-out images that it fooled, the surest first."""
     result = found.judged.result
     order = (result.confidence * result.success).argsort(descending=True, stable=True)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ostrich.attacks.threats import NORMS
+from ostrich.crashtest.answer import Gate, RobustAccuracy
 from ostrich.crashtest.context import budget_text
 from ostrich.errors import InputError, UnknownName
 from ostrich.runtime.settings import read_value
@@ -49,7 +50,7 @@ def read_floor(text: str) -> Floor:
     return floor
 
 
-def judge_floor(floor: Floor, robust: Sequence[Mapping[str, Any]], labelled: bool) -> dict[str, Any]:
+def judge_floor(floor: Floor, robust: Sequence[RobustAccuracy], labelled: bool) -> Gate:
     """Whether the robust accuracy reaches the floor; what is not known can fail, and cannot pass."""
     what = f"robust accuracy at {floor.norm} {budget_text(floor.norm, floor.eps)}"
     if not labelled:
@@ -70,7 +71,7 @@ def judge_floor(floor: Floor, robust: Sequence[Mapping[str, Any]], labelled: boo
 
 def judge_baseline(
     path: str, baseline: Mapping[str, Any], results: Mapping[str, Any], data: Mapping[str, Any]
-) -> dict[str, Any]:
+) -> Gate:
     """Whether any figure lies below the interval of the same figure of an earlier run."""
     before = comparable(baseline.get("results") or {})
     now = comparable(results)
@@ -112,5 +113,5 @@ def comparable(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _gate(kind: str, text: str, passed: bool | None, sentence: str) -> dict[str, Any]:
+def _gate(kind: Literal["fail-under", "baseline"], text: str, passed: bool | None, sentence: str) -> Gate:
     return {"kind": kind, "text": text, "passed": passed, "sentence": sentence}

@@ -9,12 +9,12 @@ because no attack could work on it, or where the doctor finds that gradients lie
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from torch import Tensor
 
 from ostrich.attacks.base import InputSpecificAttack
 from ostrich.attacks.engine.result import Result
+from ostrich.crashtest.answer import AttackOutcome, ProbeAnswer, RobustAccuracy
 from ostrich.statistics import wilson
 
 CLOSE = 1e-6  # relative, of distances and budgets
@@ -30,8 +30,8 @@ MASKING = (
 )
 
 
-def outcome(method: InputSpecificAttack, rows: Tensor, result: Result) -> dict[str, Any]:
-    """What an attack did to the images at `rows` (n,), as JSON; eps is None where nothing bounds it."""
+def outcome(method: InputSpecificAttack, rows: Tensor, result: Result) -> AttackOutcome:
+    """What an attack did to the images at `rows` (n,)."""
     places = rows.tolist()
     broken, useless = result.success.tolist(), (result.zero_gradient | result.unattacked).tolist()
     distance = result.distance.tolist()
@@ -46,7 +46,7 @@ def outcome(method: InputSpecificAttack, rows: Tensor, result: Result) -> dict[s
     }
 
 
-def broken_within(outcomes: Iterable[Mapping[str, Any]], norm: str, eps: float) -> set[int]:
+def broken_within(outcomes: Iterable[AttackOutcome], norm: str, eps: float) -> set[int]:
     """The images that any attack broke within a budget."""
     known = (one["broken"].items() for one in outcomes if one["norm"] == norm)
     return {int(row) for broken in known for row, size in broken if size <= eps * (1 + CLOSE)}
@@ -57,9 +57,9 @@ def robust_accuracy(
     eps: float,
     rows: Sequence[int],
     correct: Sequence[bool],
-    outcomes: Iterable[Mapping[str, Any]],
+    outcomes: Iterable[AttackOutcome],
     against: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> RobustAccuracy:
     """The figure at one budget over the images at `rows`; `correct` are right without an attack.
 
     `against` are reasons that speak against every such figure.
@@ -95,22 +95,23 @@ def robust_accuracy(
 
 
 def combined(
-    answers: Mapping[str, Any], correct: Sequence[bool], known: Sequence[str] = ()
-) -> list[dict[str, Any]]:
+    answers: Mapping[str, ProbeAnswer], correct: Sequence[bool], known: Sequence[str] = ()
+) -> list[RobustAccuracy]:
     """The figures of a check, smallest budget first, from the answers of its probes.
 
     A budget is one of the sweep of `robustness`, or that of `worst-case`; its images are those of the
     probe. `correct` (N,) is of all images of the check, `known` what speaks against every figure besides.
     """
-    outcomes = [one for answer in answers.values() for one in answer.get("outcomes", ())]
-    findings = answers.get("doctor", {}).get("figures", {}).get("findings", ())
+    outcomes = [one for answer in answers.values() for one in answer.outcomes]
+    doctor = answers.get("doctor")
+    findings = [] if doctor is None else doctor.figures.get("findings", [])
     masking = [finding["code"] for finding in findings if finding["code"] in MASKING]
     against = [*known, *([f"the doctor finds {', '.join(masking)}"] if masking else ())]
     budgets: dict[tuple[str, float], list[int]] = {}
     for name in ("worst-case", "robustness"):  # the sweep's images count where both know a budget
         answer = answers.get(name)
-        if answer is not None and answer["status"] == "done":
-            budgets |= dict.fromkeys(map(tuple, answer["budgets"]), answer["rows"])
+        if answer is not None and answer.done:
+            budgets |= dict.fromkeys(answer.budgets, answer.rows)
     return [
         robust_accuracy(norm, eps, rows, [correct[row] for row in rows], outcomes, against)
         for (norm, eps), rows in sorted(budgets.items(), key=lambda one: (one[0][0] != "linf", one[0]))

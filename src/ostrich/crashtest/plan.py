@@ -1,8 +1,7 @@
 """What a check costs, and on how many images each probe runs.
 
-A probe says what it costs: FORWARDS and GRADIENTS per image, and FIXED_GRADIENTS. The network's
-speed is measured when the check begins. A probe is admitted when its turn comes, by the time that
-is left then, for most cost less than their most.
+A probe says what it costs at most. The network's speed is measured when the check begins. A probe is
+admitted when its turn comes, by the time that is left then, for most cost less than their most.
 """
 
 from __future__ import annotations
@@ -10,12 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import ModuleType
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from ostrich.attacks.engine.problem import Access
+from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.context import Context
 from ostrich.models.untouched import untouched
 from ostrich.runtime.resumable import Computation, Piece
@@ -23,6 +23,25 @@ from ostrich.runtime.resumable import Computation, Piece
 PIECE = Piece("plan")
 FEWEST = 16  # images; a figure of fewer says nothing
 TIMINGS, ENOUGH = 5, 1.0  # of forward and gradient, the fastest counts; seconds after which fewer do
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Forwards and gradients for each image, at most, and gradients besides."""
+
+    forwards: float = 0.0
+    gradients: float = 0.0
+    fixed_gradients: float = 0.0
+
+
+class Probe(Protocol):
+    """One question of the crash test: a file under `probes/`."""
+
+    TITLE: str
+    COST: Cost
+
+    def probe(self, context: Context) -> Answer:
+        """The answer. Raises CannotRun where the question has no meaning for the network or images."""
 
 
 @dataclass
@@ -48,12 +67,13 @@ class Plan:
         speeds = {name: vars(self)[name] for name in ("forwards_per_second", "gradients_per_second")}
         self.kept.save(PIECE, {**speeds, "images": self.images}, 0.0)
 
-    def seconds(self, probe: ModuleType, images: int) -> float:
+    def seconds(self, probe: Probe, images: int) -> float:
         """What a probe costs at most."""
-        gradients = getattr(probe, "FIXED_GRADIENTS", 0.0) + images * probe.GRADIENTS
-        return gradients / self.gradients_per_second + images * probe.FORWARDS / self.forwards_per_second
+        cost = probe.COST
+        gradients = cost.fixed_gradients + images * cost.gradients
+        return gradients / self.gradients_per_second + images * cost.forwards / self.forwards_per_second
 
-    def fitting(self, probe: ModuleType, count: int, left: float) -> int:
+    def fitting(self, probe: Probe, count: int, left: float) -> int:
         """On how many of `count` images a probe fits into `left` seconds, 0 if on none.
 
         One that costs too much takes half of the images, and half again, but not below 16.
@@ -63,7 +83,7 @@ class Plan:
             images //= 2
         return images if self.seconds(probe, images) <= left else 0
 
-    def total(self, probes: Sequence[ModuleType], count: int, left: float) -> float:
+    def total(self, probes: Sequence[Probe], count: int, left: float) -> float:
         """Seconds, at most, of the probes that fit into `left`, one after the other."""
         spent = 0.0
         for probe in probes:

@@ -1,10 +1,10 @@
 """The crash test's report: one HTML file that needs nothing but itself.
 
-`write_report` reads what a run left in its folder (`run.json`, `probes/NAME.json` and the pictures
-they name) and computes nothing anew. Pictures travel inside the page: originals and adversarial
-examples byte for byte, because they are the evidence; large other pictures re-encoded to keep the
-page light. Every text may come from a stranger (class names, file names), so the template escapes
-all of it, and the page's own policy allows only the one script whose hash it names.
+`write_report` reads what a run left in its folder (`run.json`, `probes/NAME.json` and the pictures they
+name), compares it with its types (`answer.py`, `blocks.py`), and computes nothing anew. Pictures travel
+inside the page: originals and adversarial examples byte for byte, because they are the evidence; large other
+pictures re-encoded to keep the page light. Every text may come from a stranger (class names, file names), so
+the template escapes all of it, and the page's own policy allows only the one script whose hash it names.
 """
 
 from __future__ import annotations
@@ -13,32 +13,33 @@ import base64
 import hashlib
 import io
 import itertools
-import json
 import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from PIL import Image
 
-from ostrich.errors import InputError
-from ostrich.figures import curve
-from ostrich.runtime.files import write_bytes
+from ostrich.crashtest.answer import ProbeAnswer, Results
+from ostrich.crashtest.blocks import Number, Pair, Pairs
+from ostrich.figures.curve import Curve, percent
+from ostrich.runtime.files import read_json, write_bytes
+from ostrich.runtime.runs import read_run
+from ostrich.runtime.schema import validated
 
 HERE = Path(__file__).parent
 SMALL = 128  # pixels; pictures up to this side are enlarged by whole numbers, pixels crisp
 HEAVY = 48 * 1024  # bytes; larger pictures that are no evidence are re-encoded
 LONGEST = 960  # pixels of a re-encoded picture's longer side: twice the widest place in the page
-TELLING = 3  # figures on the first screen
+KEY_FIGURES = 3  # on the first screen
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class Embedded:
     """A picture as the page shows it: its data: address, its size in pixels, and where its file lies."""
 
     source: str
@@ -53,20 +54,22 @@ class Picture:
 def write_report(folder: Path) -> Path:
     """Write `folder/index.html` from the run's own files, whole or not at all, and return its path.
 
-    Raises InputError where run.json is missing or unreadable, AssertionError for a block of unknown
-    kind or a picture outside the folder: both are faults of a probe, not of its user.
+    Raises InputError where run.json is missing, unreadable, of a newer Ostrich or of another command, and
+    AssertionError for a picture outside the folder: a fault of a probe, not of its user.
     """
     folder = Path(folder)
-    run = _read(folder / "run.json")
-    names = list(run["results"]["probes"])
+    run = read_run(folder)
+    other = f"{str(folder)!r} holds no finished `ostrich check`"
+    results: Results = validated(Results, run["results"], other)
+    names = list(results["probes"])
     extra = sorted(p.stem for p in (folder / "probes").glob("*.json") if p.stem not in names)
     probes = [_probe(folder, name) for name in names + extra]
     script = (HERE / "assets" / "report.js").read_text("utf-8")
     page = _template().render(
         run=run,
-        results=run["results"],
+        results=results,
         probes=probes,
-        telling=_telling(probes),
+        key_figures=_key_figures(probes),
         best_pair=_best_pair(probes),
         style=(HERE / "assets" / "report.css").read_text("utf-8"),
         script=script,
@@ -82,52 +85,42 @@ def write_report(folder: Path) -> Path:
 # What goes where ---------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"There is no {str(path)!r}; give the folder of a finished `ostrich check`."
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{str(path)!r} is not JSON ({error}). Run the check again.") from None
-
-
-def _probe(folder: Path, name: str) -> dict[str, Any]:
+def _probe(folder: Path, name: str) -> ProbeAnswer:
     """A probe's answer, or a failed one in its place: one broken probe does not cost the others."""
-    empty: dict[str, Any] = {
-        "name": name,
-        "title": name,
-        "status": "failed",
-        "reason": None,
-        "sentence": None,
-    }
-    empty |= {"how_to_read": None, "command": None, "seconds": None, "blocks": []}
+    file = folder / "probes" / f"{name}.json"
     try:
-        return empty | _read(folder / "probes" / f"{name}.json")
-    except InputError as error:
-        return empty | {"reason": f"The probe left no readable answer. {error}"}
+        answer: ProbeAnswer = validated(
+            ProbeAnswer, read_json(file, checked=False), f"{name}.json is damaged"
+        )
+    except FileNotFoundError:
+        reason = f"There is no {str(file)!r}."
+    except (OSError, ValueError) as error:  # InputError is a ValueError
+        reason = str(error)
+    else:
+        return answer
+    unreadable = f"The probe left no readable answer. {reason}"
+    return ProbeAnswer(name=name, title=name, status="failed", reason=unreadable)
 
 
-def _telling(probes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _key_figures(probes: list[ProbeAnswer]) -> list[Number]:
     """The figures of the first screen: each probe's first number in order of worth, then the others.
 
     Numbers without a value come last.
     """
     ranked = []
     for order, probe in enumerate(probes):
-        numbers = [block for block in probe["blocks"] if block["kind"] == "number"]
-        ranked += [((block["value"] is None, place, order), block) for place, block in enumerate(numbers)]
+        numbers = [block for block in probe.blocks if isinstance(block, Number)]
+        ranked += [((block.value is None, place, order), block) for place, block in enumerate(numbers)]
     ranked.sort(key=lambda entry: entry[0])
-    return [block for _, block in ranked[:TELLING]]
+    return [block for _, block in ranked[:KEY_FIGURES]]
 
 
-def _best_pair(probes: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _best_pair(probes: list[ProbeAnswer]) -> Pair | None:
     """The first pair of `targeted-pair`, else of the first probe that shows one."""
-    for probe in sorted(probes, key=lambda p: p["name"] != "targeted-pair"):
-        for block in probe["blocks"]:
-            if block["kind"] == "pairs" and block["items"]:
-                return block["items"][0]
+    for probe in sorted(probes, key=lambda p: p.name != "targeted-pair"):
+        for block in probe.blocks:
+            if isinstance(block, Pairs) and block.items:
+                return block.items[0]
     return None
 
 
@@ -144,17 +137,12 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": curve.percent, "cell": _cell, "address": _address}
+    environment.filters |= {"percent": percent, "cell": _cell, "address": _address}
     environment.globals |= {
-        "curve_layout": curve.layout,
+        "curve_of": lambda block: Curve(block.model_dump()),
         "basename": lambda file: PurePosixPath(file).name,
-        "unknown_kind": _unknown_kind,
     }
     return environment.get_template("report.html.j2")
-
-
-def _unknown_kind(kind: str) -> NoReturn:
-    raise AssertionError(f"the report does not know how to draw a block of kind {kind!r}")
 
 
 def _cell(value: object) -> str:
@@ -171,11 +159,11 @@ def _address(file: str) -> str:
     return "./" + quote(os.fsencode(file))
 
 
-def _embedder(folder: Path) -> Callable[..., Picture | None]:
+def _embedder(folder: Path) -> Callable[..., Embedded | None]:
     """A function from a file name to its picture, None where the file is missing or no picture."""
 
     @cache
-    def embedded(file: str, evidence: bool = False) -> Picture | None:
+    def embedded(file: str, evidence: bool = False) -> Embedded | None:
         path = folder / file
         if not path.resolve().is_relative_to(folder.resolve()):
             raise AssertionError(f"picture {file!r} lies outside the run's folder")
@@ -189,7 +177,7 @@ def _embedder(folder: Path) -> Callable[..., Picture | None]:
         except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
             return None
         source = f"data:{kind};base64,{base64.b64encode(raw).decode()}"
-        return Picture(source=source, width=width, height=height)
+        return Embedded(source=source, width=width, height=height)
 
     return embedded
 

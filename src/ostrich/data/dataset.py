@@ -87,6 +87,11 @@ class Samples:
         return self[start:stop]
 
     @property
+    def in_memory(self) -> bool:
+        """Whether there are so few, or so small ones, that all are held."""
+        return not isinstance(self.source, Decoded)
+
+    @property
     def pixels(self) -> np.ndarray:
         """All of them, uint8 (N, H, W, C)."""
         return self.source.pixels(range(len(self)))
@@ -120,7 +125,7 @@ class Samples:
             index=tuple(range(len(images))),
             source=Given(images),
             labels=None,
-            sha256=hashlib.sha256(to_bytes(images).tobytes()).hexdigest(),
+            sha256=hashlib.sha256(_content(images)).hexdigest(),
         )
         return found if labels is None else found.labelled(labels)
 
@@ -130,6 +135,11 @@ class Samples:
         if self.skipped:
             facts["skipped"] = list(self.skipped)
         return facts
+
+
+def _content(images: Tensor) -> bytes:
+    """The bytes of a tensor."""
+    return images.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def subset(labels: Sequence[int] | None, count: int, limit: int | None, seed: int) -> list[int]:

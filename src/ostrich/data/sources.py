@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ostrich.images import from_bytes, to_bytes
 
-MOST_KEPT = 2**26  # bytes of pixels: what is smaller stays in memory once it is decoded
+MOST_KEPT = 2**24  # bytes of pixels: what is smaller stays in memory once it is decoded
 
 
 class Source(Protocol):

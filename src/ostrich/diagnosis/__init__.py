@@ -12,7 +12,7 @@ Of the outputs (outputs.py)
     softmax-as-logits           probabilities; log-probabilities are harmless and pass
     sigmoid-as-logits           probabilities of each class alone
     saturated-logits            cross-entropy in float32 is exactly zero for most images
-Of the input (normalization.py, twice.py, batchnorm.py), most found by trying the alternatives
+Of the input (normalization.py, double_normalization.py, batchnorm.py), most found by trying the alternatives
     missing-normalization       a normalisation does clearly better than none
     wrong-normalization         another does clearly better
     double-normalization        none, or one less, does clearly better; or the network normalises too

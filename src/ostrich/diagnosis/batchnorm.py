@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ostrich.diagnosis.model_under_test import BATCH, CannotLook, Finding, ModelUnderTest
+from ostrich.diagnosis.model_under_test import BATCH, Finding, ModelUnderTest, NotApplicable
 from ostrich.diagnosis.significance import SURE, chance, paired
 
 FAR, RATIO = 0.75, 3.0
@@ -116,15 +116,15 @@ def by_batch(layers: Sequence[_BatchNorm]) -> Iterator[None]:
 
 
 def apart(model: ModelUnderTest, inputs: Tensor) -> Apart:
-    """How far the statistics lie apart for inputs (N, C, H, W) of the network. Raises CannotLook."""
+    """How far the statistics lie apart for inputs (N, C, H, W) of the network. Raises NotApplicable."""
     layers = _layers(model)
     if not layers:
-        raise CannotLook("The network has no batch norm with running statistics.")
+        raise NotApplicable("The network has no batch norm with running statistics.")
     if len(inputs) < FEWEST:
-        raise CannotLook(f"It takes at least {FEWEST} images.")
+        raise NotApplicable(f"It takes at least {FEWEST} images.")
     rows = {name: distances(layers[name], *sums) for name, sums in measured(model, layers, inputs).items()}
     if not rows:
-        raise CannotLook("No batch norm is met in a forward pass.")
+        raise NotApplicable("No batch norm is met in a forward pass.")
     means, variances = torch.tensor(list(rows.values())).T.tolist()
     worst = max(rows, key=lambda name: rows[name][1])
     return Apart(

@@ -1,6 +1,6 @@
 """The registry of checks, and the examination that runs them.
 
-A check is a function from a ModelUnderTest to findings, and its line in CHECKS. It may raise CannotLook.
+A check is a function from a ModelUnderTest to findings, and its line in CHECKS. It may raise NotApplicable.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ostrich.diagnosis import (
     outputs,
     robustness,
 )
-from ostrich.diagnosis.model_under_test import CannotLook, Finding, ModelUnderTest
+from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
 from ostrich.models.untouched import untouched
 from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.randomness import seeded
@@ -44,14 +44,14 @@ class Check:
     """One question. It is left out after any of the codes in `unless`, and without the access it `needs`."""
 
     name: str
-    look: Callable[[ModelUnderTest], Iterable[Finding]]
+    run: Callable[[ModelUnderTest], Iterable[Finding]]
     needs: str = "labels"
     unless: frozenset[str] = BLIND
 
 
 @dataclass(kw_only=True)
 class Examination:
-    """What was found, by which checks, and which could not look: {check, reason}."""
+    """What was found, by which checks, and which did not run: {check, reason}."""
 
     findings: list[Finding] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
@@ -60,34 +60,34 @@ class Examination:
 
 
 CHECKS = (  # causes before their symptoms
-    Check(name="finite outputs", look=outputs.finite, needs="scores"),
-    Check(name="training mode", look=outputs.training_mode, needs="gradient"),
-    Check(name="the same answer twice", look=outputs.stochastic),
-    Check(name="neighbours in the batch", look=outputs.batch_dependent, unless=BLIND | RANDOM),
-    Check(name="outputs that depend on the image", look=outputs.constant, unless=BLIND | RANDOM),
-    Check(name="probabilities as logits", look=outputs.probabilities, needs="scores"),
-    Check(name="class order", look=classes.order),
-    Check(name="normalised twice", look=double_normalization.normalised_twice, needs="gradient"),
-    Check(name="other inputs", look=normalization.alternatives, unless=BLIND | INPUT),
+    Check(name="finite outputs", run=outputs.finite, needs="scores"),
+    Check(name="training mode", run=outputs.training_mode, needs="gradient"),
+    Check(name="the same answer twice", run=outputs.stochastic),
+    Check(name="neighbours in the batch", run=outputs.batch_dependent, unless=BLIND | RANDOM),
+    Check(name="outputs that depend on the image", run=outputs.constant, unless=BLIND | RANDOM),
+    Check(name="probabilities as logits", run=outputs.probabilities, needs="scores"),
+    Check(name="class order", run=classes.order),
+    Check(name="normalised twice", run=double_normalization.normalised_twice, needs="gradient"),
+    Check(name="other inputs", run=normalization.alternatives, unless=BLIND | INPUT),
     Check(
         name="batch-norm statistics",
-        look=batchnorm.statistics,
+        run=batchnorm.statistics,
         needs="gradient",
         unless=BLIND | INPUT | {"training-mode"},
     ),
-    Check(name="scale of the logits", look=outputs.saturated, needs="scores", unless=BLIND | INPUT),
-    Check(name="classes for the DLR loss", look=classes.few_for_dlr, needs="scores"),
-    Check(name="steps in the output", look=gradients.quantized, needs="scores", unless=BLIND | RANDOM),
-    Check(name="gradients", look=gradients.useless, needs="gradient"),
+    Check(name="scale of the logits", run=outputs.saturated, needs="scores", unless=BLIND | INPUT),
+    Check(name="classes for the DLR loss", run=classes.few_for_dlr, needs="scores"),
+    Check(name="steps in the output", run=gradients.quantized, needs="scores", unless=BLIND | RANDOM),
+    Check(name="gradients", run=gradients.useless, needs="gradient"),
     Check(
         name="gradients against differences",
-        look=gradients.masked,
+        run=gradients.masked,
         needs="gradient",
         unless=BLIND | RANDOM | USELESS | {"quantized-input"},
     ),
     *(
-        Check(name=name, look=look, needs="gradient", unless=BLIND | INPUT | RANDOM | USELESS)
-        for name, look in (
+        Check(name=name, run=run, needs="gradient", unless=BLIND | INPUT | RANDOM | USELESS)
+        for name, run in (
             ("noise against gradients", robustness.noise),
             ("more steps", robustness.steps),
             ("larger budgets", robustness.budgets),
@@ -119,11 +119,11 @@ def examine(
             reason = _reason(check, model, found, time.monotonic() - started > minutes * 60)
             if not reason:
                 try:
-                    found.findings += check.look(model)
+                    found.findings += check.run(model)
                     found.done.append(check.name)
                     continue
-                except CannotLook as cannot:
-                    reason = str(cannot)
+                except NotApplicable as why:
+                    reason = str(why)
             found.skipped.append({"check": check.name, "reason": reason})
     progress(len(chosen), len(chosen))
     found.seconds = time.monotonic() - started

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ostrich.diagnosis.model_under_test import CannotLook, Finding, ModelUnderTest
+from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
 from ostrich.diagnosis.significance import SURE, chance, paired
 
 GAIN, ALIKE, TRAINED = 0.1, 0.02, 0.5
@@ -27,7 +27,7 @@ def order(model: ModelUnderTest) -> Iterator[Finding]:
     """
     labels, predictions = model.labels, model.predictions
     if labels is None:
-        raise CannotLook("The images have no labels.")
+        raise NotApplicable("The images have no labels.")
     classes = model.logits.shape[1]
     now = predictions == labels
     found: list[tuple[float, str, float]] = []

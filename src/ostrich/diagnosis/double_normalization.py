@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from ostrich.diagnosis.model_under_test import CannotLook, Finding, ModelUnderTest
+from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
 from ostrich.diagnosis.significance import LIKELY, paired
 
 FACTORS = (1.6, 12.0)
@@ -28,7 +28,7 @@ def normalised_twice(model: ModelUnderTest) -> Iterator[Finding]:
     """What the network does to its input by itself, where the classifier divides by a deviation too."""
     std = model.classifier.std
     if std is None or max(std) > 1 / FACTORS[0]:
-        raise CannotLook("The classifier does not divide by a deviation.")
+        raise NotApplicable("The classifier does not divide by a deviation.")
     images = model.images[model.few]
     inputs = model.classifier.normalised(images)
     fitted = _straight(inputs, _first_input(model, images))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from ostrich.diagnosis.model_under_test import CannotLook, Finding, ModelUnderTest
+from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
 from ostrich.images import LEVELS
 
 AMPLITUDES = (0.25, 1.0, 4.0, 16.0, 64.0)  # levels of 255
@@ -27,7 +27,7 @@ def quantized(model: ModelUnderTest) -> Iterator[Finding]:
     Steps of one level of 255 are those of a file and no fault, unless they also cut the gradient.
     """
     if model.classifier.access == "labels":
-        raise CannotLook("Labels move in steps by their nature.")
+        raise NotApplicable("Labels move in steps by their nature.")
     images = model.images[model.few]
     base, signs = model.scores(images), _signs(model, images)
     still = 0.0
@@ -138,7 +138,7 @@ def masked(model: ModelUnderTest) -> Iterator[Finding]:
     up, down = (margin(model.followed(x)).double() for x in (images + step, images - step))
     told = 2 * length * slope > 256 * torch.finfo(scores.dtype).eps * size  # more than rounding
     if not told.any():
-        raise CannotLook("The gradients are too small to be compared with differences.")
+        raise NotApplicable("The gradients are too small to be compared with differences.")
     quotient = ((up - down) / (2 * length * slope))[told]
     middle = float(quotient.median())
     if AGREE[0] <= middle <= AGREE[1]:

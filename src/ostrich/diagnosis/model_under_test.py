@@ -20,8 +20,8 @@ BATCH = 32  # images per forward
 FEW = 16  # images of the checks that need gradients or attacks
 
 
-class CannotLook(OstrichError):
-    """A check has nothing to look at in this network or these images; the reason is reported."""
+class NotApplicable(OstrichError):
+    """A check has no meaning for this network or these images; the reason is reported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Finding:
     fix: str
 
 
-class AsItIs(nn.Module):
+class Uncopied(nn.Module):
     """A network that is not copied, so that attacks take the gradients of the network itself.
 
     For a few images a faster copy is not worth its making, and it is the network that is examined.
@@ -47,7 +47,7 @@ class AsItIs(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.inner(x)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> AsItIs:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Uncopied:
         raise TypeError("this network is used as it is")
 
 
@@ -68,6 +68,10 @@ class ModelUnderTest:
     gradients: int = 0
     _logits: Tensor | None = None
     _attacked: dict[str, Result] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.images = self.images.to(self.classifier.device)
+        self.labels = None if self.labels is None else self.labels.to(self.classifier.device)
 
     def scores(self, images: Tensor) -> Tensor:
         """Scores (n, K) of images (n, C, H, W)."""
@@ -153,7 +157,7 @@ class ModelUnderTest:
     def _run(self, method: InputSpecificAttack, classifier: Classifier, goal: Untargeted) -> Result:
         images, plain = self.images[self.few], copy.copy(classifier)
         if isinstance(classifier.network, nn.Module):
-            plain.network = AsItIs(classifier.network)
+            plain.network = Uncopied(classifier.network)
         result = run_attack(method, plain, images, goal, seed=self.seed, precision="exact")
         self.forwards += int(result.forwards.sum()) + result.checks
         self.gradients += int(result.backwards.sum())

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from ostrich.diagnosis.batchnorm import apart
-from ostrich.diagnosis.model_under_test import CannotLook, Finding, ModelUnderTest
+from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
 from ostrich.diagnosis.significance import SURE, chance, paired, sign_test, spread_of
 
 GAIN = 0.1  # accuracy
@@ -57,7 +57,7 @@ SENTENCES = {
 def alternatives(model: ModelUnderTest) -> Iterator[Finding]:
     """The best of the alternatives, where it is clearly better than what is."""
     if model.logits.shape[1] < 2 or (model.labels is None and model.classifier.access == "labels"):
-        raise CannotLook("Without labels and scores nothing tells which input is right.")
+        raise NotApplicable("Without labels and scores nothing tells which input is right.")
     found: list[tuple[float, Alternative, str]] = []
     for other in tried(model):
         try:
@@ -87,7 +87,7 @@ def _fault_lies_deeper(model: ModelUnderTest, inputs: Tensor) -> bool:
     try:
         given = apart(model, model.classifier.normalised(model.images))
         return given.far and apart(model, inputs).far
-    except CannotLook:
+    except NotApplicable:
         return False
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from ostrich.diagnosis.model_under_test import FEW, CannotLook, Finding, ModelUnderTest
+from ostrich.diagnosis.model_under_test import FEW, Finding, ModelUnderTest, NotApplicable
 
 ROUNDING = 1024  # rounding errors of the largest score within which two answers are the same
 NEIGHBOURS = 1e-3  # of the largest score: kernels differ between batch sizes by a hundredth of this
@@ -109,7 +109,7 @@ def batch_dependent(model: ModelUnderTest) -> Iterator[Finding]:
     """Each image among its neighbours, among copies of another, and alone."""
     images = model.images[model.few]
     if len(images) < 2:
-        raise CannotLook("One image has no neighbours.")
+        raise NotApplicable("One image has no neighbours.")
     together = model.scores(images)
     alone = []
     for i in range(min(4, len(images))):
@@ -120,7 +120,7 @@ def batch_dependent(model: ModelUnderTest) -> Iterator[Finding]:
         except Exception:  # a network that cannot take a batch of this size is no question of this check
             continue
     if not alone:
-        raise CannotLook("The network refuses batches of other sizes.")
+        raise NotApplicable("The network refuses batches of other sizes.")
     answers = torch.cat(alone).view(-1, 2, together.shape[1])  # (m, 2, K)
     change = (answers - together[: len(answers), None]).abs().amax((1, 2))
     scale = together[: len(answers)].abs().amax(1)
@@ -146,7 +146,7 @@ def constant(model: ModelUnderTest) -> Iterator[Finding]:
         answers.amax(0) - answers.amin(0) <= ROUNDING * torch.finfo(answers.dtype).eps * answers.abs().amax()
     )
     if len(answers) < 8:
-        raise CannotLook("The network has too few finite answers.")
+        raise NotApplicable("The network has too few finite answers.")
     if still.all():
         yield Finding(
             code="constant-output",

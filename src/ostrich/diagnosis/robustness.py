@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks import PGD, Linf, Square
-from ostrich.diagnosis.model_under_test import CannotLook, Finding, ModelUnderTest
+from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
 from ostrich.diagnosis.significance import LIKELY, chance, paired
 from ostrich.images import LEVELS
 from ostrich.runtime.randomness import keyed
@@ -116,9 +116,9 @@ def black_box(model: ModelUnderTest) -> Iterator[Finding]:
 def transfer(model: ModelUnderTest) -> Iterator[Finding]:
     """Images made for the surrogate, where there is one."""
     if model.surrogate is None:
-        raise CannotLook("There is no other network: give one with --surrogate MODEL.")
+        raise NotApplicable("There is no other network: give one with --surrogate MODEL.")
     if model.surrogate.access != "gradient":
-        raise CannotLook("The other network is only a prediction function.")
+        raise NotApplicable("The other network is only a prediction function.")
     by_gradient = _broken(model, USUAL, MANY_STEPS)
     method = PGD(threat=Linf(USUAL), steps=MANY_STEPS, stop="budget")
     finding = _weaker(

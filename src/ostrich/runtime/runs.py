@@ -1,9 +1,8 @@
 """Run directories: what was asked, with which versions and data, and what came out.
 
-`run.json` holds `command`, `versions`, `seed`, `device`, `threads`, `data`, `results`, and
-`finished`; everything is written atomically. The same command on an unfinished folder goes on
-where it was cut off; on a finished one it is refused, and so is another command, or one in a folder
-in which another one is at work.
+What `run.json` holds, and its version, stands in `schema.py`; everything is written atomically. The same
+command on an unfinished folder goes on where it was cut off; on a finished one it is refused, and so is
+another command, or one in a folder in which another one is at work.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from ostrich.errors import InputError, RunExists
 from ostrich.runtime import distributed, lock
 from ostrich.runtime.facts import DECIDING, MARK, compare, versions
 from ostrich.runtime.files import append_row, keep_rows, read_json, sweep, write_json
+from ostrich.runtime.schema import SCHEMA, check_run_file
 
 METRICS = "metrics.jsonl"
 RUNS = Path("runs")  # where run directories are made, unless said
@@ -73,7 +73,7 @@ class Run:
         if out is not None:
             _refuse_foreign(folder)
         with lock.locked(folder):
-            _settle(folder, asked, force)
+            _prepare(folder, asked, force)
             distributed.broadcast_str(str(folder))
             try:
                 yield cls(folder, command, asked)
@@ -119,6 +119,7 @@ class Run:
         if not distributed.is_main():
             return
         content = {
+            "schema": SCHEMA,
             "command": self.command,
             "asked": self.asked,
             "versions": versions(),
@@ -131,9 +132,10 @@ class Run:
 
 
 def read_run(path: str | Path, *, checked: bool = False) -> dict[str, Any]:
-    """The content of a run.json, given as file or folder. Raises InputError.
+    """The content of a run.json, given as file or folder: a `RunFile`, or an earlier one.
 
-    With `checked`, as for a run that is to go on, one that was edited or damaged is refused.
+    With `checked`, as for a run that is to go on, one that was edited or damaged is refused. Raises
+    InputError, also for one of a newer Ostrich.
     """
     path = Path(path)
     file = path / "run.json" if path.is_dir() else path
@@ -143,8 +145,7 @@ def read_run(path: str | Path, *, checked: bool = False) -> dict[str, Any]:
         raise InputError(f"There is no run at {str(path)!r}: a run.json or its folder is expected.") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{str(file)!r} cannot be read as run.json ({error}).") from None
-    if not isinstance(content, dict) or "results" not in content:
-        raise InputError(f"{str(file)!r} is no run.json of Ostrich.")
+    check_run_file(content, repr(str(file)))
     return content
 
 
@@ -167,8 +168,8 @@ def _refuse_foreign(folder: Path) -> None:
         read_run(folder, checked=True)
 
 
-def _settle(folder: Path, asked: Mapping[str, Any], force: bool) -> None:
-    """Make sure that a run may be written to `folder`, which is locked."""
+def _prepare(folder: Path, asked: Mapping[str, Any], force: bool) -> None:
+    """Make `folder`, which is locked, ready for a run that is new, or goes on."""
     if not (folder / "run.json").exists():
         return
     earlier = read_run(folder, checked=not force)

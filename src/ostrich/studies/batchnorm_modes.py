@@ -78,13 +78,13 @@ def _doctor(case: Case, shown: Shown, seed: int) -> str | None:
     if shown.network is None:
         return None
     images, labels = (part[:DOCTOR_IMAGES] for part in case.given.test)
-    patient = ModelUnderTest(
+    model = ModelUnderTest(
         classifier=classifier(shown.network, case.recipe, case.given),
         images=to_images(images, torch.device("cpu")),
         labels=labels,
         seed=seed,
     )
-    found = [finding.code for finding in examine(patient, only=NAMED_CHECKS).findings]
+    found = [finding.code for finding in examine(model, only=NAMED_CHECKS).findings]
     return " ".join(code for code in found if code in NAMED)
 
 

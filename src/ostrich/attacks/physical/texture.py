@@ -114,7 +114,7 @@ class AdversarialTexture(FittedAttack):
     def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         return self._mesh.show(tensors["texture"], self._mesh.places(keys))
 
-    def chance(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+    def random_baseline(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         """One texture of random signs, as far from the mesh's own as the budget lets it be."""
         original = tensors["original"]
         noise = torch.randn(original.shape, generator=keyed(seed, CHANCE), dtype=torch.float64)

@@ -14,18 +14,20 @@ from torch import Tensor
 from ostrich.attacks import PGD, Linf, Untargeted
 from ostrich.attribution.maps import before
 from ostrich.attribution.question import Question
-from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, indices
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Picture, Pictures
+from ostrich.crashtest.context import CannotRun, Context, budget_text, indices
+from ostrich.crashtest.plan import Cost
 from ostrich.errors import InputError
 from ostrich.images import rounded
 from ostrich.inspection.units import activations, parse
 from ostrich.models.untouched import untouched
-from ostrich.visualization import PRESET, PRESETS, sheets
-from ostrich.visualization.sheets import Sheet
+from ostrich.visualization import PRESET, PRESETS, unit_sheets
+from ostrich.visualization.sheets.unit_sheets import Sheet
 
 TITLE = "Which units carry the attack"
-FORWARDS, GRADIENTS = 1.0, 0.0  # what excites the units shown
 MOST, UNITS, TOP, STEPS = 32, 3, 4, 128
-FIXED_GRADIENTS = 40.0 * MOST + 1.0 * UNITS * STEPS
+COST = Cost(forwards=1, fixed_gradients=40.0 * MOST + 1.0 * UNITS * STEPS)  # forwards: what excites the units
 THREAT = Linf(8 / 255)
 
 
@@ -65,7 +67,7 @@ def probe(context: Context) -> Answer:
             "half": half,
             "largest": order[:UNITS],
         },
-        blocks=[{"kind": "pictures", "items": items, "columns": 1 + TOP}],
+        blocks=[Pictures(items=items, columns=1 + TOP)],
     )
 
 
@@ -91,7 +93,7 @@ def _means(context: Context, images: Tensor, layer: str) -> Tensor:
 
 def _sheets(context: Context, units: list[str]) -> list[Sheet]:
     settings = replace(PRESETS[PRESET], steps=STEPS)
-    return sheets(
+    return unit_sheets(
         context.classifier,
         context.samples.images,
         len(context.samples),
@@ -103,17 +105,16 @@ def _sheets(context: Context, units: list[str]) -> list[Sheet]:
     )
 
 
-def _items(context: Context, page: Sheet, moved: float) -> list[dict[str, str]]:
+def _items(context: Context, page: Sheet, moved: float) -> list[Picture]:
     """The pictures of one channel."""
     unit = page.response.unit
     stem = f"carrier-{unit.layer.replace('.', '-')}-{unit.index}"
     file = context.save(stem, rounded(page.preferred))
-    items = [{"file": file, "title": str(unit), "caption": f"{moved:+.1f} deviations; prefers"}]
+    items = [Picture(file=file, title=str(unit), caption=f"{moved:+.1f} deviations; prefers")]
     for k, (image, box) in enumerate(zip(page.images, page.boxes, strict=True)):
         top, left, bottom, right = box
         file = context.save(f"{stem}-{k}", image[:, top:bottom, left:right])
         name = context.confidences(image, 1)[0][0]
-        items.append(
-            {"file": file, "title": name, "caption": f"{float(page.response.values[page.places[k]]):.3g}"}
-        )
+        response = float(page.response.values[page.places[k]])
+        items.append(Picture(file=file, title=name, caption=f"{response:.3g}"))
     return items

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
-from ostrich.crashtest.context import Answer, Context
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Confusion, Confusions, Number
+from ostrich.crashtest.context import Context
+from ostrich.crashtest.plan import Cost
 from ostrich.statistics import wilson
 
 TITLE = "Clean accuracy"
-FORWARDS, GRADIENTS = 1.0, 0.0  # per image
+COST = Cost(forwards=1)
 SHOWN = 8  # confusions
 
 
@@ -21,9 +23,7 @@ def probe(context: Context) -> Answer:
             sentence=f"The {count} images have no labels: what the network says of them counts as right.",
             how_to_read="Without labels, accuracy is not known; attacks try to change the prediction.",
             figures={"n": count, "accuracy": None, "interval": None},
-            blocks=[
-                {"kind": "number", "label": "clean accuracy", "value": None, "interval": None, "n": count}
-            ],
+            blocks=[Number(label="clean accuracy", value=None, interval=None, n=count)],
         )
     interval = wilson(right, count)
     confusions = _confusions(context)
@@ -31,8 +31,8 @@ def probe(context: Context) -> Answer:
     sentence = f"It is right on {right} of {count} images ({right / count:.0%})."
     if confusions:
         worst = confusions[0]
-        times = "once" if worst["count"] == 1 else f"{worst['count']} times"
-        sentence += f" Its most frequent confusion: {worst['true']} taken for {worst['predicted']}, {times}."
+        times = "once" if worst.count == 1 else f"{worst.count} times"
+        sentence += f" Its most frequent confusion: {worst.true} taken for {worst.predicted}, {times}."
     per_class: Counter[str] = Counter(name(int(k)) for k in context.labels)
     return Answer(
         sentence=sentence,
@@ -43,22 +43,16 @@ def probe(context: Context) -> Answer:
             "accuracy": right / count,
             "interval": interval,
             "classes": len(per_class),
-            "confusions": [[c["true"], c["predicted"], c["count"]] for c in confusions],
+            "confusions": [[c.true, c.predicted, c.count] for c in confusions],
         },
         blocks=[
-            {
-                "kind": "number",
-                "label": "clean accuracy",
-                "value": right / count,
-                "interval": interval,
-                "n": count,
-            },
-            {"kind": "confusions", "rows": confusions},
+            Number(label="clean accuracy", value=right / count, interval=interval, n=count),
+            Confusions(rows=confusions),
         ],
     )
 
 
-def _confusions(context: Context) -> list[dict[str, Any]]:
+def _confusions(context: Context) -> list[Confusion]:
     predictions, labels = context.predictions.tolist(), context.labels.tolist()
     wrong = [(y, p) for y, p in zip(labels, predictions, strict=True) if y != p]
     rows = []
@@ -67,11 +61,11 @@ def _confusions(context: Context) -> list[dict[str, Any]]:
             i for i, pair in enumerate(zip(labels, predictions, strict=True)) if pair == (label, predicted)
         )
         rows.append(
-            {
-                "true": context.classifier.class_name(label),
-                "predicted": context.classifier.class_name(predicted),
-                "count": times,
-                "file": context.save(f"confusion-{label}-{predicted}", context.images[example]),
-            }
+            Confusion(
+                true=context.classifier.class_name(label),
+                predicted=context.classifier.class_name(predicted),
+                count=times,
+                file=context.save(f"confusion-{label}-{predicted}", context.images[example]),
+            )
         )
     return rows

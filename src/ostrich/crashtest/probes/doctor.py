@@ -9,22 +9,24 @@ from dataclasses import asdict
 
 import torch
 
-from ostrich.crashtest.context import Answer, Context
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Block, Table
+from ostrich.crashtest.context import Context
+from ostrich.crashtest.plan import Cost
 from ostrich.diagnosis import FORWARDS_PER_IMAGE, GRADIENTS_OF_FEW, ModelUnderTest, examine
 
 TITLE = "What the doctor says"
-FORWARDS, GRADIENTS = float(FORWARDS_PER_IMAGE), 0.0
-FIXED_GRADIENTS = float(GRADIENTS_OF_FEW)
+COST = Cost(forwards=FORWARDS_PER_IMAGE, fixed_gradients=GRADIENTS_OF_FEW)
 
 
 def probe(context: Context) -> Answer:
     """The question of this file."""
     rows = torch.tensor(context.rows("doctor"))
     labels = None if context.samples.labels is None else context.labels[rows]
-    patient = ModelUnderTest(
+    model = ModelUnderTest(
         classifier=context.classifier, images=context.images[rows], labels=labels, seed=context.seed
     )
-    found = examine(patient, progress=context.progress)
+    found = examine(model, progress=context.progress)
     findings = [asdict(finding) for finding in found.findings]
     asked = f"{len(found.done)} checks"
     if not findings:
@@ -34,13 +36,13 @@ def probe(context: Context) -> Answer:
         sentence = f"Of {asked}, {len(findings)} found a fault: {listed}."
     columns = ["fault", "what it is", "evidence", "what to do"]
     faults = [[f["code"], f["sentence"], f["evidence"], f["fix"]] for f in findings]
-    looked = [[name, "no fault" if not findings else "done"] for name in found.done]
-    looked += [[one["check"], one["reason"]] for one in found.skipped]
-    blocks = [{"kind": "table", "columns": columns, "rows": faults}] if faults else []
+    checked = [[name, "no fault" if not findings else "done"] for name in found.done]
+    checked += [[one["check"], one["reason"]] for one in found.skipped]
+    blocks: list[Block] = [Table(columns=columns, rows=faults)] if faults else []
     return Answer(
         sentence=sentence,
         how_to_read="A fault of the input or of the outputs makes every other figure meaningless; a fault of "
         "the gradients makes robust accuracy too high. Repair it and check again.",
         figures={"n": len(rows), "findings": findings, "checks": found.done, "skipped": found.skipped},
-        blocks=[*blocks, {"kind": "table", "columns": ["check", "answer"], "rows": looked}],
+        blocks=[*blocks, Table(columns=["check", "answer"], rows=checked)],
     )

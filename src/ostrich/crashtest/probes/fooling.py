@@ -14,13 +14,16 @@ import torch
 from ostrich.attacks import Confident, FoolingAscent, FoolingCPPN, Result
 from ostrich.attacks.base import InputSpecificAttack
 from ostrich.attacks.fooling.ascent import CONFIDENCE, noise, spread
-from ostrich.crashtest.context import Answer, CannotRun, Context
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Picture, Pictures
+from ostrich.crashtest.context import CannotRun, Context
+from ostrich.crashtest.plan import Cost
 
 TITLE = "Certain of noise"
 POPULATION, GENERATIONS = 50, 100
-FORWARDS, GRADIENTS = POPULATION / 2, 0.0  # per generation; most evolutions need less than half of them
 EXAMPLES, STEPS = 3, 200
-FIXED_GRADIENTS = 1.0 * EXAMPLES * STEPS
+# An "image" is a generation; most evolutions need less than half of them.
+COST = Cost(forwards=POPULATION / 2, fixed_gradients=1.0 * EXAMPLES * STEPS)
 
 
 def probe(context: Context) -> Answer:
@@ -48,11 +51,11 @@ def probe(context: Context) -> Answer:
         f"is of its kind. The noise it started from was {before[0]} with {before[1]:.0%}. "
         "Patterns are drawn by small networks that evolve from nothing but the scores.",
         figures=_figures(results),
-        blocks=[{"kind": "pictures", "items": items, "columns": 3}],
+        blocks=[Pictures(items=items, columns=3)],
     )
 
 
-def _items(context: Context, classes: list[int], how: str, result: Result) -> list[dict[str, Any]]:
+def _items(context: Context, classes: list[int], how: str, result: Result) -> list[Picture]:
     """The pictures of one attack, with what the network sees in them."""
     items = []
     for i, index in enumerate(classes):
@@ -69,7 +72,7 @@ def _items(context: Context, classes: list[int], how: str, result: Result) -> li
             spent += f"; not enough for {title}"
         caption = f"{certain:.1%} {seen}, {spent}"
         file = context.save(f"fooling-{how}-{index}", result.images[i])
-        items.append({"file": file, "title": title, "caption": caption})
+        items.append(Picture(file=file, title=title, caption=caption))
     return items
 
 

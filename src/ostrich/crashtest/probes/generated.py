@@ -7,16 +7,18 @@ learnt too narrowly.
 
 from __future__ import annotations
 
-from ostrich.crashtest.context import Answer, CannotRun, Context
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Picture, Pictures
+from ostrich.crashtest.context import CannotRun, Context
+from ostrich.crashtest.plan import Cost
 from ostrich.generative import load_generator
 from ostrich.generative.features import fitted
 from ostrich.images import rounded
 from ostrich.statistics import wilson
 
 TITLE = "Generated images"
-FORWARDS, GRADIENTS = 0.0, 0.0
 SAMPLES, SHOWN = 200, 10
-FIXED_GRADIENTS = SAMPLES / 3  # as many forwards, of a third of a gradient's cost, and the generator's
+COST = Cost(fixed_gradients=SAMPLES / 3)  # as many forwards, of a third of a gradient's cost
 GENERATOR = "zoo:toybox-conditional"
 
 
@@ -36,11 +38,11 @@ def probe(context: Context) -> Answer:
     low, high = wilson(right, SAMPLES)
     wrong_first = sorted(range(SAMPLES), key=lambda i: asked[i] == seen[i])[:SHOWN]
     items = [
-        {
-            "file": context.save(f"generated-{i}", images[i]),
-            "title": classifier.class_name(asked[i]),
-            "caption": f"seen as {classifier.class_name(seen[i])}",
-        }
+        Picture(
+            file=context.save(f"generated-{i}", images[i]),
+            title=classifier.class_name(asked[i]),
+            caption=f"seen as {classifier.class_name(seen[i])}",
+        )
         for i in wrong_first
     ]
     return Answer(
@@ -49,5 +51,5 @@ def probe(context: Context) -> Answer:
         how_to_read="Ten samples, those first that are seen as another class than was asked for. Who is "
         "wrong there, the network or the generator, the eye must judge.",
         figures={"n": SAMPLES, "as_asked": right / SAMPLES, "low": low, "high": high},
-        blocks=[{"kind": "pictures", "items": items, "columns": 5}],
+        blocks=[Pictures(items=items, columns=5)],
     )

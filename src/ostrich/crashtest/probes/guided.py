@@ -5,15 +5,17 @@ Guided backpropagation (Springenberg 2015) beside the gradient.
 
 from __future__ import annotations
 
-from ostrich.attribution import gradient, guided
+from ostrich.attribution import Gradient, Guided, paired
 from ostrich.attribution.pictures import magnitude, signed
-from ostrich.crashtest.context import Answer, CannotRun, Context, indices
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Picture, Pictures
+from ostrich.crashtest.context import CannotRun, Context, indices
+from ostrich.crashtest.plan import Cost
 from ostrich.errors import InputError
 
 TITLE = "Which structures it reads"
-FORWARDS, GRADIENTS = 0.0, 0.0
 EXAMPLES = 3
-FIXED_GRADIENTS = 3.0 * EXAMPLES  # the gradient; the rule, and a forward to prove that it changes nothing
+COST = Cost(fixed_gradients=3.0 * EXAMPLES)  # gradient, rule, and a forward that proves it changes nothing
 
 
 def probe(context: Context) -> Answer:
@@ -26,22 +28,20 @@ def probe(context: Context) -> Answer:
     images = context.images[rows]
     units = [f"class:{int(k)}" for k in context.logits[rows].argmax(1)]
     try:
-        by_rule = guided(context.classifier, images, units)
+        by_rule = paired(Guided(), context.classifier, images, units)
     except InputError as error:
         raise CannotRun(str(error)) from error
-    plain = gradient(context.classifier, images, units)
+    plain = paired(Gradient(), context.classifier, images, units)
     items = []
     for i, row in enumerate(rows.tolist()):
         stem = f"guided-{context.samples.index[row]}"
         name = context.confidences(images[i], 1)[0][0]
         items += [
-            {"file": context.save(stem, images[i]), "title": name, "caption": "image"},
-            {
-                "file": context.save(f"{stem}-gradient", magnitude(plain[i])),
-                "title": "gradient",
-                "caption": name,
-            },
-            {"file": context.save(f"{stem}-map", signed(by_rule[i])), "title": "guided", "caption": name},
+            Picture(file=context.save(stem, images[i]), title=name, caption="image"),
+            Picture(
+                file=context.save(f"{stem}-gradient", magnitude(plain[i])), title="gradient", caption=name
+            ),
+            Picture(file=context.save(f"{stem}-map", signed(by_rule[i])), title="guided", caption=name),
         ]
     return Answer(
         sentence=f"Guided backpropagation of the predicted class beside its gradient, on {len(rows)} images.",
@@ -49,5 +49,5 @@ def probe(context: Context) -> Answer:
         "shapes. It is known to change little when the upper layers are replaced by random ones: take it "
         "for what the layers see, not for why they decide.",
         figures={"n": len(rows)},
-        blocks=[{"kind": "pictures", "items": items, "columns": 3}],
+        blocks=[Pictures(items=items, columns=3)],
     )

@@ -8,13 +8,16 @@ import torch
 
 from ostrich.attacks import Linf
 from ostrich.attacks.threats import L2, Threat
-from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, sweep
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Curve, Point, Series
+from ostrich.crashtest.context import CannotRun, Context, budget_text, sweep
+from ostrich.crashtest.plan import Cost
 from ostrich.models.answers import predictions
 from ostrich.runtime.randomness import keyed
 from ostrich.statistics import wilson
 
 TITLE = "Random noise"
-FORWARDS, GRADIENTS = 9.0, 0.0  # per image: one draw at each budget
+COST = Cost(forwards=9)  # one draw at each budget
 
 
 def probe(context: Context) -> Answer:
@@ -24,19 +27,19 @@ def probe(context: Context) -> Answer:
     if not len(right):
         raise CannotRun("The network gets none of these images right, so noise cannot make it wrong.")
     figures: dict[str, Any] = {}
-    series: list[dict[str, Any]] = []
+    series: list[Series] = []
     for norm in ("linf", "l2"):
         points = []
         for eps in sweep(context, norm):
             kept = int((_noisy_predictions(context, right, norm, eps) == context.labels[right]).sum())
             low, high = wilson(kept, len(rows))
             text = budget_text(norm, eps)
-            points.append({"x": eps, "y": kept / len(rows), "low": low, "high": high, "label": text})
-        figures[norm] = [[p["x"], p["y"]] for p in points]
-        series.append({"name": f"noise, {norm}", "style": "noise", "points": points})
-    last = series[0]["points"][-1]
+            points.append(Point(x=eps, y=kept / len(rows), low=low, high=high, label=text))
+        figures[norm] = [[p.x, p.y] for p in points]
+        series.append(Series(name=f"noise, {norm}", style="noise", points=points))
+    last = series[0].points[-1]
     return Answer(
-        sentence=f"Random noise of {last['label']} per value leaves {last['y']:.0%} of images right.",
+        sentence=f"Random noise of {last.label} per value leaves {last.y:.0%} of images right.",
         how_to_read="Each value moves by exactly the budget up or down (linf), or in a random direction of "
         "that length (l2); one draw per image.",
         figures={"n": len(rows), **figures},
@@ -56,6 +59,6 @@ def _noisy_predictions(context: Context, rows: torch.Tensor, norm: str, eps: flo
     return predictions(context.classifier.predict(noisy))
 
 
-def _curve(series: dict[str, Any], norm: str) -> dict[str, Any]:
+def _curve(series: Series, norm: str) -> Curve:
     label = "largest change of a value" if norm == "linf" else "L2 length of the change"
-    return {"kind": "curve", "x_label": f"{label} ({norm})", "y_label": "accuracy", "series": [series]}
+    return Curve(x_label=f"{label} ({norm})", y_label="accuracy", series=[series])

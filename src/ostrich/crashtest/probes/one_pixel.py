@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks import OnePixel, Untargeted
-from ostrich.crashtest.context import Answer, CannotRun, Context, indices
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Picture, Pictures
+from ostrich.crashtest.context import CannotRun, Context, indices
+from ostrich.crashtest.plan import Cost
 
 TITLE = "One pixel"
 EXAMPLES, POPULATION, GENERATIONS = 6, 200, 8
-FORWARDS, GRADIENTS = 0.0, 0.0
-FIXED_GRADIENTS = EXAMPLES * POPULATION * (GENERATIONS + 1) / 3.0  # a gradient costs about three forwards
+COST = Cost(fixed_gradients=EXAMPLES * POPULATION * (GENERATIONS + 1) / 3.0)  # a third: of forwards
 ENLARGED = 256  # pixels, at least, of the picture with the ring
 
 
@@ -38,11 +40,11 @@ def probe(context: Context) -> Answer:
         ringed = ring(result.originals[i], result.images[i])
         before, after = (context.confidences(x[i], 1)[0] for x in (result.originals, result.images))
         items.append(
-            {
-                "file": context.save(f"{stem}-ring", ringed),
-                "title": f"{before[0]} becomes {after[0]}",
-                "caption": f"{after[1]:.0%} certain, after {int(result.forwards[i])} queries",
-            }
+            Picture(
+                file=context.save(f"{stem}-ring", ringed),
+                title=f"{before[0]} becomes {after[0]}",
+                caption=f"{after[1]:.0%} certain, after {int(result.forwards[i])} queries",
+            )
         )
     hits = len(items)
     return Answer(
@@ -55,7 +57,7 @@ def probe(context: Context) -> Answer:
             "hits": hits,
             "queries": result.forwards.double().mean().item(),
         },
-        blocks=[{"kind": "pictures", "items": items, "columns": 3}] if items else [],
+        blocks=[Pictures(items=items, columns=3)] if items else [],
     )
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import torch
 
 from ostrich.attacks import PGD, Linf, Targeted
-from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, indices
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Block, Pair, Pairs, Slider
+from ostrich.crashtest.context import CannotRun, Context, budget_text, indices
+from ostrich.crashtest.plan import Cost
 from ostrich.errors import InputError
 
 TITLE = "One thing becomes another"
-FORWARDS, GRADIENTS = 0.0, 0.0
-FIXED_GRADIENTS = 5 * 100.0  # images: five budgets, at most a hundred steps each
+COST = Cost(fixed_gradients=5 * 100.0)  # five budgets, at most a hundred steps each
 LEVELS = (1, 2, 4, 8, 16)  # of 255
 STEPS = 100
 FROM, TO = "school bus", "ostrich"
@@ -29,7 +31,8 @@ def probe(context: Context) -> Answer:
     source_name, target_name = name(int(context.labels[row])), name(target)
     rows = torch.tensor([row])
     goal = Targeted(torch.tensor([target], device=context.images.device))
-    items, smallest = [], None
+    items: list[Pair] = []
+    smallest: Pair | None = None
     for level in LEVELS:
         method = PGD(threat=Linf(level / 255), steps=STEPS, stop="budget")
         result = context.attack(method, rows, goal)
@@ -44,13 +47,13 @@ def probe(context: Context) -> Answer:
             f"into {target_name} in {STEPS} steps of PGD; that is no proof that it cannot be."
         )
     else:
-        confidence = smallest["after"][0][1]
+        confidence = smallest.after[0][1]
         sentence = (
-            f"A change of at most {smallest['budget']} per value turns the {source_name} into "
+            f"A change of at most {smallest.budget} per value turns the {source_name} into "
             f"{target_name}, with {confidence:.0%} confidence."
         )
-    blocks = [{"kind": "pairs", "items": [smallest]}] if smallest else []
-    blocks.append({"kind": "slider", "label": "budget per value", "items": items})
+    blocks: list[Block] = [Pairs(items=[smallest])] if smallest else []
+    blocks.append(Slider(label="budget per value", items=items))
     return Answer(
         sentence=sentence,
         how_to_read="Left the image, right what the network takes for something else; between them the "
@@ -59,8 +62,8 @@ def probe(context: Context) -> Answer:
             "file": context.samples.files[row],
             "from": source_name,
             "to": target_name,
-            "smallest": smallest["value"] if smallest else None,
-            "confidence": smallest["after"][0][1] if smallest else None,
+            "smallest": smallest.value if smallest else None,
+            "confidence": smallest.after[0][1] if smallest else None,
         },
         blocks=blocks,
     )

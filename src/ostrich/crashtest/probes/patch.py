@@ -7,12 +7,15 @@ half at places drawn anew.
 from __future__ import annotations
 
 from ostrich.attacks import AdversarialPatch, Patch
-from ostrich.crashtest.context import Answer, CannotRun, Context
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Block, Pairs, Picture, Pictures
+from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.fitted import examples, trial
+from ostrich.crashtest.plan import Cost
 
 TITLE = "A patch, wherever it lies"
 AREA, EPOCHS = 0.08, 40
-FORWARDS, GRADIENTS = 3.0, EPOCHS / 2  # per image: half of them are fitted on, the others judged
+COST = Cost(forwards=3, gradients=EPOCHS / 2)  # half of the images are fitted on, the others judged
 SHOWN = 3  # images
 TARGET = "ostrich"
 
@@ -29,16 +32,16 @@ def probe(context: Context) -> Answer:
     figures, name = found.figures, classifier.class_name(target)
     if not figures["n"]:
         raise CannotRun(f"No held-out image is right and of another class than {name}: nothing to turn.")
-    blocks = []
+    blocks: list[Block] = []
     picture = method.picture(found.artefact.tensors)
     assert picture is not None
     if picture.shape[0] in (1, 3):
-        item = {
-            "file": context.save("patch", picture),
-            "title": f"the patch: {name}",
-            "caption": f"fitted on {found.n_fitted} images of other classes",
-        }
-        blocks.append({"kind": "pictures", "items": [item], "columns": 3})
+        item = Picture(
+            file=context.save("patch", picture),
+            title=f"the patch: {name}",
+            caption=f"fitted on {found.n_fitted} images of other classes",
+        )
+        blocks.append(Pictures(items=[item], columns=3))
     items = examples(context, found, SHOWN, f"{AREA:.0%} of the area")
     return Answer(
         sentence=f"A patch on {AREA:.0%} of the image turns {figures['success_rate']:.0%} of "
@@ -49,5 +52,5 @@ def probe(context: Context) -> Answer:
         "`ostrich attack patch MODEL DATA --artefact FILE` lays it on any images, and "
         "`--set print_width=12cm` prints one.",
         figures={**figures, "target": name},
-        blocks=[*blocks, *([{"kind": "pairs", "items": items}] if items else [])],
+        blocks=[*blocks, *([Pairs(items=items)] if items else [])],
     )

@@ -10,12 +10,14 @@ import torch
 from PIL import Image
 
 from ostrich.attacks import PGD, Linf, Targeted
-from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Pairs
+from ostrich.crashtest.context import CannotRun, Context, budget_text
+from ostrich.crashtest.plan import Cost
 from ostrich.images import fit, from_bytes
 
 TITLE = "A real photograph"
-FORWARDS, GRADIENTS = 0.0, 0.0
-FIXED_GRADIENTS = 200.0  # images
+COST = Cost(fixed_gradients=200.0)
 MODEL, TRUE, TARGET = "zoo:cifar10-resnet20", "cat", "bird"
 FACE = (120, 10, 390, 280)  # left, top, right, bottom of the cat's face in the 451x300 picture
 LEVELS = (1, 2, 4, 8)  # of 255
@@ -52,7 +54,7 @@ def probe(context: Context) -> Answer:
             break
     text = budget_text("linf", level / 255)
     item = seen.comparison("photograph", image, result.images[0], text, level / 255)
-    after = item["after"][0]
+    after = item.after[0]
     success = bool(result.success[0])
     verdict = f"makes it a {after[0]} ({after[1]:.0%})" if success else "does not make it a bird"
     return Answer(
@@ -60,5 +62,5 @@ def probe(context: Context) -> Answer:
         how_to_read=f"{MODEL}, trained here on photographs of 32x32 pixels, on a picture that comes with "
         "scikit-image.",
         figures={"budget": level / 255, "success": success, "before": before[1], "after": after[1]},
-        blocks=[{"kind": "pairs", "items": [item]}],
+        blocks=[Pairs(items=[item])],
     )

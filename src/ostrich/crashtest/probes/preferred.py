@@ -12,18 +12,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ostrich.attacks.fooling.ascent import spread
-from ostrich.crashtest.context import Answer, CannotRun, Context
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Picture, Pictures
+from ostrich.crashtest.context import CannotRun, Context
+from ostrich.crashtest.plan import Cost
 from ostrich.errors import InputError
 from ostrich.generative import load_generator
 from ostrich.images import rounded
 from ostrich.models import Classifier
-from ostrich.visualization import PRESET, PRESETS, Ascent, Prior, ascend, under
+from ostrich.visualization import PRESET, PRESETS, Ascent, Prior, ascend, with_prior
 from ostrich.visualization.parametrisations import Canvas
 
 TITLE = "What it looks for"
-FORWARDS, GRADIENTS = 0.0, 0.0
 CLASSES, PLAIN_STEPS, STEPS, PRIOR_STEPS = 10, 64, 128, 100
-FIXED_GRADIENTS = 1.0 * CLASSES * (PLAIN_STEPS + STEPS + 2 * PRIOR_STEPS)  # a generator costs as much again
+# A generator costs as much again.
+COST = Cost(fixed_gradients=1.0 * CLASSES * (PLAIN_STEPS + STEPS + 2 * PRIOR_STEPS))
 FIRST = ("table lamp", "sports car")
 PRIOR = "zoo:toybox-prior"
 
@@ -34,7 +37,7 @@ def probe(context: Context) -> Answer:
     if classifier.access != "gradient":
         raise CannotRun("This is a prediction function: there is no slope to climb.")
     classes = chosen(classifier)
-    items: dict[int, list[dict[str, str]]] = {index: [] for index in classes}
+    items: dict[int, list[Picture]] = {index: [] for index in classes}
     recognised = {}
     for way, settings in ways(classifier).items():
         found = ascend(
@@ -50,7 +53,7 @@ def probe(context: Context) -> Answer:
             recognised[way] += name == classifier.class_name(index)
             file = context.save(f"preferred-{index}-{way.replace(' ', '-')}", image)
             title = f"{classifier.class_name(index)}, {way}"
-            items[index].append({"file": file, "title": title, "caption": f"seen as {name}, {certain:.0%}"})
+            items[index].append(Picture(file=file, title=title, caption=f"seen as {name}, {certain:.0%}"))
     rows = [item for several in items.values() for item in several]
     counts = ", ".join(f"{count} ({way})" for way, count in recognised.items())
     return Answer(
@@ -61,7 +64,7 @@ def probe(context: Context) -> Answer:
         "surroundings has learnt those too. The prior is a generator that has seen the toybox and nothing "
         "else: for other classes it shows what of the toybox comes nearest.",
         figures={"n": len(classes), "recognised": recognised},
-        blocks=[{"kind": "pictures", "items": rows, "columns": len(recognised)}],
+        blocks=[Pictures(items=rows, columns=len(recognised))],
     )
 
 
@@ -83,4 +86,4 @@ def ways(classifier: Classifier) -> dict[str, Ascent]:
         prior = Prior.of(load_generator(PRIOR, classifier.device), Canvas.of(classifier))
     except InputError:
         return found
-    return {**found, "with the prior": under(prior, PRIOR_STEPS)}
+    return {**found, "with the prior": with_prior(prior, PRIOR_STEPS)}

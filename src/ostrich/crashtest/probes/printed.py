@@ -10,13 +10,16 @@ import torch
 
 from ostrich.attacks import Linf, Printed, Untargeted
 from ostrich.attacks.physical.printed import survival
-from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Pairs, Table
+from ostrich.crashtest.context import CannotRun, Context, budget_text
+from ostrich.crashtest.plan import Cost
 from ostrich.images import fingerprints
 from ostrich.statistics import wilson
 
 TITLE = "Printed and photographed"
 LEVEL = 16  # of 255
-FORWARDS, GRADIENTS = 24.0, 1.0  # per image: photographs of both, whole and by each of seven parts
+COST = Cost(forwards=24, gradients=1)  # photographs of both, whole and by each of seven parts
 SHOWN = 3  # images
 
 
@@ -65,8 +68,8 @@ def probe(context: Context) -> Answer:
             **found,
         },
         blocks=[
-            *([{"kind": "pairs", "items": items}] if items else []),
-            {"kind": "table", "columns": ["part", "undone", "clean images right"], "rows": table},
+            *([Pairs(items=items)] if items else []),
+            Table(columns=["part", "undone", "clean images right"], rows=table),
         ],
     )
 

@@ -6,12 +6,12 @@ image stands because its gradient was of no use, or there is none, one attack by
 smallest change, which tells of every budget: RayS under Linf, HopSkipJump under L2, on as many images as
 there is time for.
 
-When all probes are done, `settled` brings the curve to what all attacks of the check left (`outcomes`).
+When all probes are done, `with_worst_case` brings the curve to what all attacks of the check left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,15 +20,19 @@ from torch import Tensor
 from ostrich.attacks import L2, PGD, HopSkipJump, Linf, RayS, Untargeted
 from ostrich.attacks.base import InputSpecificAttack
 from ostrich.attacks.threats import Unbounded
-from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, sweep
+from ostrich.crashtest.answer import Answer, ProbeAnswer, RobustAccuracy
+from ostrich.crashtest.blocks import Block, Curve, Pair, Pairs, Point, Series
+from ostrich.crashtest.context import CannotRun, Context, budget_text, sweep
 from ostrich.crashtest.outcomes import CLOSE, broken_within
+from ostrich.crashtest.plan import Cost
 from ostrich.statistics import wilson
 
 TITLE = "Robust accuracy"
 STEPS = 40
 QUERIES = 1000  # of an attack without gradients
-FORWARDS = 30.0  # per image, estimated: most budgets either break an image in a few steps or are small
-GRADIENTS = 2.0 * STEPS  # per image, at most about two budgets per norm spend all their steps
+# Forwards are estimated: most budgets either break an image in a few steps or are small. Of gradients at most
+# about two budgets per norm spend all their steps.
+COST = Cost(forwards=30, gradients=2.0 * STEPS)
 SHOWN = 6  # pairs
 LEAST = "least that any attack left"
 
@@ -40,15 +44,17 @@ def probe(context: Context) -> Answer:
     if not len(right):
         raise CannotRun("The network gets none of these images right, so there is nothing to break.")
     figures: dict[str, Any] = {"n": len(rows), "clean": len(right) / len(rows), "steps": STEPS}
-    blocks: list[dict[str, Any]] = []
-    gallery: list[dict[str, Any]] = []
+    blocks: list[Block] = []
+    gallery: list[Pair] = []
     for norm in ("linf", "l2"):
         points, broken = _curve(context, norm, rows, right)
-        figures[norm] = points
+        figures[norm] = [point.model_dump() for point in points]
         blocks.append(_block(context, norm, points))
         gallery = gallery or broken
-    blocks.append({"kind": "pairs", "items": gallery[:SHOWN]})
-    first = _telling(figures["linf"], figures["clean"])
+    if gallery:
+        blocks.append(Pairs(items=gallery[:SHOWN]))
+    linf = figures["linf"]
+    first = linf[_halving([point["y"] for point in linf], figures["clean"])]
     by = "PGD" if context.classifier.access == "gradient" else "attacks without gradients"
     return Answer(
         sentence=f"Against {by} with {first['label']} per value, it is right on {first['y']:.0%} of images "
@@ -56,16 +62,16 @@ def probe(context: Context) -> Answer:
         how_to_read="The lower the line, the weaker the network; the band is the 95 % interval; dashed: "
         "random noise of the same size.",
         figures=figures,
-        blocks=[b for b in blocks if b.get("items") or b.get("series")],
+        blocks=blocks,
         rows=rows.tolist(),
         budgets=[(norm, p["x"]) for norm in ("linf", "l2") for p in figures.get(norm, ()) if p["x"] > 0],
     )
 
 
-def settled(answer: dict[str, Any], robust: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def with_worst_case(answer: ProbeAnswer, robust: Sequence[RobustAccuracy]) -> ProbeAnswer:
     """The probe's answer once all figures are known: each point is the least that any attack left."""
     known = {(one["norm"], one["eps"]): one for one in robust}
-    figures, blocks = dict(answer["figures"]), list(answer["blocks"])
+    figures, blocks = dict(answer.figures), list(answer.blocks)
     for place, norm in enumerate(norm for norm in ("linf", "l2") if norm in figures):
         points = []
         for point in figures[norm]:
@@ -74,24 +80,26 @@ def settled(answer: dict[str, Any], robust: Sequence[Mapping[str, Any]]) -> dict
                 point = point | {"y": found["robust_accuracy"], "low": found["low"], "high": found["high"]}
                 point |= {name: found[name] for name in ("measured_by", "n", "bound", "reason")}
             points.append(point)
-        series = [one for one in blocks[place]["series"] if one["name"] != LEAST]
-        if [p["y"] for p in points] != [p["y"] for p in series[0]["points"]]:
-            plain = [{k: p[k] for k in ("x", "y", "low", "high", "label")} for p in points]
-            series = [{"name": LEAST, "style": "attack", "points": plain}, *series]
-        blocks[place] = blocks[place] | {"series": series}
+        block = blocks[place]
+        assert isinstance(block, Curve)
+        series = [one for one in block.series if one.name != LEAST]
+        if [p["y"] for p in points] != [p.y for p in series[0].points]:
+            plain = [Point(**{name: point[name] for name in Point.model_fields}) for point in points]
+            series = [Series(name=LEAST, style="attack", points=plain), *series]
+        blocks[place] = block.model_copy(update={"series": series})
         figures[norm] = points
-    return answer | {"figures": figures, "blocks": blocks, "sentence": headline(robust, figures["clean"])}
+    sentence = headline(robust, figures["clean"])
+    return answer.model_copy(update={"figures": figures, "blocks": blocks, "sentence": sentence})
 
 
-def headline(robust: Sequence[Mapping[str, Any]], clean: float | None = None) -> str:
+def headline(robust: Sequence[RobustAccuracy], clean: float | None = None) -> str:
     """One sentence: the worst case at the smallest Linf budget that halves it, first whether it is known."""
-    points = [{**one, "y": one["robust_accuracy"]} for one in robust if one["norm"] == "linf"]
-    if not points:
-        points = [{**one, "y": one["robust_accuracy"]} for one in robust]
-    one = _telling(points, 1.0 if clean is None else clean)
+    points = [one for one in robust if one["norm"] == "linf"] or list(robust)
+    accuracies = [one["robust_accuracy"] for one in points]
+    one = points[_halving(accuracies, 1.0 if clean is None else clean)]
     text = budget_text(one["norm"], one["eps"])
     what = "per value" if one["norm"] == "linf" else "of L2 length"
-    share = f"{one['y']:.0%} of n = {one['n']} images"
+    share = f"{one['robust_accuracy']:.0%} of n = {one['n']} images"
     beside = "" if clean is None else f" ({clean:.0%} without an attack)"
     if one["bound"] is None:
         return (
@@ -103,17 +111,15 @@ def headline(robust: Sequence[Mapping[str, Any]], clean: float | None = None) ->
     return f"Against {by} with {text} {what}, it is right on {share}{beside}."
 
 
-def _telling(points: Sequence[Mapping[str, Any]], clean: float) -> Mapping[str, Any]:
-    """The first point at which accuracy is at most half of what it was, else the last."""
-    return next((p for p in points if p["y"] <= clean / 2), points[-1])
+def _halving(accuracies: Sequence[float], clean: float) -> int:
+    """The first place at which accuracy is at most half of what it was, else the last."""
+    return next((i for i, y in enumerate(accuracies) if y <= clean / 2), len(accuracies) - 1)
 
 
-def _curve(
-    context: Context, norm: str, rows: Tensor, right: Tensor
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _curve(context: Context, norm: str, rows: Tensor, right: Tensor) -> tuple[list[Point], list[Pair]]:
     """The points of one norm's curve, and the first broken images as pairs."""
     standing, points = right, [_point(0.0, "0", len(right), len(rows))]
-    pairs: list[dict[str, Any]] = []
+    pairs: list[Pair] = []
     for eps in sweep(context, norm):
         text = budget_text(norm, eps)
         for method in _attacks(context, norm, eps):
@@ -150,17 +156,18 @@ def _by_labels(context: Context, norm: str, standing: Tensor) -> Tensor:
     return context.without_slope(standing)[: context.affordable(QUERIES)]
 
 
-def _point(eps: float, text: str, kept: int, count: int) -> dict[str, Any]:
+def _point(eps: float, text: str, kept: int, count: int) -> Point:
     low, high = wilson(kept, count)
-    return {"x": eps, "y": kept / count, "low": low, "high": high, "label": text}
+    return Point(x=eps, y=kept / count, low=low, high=high, label=text)
 
 
-def _block(context: Context, norm: str, points: list[dict[str, Any]]) -> dict[str, Any]:
+def _block(context: Context, norm: str, points: list[Point]) -> Curve:
     label = "largest change of a value" if norm == "linf" else "L2 length of the change"
     name = f"PGD, {STEPS} steps" if context.classifier.access == "gradient" else "without gradients"
-    series = [{"name": name, "style": "attack", "points": points}]
+    series = [Series(name=name, style="attack", points=points)]
     noise = context.earlier("noise")
     if noise:
-        known = next(b["series"][0] for b in noise["blocks"] if f"({norm})" in b["x_label"])
-        series.append({**known, "name": "random noise"})
-    return {"kind": "curve", "x_label": f"{label} ({norm})", "y_label": "accuracy", "series": series}
+        curves = (block for block in noise.blocks if isinstance(block, Curve))
+        known = next(block.series[0] for block in curves if f"({norm})" in block.x_label)
+        series.append(known.model_copy(update={"name": "random noise"}))
+    return Curve(x_label=f"{label} ({norm})", y_label="accuracy", series=series)

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from ostrich.attacks import PGD, Linf, Untargeted
 from ostrich.attribution import Explainer, GradCAM, Gradient, explain
-from ostrich.crashtest.context import Answer, CannotRun, Context, indices
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Picture, Pictures
+from ostrich.crashtest.context import CannotRun, Context, indices
+from ostrich.crashtest.plan import Cost
 from ostrich.errors import InputError
 
 TITLE = "What it looks at"
-FORWARDS, GRADIENTS = 0.0, 0.0
-FIXED_GRADIENTS = 3 * 40.0  # images
+COST = Cost(fixed_gradients=3 * 40.0)
 EXAMPLES = 3
 METHODS: tuple[Explainer, ...] = (Gradient(), GradCAM())
 THREAT = Linf(8 / 255)
@@ -32,7 +34,7 @@ def probe(context: Context) -> Answer:
     if not len(right):
         raise CannotRun("The network gets none of these images right.")
     result = context.attack(PGD(threat=THREAT), right, Untargeted(context.labels[right]))
-    items: list[dict[str, str]] = []
+    items: list[Picture] = []
     alike: dict[str, list[float]] = {method.name: [] for method in METHODS}
     for i, row in enumerate(right.tolist()):
         found = []
@@ -42,10 +44,10 @@ def probe(context: Context) -> Answer:
             found.append(_maps(context, image))
             name = context.confidences(image, 1)[0][0]
             stem = f"saliency-{context.samples.index[row]}-{what}"
-            items.append({"file": context.save(stem, image), "title": name, "caption": what})
+            items.append(Picture(file=context.save(stem, image), title=name, caption=what))
             for method, one in found[-1].items():
                 file = context.save(f"{stem}-{method}", _shown(one))
-                items.append({"file": file, "title": method, "caption": name})
+                items.append(Picture(file=file, title=method, caption=name))
         if len(found) == 2:
             for method in alike:
                 if all(method in maps for maps in found):
@@ -59,7 +61,7 @@ def probe(context: Context) -> Answer:
         "gradients of an ordinary network are grainy. A correlation near 1 means that the network looks at "
         "the same place and sees another thing there.",
         figures={"n": len(right), **{f"correlation_{method}": mean for method, mean in means.items()}},
-        blocks=[{"kind": "pictures", "items": items, "columns": 2 * (1 + len(METHODS))}],
+        blocks=[Pictures(items=items, columns=2 * (1 + len(METHODS)))],
     )
 
 

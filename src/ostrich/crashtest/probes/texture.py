@@ -14,15 +14,17 @@ import torch
 from ostrich.attacks import AdversarialTexture, Linf
 from ostrich.attacks.fitted.artefact import fit_artefact, judge
 from ostrich.attacks.physical.turntable import painted, viewpoints
-from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, indices
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Pairs, Picture, Pictures
+from ostrich.crashtest.context import CannotRun, Context, budget_text, indices
+from ostrich.crashtest.plan import Cost
 from ostrich.data.toyscenes.meshes import CLASS_NAMES
 from ostrich.data.views import Views
 from ostrich.errors import MissingExtra
 
 TITLE = "A painted object"
-FORWARDS, GRADIENTS = 0.0, 0.0
 FIT, HELD_OUT, EPOCHS, SHOWN = 48, 48, 12, 3
-FIXED_GRADIENTS = 1.0 * FIT * EPOCHS + 3.0 * HELD_OUT  # and the forwards of what is held out
+COST = Cost(fixed_gradients=1.0 * FIT * EPOCHS + 3.0 * HELD_OUT)  # the latter: forwards of what is held out
 THREAT = Linf(16 / 255)
 
 
@@ -70,7 +72,8 @@ def probe(context: Context) -> Answer:
     )
     return Answer(
         sentence=f"Painted anew within {budget_text('linf', THREAT.eps)}, a {name} is no longer one from "
-        f"{len(broken)} of {right} sides; with random paint, from {_percent(judged.chance)} of them.",
+        f"{len(broken)} of {right} sides; with random paint, from "
+        f"{_percent(judged.random_baseline)} of them.",
         how_to_read=f"The texture was fitted on {FIT} views of a toybox object and is judged on {HELD_OUT} "
         "others: other sides, distances, lights and surroundings. In the map a dot is a view, where its "
         "camera stood. More views and passes, as `ostrich attack texture` takes them, make it stronger.",
@@ -81,21 +84,20 @@ def probe(context: Context) -> Answer:
             "n": HELD_OUT,
             "right": right,
             "success_rate": len(broken) / right,
-            "by_chance": judged.chance,
+            "by_chance": judged.random_baseline,
         },
         blocks=[
-            {"kind": "pairs", "items": items},
-            {
-                "kind": "pictures",
-                "items": [
-                    {
-                        "file": context.save("texture-viewpoints", drawn),
-                        "title": "What it is seen as",
-                        "caption": "before, and painted anew",
-                    }
+            Pairs(items=items),
+            Pictures(
+                items=[
+                    Picture(
+                        file=context.save("texture-viewpoints", drawn),
+                        title="What it is seen as",
+                        caption="before, and painted anew",
+                    )
                 ],
-                "columns": 1,
-            },
+                columns=1,
+            ),
         ],
     )
 

@@ -7,12 +7,15 @@ the images and judged on the other half.
 from __future__ import annotations
 
 from ostrich.attacks import Linf, Universal
-from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Block, Pairs, Picture, Pictures
+from ostrich.crashtest.context import CannotRun, Context, budget_text
 from ostrich.crashtest.fitted import examples, trial
+from ostrich.crashtest.plan import Cost
 
 TITLE = "One change for every image"
 LEVEL, EPOCHS = 10, 30  # of 255, the published budget
-FORWARDS, GRADIENTS = 3.0, EPOCHS / 2  # per image: half of them are fitted on, the others judged
+COST = Cost(forwards=3, gradients=EPOCHS / 2)  # half of the images are fitted on, the others judged
 SHOWN = 3  # images
 
 
@@ -25,14 +28,14 @@ def probe(context: Context) -> Answer:
         raise CannotRun("The network gets none of the held-out images right, so there is nothing to break.")
     picture = method.picture(found.artefact.tensors)
     assert picture is not None
-    blocks = []
+    blocks: list[Block] = []
     if picture.shape[0] in (1, 3):
-        item = {
-            "file": context.save("universal", picture),
-            "title": "the change, enlarged",
-            "caption": f"fitted on {found.n_fitted} images; added to every other",
-        }
-        blocks.append({"kind": "pictures", "items": [item], "columns": 3})
+        item = Picture(
+            file=context.save("universal", picture),
+            title="the change, enlarged",
+            caption=f"fitted on {found.n_fitted} images; added to every other",
+        )
+        blocks.append(Pictures(items=[item], columns=3))
     items = examples(context, found, SHOWN, text)
     return Answer(
         sentence=f"One change of {text} per value, the same for all, fools it on "
@@ -42,5 +45,5 @@ def probe(context: Context) -> Answer:
         "network gets right. It is a file, universal.safetensors: "
         "`ostrich attack universal MODEL DATA --artefact FILE` adds it to any images.",
         figures=figures,
-        blocks=[*blocks, *([{"kind": "pairs", "items": items}] if items else [])],
+        blocks=[*blocks, *([Pairs(items=items)] if items else [])],
     )

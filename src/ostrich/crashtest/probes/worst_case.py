@@ -13,11 +13,14 @@ import torch
 
 from ostrich.attacks import AutoAttack, Linf, Untargeted
 from ostrich.attacks.engine.runner import Result
-from ostrich.crashtest.context import Answer, CannotRun, Context, budget_text, sweep
+from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.blocks import Pair, Pairs, Table
+from ostrich.crashtest.context import CannotRun, Context, budget_text, sweep
+from ostrich.crashtest.plan import Cost
 from ostrich.statistics import wilson
 
 TITLE = "Worst case of several attacks"
-FORWARDS, GRADIENTS = 400.0, 200.0  # per image, where about two in five stand to the end
+COST = Cost(forwards=400, gradients=200)  # where about two in five stand to the end
 SHOWN = 6  # images
 
 
@@ -54,19 +57,19 @@ def probe(context: Context) -> Answer:
         rows=rows.tolist(),
         budgets=[("linf", eps)],
         blocks=[
-            {
-                "kind": "table",
-                "columns": ["attack", "broke", "forwards an image", "backwards an image"],
-                "rows": _by_attack(method.titles, result),
-            },
-            {"kind": "pairs", "items": _hardest(context, right, result, eps)},
+            Table(
+                columns=["attack", "broke", "forwards an image", "backwards an image"],
+                rows=_by_attack(method.titles, result),
+            ),
+            Pairs(items=_hardest(context, right, result, eps)),
         ],
     )
 
 
 def _budget(context: Context) -> float:
     """The largest budget of the sweep at which PGD left an image standing, else the smallest."""
-    curve = (context.earlier("robustness") or {"figures": {}})["figures"].get("linf", [])
+    earlier = context.earlier("robustness")
+    curve = [] if earlier is None else earlier.figures.get("linf", [])
     stood = [point["x"] for point in curve if point["y"] > 0 and point["x"] > 0]
     return max(stood, default=sweep(context, "linf")[0])
 
@@ -84,7 +87,7 @@ def _by_attack(titles: tuple[str, ...], result: Result) -> list[list[Any]]:
     return rows
 
 
-def _hardest(context: Context, rows: torch.Tensor, result: Result, eps: float) -> list[dict[str, Any]]:
+def _hardest(context: Context, rows: torch.Tensor, result: Result, eps: float) -> list[Pair]:
     """The broken images that cost most, before and after."""
     cost = torch.where(result.success, result.backwards, -1)
     items = []

@@ -1,106 +1,36 @@
-"""`ostrich attack dazzle detector:NAME DATA`: looks under which faces are not found, fitted and judged.
-
-A row of images.csv is a face in one view that the fitting has not seen: its size and tilt stand after its
-name. Label 0 is a face, prediction 0 that the detector finds one there, 1 that it finds none.
-"""
+"""The faces of a data set, and which of them a look is fitted on and judged on."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import typer
 from torch import Tensor
 
-from ostrich import data as datasets
-from ostrich.attacks import Dazzle
-from ostrich.attacks.camouflage.dazzle import Face, cma_package
-from ostrich.attacks.camouflage.fitting import fitted
-from ostrich.attacks.camouflage.judging import written
-from ostrich.attacks.fitted.artefact import Artefact, load_artefact
-from ostrich.cli.options import ModelOptions
-from ostrich.cli.session import kept, report
+from ostrich.attacks.camouflage.dazzle import Dazzle, Face
+from ostrich.attacks.fitted.artefact import Artefact
 from ostrich.data.dataset import Dataset, subset
 from ostrich.data.faces import BOX, CLASS_NAMES
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.images import fingerprints, from_bytes
-from ostrich.models.detectors import Box, Detector, grey, open_detector
-from ostrich.runtime.events import progress
+from ostrich.models.detectors import Box, Detector, grey
 
 LARGEST = 640  # pixels: what a photograph's longer side is brought down to
 
 
-@dataclass(frozen=True)
-class Material:
-    """The faces of the data, its pictures without any, (C, H, W), and the facts for run.json."""
+@dataclass(frozen=True, eq=False, repr=False)
+class FaceSet:
+    """The faces of a data set, its pictures without any, (C, H, W), and the facts for run.json."""
 
     faces: list[Face]
     backgrounds: list[Tensor]
     facts: dict[str, Any]
 
 
-def perform(
-    method: Dazzle,
-    options: ModelOptions,
-    data: Sequence[str],
-    *,
-    artefact: Path | None,
-    limit: int,
-    seed: int,
-    out: Path | None,
-    skip_bad: bool,
-    force: bool,
-    as_json: bool,
-) -> None:
-    """The command; of `method`, where an artefact is applied, only the name counts."""
-    given = None if artefact is None else load_artefact(artefact, type(method))
-    if len(words := options.words()) > 1:
-        raise InputError(f"A detector is whole as it is: {' '.join(words[1:])} belongs to a classifier.")
-    detector = open_detector(options.model)
-    if given is None:
-        cma_package()  # before anything is written
-    material = read(datasets.open_data(data), detector, limit, seed, skip_bad)
-    used = method if given is None else given.method
-    chosen, rest = (
-        hold_out_split(method, material.faces, seed) if given is None else ([], left(given, material.faces))
-    )
-    asked = {
-        "model": options.words(),
-        "detector": detector.digest(),
-        "data": list(data),
-        "sha256": material.facts["sha256"],
-        "limit": limit,
-        "seed": seed,
-        "attack": repr(used),
-        "artefact": None if given is None else given.digest(),
-    }
-    name, cpu = f"attack-{method.name}", torch.device("cpu")
-    with kept(name, options.model, asked, cpu, data=material.facts, seed=seed, out=out, force=force) as run:
-        if given is None:
-            own = [material.faces[i] for i in chosen]
-            with progress(f"{method.name} on {len(own)} faces", len(own)) as advance:
-                given = fitted(method, detector, own, seed, material.facts["name"], run, advance)
-        faces = [material.faces[i] for i in rest]
-        with progress(f"{len(faces)} faces", len(faces)) as advance:
-            results = written(given, detector, faces, material.backgrounds, seed, run, advance)
-        results["left_out"] = len(material.faces) - len(faces)
-        run.finish(results)
-    if as_json:
-        typer.echo(json.dumps(results))
-    else:
-        report(method.name, results, run.folder)
-
-
-# The faces ----------------------------------------------------------------------------------------
-
-
-def read(dataset: Dataset, detector: Detector, limit: int, seed: int, skip_bad: bool) -> Material:
+def read_faces(dataset: Dataset, detector: Detector, limit: int | None, seed: int, skip_bad: bool) -> FaceSet:
     """Faces of known place, or photographs in which the detector finds the surest face by itself."""
     known = dataset.class_names == CLASS_NAMES and dataset.name.startswith("faces")
     faces: list[Face] = []
@@ -129,7 +59,7 @@ def read(dataset: Dataset, detector: Detector, limit: int, seed: int, skip_bad: 
         else:
             raise InputError(
                 f"{detector.name} finds no face in {dataset.files[i]}, so there is nothing to hide from it: "
-                "give another picture, a larger or more frontal face, or --skip-bad to leave it out."
+                "give another picture, a larger or more frontal face, or skip_bad to leave it out."
             )
     if not faces:
         raise InputError(
@@ -137,7 +67,7 @@ def read(dataset: Dataset, detector: Detector, limit: int, seed: int, skip_bad: 
             "photographs with a frontal face, or `faces`."
         )
     facts: dict[str, Any] = {"name": dataset.name, "n": count, "sha256": checksum.hexdigest()}
-    return Material(faces, backgrounds, facts | ({"skipped": skipped} if skipped else {}))
+    return FaceSet(faces, backgrounds, facts | ({"skipped": skipped} if skipped else {}))
 
 
 def picture(dataset: Dataset, number: int) -> Tensor:
@@ -166,14 +96,14 @@ def hold_out_split(method: Dazzle, faces: Sequence[Face], seed: int) -> tuple[li
     if not 0 < wanted < count:
         raise InputError(
             f"{count} faces, and {wanted or 'half of them'} to fit on: none would be left to "
-            f"{'judge on' if wanted else 'fit on'}. Give more faces, or --set per_face=true for a look of "
+            f"{'judge on' if wanted else 'fit on'}. Give more faces, or per_face=true for a look of "
             "each face's own."
         )
     rest = subset(None, count, count - wanted, seed)
     return sorted(set(range(count)) - set(rest)), rest
 
 
-def left(artefact: Artefact, faces: Sequence[Face]) -> list[int]:
+def applicable(artefact: Artefact, faces: Sequence[Face]) -> list[int]:
     """The faces that an artefact can be applied to: its own, or those it was not fitted on.
 
     Raises InputError where there are none.

@@ -20,7 +20,8 @@ from ostrich.inspection.units import Unit
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.events import Progress, silent
 from ostrich.visualization.activation_maximization import ascend
-from ostrich.visualization.presets import PRESET, PRESETS, Ascent
+from ostrich.visualization.ascent import Ascent
+from ostrich.visualization.presets import PRESET, PRESETS
 from ostrich.visualization.responses import Box, Response, receptive_field, respond
 
 TOP = 9  # images, as in their figure
@@ -45,7 +46,7 @@ class Sheet:
     maps: dict[str, Tensor]
 
 
-def sheets(
+def unit_sheets(
     classifier: Classifier,
     images: Callable[[int, int], Tensor],
     count: int,

@@ -1,0 +1,132 @@
+"""What a check computes, as types: a probe's answer, and the results of run.json.
+
+A probe returns an `Answer`; with what is known around it, it becomes the `ProbeAnswer` that lies in
+probes/NAME.json. `Results` are those of the whole check.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import (
+    Any,
+    Literal,
+    NotRequired,  # pydantic asks for it before Python 3.12
+)
+
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+from ostrich.crashtest.blocks import Block
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One sentence, how to read what is shown, the figures, and the blocks of the report."""
+
+    sentence: str
+    how_to_read: str
+    figures: dict[str, Any]
+    blocks: list[Block]
+    rows: list[int] = field(default_factory=list)  # the images asked about, where robustness was
+    budgets: list[tuple[str, float]] = field(default_factory=list)  # norm and eps at which it was
+
+
+class AttackOutcome(TypedDict):
+    """What one attack did to images of the check, by their places."""
+
+    attack: str
+    norm: str
+    eps: float | None  # None where nothing bounds it
+    rows: list[int]  # tried on these
+    broken: dict[str, float]  # place: distance
+    useless: list[int]  # no gradient, or no way to begin
+
+
+class ProbeAnswer(BaseModel):
+    """A probe's answer as it lies in probes/NAME.json.
+
+    One that is skipped has nothing to say about this network; one that failed says why. `files` are the
+    checksums of the files that belong to it, None of one that is missing.
+    """
+
+    name: str
+    title: str
+    command: str | None = None  # asks this question alone
+    status: Literal["done", "skipped", "failed"]
+    reason: str | None = None
+    sentence: str | None = None
+    how_to_read: str | None = None
+    figures: dict[str, Any] = {}
+    blocks: list[Block] = []
+    rows: list[int] = []
+    budgets: list[tuple[str, float]] = []
+    outcomes: list[AttackOutcome] = []
+    files: dict[str, str | None] = {}
+    seconds: float | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.status == "done"
+
+
+class RobustAccuracy(TypedDict):
+    """The least that all attacks of the check left at a budget, with its 95 % interval."""
+
+    norm: str
+    eps: float
+    robust_accuracy: float
+    low: float
+    high: float
+    n: int
+    measured_by: list[str]
+    bound: Literal["upper"] | None  # None where it is not known, for the reason
+    reason: str | None
+
+
+class Gate(TypedDict):
+    """Something that was asked for: passed, failed (False), or not to be judged (None)."""
+
+    kind: Literal["fail-under", "baseline"]
+    text: str
+    passed: bool | None
+    sentence: str
+
+
+class NotRun(TypedDict):
+    """A probe that did not fit into the time, and the command that asks it alone."""
+
+    probe: str
+    reason: str
+    command: str | None
+
+
+class Next(TypedDict):
+    """What to type next."""
+
+    text: str
+    command: str
+
+
+class ModelFacts(TypedDict):
+    """The network in facts; `input` is channels, height, width."""
+
+    name: str
+    source: str | None
+    parameters: int | None
+    num_classes: int | None
+    input: list[int]
+
+
+class Results(TypedDict):
+    """The results of a check's run.json; the oldest lack what need not be there."""
+
+    model: ModelFacts
+    n: NotRequired[int]
+    clean_accuracy: NotRequired[float | None]
+    verdict: str
+    robustness: NotRequired[list[RobustAccuracy]]
+    probes: dict[str, dict[str, Any]]  # the figures by probe
+    gates: list[Gate]
+    not_run: list[NotRun]
+    next_commands: list[Next]
+    seconds: float | None

@@ -1,0 +1,166 @@
+"""`ostrich.check`: the crash test of a network, its report and gates; `demo` is that of the bundled one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ostrich.crashtest.answer import Gate
+from ostrich.crashtest.check import DEMO_PROBES, PROBES, chosen_probes, crash_test
+from ostrich.crashtest.context import Context
+from ostrich.crashtest.gates import SWEPT, read_floor
+from ostrich.crashtest.report import write_report
+from ostrich.errors import InputError
+from ostrich.models.loading import load
+from ostrich.runtime.events import progress
+from ostrich.runtime.runs import Run, read_run
+from ostrich.verbs.inputs import Images, Model, as_classifier, as_samples
+from ostrich.verbs.outcome import Kept, Where, begun_on
+
+DEMO_MODEL, DEMO_DATA, DEMO_IMAGES, DEMO_MINUTES = "zoo:toybox-resnet20", "toybox", 128, 2.0
+
+
+class CheckResult(Kept):
+    """What a crash test found: `report` is its page, `figures` what its run.json holds under `results`."""
+
+    def __init__(self, name: str, run: Run, figures: Any) -> None:
+        super().__init__(name, run, figures)
+
+    def __repr__(self) -> str:
+        gates = [gate["passed"] for gate in self.gates]
+        asked = f" {gates.count(True)} of {len(gates)} gates passed." if gates else ""
+        return f"<{self.name}: {self.figures['verdict']}{asked}>"
+
+    @property
+    def gates(self) -> list[Gate]:
+        """What was asked for, and whether it is so: {kind, text, passed, sentence}; None: not known."""
+        gates: list[Gate] = self.figures["gates"]
+        return gates
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate passed; one that could not be judged did not."""
+        return all(gate["passed"] is True for gate in self.gates)
+
+    @property
+    def findings(self) -> list[dict[str, str]]:
+        """The doctor's faults, {code, sentence, evidence, fix}; none where its probe did not run."""
+        found: list[dict[str, str]] = self.figures["probes"].get("doctor", {}).get("findings", [])
+        return found
+
+    @property
+    def report(self) -> Path:
+        """The page: one HTML file that needs nothing but itself."""
+        return self.folder / "index.html"
+
+
+def check(
+    model: Model,
+    data: Images,
+    *,
+    minutes: float = 10.0,
+    only: str | Sequence[str] | None = None,
+    fail_under: str | Iterable[str] = (),
+    baseline: str | Path | CheckResult | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    precision: str = "fast",
+    out: Where = None,
+    force: bool = False,
+) -> CheckResult:
+    """Crash-test a network: how does it fail, how badly, and the files that prove it.
+
+    `model` is a classifier, a module, a function or a MODEL; `data` images (N, C, H, W) in [0, 1], a pair of
+    them with labels (N,), a DataLoader, or DATA as on the command line. Probes run in order of worth while
+    the `minutes` last, or those named in `only`. Gates: `fail_under` are least robust accuracies,
+    "linf:1/255=0.2"; `baseline` an earlier run, of which no figure may be worse. `limit` takes a seeded,
+    class-balanced choice; `precision` is "fast" or "exact", of gradients only.
+
+    Returns a `CheckResult`: `gates`, `passed`, `findings`, `report`, `figures`, and `save(folder)`. With
+    `out` it is written there from the beginning, and an interrupted one goes on. Raises InputError,
+    UnknownName.
+    """
+    return _checked(
+        "check",
+        model,
+        data,
+        minutes=minutes,
+        only=only,
+        fail_under=fail_under,
+        baseline=baseline,
+        limit=limit,
+        seed=seed,
+        precision=precision,
+        out=out,
+        force=force,
+    )
+
+
+def demo(*, seed: int = 0, device: str = "auto", out: Where = None, force: bool = False) -> CheckResult:
+    """Crash-test the bundled network on bundled images. Raises InputError for a device that is not there."""
+    return _checked(
+        "demo",
+        load(DEMO_MODEL, device=device),
+        DEMO_DATA,
+        minutes=DEMO_MINUTES,
+        limit=DEMO_IMAGES,
+        seed=seed,
+        out=out,
+        force=force,
+    )
+
+
+def _checked(
+    name: str,
+    model: Model,
+    data: Images,
+    *,
+    minutes: float,
+    limit: int | None,
+    seed: int,
+    out: Where,
+    force: bool,
+    only: str | Sequence[str] | None = None,
+    fail_under: str | Iterable[str] = (),
+    baseline: str | Path | CheckResult | None = None,
+    precision: str = "fast",
+) -> CheckResult:
+    """A check or the demo. What cannot be used is refused before anything is loaded."""
+    only = only if only is None or isinstance(only, str) else ",".join(only)
+    probes = chosen_probes(only, DEMO_PROBES if name == "demo" else PROBES)
+    if not minutes > 0:
+        raise InputError(f"minutes is above 0; got {minutes}.")
+    if precision not in ("fast", "exact"):
+        raise InputError(f"precision is fast or exact; got {precision!r}.")
+    fail_under = [fail_under] if isinstance(fail_under, str) else list(fail_under)
+    floors = [read_floor(text) for text in fail_under]
+    earlier = baseline.folder if isinstance(baseline, CheckResult) else baseline
+    asked = {
+        "only": only,
+        "minutes": minutes,
+        "precision": precision,
+        "fail_under": fail_under,
+        "baseline": None if earlier is None else str(earlier),
+    }
+    before = None if earlier is None else (str(earlier), read_run(earlier))
+    classifier = as_classifier(model)
+    samples = as_samples(data, None, classifier, limit=limit, seed=seed)
+    with (
+        begun_on(name, asked, classifier, samples, seed=seed, out=out, force=force) as run,
+        progress("attacking", len(samples)) as advance,
+    ):
+        context = Context(
+            classifier=classifier,
+            samples=samples,
+            folder=run.folder,
+            model_words=list(classifier.words),
+            data_words=list(samples.words),
+            seed=seed,
+            precision=precision,
+            budgets={norm: [f.eps for f in floors if f.norm == norm] for norm in SWEPT},
+            progress=advance,
+        )
+        results = crash_test(context, run, names=probes, minutes=minutes, floors=floors, baseline=before)
+        write_report(run.folder)
+    return CheckResult(name, run, results)

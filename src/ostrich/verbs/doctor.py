@@ -1,0 +1,90 @@
+"""`ostrich.doctor`: is a network fed and evaluated right; can its robustness be believed?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from ostrich.attacks.transfer import companion
+from ostrich.diagnosis import Examination, Finding, ModelUnderTest, examine
+from ostrich.errors import InputError
+from ostrich.runtime.events import progress
+from ostrich.runtime.runs import Run
+from ostrich.verbs.inputs import Images, Model, as_classifier, as_samples
+from ostrich.verbs.outcome import Kept, Where, begun_on
+
+
+class DoctorResult(Kept):
+    """The faults that were found, `findings`; `figures` are what its run.json holds under `results`."""
+
+    def __init__(self, run: Run, model: ModelUnderTest, found: Examination, n: int) -> None:
+        self.findings: list[Finding] = found.findings
+        figures = {
+            "n": n,
+            "findings": [asdict(finding) for finding in found.findings],
+            "checks": found.done,
+            "skipped": found.skipped,
+            "forwards": model.forwards,
+            "gradients": model.gradients,
+            "seconds": found.seconds,
+        }
+        super().__init__("doctor", run, figures)
+
+    def __repr__(self) -> str:
+        codes = [finding.code for finding in self.findings]
+        return f"<doctor: {self.verdict}{' ' if codes else ''}{', '.join(codes)}>"
+
+    @property
+    def verdict(self) -> str:
+        """How many faults were found, by how many checks."""
+        count = len(self.findings)
+        faults = f"{count} fault{'s' if count > 1 else ''}" if count else "no fault"
+        return f"{faults} found by {len(self.figures['checks'])} checks on {self.figures['n']} images."
+
+    @property
+    def passed(self) -> bool:
+        """Whether no fault was found."""
+        return not self.findings
+
+
+def doctor(
+    model: Model,
+    data: Images,
+    *,
+    surrogate: Model | None = None,
+    minutes: float = 2.0,
+    limit: int | None = None,
+    seed: int = 0,
+    out: Where = None,
+    force: bool = False,
+) -> DoctorResult:
+    """Look for faults that make a network's figures meaningless, and say how to repair them.
+
+    `model` is a classifier, a module, a function or a MODEL; `data` images (N, C, H, W) in [0, 1], a pair of
+    them with labels (N,), a DataLoader, or DATA as on the command line. `surrogate` is another network for
+    the same classes: do its attacks transfer? A check that has not begun after `minutes` is left out, and
+    said. `limit` takes a seeded, class-balanced choice. The codes of the faults: `help(ostrich.diagnosis)`.
+
+    Returns a `DoctorResult`: `findings`, `passed`, `figures`, and `save(folder)`. Raises InputError.
+    """
+    if not minutes > 0:
+        raise InputError(f"minutes is above 0; got {minutes}.")
+    classifier = as_classifier(model)
+    samples = as_samples(data, None, classifier, limit=limit, seed=seed)
+    other = None if surrogate is None else companion(surrogate, classifier, "surrogate")
+    named = surrogate if other is None or isinstance(surrogate, str) else other.name
+    asked = {"surrogate": named, "minutes": minutes}
+    with (
+        begun_on("doctor", asked, classifier, samples, seed=seed, out=out, force=force) as run,
+        progress("examining", 1) as advance,
+    ):
+        examined = ModelUnderTest(
+            classifier=classifier,
+            images=samples.images(),
+            labels=samples.labels,
+            surrogate=other,
+            seed=seed,
+        )
+        found = examine(examined, minutes=minutes, progress=advance)
+        result = DoctorResult(run, examined, found, len(samples))
+        run.finish(result.figures)
+    return result
