@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ostrich.errors import FolderInUse, InputError, OtherComputation
-from ostrich.runtime import files, interrupts, resumable
+from ostrich.runtime import facts, files, interrupts, resumable
 from ostrich.runtime.deadline import Deadline
 from ostrich.runtime.facts import digest
 from ostrich.runtime.lock import NAME, locked
@@ -224,9 +224,13 @@ def test_another_version_of_torch_is_other_facts(tmp_path, monkeypatch):
     with Computation(tmp_path, FACTS):
         pass
     monkeypatch.setattr(torch, "__version__", "none")  # the installed package is asked, not the module
-    monkeypatch.setattr("ostrich.runtime.facts.version", lambda name: "0.1")
-    with pytest.raises(OtherComputation, match="version of torch"), Computation(tmp_path, FACTS):
-        pass
+    monkeypatch.setattr(facts, "version", lambda name: "0.1")
+    facts._versions.cache_clear()
+    try:
+        with pytest.raises(OtherComputation, match="version of torch"), Computation(tmp_path, FACTS):
+            pass
+    finally:
+        facts._versions.cache_clear()
 
 
 def test_a_piece_with_other_facts_of_its_own_is_refused(tmp_path, form):

@@ -23,6 +23,7 @@ from torch import Tensor
 from ostrich.data.sources import MOST_KEPT, Decoded, Given, Kept, Source
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.images import check_images, fit, fit_array, to_bytes
+from ostrich.runtime.events import detail
 
 if TYPE_CHECKING:
     from ostrich.data.views import Views
@@ -210,6 +211,7 @@ def load(
         kept.append(i)
     if not kept:
         raise InputError(f"{dataset.name} holds no readable image.")
+    detail(f"data {dataset.name}: {len(kept)} of {len(dataset)} images, read at {size[0]}x{size[1]}")
     labels = None
     if dataset.labels is not None:
         translate = match_classes(dataset.class_names, class_names, num_classes)

@@ -40,6 +40,7 @@ from ostrich.errors import ContractError, InputError
 from ostrich.models.answers import answered, confidence, predictions
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
+from ostrich.runtime.events import detail
 from ostrich.runtime.facts import digest
 from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 
@@ -92,6 +93,7 @@ def attack(
     check_attack(method, classifier, eot)
     classifier.examine()
     size = batch_size or max(_batch_size(member, first, len(images)) for member in method.members)
+    detail(f"{method.name}: {size} images a batch at most, {precision} gradients, on {first.device}")
     identity, facts = "", {}
     if shards is not None:
         identity = digest(images) if isinstance(images, Tensor) else images.sha256
