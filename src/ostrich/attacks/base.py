@@ -271,6 +271,18 @@ class FittedAttack(Attack):
     def write(self, tensors: Tensors, folder: Path) -> None:
         """Write further files of the artefact into a run directory."""
 
+    def write_views(
+        self,
+        folder: Path,
+        classifier: Classifier,
+        views: Views,
+        tensors: Tensors,
+        label: int,
+        target: int | None,
+    ) -> dict[str, Any]:
+        """Write pictures of the painted object; what its views (n) are seen as, for run.json."""
+        raise NotImplementedError
+
 
 class CamouflageAttack(FittedAttack):
     """What hides faces from a detector: fitted on faces and judged on others, or on other views of them."""

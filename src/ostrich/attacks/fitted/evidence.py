@@ -75,14 +75,12 @@ def painted(
     folder: Path, artefact: Artefact, classifier: Classifier, held_out: CleanImages
 ) -> dict[str, Any]:
     """What the views of a painted object show, and how far its texture was changed."""
-    from ostrich.attacks.physical.turntable import write_evidence
-
     views, label, threat = held_out.samples.views, int(held_out.labels[0]), artefact.method.threat
     assert views is not None
     target = None
     if artefact.target is not None:
         target = int(artefact.goal(classifier, held_out.labels[:1]).classes[0])
-    seen = write_evidence(folder, classifier, views, artefact.tensors, label, target)
+    seen = artefact.method.write_views(folder, classifier, views, artefact.tensors, label, target)
     texture, original = (artefact.tensors[name][None] for name in ("texture", "original"))
     change = exact_distance(threat, texture, original).item()
     return {

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -131,6 +131,20 @@ class AdversarialTexture(FittedAttack):
         self._mesh.mesh.write(folder / "mesh.glb", to_bytes(tensors["texture"]))
 
     @property
+    def write_views(
+        self,
+        folder: Path,
+        classifier: Classifier,
+        views: Views,
+        tensors: Tensors,
+        label: int,
+        target: int | None,
+    ) -> dict[str, Any]:
+        """viewpoints.png and turntable.gif; which parts of the views are seen as what, before and after."""
+        from ostrich.attacks.physical.turntable import write_evidence  # draws: not needed to attack
+
+        return write_evidence(folder, classifier, views, tensors, label, target)
+
     def _step(self) -> float:
         if self.step_size is not None:
             return self.step_size
