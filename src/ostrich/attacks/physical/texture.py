@@ -130,7 +130,6 @@ class AdversarialTexture(FittedAttack):
         write_png(folder / "texture-before.png", tensors["original"])
         self._mesh.mesh.write(folder / "mesh.glb", to_bytes(tensors["texture"]))
 
-    @property
     def write_views(
         self,
         folder: Path,
@@ -145,6 +144,7 @@ class AdversarialTexture(FittedAttack):
 
         return write_evidence(folder, classifier, views, tensors, label, target)
 
+    @property
     def _step(self) -> float:
         if self.step_size is not None:
             return self.step_size

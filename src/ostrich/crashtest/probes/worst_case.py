@@ -41,9 +41,8 @@ def probe(context: Context) -> Answer:
     blocks: list[Block] = []
     sentences = []
     for norm, eps in _budgets(context):
-        if found and context.images_within_time(int(COST.forwards + AS_FORWARDS * COST.gradients)) < len(
-            right
-        ):
+        queries = int(COST.forwards + AS_FORWARDS * COST.gradients)
+        if found and context.images_within_time(queries) < len(right):
             break  # there is no time for a further one
         method = AutoAttack(threat=THREATS[norm](eps), preset="fast")
         result = context.attack(method, right, Untargeted(context.labels[right]))
