@@ -6,6 +6,8 @@
 #   make peers        the environment with other libraries  make test-peers  agreement with them
 #   make pins         resolve both requirements files anew   make gallery  docs/gallery.md, anew
 #   make goldens      the results that tests compare with   make fuzz     nonsense and damage, given to commands
+#   make api          the public names, written down anew   make dist     wheel and sdist, tried in a clean place
+#   make test-floor   the fast tests at the oldest torch
 #   make schemas      docs/schemas: what run.json holds, anew
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -60,6 +62,10 @@ goldens: .venv/.ready
 # After a change of the types of run.json, or of a check's answers.
 schemas: .venv/.ready
 	$(BIN)/python docs/schemas.py
+
+# After a change of the public interface, or of what has a name, that is meant.
+api: .venv/.ready
+	$(BIN)/python tests/helpers/api.py
 
 # Three minutes at most. Other cases: make fuzz ARGS="--seed 1"
 fuzz: .venv/.ready

@@ -7,6 +7,7 @@ import html
 import io
 import shutil
 import tempfile
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -187,9 +188,9 @@ def kept_in(title: str, name: str, asked: Mapping[str, Any], *, out: Where, forc
     """The run directory of a verb that describes it itself; `title` names a new one."""
     command = events.command() or f"ostrich.{name.replace('-', ' ', 1)} in Python"
     if out is None:
-        kept = tempfile.TemporaryDirectory(prefix=f"ostrich-{title}-", ignore_cleanup_errors=True)
-        with Run.begin(title, command, asked, out=kept.name) as run:
-            run.holds = kept
+        place = tempfile.mkdtemp(prefix=f"ostrich-{title}-")
+        with Run.begin(title, command, asked, out=place) as run:
+            weakref.finalize(run, shutil.rmtree, place, ignore_errors=True)
             yield run
         return
     with Run.begin(title, command, asked, out=None if out == NEW else out, force=force) as run:
