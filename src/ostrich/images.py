@@ -8,7 +8,6 @@ rounded image: `rounded` gives exactly the tensor that `read_png(write_png(...))
 from __future__ import annotations
 
 import hashlib
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -224,13 +223,6 @@ def write_png(path: Path | str, image: Tensor) -> None:
     """Write one image (C, H, W) as a PNG, atomically: the file is whole or absent."""
     with whole(Path(path)) as partial:
         picture(image).save(partial, format="PNG")
-
-
-def encoded_png(image: Tensor) -> bytes:
-    """One image (C, H, W) as the bytes of a PNG."""
-    content = io.BytesIO()
-    picture(image).save(content, format="PNG")
-    return content.getvalue()
 
 
 def write_image(folder: Path, name: str, image: Tensor) -> str:

@@ -6,9 +6,9 @@ import nets
 import pytest
 import torch
 
-import ostrich
 from ostrich.attacks import AutoAttack, Linf, Untargeted
 from ostrich.attacks.engine import runner
+from ostrich.attacks.engine.runner import attack
 
 NARROW = 3 * 16 * 16 * 9 * 2  # values in a forward that two images fill with nine copies each
 
@@ -24,7 +24,7 @@ def unbroken(**options):
     images = nets.random_images(5, dtype=torch.float64)
     method = AutoAttack(threat=Linf(1 / 2550), iterations=6, queries=40)
     goal = Untargeted(nets.predictions(network, images))
-    return ostrich.attack(method, network, images, goal, precision="exact", **options)
+    return attack(method, network, images, goal, precision="exact", **options)
 
 
 @pytest.mark.usefixtures("narrow")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from types import ModuleType
 
 import nets
@@ -16,18 +17,20 @@ from torch import Tensor, nn
 
 import ostrich
 from ostrich.attribution import (
+    Deconvnet,
     GradCAM,
     Gradient,
     GradientXInput,
+    Guided,
     GuidedGradCAM,
     IntegratedGradients,
     Occlusion,
     SmoothGrad,
-    deconvnet,
     explain,
-    guided,
+    paired,
 )
 
+guided, deconvnet = (partial(paired, method) for method in (Guided(), Deconvnet()))
 pytestmark = [
     pytest.mark.peers,
     pytest.mark.filterwarnings("ignore:Setting backward hooks on ReLU:UserWarning"),

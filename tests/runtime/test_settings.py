@@ -129,6 +129,8 @@ def test_values_are_changed_as_text_is():
     depth, recipe = find("depth").spec("smoke"), RECIPES["digits-cnn"]
     found = changed(depth, {"depths": (20, 56), "steps": "7"}, "depth")
     assert found == replace(depth, depths=(20, 56), steps=7)
+    assert repr(changed(recipe, {"epochs": 2}, "a recipe").epochs) == "2.0"  # as `--set epochs=2`
+    assert repr(changed(recipe, {"mean": [0]}, "a recipe").mean) == "(0.0,)"
     assert changed(recipe, {"crops": ((0.5, 6),)}, "a recipe").crops == ((0.5, 6),)
     for changes, message in (
         ({"steqs": 3}, "Did you mean steps"),
@@ -137,7 +139,7 @@ def test_values_are_changed_as_text_is():
         with pytest.raises(ostrich.InputError, match=message):
             changed(depth, changes, "depth")
     for changes, message in (
-        ({"epochs": None}, "A recipe cannot have epochs=None"),
+        ({"epochs": None}, "epochs=None: a number is expected"),
         ({"name": "mine"}, "Unknown setting of a recipe 'name'"),
         ({"crops": "0.5,6"}, "Unknown setting of a recipe 'crops'"),
     ):

@@ -107,6 +107,10 @@ class Attack:
         return self.threat if norm == self.threat.norm else NORMS[norm](EPS[norm])
 
     def _check_norm(self) -> None:
+        if not isinstance(self.threat, Threat):
+            raise InputError(
+                f"{self.name}: threat is a threat model, such as ostrich.Linf(8 / 255); got {self.threat!r}."
+            )
         if "none" not in self.norms and self.threat.norm not in self.norms:
             raise InputError(
                 f"{self.name} knows budgets in {' and '.join(self.norms)}; got one in {self.threat.norm}."
@@ -266,6 +270,18 @@ class FittedAttack(Attack):
 
     def write(self, tensors: Tensors, folder: Path) -> None:
         """Write further files of the artefact into a run directory."""
+
+    def write_views(
+        self,
+        folder: Path,
+        classifier: Classifier,
+        views: Views,
+        tensors: Tensors,
+        label: int,
+        target: int | None,
+    ) -> dict[str, Any]:
+        """Write pictures of the painted object; what its views (n) are seen as, for run.json."""
+        raise NotImplementedError
 
 
 class CamouflageAttack(FittedAttack):

@@ -112,7 +112,7 @@ def crash_test(
     with stopwatch() as spent, Computation(run.folder, _facts(context), "json", waits=False) as kept:
         plan = Plan.open(kept, context)
         context.images_of = plan.images
-        context.affordable = lambda queries: max(
+        context.images_within_time = lambda queries: max(
             1, int(QUERYING * deadline.left * plan.forwards_per_second / queries)
         )
         cost = plan.total([EVERY_PROBE[name] for name in names], len(context.samples), 60 * minutes)

@@ -46,7 +46,7 @@ class Context:
     images_of: dict[str, int] = field(default_factory=dict)  # by probe: how many images it may use
     progress: Progress = silent
     # Of so many queries for each image, how many images there is time for.
-    affordable: Callable[[int], int] = lambda queries: 2**31
+    images_within_time: Callable[[int], int] = lambda queries: 2**31
     outcomes: list[AttackOutcome] = field(default_factory=list)  # of attacks since a probe began
     saved: list[str] = field(default_factory=list)  # files since a probe began, by their paths
     _logits: Tensor | None = None
@@ -90,7 +90,7 @@ class Context:
         self.outcomes.append(outcome(method, rows, result))
         return result
 
-    def without_slope(self, rows: Tensor) -> Tensor:
+    def without_gradient(self, rows: Tensor) -> Tensor:
         """Those of some images, by their places, on which every attack by gradients so far was useless."""
         if self.classifier.access != "gradient":
             return rows

@@ -21,7 +21,7 @@ FEWEST = 8  # images to fit on, and to judge on
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class HeldOutResult:
     """A fitted attack and what it does to images it has not seen, by their places `rows` (n,)."""
 
     artefact: Artefact
@@ -45,7 +45,7 @@ class Trial:
         }
 
 
-def trial(context: Context, method: FittedAttack, target: int | None = None) -> Trial:
+def fit_and_judge(context: Context, method: FittedAttack, target: int | None = None) -> HeldOutResult:
     """Fit a method on a class-balanced half of its probe's images and judge it on the other half.
 
     Raises CannotRun where there are too few, and for a network without gradients.
@@ -81,10 +81,10 @@ def trial(context: Context, method: FittedAttack, target: int | None = None) -> 
     held_out = places[rest]
     judged = judge(artefact, classifier, images[rest], context.labels[held_out], context.seed)
     checkpoint.unlink(missing_ok=True)
-    return Trial(artefact=artefact, judged=judged, rows=held_out, n_fitted=len(fitted))
+    return HeldOutResult(artefact=artefact, judged=judged, rows=held_out, n_fitted=len(fitted))
 
 
-def examples(context: Context, found: Trial, count: int, budget: str) -> list[Pair]:
+def examples(context: Context, found: HeldOutResult, count: int, budget: str) -> list[Pair]:
     """Before-and-after items of some held-out images that it fooled, the surest first."""
     result = found.judged.result
     order = (result.confidence * result.success).argsort(descending=True, stable=True)

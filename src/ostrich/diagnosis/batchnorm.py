@@ -29,14 +29,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ostrich.diagnosis.model_under_test import BATCH, Finding, ModelUnderTest, NotApplicable
-from ostrich.diagnosis.significance import SURE, chance, paired
+from ostrich.diagnosis.significance import SURE, p_value_text, paired_test
 
 FAR, RATIO = 0.75, 3.0
 FEWEST = 8  # images
 
 
 @dataclass(frozen=True, kw_only=True)
-class Apart:
+class StatisticsGap:
     """How far running and measured statistics lie apart: medians over layers of medians over channels."""
 
     layers: int
@@ -53,7 +53,7 @@ class Apart:
 def statistics(model: ModelUnderTest) -> Iterator[Finding]:
     """Compare, and say how far they lie apart and where most; else try the images' own."""
     inputs = model.classifier.normalised(model.images)
-    found = apart(model, inputs)
+    found = statistics_gap(model, inputs)
     if not found.far:
         yield from better_by_batch(model, inputs)
         return
@@ -86,14 +86,14 @@ def better_by_batch(model: ModelUnderTest, inputs: Tensor) -> Iterator[Finding]:
     right = torch.empty_like(model.labels, dtype=torch.bool)
     right[mixed] = logits.argmax(1) == model.labels[mixed]
     own = model.predictions == model.labels
-    _, _, p = paired(right, own)
+    _, _, p = paired_test(right, own)
     if p >= SURE:
         return
     yield Finding(
         code="batch-norm-statistics",
         sentence="Batch norm's running statistics are not those of the images.",
         evidence=f"By the statistics of batches of {BATCH} of the images {right.float().mean():.1%} are "
-        f"right, by the network's own {own.float().mean():.1%} (n = {len(inputs)}, {chance(p)}).",
+        f"right, by the network's own {own.float().mean():.1%} (n = {len(inputs)}, {p_value_text(p)}).",
         fix="Measure them anew by forwards of training images "
         "(`ostrich.models.batchnorm.precise_statistics`); train longer, or with a larger share of the new "
         "(momentum in PyTorch's sense); keep frozen layers in evaluation mode.",
@@ -115,7 +115,7 @@ def by_batch(layers: Sequence[_BatchNorm]) -> Iterator[None]:
             handle.remove()
 
 
-def apart(model: ModelUnderTest, inputs: Tensor) -> Apart:
+def statistics_gap(model: ModelUnderTest, inputs: Tensor) -> StatisticsGap:
     """How far the statistics lie apart for inputs (N, C, H, W) of the network. Raises NotApplicable."""
     layers = _layers(model)
     if not layers:
@@ -127,7 +127,7 @@ def apart(model: ModelUnderTest, inputs: Tensor) -> Apart:
         raise NotApplicable("No batch norm is met in a forward pass.")
     means, variances = torch.tensor(list(rows.values())).T.tolist()
     worst = max(rows, key=lambda name: rows[name][1])
-    return Apart(
+    return StatisticsGap(
         layers=len(rows),
         means=median(means),
         variances=median(variances),
@@ -174,5 +174,5 @@ def distances(layer: _BatchNorm, total: Tensor, squares: Tensor, count: int) -> 
     mean = total / count
     variance = (squares / count - mean * mean).clamp_min(0) + layer.eps
     running = layer.running_var.double() + layer.eps
-    apart = (mean - layer.running_mean.double()).abs() / running.sqrt()
-    return float(apart.median()), math.exp(float((variance / running).log().abs().median()))
+    gap = (mean - layer.running_mean.double()).abs() / running.sqrt()
+    return float(gap.median()), math.exp(float((variance / running).log().abs().median()))

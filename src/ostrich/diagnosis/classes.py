@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
-from ostrich.diagnosis.significance import SURE, chance, paired
+from ostrich.diagnosis.significance import SURE, p_value_text, paired_test
 
 GAIN, ALIKE, TRAINED = 0.1, 0.02, 0.5
 FITTED = "the order that fits the other half of the images"
@@ -31,8 +31,8 @@ def order(model: ModelUnderTest) -> Iterator[Finding]:
     classes = model.logits.shape[1]
     now = predictions == labels
     found: list[tuple[float, str, float]] = []
-    for words, then in _tried(model, labels, predictions, classes):
-        wins, losses, p = paired(then, now)
+    for words, then in _numberings(model, labels, predictions, classes):
+        wins, losses, p = paired_test(then, now)
         accuracy = float(then.double().mean())
         if wins - losses >= GAIN * len(now) and p < SURE and (words != FITTED or accuracy >= TRAINED):
             found.append((accuracy, words, p))
@@ -44,13 +44,13 @@ def order(model: ModelUnderTest) -> Iterator[Finding]:
         code="wrong-class-order",
         sentence="The network numbers its classes in another order than the labels do.",
         evidence=f"With {words}: {accuracy:.1%} right instead of {now.double().mean():.1%} (n = {len(now)}, "
-        f"{chance(p)}). {_examples(model, labels, predictions)}",
+        f"{p_value_text(p)}). {_examples(model, labels, predictions)}",
         fix="Give the class names in the order of the network's outputs with --classes FILE, and name the "
         "folders as its classes, or INDEX_name.",
     )
 
 
-def _tried(
+def _numberings(
     model: ModelUnderTest, labels: Tensor, predictions: Tensor, classes: int
 ) -> Iterator[tuple[str, Tensor]]:
     """Numberings in words, and which images (N,) are right under each."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
-from ostrich.diagnosis.significance import LIKELY, paired
+from ostrich.diagnosis.significance import LIKELY, paired_test
 
 FACTORS = (1.6, 12.0)
 AFFINE = 1e-3  # largest deviation from a straight line, of the values' spread
@@ -31,12 +31,12 @@ def normalised_twice(model: ModelUnderTest) -> Iterator[Finding]:
         raise NotApplicable("The classifier does not divide by a deviation.")
     images = model.images[model.few]
     inputs = model.classifier.normalised(images)
-    fitted = _straight(inputs, _first_input(model, images))
+    fitted = _affine_fit(inputs, _first_input(model, images))
     if fitted is None or not all(FACTORS[0] <= factor <= FACTORS[1] for factor, _ in fitted):
         return
     if model.labels is not None:
         without = model.answers(model.images).argmax(1) == model.labels
-        _, _, p = paired(model.predictions == model.labels, without)
+        _, _, p = paired_test(model.predictions == model.labels, without)
         if p < LIKELY:  # it is better as it is
             return
     shown = "; ".join(f"(x - {-offset / factor:.3g}) / {1 / factor:.3g}" for factor, offset in fitted)
@@ -70,7 +70,7 @@ def _first_input(model: ModelUnderTest, images: Tensor) -> Tensor | None:
     return caught[0] if caught else None
 
 
-def _straight(inputs: Tensor, reached: Tensor | None) -> list[tuple[float, float]] | None:
+def _affine_fit(inputs: Tensor, reached: Tensor | None) -> list[tuple[float, float]] | None:
     """Factor and offset per channel with which `reached` is `inputs`; None where it is something else."""
     if reached is None or reached.shape != inputs.shape:
         return None

@@ -102,7 +102,7 @@ def _constant(model: ModelUnderTest, images: Tensor) -> Iterator[Finding]:
     if size == 0 or float((gradient - gradient[:1]).abs().amax()) > 1e-6 * size:
         return
     inside, step = 0.5 + 0.5 * (images - 0.5), 0.2 * _signs(model, images)
-    answers = (model.followed(x) for x in (inside, inside + step, inside - step))
+    answers = (model.attack_logits(x) for x in (inside, inside + step, inside - step))
     here, up, down = (scores @ weights.to(scores) for scores in answers)
     bend, slope = (up + down - 2 * here).abs().sum(), (up - down).abs().sum()
     if float(bend) > 1e-2 * float(slope):
@@ -126,7 +126,7 @@ def masked(model: ModelUnderTest) -> Iterator[Finding]:
     inside = 0.02 + 0.96 * model.images[model.few]
     draw = torch.rand(inside.shape, generator=torch.Generator().manual_seed(model.seed))
     images = inside + (draw.to(inside) - 0.5) / LEVELS
-    scores = model.followed(images)
+    scores = model.attack_logits(images)
     top = scores.topk(2, 1).indices
     margin = _margin(top)
     gradient = model.gradient(images, margin)
@@ -135,7 +135,7 @@ def masked(model: ModelUnderTest) -> Iterator[Finding]:
     size = scores.abs().amax(1).double()
     length = (SHARE * size / (2 * slope).clamp_min(1e-30)).clamp_max(STEP)
     step = length.view(-1, 1, 1, 1).to(images) * gradient.sign()
-    up, down = (margin(model.followed(x)).double() for x in (images + step, images - step))
+    up, down = (margin(model.attack_logits(x)).double() for x in (images + step, images - step))
     told = 2 * length * slope > 256 * torch.finfo(scores.dtype).eps * size  # more than rounding
     if not told.any():
         raise NotApplicable("The gradients are too small to be compared with differences.")

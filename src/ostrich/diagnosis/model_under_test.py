@@ -85,7 +85,7 @@ class ModelUnderTest:
         return torch.cat([self.classifier.answers(part).to(inputs) for part in inputs.split(BATCH)])
 
     @torch.no_grad()
-    def followed(self, images: Tensor) -> Tensor:
+    def attack_logits(self, images: Tensor) -> Tensor:
         """What attacks follow (n, K): the scores, or what goes into a last softmax."""
         self.forwards += len(images)
         inputs = self.classifier.normalised(images)

@@ -22,12 +22,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ostrich.diagnosis.batchnorm import apart
+from ostrich.diagnosis.batchnorm import statistics_gap
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
-from ostrich.diagnosis.significance import SURE, chance, paired, sign_test, spread_of
+from ostrich.diagnosis.significance import SURE, p_value_text, paired_test, sign_test, spread_of
 
 GAIN = 0.1  # accuracy
-CONFIDENCE_GAIN, CONFIDENT, TURNED, SPREAD = 0.15, 0.6, 0.3, 0.95  # without labels
+CONFIDENCE_GAIN, CONFIDENT, CHANGED, SPREAD = 0.15, 0.6, 0.3, 0.95  # without labels
 ALIKE = 0.02  # accuracies between which the better known alternative is taken
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CAFFE = (103.939, 116.779, 123.68)
@@ -59,7 +59,7 @@ def alternatives(model: ModelUnderTest) -> Iterator[Finding]:
     if model.logits.shape[1] < 2 or (model.labels is None and model.classifier.access == "labels"):
         raise NotApplicable("Without labels and scores nothing tells which input is right.")
     found: list[tuple[float, Alternative, str]] = []
-    for other in tried(model):
+    for other in candidate_inputs(model):
         try:
             scores = model.answers(other.inputs)
         except Exception:  # a network may refuse values that it does not expect
@@ -85,19 +85,19 @@ def alternatives(model: ModelUnderTest) -> Iterator[Finding]:
 def _fault_lies_deeper(model: ModelUnderTest, inputs: Tensor) -> bool:
     """Whether batch norm's statistics do not fit the better inputs either, which only make up for them."""
     try:
-        given = apart(model, model.classifier.normalised(model.images))
-        return given.far and apart(model, inputs).far
+        given = statistics_gap(model, model.classifier.normalised(model.images))
+        return given.far and statistics_gap(model, inputs).far
     except NotApplicable:
         return False
 
 
-def tried(model: ModelUnderTest) -> Iterator[Alternative]:
+def candidate_inputs(model: ModelUnderTest) -> Iterator[Alternative]:
     """The alternatives to the classifier's own preprocessing, best known first."""
     classifier, x = model.classifier, model.images
     given = any(v != 0 for v in classifier.mean or ()) or any(v != 1 for v in classifier.std or ())
     code = "wrong-normalization" if given else "missing-normalization"
     for words, mean, std in _normalisations(x):
-        if not _near(classifier.mean, mean) or not _near(classifier.std, std):
+        if not _close(classifier.mean, mean) or not _close(classifier.std, std):
             shown = [",".join(f"{v:.3g}" for v in values) for values in (mean, std)]
             fix = f"Load it with --mean {shown[0]} --std {shown[1]}"
             fix += ", or with the exact values of its training." if "images' own" in words else "."
@@ -117,10 +117,10 @@ def tried(model: ModelUnderTest) -> Iterator[Alternative]:
         fix = "Wrap it: `return self.inner(x.flip(1))`. Pictures are read as RGB here."
         inputs = classifier.normalised(x).flip(1)
         yield Alternative(code="wrong-channel-order", inputs=inputs, words="channels reversed", fix=fix)
-    yield from _wide(x)
+    yield from _zero_to_255(x)
 
 
-def _wide(x: Tensor) -> Iterator[Alternative]:
+def _zero_to_255(x: Tensor) -> Iterator[Alternative]:
     """Values of 0..255: as they are, and less the mean in RGB and BGR."""
 
     def alternative(inputs: Tensor, words: str, fix: str) -> Alternative:
@@ -157,13 +157,13 @@ def _with_labels(model: ModelUnderTest, scores: Tensor, larger: bool) -> tuple[f
     """Accuracy and words, where it is clearly better than as given."""
     assert model.labels is not None
     now, then = model.predictions == model.labels, scores.argmax(1) == model.labels
-    wins, losses, p = paired(then, now)
+    wins, losses, p = paired_test(then, now)
     if wins - losses < GAIN * len(now) or p >= SURE:
         return None
     return (
         float(then.double().mean()),
         f"{then.double().mean():.1%} right instead of {now.double().mean():.1%} (n = {len(now)}, "
-        f"{chance(p)}).",
+        f"{p_value_text(p)}).",
     )
 
 
@@ -173,18 +173,18 @@ def _without_labels(model: ModelUnderTest, scores: Tensor, larger: bool) -> tupl
         return None
     now, then = (s.double().softmax(1).amax(1) for s in (model.logits, scores))
     p = sign_test(int((then > now).sum()), int((then < now).sum()))
-    turned = (scores.argmax(1) != model.predictions).double().mean()
+    changed = (scores.argmax(1) != model.predictions).double().mean()
     classes = model.logits.shape[1]
     before, after = (spread_of(k, classes) for k in (model.predictions, scores.argmax(1)))
     enough = after >= 2 * before if larger else after >= SPREAD * before
     confident = then.mean() >= max(CONFIDENT, float(now.mean()) + CONFIDENCE_GAIN)
-    if not confident or p >= SURE or turned < TURNED or not enough:
+    if not confident or p >= SURE or changed < CHANGED or not enough:
         return None
     return (
         float(then.mean()),
-        f"{then.mean():.1%} confident instead of {now.mean():.1%}, other predictions for {turned:.0%}, "
+        f"{then.mean():.1%} confident instead of {now.mean():.1%}, other predictions for {changed:.0%}, "
         f"spread like {after:.1f} classes instead of {before:.1f} (n = {len(now)} images without labels, "
-        f"{chance(p)}).",
+        f"{p_value_text(p)}).",
     )
 
 
@@ -196,5 +196,5 @@ def _view(values: Numbers, x: Tensor) -> Tensor:
     return x.new_tensor(values).view(1, -1, 1, 1)
 
 
-def _near(given: Numbers | None, other: Numbers) -> bool:
+def _close(given: Numbers | None, other: Numbers) -> bool:
     return given is not None and all(abs(a - b) < 1e-3 for a, b in zip(given, other))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ostrich.attacks import PGD, Linf, Square
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
-from ostrich.diagnosis.significance import LIKELY, chance, paired
+from ostrich.diagnosis.significance import LIKELY, p_value_text, paired_test
 from ostrich.images import LEVELS
 from ostrich.runtime.randomness import keyed
 
@@ -141,14 +141,14 @@ def _broken(model: ModelUnderTest, eps: float, count: int) -> Tensor:
 
 def _weaker(code: str, sentence: str, weak: tuple[str, Tensor], strong: tuple[str, Tensor]) -> Finding | None:
     """A finding where what should be the weaker attack breaks clearly more of the same images."""
-    _, _, p = paired(weak[1], strong[1])
+    _, _, p = paired_test(weak[1], strong[1])
     if p >= LIKELY:
         return None
     return Finding(
         code=code,
         sentence=sentence,
         evidence=f"{weak[0]}: {int(weak[1].sum())} of n = {len(weak[1])}; {strong[0]}: "
-        f"{int(strong[1].sum())} ({chance(p)}).",
+        f"{int(strong[1].sum())} ({p_value_text(p)}).",
         fix=f"{NOT_BELIEVED}the true robust accuracy is at most what the best attack leaves. Attack with "
         "`square`, with more restarts and other losses, and through a differentiable stand-in of the part "
         "that hides the gradient.",

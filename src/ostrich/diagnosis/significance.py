@@ -20,13 +20,13 @@ def sign_test(wins: int, losses: int) -> float:
     return sum(comb(count, k) for k in range(wins, count + 1)) / 2**count
 
 
-def paired(better: Tensor, worse: Tensor) -> tuple[int, int, float]:
+def paired_test(better: Tensor, worse: Tensor) -> tuple[int, int, float]:
     """Of two bool (N,): where only the first holds, where only the second, and p of the first."""
     wins, losses = int((better & ~worse).sum()), int((worse & ~better).sum())
     return wins, losses, sign_test(wins, losses)
 
 
-def chance(p: float) -> str:
+def p_value_text(p: float) -> str:
     """A probability as people write it."""
     return "p < 1e-12" if p < 1e-12 else f"p = {p:.1g}"
 

@@ -109,7 +109,7 @@ def read_given(
         labels=labels,
         goal=goal,
         target=_class_word(target),
-        also=tuple(also) if isinstance(also, list | tuple) else (also,),
+        also=tuple(also) if isinstance(also, list | tuple) else () if also is None else (also,),
         eot=_views(eot),
         settings=settings,
         confidence=confidence,
@@ -160,8 +160,8 @@ def _refusals(given: Given, kind: type[Attack]) -> Iterator[str]:
             yield f"{name} leaves no artefact; one is applied by {those}, fitted before."
         if given.settings or given.target is not None or isinstance(given.method, Attack):
             yield (
-                "An artefact has its settings and its target: both belong to fitting. Give the name or class "
-                "of its attack, without settings and target."
+                "An artefact has its settings and its target: others (--set, --target) belong to fitting. "
+                "Give the name or class of its attack alone."
             )
     if given.also and not fitted:
         yield f"`also` judges an artefact on other networks; {name} leaves none."
@@ -180,7 +180,7 @@ def _refusals(given: Given, kind: type[Attack]) -> Iterator[str]:
     if camouflage and given.labels is not None:
         yield f"{name} hides faces and takes no labels; leave them out."
     if given.images is None and not noise:
-        yield f"{name} needs images: a tensor (N, C, H, W) in [0, 1], or DATA: {FORMS}."
+        yield f"{name} needs DATA: a tensor of images (N, C, H, W) in [0, 1], or {FORMS}."
     if given.goal is not None and (camouflage or noise or (fitted and given.goal.kind != "untargeted")):
         yield f"{name} takes no goal of single images; a target is one class for all: target=CLASS."
 

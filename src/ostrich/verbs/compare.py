@@ -35,9 +35,7 @@ class Comparison(Outcome):
         target = Path(folder)
         check_writable(target)
         if (target / FILE).exists() and not force:
-            raise InputError(
-                f"{str(target / FILE)!r} is there already; choose another folder, or force=True."
-            )
+            raise InputError(f"{str(target / FILE)!r} exists; choose another folder, or pass force=True.")
         text = io.StringIO()
         table = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
         table.writeheader()

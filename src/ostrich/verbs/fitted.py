@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ostrich.attacks.base import FittedAttack
@@ -20,24 +19,20 @@ from ostrich.attacks.engine.result import Result
 from ostrich.attacks.engine.resuming import described
 from ostrich.attacks.engine.runner import check_attack
 from ostrich.attacks.fitted import evidence
-from ostrich.attacks.fitted.artefact import FILE, Artefact, judge, load_artefact
-from ostrich.attacks.fitted.evidence import CleanImages
+from ostrich.attacks.fitted.artefact import Artefact, judge, load_artefact
 from ostrich.attacks.fitted.fitting import check_goal, victims
-from ostrich.attacks.fitted.held_out import fit_part, hold_out_split
+from ostrich.attacks.fitted.held_out import CleanImages, evaluate_clean, fit_held_out, hold_out_split
 from ostrich.attacks.targets import check_target
 from ostrich.attacks.transfer import borrow_gradients, companion
 from ostrich.data.dataset import Samples
 from ostrich.errors import InputError
 from ostrich.images import fingerprints
 from ostrich.models.classifier import Classifier
-from ostrich.runtime.events import progress
-from ostrich.runtime.randomness import keyed
 from ostrich.runtime.runs import Run
 from ostrich.verbs.attack_inputs import Given, check_labels
 from ostrich.verbs.inputs import Model, as_classifier, as_samples
 from ostrich.verbs.outcome import Kept, Where, begun_on
 
-TARGET = 33  # the purpose of the random number of a random target
 HEADLINE = ("n", "clean_accuracy", "success_rate", "fooling_rate", "by_chance")
 
 
@@ -125,9 +120,18 @@ class Question:
     def answered(self, run: Run) -> FittedResult:
         """Fit and judge; the files lie in the run directory."""
         classifier, seed = self.classifier, self.seed
-        clean = evidence.evaluate_clean(self.method, classifier, self.samples)
+        clean = evaluate_clean(self.method, classifier, self.samples)
         if self.artefact is None:
-            artefact, rest = self._fit(clean, run)
+            artefact, rest = fit_held_out(
+                run.folder,
+                self.method,
+                classifier,
+                clean,
+                self.keys,
+                target=self.target,
+                seed=seed,
+                precision=self.precision,
+            )
         else:
             artefact, rest = self.artefact, self.artefact.unseen(self.keys).nonzero()[:, 0].tolist()
         artefact = replace(artefact, method=artefact.method.bind_views(clean.samples.views))
@@ -147,52 +151,6 @@ class Question:
             figures["transfer"] = rates
         figures["left_out"] = len(clean.samples) - len(held_out.samples)
         return FittedResult(judgement.result, artefact, held_out, run, figures)
-
-    def _fit(self, clean: CleanImages, run: Run) -> tuple[Artefact, list[int]]:
-        """The artefact fitted on a part of the images, its file, and the rows of the rest."""
-        method, classifier, file = self.method, self.classifier, run.folder / FILE
-        split = hold_out_split(len(clean.samples), method.fit, clean.samples.labels, self.seed)
-        if file.exists():  # of this very run, which was cut off afterwards
-            kept = load_artefact(file, type(method))
-            return kept, [row for row in split[1] if kept.unseen([self.keys[row]]).item()]
-        part = clean.take(split[0])
-        checkpoint = run.folder / "fitting.pt"
-        with progress(f"{method.name} on {len(split[0])} images", method.epochs) as advance:
-            fitted, chosen, rest = fit_part(
-                method.bind_views(part.samples.views),
-                classifier,
-                clean.images,
-                clean.predictions,
-                split,
-                keys=self.keys,
-                target=None if self.target is None else self._target(part, self.target),
-                seed=self.seed,
-                precision=self.precision,
-                checkpoint=checkpoint,
-                progress=advance,
-            )
-        part = clean.take(chosen)
-        facts = {"model": classifier.name, "data": part.samples.name, "n": len(chosen), **fitted.facts}
-        if part.samples.views is not None:
-            facts["mesh"] = part.samples.views.mesh.digest
-        fitted = replace(fitted, method=method.bind_views(part.samples.views))
-        judgement = judge(fitted, classifier, part.images, part.labels, self.seed)
-        rates = (evidence.success_rate(judgement.result), judgement.fooling_rate)
-        facts |= dict(zip(("success_rate", "fooling_rate"), rates, strict=True))
-        fitted = replace(fitted, facts=facts)
-        fitted.save(file)
-        checkpoint.unlink(missing_ok=True)
-        return fitted, rest
-
-    def _target(self, part: CleanImages, target: str) -> int:
-        """The one class for all: by name; of an object also a random one, or the least likely one."""
-        classifier = self.classifier
-        if target == "least-likely":
-            return int(classifier.predict(part.images).softmax(1).mean(0).argmin())
-        if target == "random":
-            step = torch.randint(1, classifier.num_classes, (1,), generator=keyed(self.seed, TARGET))
-            return int(part.labels[0] + step) % classifier.num_classes
-        return classifier.class_index(target)
 
 
 def asked(given: Given, model: Model) -> Question:

@@ -66,11 +66,25 @@ def as_training_data(data: Images) -> str | Samples:
     return found
 
 
+def held_samples(data: Any) -> Samples | None:
+    """Images that are given as such; None where they are named. Raises InputError."""
+    if isinstance(data, Samples):
+        return data
+    if isinstance(data, Tensor):
+        return Samples.of(data)
+    if isinstance(data, DataLoader):
+        return Samples.of(*_collected(data))
+    if isinstance(data, tuple | list) and data and isinstance(data[0], Tensor):
+        if len(data) != 2 or not isinstance(data[1], Tensor | list | tuple):
+            raise InputError(f"A pair is (images, labels); got {len(data)} of {type(data[-1]).__name__}.")
+        return Samples.of(data[0], _as_labels(data[1]))
+    return None
+
+
 def _samples(data: Any, classifier: Classifier, *, limit: int | None, seed: int, skip_bad: bool) -> Samples:
-    found = held_samples(data)
-    if found is None:
-        found = read_samples(_named(data), classifier, limit=limit, seed=seed, skip_bad=skip_bad)
-    return found
+    if (found := held_samples(data)) is not None:
+        return found
+    return read_samples(_named(data), classifier, limit=limit, seed=seed, skip_bad=skip_bad)
 
 
 def as_dataset(data: Images | Dataset | None) -> Dataset:
@@ -87,21 +101,6 @@ def as_dataset(data: Images | Dataset | None) -> Dataset:
         content=lambda i: to_bytes(samples[i : i + 1]).tobytes(),
         words=samples.words,
     )
-
-
-def held_samples(data: Any) -> Samples | None:
-    """Tensors, a loader's batches, or samples; None for anything else."""
-    if isinstance(data, Samples):
-        return data
-    if isinstance(data, Tensor):
-        return Samples.of(data)
-    if isinstance(data, DataLoader):
-        return Samples.of(*_collected(data))
-    if isinstance(data, tuple | list) and data and isinstance(data[0], Tensor):
-        if len(data) != 2 or not isinstance(data[1], Tensor | list | tuple):
-            raise InputError(f"A pair is (images, labels); got {len(data)} of {type(data[-1]).__name__}.")
-        return Samples.of(data[0], _as_labels(data[1]))
-    return None
 
 
 def _named(data: Any) -> Dataset:

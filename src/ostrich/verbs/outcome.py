@@ -188,9 +188,9 @@ def kept_in(title: str, name: str, asked: Mapping[str, Any], *, out: Where, forc
     """The run directory of a verb that describes it itself; `title` names a new one."""
     command = events.command() or f"ostrich.{name.replace('-', ' ', 1)} in Python"
     if out is None:
-        place = tempfile.mkdtemp(prefix=f"ostrich-{title}-")
-        with Run.begin(title, command, asked, out=place) as run:
-            weakref.finalize(run, shutil.rmtree, place, ignore_errors=True)
+        folder = tempfile.mkdtemp(prefix=f"ostrich-{title}-")
+        with Run.begin(title, command, asked, out=folder) as run:
+            weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
             yield run
         return
     with Run.begin(title, command, asked, out=None if out == NEW else out, force=force) as run:

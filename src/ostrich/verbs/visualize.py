@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostrich.attacks.fooling.recognition import recognised, shown
+from ostrich.attacks.fooling.recognition import shown, verdicts
 from ostrich.errors import InputError
 from ostrich.generative import Generator, load_generator
 from ostrich.images import picture, rounded, write_png
@@ -24,7 +24,6 @@ from ostrich.models.loading import load
 from ostrich.runtime import events
 from ostrich.runtime.runs import Run
 from ostrich.runtime.stopwatch import stopwatch
-from ostrich.statistics import wilson
 from ostrich.verbs.inputs import Model, as_classifier
 from ostrich.verbs.outcome import InMemory, Where, answer, as_png, begun_on
 from ostrich.visualization import (
@@ -200,16 +199,6 @@ class Question:
             whole.figures["seconds"] = spent.seconds
         return whole
 
-    def verdicts(self, images: Tensor) -> dict[str, Any]:
-        """How many images each network takes for their class first, with a 95 % interval."""
-        classes = [class_of(self.classifier, one) or 0 for one in self.objectives for _ in range(self.seeds)]
-        found = {}
-        for other in (self.classifier, *self.judges):
-            right = recognised(images, classes, self.classifier, other)
-            hits, count = int(right.sum()), len(right)
-            found[other.name] = {"n": count, "recognised": hits / count, "interval": wilson(hits, count)}
-        return found
-
 
 class Visualization(InMemory):
     """What R = units times seeds rows came to, the seeds of a unit together, and its `figures`.
@@ -235,7 +224,11 @@ class Visualization(InMemory):
         if film is not None:
             figures["gif"] = GIF
         if asked.judges:
-            figures["judges"] = asked.verdicts(self.images)
+            classes = [
+                class_of(asked.classifier, one) or 0 for one in asked.objectives for _ in range(asked.seeds)
+            ]
+            networks = [asked.classifier, *asked.judges]
+            figures["judges"] = verdicts(self.images, classes, asked.classifier, networks)
         super().__init__("visualize", asked, figures)
 
     @property

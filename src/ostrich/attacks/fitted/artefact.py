@@ -224,6 +224,11 @@ class Judgement:
     fooling_rate: float | None
     random_baseline: float | None  # the success rate of something random in its place
 
+    @property
+    def success_rate(self) -> float | None:
+        """The share of those right before that reach the goal."""
+        return _mean(self.result.success[self.result.attacked])
+
 
 def judge(
     artefact: Artefact, classifier: Classifier, images: Tensor, labels: Tensor, seed: int = 0

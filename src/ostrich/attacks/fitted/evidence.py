@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,47 +9,17 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks import targets
-from ostrich.attacks.base import FittedAttack
 from ostrich.attacks.engine import evidence
 from ostrich.attacks.engine.result import Result
 from ostrich.attacks.fitted.artefact import FILE, Artefact, Judgement, judge
+from ostrich.attacks.fitted.held_out import CleanImages
 from ostrich.attacks.fitted.universal_perturbation import enlarged
 from ostrich.attacks.threats import exact_distance
-from ostrich.data.dataset import Samples
 from ostrich.images import fingerprints, grid, write_png
 from ostrich.models import Classifier
 from ostrich.models.answers import right
 
 SHOWN = 6  # images in the sheet
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class CleanImages:
-    """Samples with their images (n, C, H, W), and labels and clean predictions (n,)."""
-
-    samples: Samples
-    images: Tensor
-    labels: Tensor
-    predictions: Tensor
-
-    def take(self, rows: Sequence[int]) -> CleanImages:
-        tensors = (self.images, self.labels, self.predictions)
-        return CleanImages(self.samples.take(rows), *(tensor[rows] for tensor in tensors))
-
-
-def evaluate_clean(method: FittedAttack, classifier: Classifier, samples: Samples) -> CleanImages:
-    """All of the images, as the network sees them.
-
-    The label of an object whose name says none is the one asked for, else what most views are seen as.
-    """
-    images = samples.images().to(classifier.device)
-    if method.label is not None:
-        index = classifier.class_index(method.label)
-        samples = replace(samples, labels=torch.full((len(samples),), index))
-    labels, predictions = targets.labels(classifier, images, samples.labels)
-    if samples.labels is None and samples.views is not None:
-        labels = torch.full_like(labels, int(predictions.mode().values))
-    return CleanImages(samples, images, labels, predictions)
 
 
 def write(
@@ -107,14 +75,12 @@ def painted(
     folder: Path, artefact: Artefact, classifier: Classifier, held_out: CleanImages
 ) -> dict[str, Any]:
     """What the views of a painted object show, and how far its texture was changed."""
-    from ostrich.attacks.physical.turntable import write_evidence
-
     views, label, threat = held_out.samples.views, int(held_out.labels[0]), artefact.method.threat
     assert views is not None
     target = None
     if artefact.target is not None:
         target = int(artefact.goal(classifier, held_out.labels[:1]).classes[0])
-    seen = write_evidence(folder, classifier, views, artefact.tensors, label, target)
+    seen = artefact.method.write_views(folder, classifier, views, artefact.tensors, label, target)
     texture, original = (artefact.tensors[name][None] for name in ("texture", "original"))
     change = exact_distance(threat, texture, original).item()
     return {
@@ -160,9 +126,3 @@ def sheet(result: Result) -> Tensor:
         )
     ]
     return grid(torch.stack(rows), columns=3)
-
-
-def success_rate(result: Result) -> float | None:
-    """The success rate of those right before."""
-    attacked = int(result.attacked.sum())
-    return int(result.success.sum()) / attacked if attacked else None

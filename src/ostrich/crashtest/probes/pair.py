@@ -82,12 +82,12 @@ def _choose(context: Context) -> tuple[int, int]:
     if target is not None:
         candidates = [i for i in right if labels[i] == source] or [i for i in right if labels[i] != target]
         if candidates:
-            return _surest(context, candidates), target
-    row = _surest(context, right)
+            return _most_confident(context, candidates), target
+    row = _most_confident(context, right)
     return row, int(context.logits[row].argsort(descending=True)[1])
 
 
-def _surest(context: Context, rows: list[int]) -> int:
+def _most_confident(context: Context, rows: list[int]) -> int:
     """The image of which the network is most certain."""
     confidence = context.logits[rows].softmax(1).max(1).values
     return rows[int(confidence.argmax())]

@@ -10,7 +10,7 @@ from ostrich.attacks import AdversarialPatch, Patch
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Block, Pairs, Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context
-from ostrich.crashtest.fitted import examples, trial
+from ostrich.crashtest.fitted import examples, fit_and_judge
 from ostrich.crashtest.plan import Cost
 
 TITLE = "A patch, wherever it lies"
@@ -28,7 +28,7 @@ def probe(context: Context) -> Answer:
     names = classifier.class_names or ()
     target = names.index(TARGET) if TARGET in names else 0
     method = AdversarialPatch(threat=Patch(AREA), epochs=EPOCHS)
-    found = trial(context, method, target)
+    found = fit_and_judge(context, method, target)
     figures, name = found.figures, classifier.class_name(target)
     if not figures["n"]:
         raise CannotRun(f"No held-out image is right and of another class than {name}: nothing to turn.")

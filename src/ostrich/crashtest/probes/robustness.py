@@ -153,7 +153,7 @@ def _by_labels(context: Context, norm: str, standing: Tensor) -> Tensor:
     }
     if done:  # once tells of every budget
         return standing[:0]
-    return context.without_slope(standing)[: context.affordable(QUERIES)]
+    return context.without_gradient(standing)[: context.images_within_time(QUERIES)]
 
 
 def _point(eps: float, text: str, kept: int, count: int) -> Point:

@@ -10,7 +10,7 @@ from ostrich.attacks import Linf, Universal
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Block, Pairs, Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context, budget_text
-from ostrich.crashtest.fitted import examples, trial
+from ostrich.crashtest.fitted import examples, fit_and_judge
 from ostrich.crashtest.plan import Cost
 
 TITLE = "One change for every image"
@@ -22,7 +22,7 @@ SHOWN = 3  # images
 def probe(context: Context) -> Answer:
     """The question of this file."""
     method = Universal(threat=Linf(LEVEL / 255), epochs=EPOCHS)
-    found = trial(context, method)
+    found = fit_and_judge(context, method)
     figures, text = found.figures, budget_text("linf", LEVEL / 255)
     if not figures["n"]:
         raise CannotRun("The network gets none of the held-out images right, so there is nothing to break.")

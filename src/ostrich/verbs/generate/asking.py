@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ostrich.errors import InputError
 from ostrich.generative.generator import Generator, load_generator
-from ostrich.images import encoded_png
+from ostrich.images import picture
 from ostrich.models.loading import pick_device
 from ostrich.runtime.runs import Run
-from ostrich.verbs.outcome import Outcome, Where, begun
-
-A = TypeVar("A", bound="Answer")
+from ostrich.verbs.outcome import InMemory, Where, as_png, begun
 
 
 def as_generator(generator: str | Path | Generator, device: str = "auto") -> Generator:
@@ -42,9 +39,11 @@ class Question:
         generator: Generator,
         asked: Mapping[str, Any],
         seed: int,
+        compute: Callable[[Question], Answer],
         data: Mapping[str, Any] | None = None,
     ) -> None:
-        self.name, self.generator, self.seed, self.data = f"generate-{name}", generator, seed, data
+        self.name, self.generator, self.seed = f"generate-{name}", generator, seed
+        self.compute, self.data = compute, data
         self.asked = {"generator": generator.name, "card": generator.card, "seed": seed, **asked}
 
     def begin(self, out: Where, force: bool) -> AbstractContextManager[Run]:
@@ -60,28 +59,20 @@ class Question:
             force=force,
         )
 
-    def answered(self, compute: Callable[[], A], out: Where, force: bool) -> A:
-        """The answer; with `out` written there."""
-        if out is None:
-            return compute()
-        with self.begin(out, force) as run:
-            found = compute()
+    def answered(self, run: Run | None) -> Answer:
+        """The answer; with a run, its files are written there."""
+        found = self.compute(self)
+        if run is not None:
             found.folder = run.folder
-            found.write(run.folder)
-            run.finish(found.figures)
+            found.write(run)
         return found
 
 
-class Answer(Outcome):
+class Answer(InMemory):
     """What a generator answered, in memory; `save(folder)` writes its files."""
 
     def __init__(self, question: Question, figures: Mapping[str, Any]) -> None:
-        self.question, self.name, self.figures = question, question.name, dict(figures)
-        self.folder: Path | None = None
-
-    @abstractmethod
-    def write(self, folder: Path) -> None:
-        """Write its files."""
+        super().__init__(question.name, question, figures)
 
     @property
     def shown(self) -> Tensor | None:
@@ -90,13 +81,7 @@ class Answer(Outcome):
 
     @property
     def picture(self) -> bytes | None:
-        return None if self.shown is None else encoded_png(self.shown)
-
-    def save(self, folder: str | Path, *, force: bool = False) -> Path:
-        with self.question.begin(folder, force) as run:
-            self.write(run.folder)
-            run.finish(self.figures)
-        return Path(folder)
+        return None if self.shown is None else as_png(picture(self.shown))
 
 
 def facts_of(name: str, count: int, sha256: str) -> dict[str, Any]:
@@ -120,5 +105,5 @@ def as_codes(codes: Any) -> Tensor:
     """Codes (N, Z) as float32 on the CPU. Raises InputError for what holds no numbers."""
     try:
         return torch.as_tensor(codes).detach().cpu().float()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"Codes are a tensor (N, Z) or a .npy file; got {codes!r} ({error}).") from None
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"Codes are a tensor (N, Z) or a .npy file; got {type(codes).__name__}.") from None

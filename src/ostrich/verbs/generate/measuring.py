@@ -15,9 +15,10 @@ from ostrich.generative.evaluation import evaluate as measured
 from ostrich.generative.generator import Generator
 from ostrich.generative.references import Data, feature_network, held_out_images, training_images
 from ostrich.models import Classifier, load
+from ostrich.runtime.runs import Run
 from ostrich.verbs.generate.asking import Answer, Question, as_generator, facts_of
 from ostrich.verbs.inputs import Images, as_training_data
-from ostrich.verbs.outcome import Where
+from ostrich.verbs.outcome import Where, answer
 
 IMAGES, CLIPS = 2000, 256  # samples that are measured
 
@@ -37,8 +38,8 @@ class NeighboursResult(Answer):
     def headline(self) -> tuple[str, ...]:
         return ("n", "training", "held_out", "memorised")
 
-    def write(self, folder: Path) -> None:
-        self._check.write(folder)
+    def write(self, run: Run) -> None:
+        self._check.write(run.folder)
 
     @property
     def shown(self) -> Tensor:
@@ -52,7 +53,7 @@ class EvaluationResult(Answer):
     def headline(self) -> tuple[str, ...]:
         return ("samples", "features", "frechet_distance", "floor_two_halves_of_real", "ceiling_mean_image")
 
-    def write(self, folder: Path) -> None:
+    def write(self, run: Run) -> None:
         """There is nothing beside run.json."""
 
 
@@ -82,15 +83,15 @@ def neighbours(
     memorisation.check_enough(training, held_out)
     asked = {"n": count, **_named(given), "features": network.name}
     facts = facts_of(training.name, len(training), training.sha256)
-    question = Question("neighbours", made_by, asked, seed, facts)
 
-    def compute() -> NeighboursResult:
+    def compute(question: Question) -> NeighboursResult:
         images = made_by.sample(range(count), seed=seed)[0]
-        return NeighboursResult(
-            question, memorisation.check_memorisation(images, training, held_out, network)
-        )
+        check = memorisation.check_memorisation(images, training, held_out, network)
+        return NeighboursResult(question, check)
 
-    return question.answered(compute, out, force)
+    question = Question("neighbours", made_by, asked, seed, compute, facts)
+    found: NeighboursResult = answer(question, out, force)
+    return found
 
 
 def evaluate(
@@ -122,14 +123,13 @@ def evaluate(
     judged_by = None if other is None else judge if isinstance(judge, str) else other.name
     asked = {"n": samples, **_named(given), "features": network.name, "judge": judged_by}
     facts = facts_of(held_out.name, len(held_out), held_out.sha256)
-    question = Question("evaluate", made_by, asked, seed, facts)
-    return question.answered(
-        lambda: EvaluationResult(
-            question, measured(made_by, held_out, network, judge=other, samples=samples, seed=seed)
-        ),
-        out,
-        force,
-    )
+
+    def compute(question: Question) -> EvaluationResult:
+        figures = measured(made_by, held_out, network, judge=other, samples=samples, seed=seed)
+        return EvaluationResult(question, figures)
+
+    found: EvaluationResult = answer(Question("evaluate", made_by, asked, seed, compute, facts), out, force)
+    return found
 
 
 def _as_data(data: Images | None) -> Data:

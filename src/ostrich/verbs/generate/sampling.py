@@ -10,8 +10,9 @@ from torch import Tensor
 from ostrich.errors import InputError
 from ostrich.generative import interpolation, sampling
 from ostrich.generative.generator import Generator
+from ostrich.runtime.runs import Run
 from ostrich.verbs.generate.asking import Answer, Question, as_codes, as_generator, chosen_classes
-from ostrich.verbs.outcome import Where
+from ostrich.verbs.outcome import Where, answer
 
 
 class SampleResult(Answer):
@@ -25,8 +26,8 @@ class SampleResult(Answer):
         self.images, self.codes, self.classes = drawn.images, drawn.codes, drawn.classes
         self._drawn = drawn
 
-    def write(self, folder: Path) -> None:
-        self._drawn.write(folder)
+    def write(self, run: Run) -> None:
+        self._drawn.write(run.folder)
 
     @property
     def shown(self) -> Tensor:
@@ -41,8 +42,8 @@ class InterpolationResult(Answer):
         self.images = ways.images
         self._ways = ways
 
-    def write(self, folder: Path) -> None:
-        self._ways.write(folder)
+    def write(self, run: Run) -> None:
+        self._ways.write(run.folder)
 
     @property
     def shown(self) -> Tensor:
@@ -82,10 +83,12 @@ def sample(
     typed = list(classes) if isinstance(classes, list | tuple) else chosen
     asked = {"n": len(drawn), "classes": typed, "truncation": truncation}
     asked |= {"codes": drawn.tolist() if codes is not None else None}
-    question = Question("sample", made_by, asked, seed)
-    return question.answered(
-        lambda: SampleResult(question, sampling.sample(made_by, drawn, chosen, truncation)), out, force
-    )
+
+    def compute(question: Question) -> SampleResult:
+        return SampleResult(question, sampling.sample(made_by, drawn, chosen, truncation))
+
+    found: SampleResult = answer(Question("sample", made_by, asked, seed, compute), out, force)
+    return found
 
 
 def interpolate(
@@ -118,11 +121,10 @@ def interpolate(
         ends = (made_by.class_index(str(start)), made_by.class_index(str(end)))
     codes = made_by.codes.numbered(range(2 * rows), seed, truncation)
     asked = {"rows": rows, "steps": steps, "from": start, "to": end, "truncation": truncation, "gif": gif}
-    question = Question("interpolate", made_by, asked, seed)
-    return question.answered(
-        lambda: InterpolationResult(
-            question, interpolation.interpolate(made_by, codes, steps, classes=ends, gif=gif)
-        ),
-        out,
-        force,
-    )
+
+    def compute(question: Question) -> InterpolationResult:
+        ways = interpolation.interpolate(made_by, codes, steps, classes=ends, gif=gif)
+        return InterpolationResult(question, ways)
+
+    found: InterpolationResult = answer(Question("interpolate", made_by, asked, seed, compute), out, force)
+    return found

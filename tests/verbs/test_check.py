@@ -1,0 +1,163 @@
+"""`ostrich.check`: the calls of a PyTorch user, the same as the command, and bad input answered."""
+
+from __future__ import annotations
+
+import gc
+import json
+from pathlib import Path
+from typing import Any
+
+import nets
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+import ostrich
+from ostrich.cli.main import run
+from ostrich.errors import InputError, RunExists, UnknownName
+from ostrich.verbs.check import CheckResult
+
+DIGITS = ["zoo:digits-cnn", "digits"]
+PROBES = "clean,noise,robustness,doctor"
+FLOOR = "linf:1/255=0.5"
+TIMES = ("command", "versions", "checksum", "seconds")
+
+
+def timeless(content: Any) -> Any:
+    """JSON without what differs between two runs of the same: times, what was typed, and checksums."""
+    if isinstance(content, dict):
+        return {name: timeless(value) for name, value in content.items() if name not in TIMES}
+    return [timeless(value) for value in content] if isinstance(content, list) else content
+
+
+def folder_of(path: Path) -> dict[str, object]:
+    """All files of a check by name; of the page, which prints times, only that it is there."""
+    found: dict[str, object] = {}
+    for file in sorted(path.rglob("*")):
+        name = str(file.relative_to(path))
+        if file.is_dir() or name.startswith("shards/") or ".lock" in name or name == "plan.json":
+            continue
+        found[name] = file.read_bytes()
+        if file.suffix == ".json":
+            found[name] = timeless(json.loads(file.read_text()))
+        elif name == "index.html":
+            found[name] = None
+    return found
+
+
+@pytest.fixture(scope="module")
+def by_command(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("command") / "out"
+    words = ["check", *DIGITS, "--limit", "8", "--only", PROBES, "--minutes", "60", "--fail-under", FLOOR]
+    assert run([*words, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found() -> CheckResult:
+    return ostrich.check(*DIGITS, limit=8, only=PROBES.split(","), minutes=60, fail_under=[FLOOR])
+
+
+def test_it_is_what_the_command_gives(by_command, found, tmp_path):
+    saved = found.save(tmp_path / "saved")
+    assert folder_of(saved) == folder_of(by_command)
+    assert json.loads((saved / "run.json").read_text())["results"] == json.loads(json.dumps(found.figures))
+    with pytest.raises(RunExists):
+        found.save(saved)
+    found.save(saved, force=True)
+
+
+def test_what_it_says(by_command, found):
+    assert repr(found) == f"<check: {found.figures['verdict']} 1 of 1 gates passed.>"
+    assert "\n" not in repr(found)
+    assert found.passed
+    assert [(gate["text"], gate["passed"]) for gate in found.gates] == [(FLOOR, True)]
+    assert found.findings == []
+    assert found.report.read_text().lstrip().startswith("<!doctype html>")
+    assert "clean accuracy" in found._repr_html_()
+    assert len(found._repr_html_()) < 2000
+    for folder, command in (
+        (found.folder, "ostrich.check(model, data, only='clean')"),  # nothing was typed
+        (by_command, "ostrich check zoo:digits-cnn digits --only clean --limit 8"),
+    ):
+        assert json.loads((folder / "probes/clean.json").read_text())["command"] == command
+
+
+def own() -> tuple[torch.nn.Module, Tensor, Tensor]:
+    network, images = nets.small().network, nets.random_images(6)
+    assert isinstance(network, torch.nn.Module)
+    return network, images, nets.predictions(ostrich.load(network), images)
+
+
+def test_what_a_pytorch_user_has():
+    network, images, labels = own()
+    pair = ostrich.check(network, (images, labels), only="clean,noise", minutes=2)
+    assert pair.figures["clean_accuracy"] == 1
+    assert pair.figures["n"] == 6
+    loader = DataLoader(TensorDataset(images, labels), batch_size=4)
+    again = ostrich.check(ostrich.load(network), loader, only="clean,noise", minutes=2)
+    assert again.figures["probes"] == pair.figures["probes"]
+    alone = ostrich.check(network, images, only="clean", minutes=2)
+    assert alone.figures["clean_accuracy"] is None
+
+
+def test_a_function_has_no_gradients_and_is_checked():
+    network, images, labels = own()
+
+    def scores(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return network(x)
+
+    found = ostrich.check(scores, (images, labels), only="clean,targeted-pair", minutes=2)
+    assert list(found.figures["probes"]) == ["clean", "targeted-pair"]
+    assert "no gradient" in found.report.read_text()
+
+
+def test_gates_and_an_earlier_result_as_baseline(tmp_path):
+    network, images, labels = own()
+    first = ostrich.check(network, (images, labels), only="clean", minutes=2)
+    assert first.passed
+    assert first.gates == []
+    same = ostrich.check(network, (images, labels), only="clean", minutes=2, baseline=first)
+    assert same.passed
+    run_json = first.save(tmp_path / "first") / "run.json"
+    worse = ostrich.check(network, (images, (labels + 1) % 5), only="clean", minutes=2, baseline=run_json)
+    assert not worse.passed
+    assert worse.gates[0]["sentence"].startswith("Worse than before: clean accuracy")
+    unmeasured = ostrich.check(network, (images, labels), only="clean", minutes=2, fail_under=FLOOR)
+    assert unmeasured.gates[0]["passed"] is None
+    assert not unmeasured.passed
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        ({"only": "cleen"}, UnknownName, "Did you mean clean"),
+        ({"only": ["clean", "photograph"]}, UnknownName, "Unknown probe 'photograph'"),
+        ({"minutes": 0}, InputError, "minutes is above 0; got 0"),
+        ({"precision": "double"}, InputError, "fast or exact; got 'double'"),
+        ({"fail_under": "0.2"}, InputError, "NORM:EPS=ACCURACY"),
+        ({"baseline": "none.json"}, InputError, "no run"),
+        ({"data": "none.jpg"}, InputError, "no image file"),
+        ({"data": 3}, InputError, "Images are a tensor"),
+        ({"data": torch.zeros(2, 8, 8)}, InputError, "N, C, H, W"),
+        ({"data": (nets.random_images(2), torch.tensor([0]))}, InputError, "one for each of 2 images"),
+    ],
+)
+def test_what_cannot_be_used_is_said(options, error, said, tmp_path):
+    network, images, _ = own()
+    given = {"data": images, "out": tmp_path / "out", **options}
+    with pytest.raises(error, match=said):
+        ostrich.check(network, **given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_not_saved_goes_with_the_result():
+    network, images, labels = own()
+    found = ostrich.check(network, (images, labels), only="clean", minutes=2)
+    folder = found.folder
+    assert folder.exists()
+    del found
+    gc.collect()
+    assert not folder.exists()
