@@ -25,9 +25,10 @@ demo: .venv/.ready
 	$(BIN)/ostrich demo
 
 # One torch thread in each worker (tests/conftest.py); a file stays in one worker, for its fixtures.
-# All tests; make test ARGS="-m 'not slow'" leaves out those that take more than about five seconds.
+# All tests; make test ARGS="-m 'not slow'" leaves out those that take more than about five seconds. What took
+# so long is listed at the end: it is to be marked.
 test: .venv/.ready
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --durations 40 --durations-min 5 $(ARGS)
 
 # The fast tests at the oldest torch that is promised, and the torchvision that belongs to it.
 test-floor: .venv-floor/.ready
@@ -99,7 +100,7 @@ runs = $(shell test -x $(1)/bin/python || echo again)
 	$(call environment,.venv-peers,requirements-peers.txt)
 
 requirements-floor.tmp: requirements.txt
-	sed -e 's/^torch==.*/torch==2.11.*/' -e 's/^torchvision==.*/torchvision==0.26.*/' $< > $@
+	sed -e 's/^torch==.*/torch==2.11.*/' -e 's/^torchvision==.*/torchvision==0.26.*/' -e '/^setuptools==/d' $< > $@
 
 .venv-floor/.ready: requirements-floor.tmp pyproject.toml $(call runs,.venv-floor)
 	$(call environment,.venv-floor,requirements-floor.tmp)
