@@ -6,6 +6,8 @@
 #   make peers        the environment with other libraries  make test-peers  agreement with them
 #   make pins         resolve both requirements files anew   make gallery  docs/gallery.md, anew
 #   make goldens      the results that tests compare with   make fuzz     nonsense and damage, given to commands
+#   make api          the public names, written down anew   make dist     wheel and sdist, tried in a clean place
+#   make test-floor   the fast tests at the oldest torch
 #   make schemas      docs/schemas: what run.json holds, anew
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -23,8 +25,14 @@ demo: .venv/.ready
 	$(BIN)/ostrich demo
 
 # One torch thread in each worker (tests/conftest.py); a file stays in one worker, for its fixtures.
+# All tests; make test ARGS="-m 'not slow'" leaves out those that take more than about five seconds. What took
+# so long is listed at the end: it is to be marked.
 test: .venv/.ready
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --durations 40 --durations-min 5 $(ARGS)
+
+# The fast tests at the oldest torch that is promised, and the torchvision that belongs to it.
+test-floor: .venv-floor/.ready
+	.venv-floor/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile -m "not slow" $(ARGS)
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check .
@@ -61,6 +69,10 @@ goldens: .venv/.ready
 schemas: .venv/.ready
 	$(BIN)/python docs/schemas.py
 
+# After a change of the public interface, or of what has a name, that is meant.
+api: .venv/.ready
+	$(BIN)/python tests/helpers/api.py
+
 # Three minutes at most. Other cases: make fuzz ARGS="--seed 1"
 fuzz: .venv/.ready
 	$(BIN)/python tests/helpers/fuzz.py --seed 0 --count 300 $(ARGS)
@@ -87,11 +99,23 @@ runs = $(shell test -x $(1)/bin/python || echo again)
 .venv-peers/.ready: requirements-peers.txt pyproject.toml $(call runs,.venv-peers)
 	$(call environment,.venv-peers,requirements-peers.txt)
 
+requirements-floor.tmp: requirements.txt
+	sed -e 's/^torch==.*/torch==2.11.*/' -e 's/^torchvision==.*/torchvision==0.26.*/' -e '/^setuptools==/d' $< > $@
+
+.venv-floor/.ready: requirements-floor.tmp pyproject.toml $(call runs,.venv-floor)
+	$(call environment,.venv-floor,requirements-floor.tmp)
+
 # Plain versions for every platform, no addresses. torch brings its own CUDA packages at the exact
 # versions it was built with, so they are left out: a CPU build of torch then comes without them.
 resolve = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-emit-index-url \
     --no-emit-find-links --custom-compile-command "make pins" pyproject.toml $(1) -o $(2) >/dev/null \
     && grep -v -E '^(nvidia-|cuda-|triton=)' $(2) > $(2).new && mv $(2).new $(2)
+
+# Wheel and source distribution, looked through; the wheel tried in an environment of its own.
+dist: .venv/.ready
+	rm -rf dist
+	$(BIN)/uv build --quiet --out-dir dist
+	$(BIN)/python tests/helpers/dist.py dist
 
 # Existing pins are kept where they still fit; delete a line, or the file, for newer versions.
 # The peers take torch and torchvision from requirements.txt.
@@ -103,5 +127,5 @@ pins:
 	rm requirements-torch.tmp
 
 clean:
-	rm -rf .venv .venv-peers .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache .grimp_cache dist
+	rm -rf .venv .venv-peers .venv-floor requirements-floor.tmp .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache .grimp_cache dist
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,11 +1,15 @@
 """Ostrich takes a vision model's head out of the sand.
 
-import ostrich
-model = ostrich.load("zoo:toybox-resnet20")  # or ostrich.load(my_module, mean=..., std=..., classes=[...])
-images, labels = ostrich.data.toybox("test", limit=64)
-result = ostrich.attack("pgd", model, images, labels, eps=8 / 255, steps=40)
-result.success, result.images, result.distance, result.forwards
-result.save("runs/mine")
+>>> import ostrich
+>>> model = ostrich.load("zoo:toybox-resnet20")  # or a module: ostrich.load(my_module, mean=..., std=...)
+>>> images, labels = ostrich.data.toybox("test", limit=64)
+>>> result = ostrich.attack("pgd", model, images, labels, eps=8 / 255, steps=40)
+>>> result.success.shape, result.images.shape, result.forwards.shape
+(torch.Size([64]), torch.Size([64, 3, 64, 64]), torch.Size([64]))
+>>> result
+<attack-pgd: n=64, clean_accuracy=..., success_rate=..., robust_accuracy=..., forwards_per_image=...>
+>>> result.save("runs/mine")
+PosixPath('runs/mine')
 """
 
 from typing import TYPE_CHECKING

@@ -221,6 +221,7 @@ def test_images_without_labels(place):
     assert results("c")["results"]["gates"][0]["passed"] is None
 
 
+@pytest.mark.slow
 def test_check_writes_one_page_and_the_figures(place, capsys):
     assert run(["check", *NET, "--out", "out", "--minutes", "1"]) == 0
     said = capsys.readouterr().out
@@ -276,6 +277,7 @@ def test_a_busy_moment_does_not_count_as_the_speed(monkeypatch):
     assert list(costs) == [0.3]  # more than a second is not spent
 
 
+@pytest.mark.slow
 def test_gates_and_baseline(place, capsys):
     words = ["check", *NET, "--only", "clean,noise,robustness"]
     assert run([*words, "--out", "a", "--fail-under", "linf:3/255=0.0"]) == 0
@@ -292,6 +294,7 @@ def test_gates_and_baseline(place, capsys):
     assert any(r["figure"] == "clean accuracy" and r["difference"] == 0 for r in rows)
 
 
+@pytest.mark.slow
 def test_a_probe_that_cannot_run_stops_no_other(place):
     assert (
         run(
@@ -423,6 +426,7 @@ def test_a_fault_of_ours_has_a_traceback_on_disk(place, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_gives_the_same(place):
     """kill -9 in the middle of the attacks, then the same command."""
     words = ["check", *NET, "--only", "clean,robustness", "--minutes", "5"]

@@ -312,6 +312,7 @@ def test_an_attack_says_that_it_had_no_gradient(place, capsys):
     assert (results["clean_accuracy"], results["unanswered"]) == (8 / 12, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["means", "blind", "votes", "softmax"])
 def test_no_form_of_one_network_is_more_robust_than_another(place, name, capsys):
     gates = ["--fail-under", "linf:16/255=0.5", "--fail-under", "linf:4/255=0.5"]

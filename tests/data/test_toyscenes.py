@@ -53,6 +53,7 @@ def test_an_image_does_not_depend_on_its_neighbours(folder):
     assert labels[2] == label_[0] == label("train", 10)
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_images(folder, small_blocks):
     one, _ = render_split("test", 20, size=16, cache=False)
     # blocks of the workers are those of this process: the spans travel with the work

@@ -10,6 +10,7 @@ import pytest
 from ostrich.runtime import runs
 
 
+@pytest.mark.slow
 def test_commands_leave_as_they_are_to_whatever_they_are_given():
     assert fuzz.fuzz(0, range(140)) == []
 

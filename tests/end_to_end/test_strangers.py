@@ -65,6 +65,7 @@ def test_read_as_its_scores_it_falls_as_the_closed_form_says(shared, written, na
     assert standing(spec, written, PGD(threat=BUDGET)) == (18, 14)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*quant")  # torch moves it to another package
 @pytest.mark.parametrize("name", ["softmax_out", "static_int8"])
 def test_without_a_slope_square_finds_them(shared, written, name):
@@ -93,6 +94,7 @@ def test_no_answer_is_a_wrong_answer(shared, written):
     assert standing(spec, written, PGD(threat=BUDGET))[0] == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("levels", "kept"), [(6, 18), (8, 14), (10, 8), (12, 4), (16, 0)])
 @pytest.mark.parametrize("name", ["no_gradient", "hard_vote"])
 def test_labels_alone_find_them_all(shared, written, name, levels, kept):

@@ -324,6 +324,7 @@ def test_what_does_not_fit_is_one_sentence(settings, told, tmp_path, capsys):
 # The bundled one -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_bundled_prior_makes_held_out_images_again_as_its_card_says():
     generator = load_generator("zoo:toybox-prior")
     recipe, measures = RECIPES["toybox-prior"], generator.card["measures"]

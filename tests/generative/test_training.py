@@ -127,6 +127,7 @@ def test_n_plus_n_steps_are_2n_bit_for_bit(tmp_path, kind):
         assert not torch.equal(saved["average"].popitem()[1], whole.generator.state_dict().popitem()[1])
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_never_killed(tmp_path):
     """kill -9 of the command itself; the same command then ends with the bytes of an undisturbed run."""
     words = ["generate", "train", "digits-perceptron", "--set", "steps=12", "--set", "watch_every=6"]

@@ -455,6 +455,7 @@ class FakeExtractor(nn.Module):
         return (F.adaptive_avg_pool2d(x.float(), (1, 1)).flatten(1).repeat(1, 683)[:, :2048],)
 
 
+@pytest.mark.slow
 def test_only_in_the_features_of_inception_is_it_fid(tmp_path, capsys, monkeypatch, plain):
     torch.save({}, tmp_path / "weights.pt")
     library = "torch_fidelity.feature_extractor_inceptionv3"

@@ -169,6 +169,7 @@ def test_without_the_extra_the_install_command_is_given(files, monkeypatch, caps
     assert "ostrich-vision[onnx]" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_crash_test_of_an_onnx_file(files, tmp_path, capsys):
     out = tmp_path / "out"
     words = [

@@ -210,6 +210,7 @@ def begun(words, out):
     return process
 
 
+@pytest.mark.slow
 def test_the_second_command_on_a_folder_is_refused(tmp_path, capsys):
     with begun(GENERATE, tmp_path / "out") as process:
         assert run([*GENERATE, "--out", str(tmp_path / "out")]) == 2

@@ -266,6 +266,7 @@ def test_subprocesses_do_what_a_process_does_and_a_killed_worker_costs_one_trial
     assert [one.rows for one in mended.done] == [one.rows for one in expected.done]
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_and_leaves_no_worker_behind(place):
     words = [sys.executable, "-m", "ostrich", "study", "objective", "--scale", "cpu", "--out", "out"]
     words += ["--workers", "1", "--seeds", "3", "--set", "steps=100000"]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ostrich.cli import options as o
+from ostrich.cli.completion import completing
 
 NAME = "attack"
 
@@ -15,11 +16,19 @@ NAME = "attack"
 @o.takes_model
 def command(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="see `ostrich list attacks`, or FILE.py:CLASS, your own")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="see `ostrich list attacks`, or FILE.py:CLASS, your own",
+            autocompletion=completing("attacks"),
+        ),
     ],
     chosen: o.ModelOptions,
     data: Annotated[
-        list[str] | None, typer.Argument(metavar="DATA", help="as for `check`; none for fooling-*")
+        list[str] | None,
+        typer.Argument(
+            metavar="DATA", help="as for `check`; none for fooling-*", autocompletion=completing("data")
+        ),
     ] = None,
     settings: o.Settings = None,
     target: Annotated[str | None, typer.Option(metavar="CLASS|random|least-likely")] = None,

@@ -8,13 +8,21 @@ from typing import Annotated, Any
 import typer
 
 from ostrich.cli import options as o
+from ostrich.cli.completion import completing
 
 NAME = "explain"
 
 
 @o.takes_model
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="see `ostrich list explainers`, or sheet")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="see `ostrich list explainers`, or sheet",
+            autocompletion=completing("explainers"),
+        ),
+    ],
     chosen: o.ModelOptions,
     data: o.DataArgument,
     unit: Annotated[

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ostrich.cli import options as o
+from ostrich.cli.completion import completing
 
 if TYPE_CHECKING:
     from ostrich.verbs.outcome import Outcome
@@ -20,7 +21,12 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 GeneratorArgument = Annotated[
-    str, typer.Argument(metavar="GENERATOR", help="zoo:NAME, or the folder of an `ostrich generate train`")
+    str,
+    typer.Argument(
+        metavar="GENERATOR",
+        help="zoo:NAME, or the folder of an `ostrich generate train`",
+        autocompletion=completing("generators"),
+    ),
 ]
 Truncation = Annotated[
     float | None, typer.Option(help="redraw every number of a normal code beyond this (0.5: typical samples)")
@@ -39,7 +45,12 @@ Features = Annotated[
 
 @app.command("train")
 def train(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="see `ostrich list recipes`")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="see `ostrich list recipes`", autocompletion=completing("games")
+        ),
+    ],
     data: Annotated[
         str | None,
         typer.Option(metavar="DATA", help="folder:PATH, images:PATH, toybox, digits, cifar10[:PATH]"),

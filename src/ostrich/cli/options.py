@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from ostrich.cli.completion import completing
 from ostrich.errors import InputError
 from ostrich.models.options import ModelOptions as ModelOptions
 from ostrich.runtime.settings import pair as pair
@@ -20,6 +21,7 @@ DataArgument = Annotated[
     typer.Argument(
         metavar="DATA",
         help="image files, images:PATH, folder:PATH, toybox, digits, cifar10[:PATH], faces, generator:NAME",
+        autocompletion=completing("data"),
     ),
 ]
 Out = Annotated[Path | None, typer.Option(help="run directory [default: new under runs/]")]
@@ -79,7 +81,7 @@ def takes_model(command: Callable[..., Any]) -> Callable[..., Any]:
 def _typed_as(option: Field[Any]) -> Any:
     """MODEL is an argument, everything else an option of its name."""
     if option.default is MISSING:
-        return typer.Argument(**option.metadata)
+        return typer.Argument(**option.metadata, autocompletion=completing("models"))
     return typer.Option(f"--{option.name.replace('_', '-')}", **option.metadata)
 
 

@@ -1,115 +1,22 @@
-"""What the computing commands have in common: model, data and run directory, opened in that order.
-
-Nothing is written before the model is loaded and the data is read, so bad input leaves no folder.
-"""
+"""What the computing commands have in common: model and data as typed, and figures as they are shown."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import typer
 
 from ostrich import data as datasets
 from ostrich.cli.options import ModelOptions
 from ostrich.cli.terminal import console as console
-from ostrich.cli.terminal import typed
 from ostrich.data.dataset import Samples
 from ostrich.models import Classifier
-from ostrich.runtime.events import say
-from ostrich.runtime.runs import RUNS, Run, check_writable
+from ostrich.runtime.runs import RUNS, check_writable
 from ostrich.verbs.inputs import read_samples
 from ostrich.verbs.outcome import Outcome
-
-
-@dataclass(frozen=True, kw_only=True)
-class Session:
-    """A command's classifier, images and run directory."""
-
-    classifier: Classifier
-    samples: Samples
-    run: Run
-
-
-@contextmanager
-def opened(
-    name: str,
-    options: ModelOptions,
-    data: Sequence[str],
-    asked: Mapping[str, Any],
-    limit: int,
-    seed: int,
-    skip_bad: bool,
-    out: Path | None,
-    force: bool,
-    validate: Callable[[Classifier], object] = lambda classifier: None,
-    examine: Callable[[Samples], object] = lambda samples: None,
-) -> Iterator[Session]:
-    """Open model, data and run directory.
-
-    `validate` refuses, by an InputError, what the classifier does not allow, and `examine` what the
-    images do not; nothing is written then.
-    """
-    classifier, samples = read(options, data, limit, seed, skip_bad, out)
-    validate(classifier)
-    examine(samples)
-    whole = {"data": list(data), "sha256": samples.sha256, "limit": limit, **asked}
-    facts = samples.describe()
-    with begun(name, options, classifier, whole, data=facts, seed=seed, out=out, force=force) as run:
-        yield Session(classifier=classifier, samples=samples, run=run)
-
-
-def begun(
-    name: str,
-    options: ModelOptions,
-    classifier: Classifier,
-    asked: Mapping[str, Any],
-    *,
-    data: Mapping[str, Any] | None,
-    seed: int,
-    out: Path | None,
-    force: bool,
-) -> AbstractContextManager[Run]:
-    """Open the run directory alone, for a command that takes no data or makes its own."""
-    whole = {"model": options.words(), "seed": seed, "device": str(classifier.device)}
-    whole |= {"network": classifier.digest(), **asked}
-    found = classifier.remarks()
-    say(*(f"{what}: {sentence}" for what, sentence in found.items()))
-    return kept(
-        *(name, options.model, whole, classifier.device),
-        data=data,
-        seed=seed,
-        out=out,
-        force=force,
-        network=found,
-    )
-
-
-@contextmanager
-def kept(
-    name: str,
-    model: str,
-    asked: Mapping[str, Any],
-    device: torch.device,
-    *,
-    data: Mapping[str, Any] | None,
-    seed: int,
-    out: Path | None,
-    force: bool,
-    network: Mapping[str, str] | None = None,
-) -> Iterator[Run]:
-    """The run directory of a command on a classifier or generator named `model`.
-
-    `data` describes it in run.json, and `network` what was found out about the network.
-    """
-    with Run.begin(f"{name}-{_plain(model)}", typed(), asked, out=out, force=force) as run:
-        run.describe(seed=seed, device=device, data=data, network=network)
-        yield run
 
 
 def read(
@@ -151,8 +58,3 @@ def _shown(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _plain(model: str) -> str:
-    """A model's name as part of a folder's name."""
-    return "".join(c if c.isalnum() else "-" for c in Path(model).name if c not in "'\"")[:40].strip("-")

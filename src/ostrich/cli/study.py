@@ -8,13 +8,19 @@ from typing import Annotated
 import typer
 
 from ostrich.cli import options as o
+from ostrich.cli.completion import completing
 
 NAME = "study"
 
 
 @o.takes_model
 def command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="see `ostrich list studies`")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="see `ostrich list studies`", autocompletion=completing("studies")
+        ),
+    ],
     network: o.ModelOptions,
     model: Annotated[str | None, typer.Argument(metavar="[MODEL", help="of a study about a network")] = None,
     images: Annotated[list[str] | None, typer.Argument(metavar="DATA]", help="its images")] = None,

@@ -7,12 +7,18 @@ from typing import Annotated
 import typer
 
 from ostrich.cli import options as o
+from ostrich.cli.completion import completing
 
 NAME = "train"
 
 
 def command(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="see `ostrich list recipes`")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="see `ostrich list recipes`", autocompletion=completing("recipes")
+        ),
+    ],
     data: Annotated[str | None, typer.Option(metavar="DATA", help="where the recipe's data lies")] = None,
     settings: o.Settings = None,
     seed: o.Seed = 0,
