@@ -43,7 +43,7 @@ format: .venv/.ready
 peers: .venv-peers/.ready
 
 test-peers: .venv-peers/.ready
-	.venv-peers/bin/python -m pytest -m peers tests/test_peers*.py $(ARGS)
+	.venv-peers/bin/python -m pytest -m peers tests/peers $(ARGS)
 
 # For example: make bench ARGS="--rows pgd --rounds 3"
 bench: .venv-peers/.ready
@@ -55,7 +55,7 @@ gallery: .venv/.ready
 
 # After a change of results that is meant. For example: make goldens ARGS="pgd explain-gradcam"
 goldens: .venv/.ready
-	$(BIN)/python tests/goldens.py $(ARGS)
+	$(BIN)/python tests/helpers/goldens.py $(ARGS)
 
 # After a change of the types of run.json, or of a check's answers.
 schemas: .venv/.ready
@@ -63,7 +63,7 @@ schemas: .venv/.ready
 
 # Three minutes at most. Other cases: make fuzz ARGS="--seed 1"
 fuzz: .venv/.ready
-	$(BIN)/python tests/fuzz.py --seed 0 --count 300 $(ARGS)
+	$(BIN)/python tests/helpers/fuzz.py --seed 0 --count 300 $(ARGS)
 
 # An environment is made again where its Python is gone, and brought up to date where the pins or
 # the project's metadata are newer than it is. uv installs: plain pip can pair a torchvision with

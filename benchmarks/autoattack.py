@@ -5,6 +5,7 @@ torchattacks' own "standard" runs 10 iterations, so its components are put toget
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 
 import ostrich
@@ -15,16 +16,19 @@ ITERATIONS, QUERIES = 100, 5000
 
 def rows(task: Problem) -> list[Row]:
     """A budget at which a few survive, and one at which nothing does."""
-    return [_row(task.first(32), 1 / 255), _row(task.first(64), 8 / 255)]
+    return [versus(task.first(32), 1 / 255), versus(task.first(64), 8 / 255)]
 
 
-def _row(task: Problem, eps: float) -> Row:
+def versus(task: Problem, eps: float, precisions: Sequence[str] = ("exact", "fast")) -> Row:
+    """The table of one budget."""
     images, labels = task.images, task.labels
 
     def ours(precision: str) -> Contestant:
         method = ostrich.attacks.AutoAttack(threat=ostrich.Linf(eps))
         goal = ostrich.Untargeted(labels)
-        return lambda: ostrich.attack(method, task.classifier, images, goal=goal, precision=precision).images
+        return lambda: (
+            ostrich.attacks.attack(method, task.classifier, images, goal=goal, precision=precision).images
+        )
 
     def torchattacks(library: ModuleType) -> Contestant:
         network = task.own_copy()
@@ -43,7 +47,7 @@ def _row(task: Problem, eps: float) -> Row:
     return Row(
         name=f"AutoAttack, Linf {eps * 255:g}/255",
         setting=f"{task.name}, N = {len(images)}, {ITERATIONS} iterations, {QUERIES} queries",
-        contestants={"ostrich (exact)": ours("exact"), "ostrich (fast)": ours("fast"), **others},
+        contestants={**{f"ostrich ({precision})": ours(precision) for precision in precisions}, **others},
         judge=task.judge,
         work=len(images),
         missing=missing,

@@ -21,7 +21,9 @@ def rows(task: Problem) -> list[Row]:
         )
         goal = ostrich.Untargeted(labels)
         return lambda: (
-            ostrich.attack(method, task.classifier, images, goal=goal, precision=precision).float_images
+            ostrich.attacks.attack(
+                method, task.classifier, images, goal=goal, precision=precision
+            ).float_images
         )
 
     def foolbox(library: ModuleType) -> Contestant:

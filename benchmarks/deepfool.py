@@ -18,7 +18,9 @@ def rows(task: Problem) -> list[Row]:
     def ours(precision: str) -> Contestant:
         method, goal = ostrich.attacks.DeepFool(steps=STEPS, overshoot=OVERSHOOT), ostrich.Untargeted(labels)
         return lambda: (
-            ostrich.attack(method, task.classifier, images, goal=goal, precision=precision).float_images
+            ostrich.attacks.attack(
+                method, task.classifier, images, goal=goal, precision=precision
+            ).float_images
         )
 
     def foolbox(library: ModuleType) -> Contestant:

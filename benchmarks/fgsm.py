@@ -16,7 +16,9 @@ def rows(task: Problem) -> list[Row]:
 
     def ours(precision: str) -> Contestant:
         method, goal = ostrich.attacks.FGSM(threat=ostrich.Linf(EPS)), ostrich.Untargeted(labels)
-        return lambda: ostrich.attack(method, task.classifier, images, goal=goal, precision=precision).images
+        return lambda: (
+            ostrich.attacks.attack(method, task.classifier, images, goal=goal, precision=precision).images
+        )
 
     def foolbox(library: ModuleType) -> Contestant:
         model = library.PyTorchModel(task.own_copy(), bounds=(0, 1), device="cpu")

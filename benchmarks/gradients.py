@@ -62,7 +62,7 @@ def rows(task: Problem) -> list[Row]:
 
         def run() -> Tensor:
             method = Gradients()
-            ostrich.attack(method, task.classifier, images, goal=goal, precision=precision)
+            ostrich.attacks.attack(method, task.classifier, images, goal=goal, precision=precision)
             return method.found[0]
 
         return run

@@ -29,7 +29,7 @@ from ostrich.inspection.units import activations, parse, values
 from ostrich.models import Classifier
 from ostrich.models.untouched import untouched
 from ostrich.statistics import wilson
-from ostrich.visualization import PRESETS, Ascent, Prior, as_objective, ascend, under, worth
+from ostrich.visualization import PRESETS, Ascent, Prior, as_objective, ascend, with_prior, worth
 from ostrich.visualization.parametrisations import Canvas
 
 RESULTS = Path(__file__).with_suffix(".md")
@@ -98,7 +98,7 @@ def main() -> None:
     lines.append(["---", "---:", "---", "---:", "---:"])
     for how in asked.how:
         kind, _, name = how.partition(":")
-        chosen = under(Prior.of(load_generator(name), canvas)) if kind == "prior" else PRESETS[kind]
+        chosen = with_prior(Prior.of(load_generator(name), canvas)) if kind == "prior" else PRESETS[kind]
         lines.append(row(model, how, chosen, names, best, asked.seed, asked.seeds))
         print(" | ".join(lines[-1]), flush=True)
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -49,7 +49,7 @@ def rows(task: Problem) -> list[Row]:
     def ours(size: int) -> Contestant:
         method, goal = ostrich.attacks.HopSkipJump(queries=QUERIES), ostrich.Untargeted(labels)
         return lambda: (
-            ostrich.attack(method, task.classifier, images, goal=goal, batch_size=size).float_images
+            ostrich.attacks.attack(method, task.classifier, images, goal=goal, batch_size=size).float_images
         )
 
     def foolbox(library: ModuleType) -> Contestant:

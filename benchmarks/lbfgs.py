@@ -51,7 +51,9 @@ def _row(task: Problem, targets: Tensor, aim: str, few: int) -> Row:
 
     def ours() -> Tensor:
         method = ostrich.attacks.LBFGS(constants=CONSTANTS, iterations=ITERATIONS, memory=MEMORY)
-        return ostrich.attack(method, task.classifier, task.images, ostrich.Targeted(targets)).float_images
+        return ostrich.attacks.attack(
+            method, task.classifier, task.images, ostrich.Targeted(targets)
+        ).float_images
 
     def theirs() -> Tensor:
         network = task.own_copy().requires_grad_(False)

@@ -24,7 +24,9 @@ def rows(task: Problem) -> list[Row]:
     def ours(precision: str) -> Contestant:
         method = ostrich.attacks.OnePixel(population=POPULATION, generations=GENERATIONS)
         goal = ostrich.Untargeted(labels)
-        return lambda: ostrich.attack(method, task.classifier, images, goal=goal, precision=precision).images
+        return lambda: (
+            ostrich.attacks.attack(method, task.classifier, images, goal=goal, precision=precision).images
+        )
 
     def scipy() -> Tensor:
         network = task.own_copy().requires_grad_(False)

@@ -23,7 +23,9 @@ def _row(task: Problem, eps: float, step_size: float) -> Row:
             threat=ostrich.Linf(eps), steps=STEPS, step_size=step_size, random_start=False, stop=stop
         )
         goal = ostrich.Untargeted(labels)
-        return lambda: ostrich.attack(method, task.classifier, images, goal=goal, precision=precision).images
+        return lambda: (
+            ostrich.attacks.attack(method, task.classifier, images, goal=goal, precision=precision).images
+        )
 
     def foolbox(library: ModuleType) -> Contestant:
         model = library.PyTorchModel(task.own_copy(), bounds=(0, 1), device="cpu")

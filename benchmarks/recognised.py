@@ -29,7 +29,7 @@ from ostrich.generative import load_generator
 from ostrich.images import rounded
 from ostrich.models import Classifier
 from ostrich.statistics import wilson
-from ostrich.visualization import PRESETS, Ascent, Prior, ascend, configure, under
+from ostrich.visualization import PRESETS, Ascent, Prior, ascend, configure, with_prior
 from ostrich.visualization.parametrisations import Canvas
 
 RESULTS = Path(__file__).with_name("recognised.json")
@@ -67,7 +67,7 @@ def row(model: Classifier, judges: Sequence[Classifier], asked: str, seed: int, 
     if how.startswith(PRIOR):
         generator = load_generator(how.removeprefix(PRIOR), model.device)
         encoder = generator.card.get("encoder")
-        start = under(Prior.of(generator, Canvas.of(model)))
+        start = with_prior(Prior.of(generator, Canvas.of(model)))
     settings = configure(dict(pair(text) for text in given), start)
     classes = [k for k in range(model.num_classes) for _ in range(seeds)]
     started = time.process_time()

@@ -20,6 +20,7 @@ ROWS = (
     "square",
     "hopskipjump",
     "autoattack",
+    "bounded",
     "universal",
     "patch",
     "guided",

@@ -18,7 +18,7 @@ def rows(task: Problem) -> list[Row]:
     def ours() -> Contestant:
         method = ostrich.attacks.Square(threat=ostrich.Linf(EPS), queries=QUERIES)
         goal = ostrich.Untargeted(labels)
-        return lambda: ostrich.attack(method, task.classifier, images, goal=goal).images
+        return lambda: ostrich.attacks.attack(method, task.classifier, images, goal=goal).images
 
     def torchattacks(library: ModuleType) -> Contestant:
         attack = library.Square(task.own_copy(), eps=EPS, n_queries=QUERIES, seed=0)

@@ -7,30 +7,28 @@ name where it is not the study's (a second run of the same study, on other data)
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator, Iterable
 from pathlib import Path
+from typing import Any
 
 from ostrich.figures.chart import write_charts
+from ostrich.runtime.executors import Here
 from ostrich.runtime.files import write_text
 from ostrich.runtime.runs import read_run
 from ostrich.studies import find, report
-from ostrich.studies.executors import Outcome
 from ostrich.studies.trials import run_trials
 from ostrich.studies.worker import restored
 
 PAGES = Path(__file__).parent / "studies"
 
 
-class Nothing:
+class Nothing(Here):
     """An executor for runs that are complete."""
 
-    def submit(self, folder: Path) -> None:
-        raise SystemExit(f"{folder} is not done: run the study again, with this version.")
-
-    def poll(self) -> list[Path]:
-        return []
-
-    def result(self, folder: Path) -> Outcome:
-        raise AssertionError(folder)
+    def map(self, compute: Any, items: Iterable[Any], **_: Any) -> Generator[Any, None, None]:
+        for order in items:
+            raise SystemExit(f"{order.folder} is not done: run the study again, with this version.")
+        yield from ()
 
 
 def main(arguments: list[str]) -> None:

@@ -106,7 +106,7 @@ def untouched_network() -> Iterator[Any]:
 
 @pytest.fixture
 def accelerator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A pretend accelerator's device (tests/accelerator.py), which can be asked for by name as "cuda" can."""
+    """A pretend device (tests/helpers/accelerator.py), which can be asked for by name as "cuda" can."""
     import torch  # after the threads are set
     from accelerated import accelerated
 

@@ -29,9 +29,15 @@ if TYPE_CHECKING:
         Untargeted,
     )
     from ostrich.models import Classifier, load
+    from ostrich.verbs import generate
     from ostrich.verbs.attack import attack
     from ostrich.verbs.check import check
+    from ostrich.verbs.compare import compare
     from ostrich.verbs.doctor import doctor
+    from ostrich.verbs.explain import explain
+    from ostrich.verbs.study import study
+    from ostrich.verbs.train import train
+    from ostrich.verbs.visualize import visualize
 
 __version__ = "0.1.0"
 
@@ -50,7 +56,13 @@ _NAMES = {
         "Untargeted",
     ],
     "models": ["Classifier", "load"],
+    "verbs": ["generate"],
     "verbs.attack": ["attack"],
+    "verbs.explain": ["explain"],
+    "verbs.visualize": ["visualize"],
+    "verbs.compare": ["compare"],
+    "verbs.study": ["study"],
+    "verbs.train": ["train"],
     "verbs.check": ["check"],
     "verbs.doctor": ["doctor"],
 }
@@ -75,12 +87,18 @@ __all__ = [
     "attacks",
     "attribution",
     "check",
+    "compare",
     "data",
     "doctor",
+    "explain",
+    "generate",
     "images",
     "inspection",
     "load",
+    "study",
+    "train",
     "visualization",
+    "visualize",
 ]
 
 

@@ -10,6 +10,7 @@
     │   ├── UnreadableImage      an image file that cannot be decoded
     │   └── UnreadableVideo      a video file that cannot be decoded, or holds no frames
     ├── MissingExtra             an optional dependency is not installed (exit 2)
+    ├── WorkerDied               a process that computed a part of the work has ended before it was done
     └── RunExists                a finished run directory would be overwritten (exit 2)
 
 A message says what was given, what is allowed, and what to do next.
@@ -90,6 +91,10 @@ class UnreadableVideo(InputError):
 
 class MissingExtra(OstrichError):
     """An optional dependency is not installed."""
+
+
+class WorkerDied(OstrichError, RuntimeError):
+    """A process that computed a part of the work has ended before it was done."""
 
 
 class RunExists(OstrichError):

@@ -5,6 +5,7 @@ A new attack is one file and its line in `_ATTACKS`; one of the user's own is a 
 """
 
 from pathlib import Path
+from typing import Any
 
 from ostrich.attacks.autoattack import AutoAttack
 from ostrich.attacks.base import (
@@ -83,6 +84,14 @@ def find(name: str) -> type[Attack]:
     return found
 
 
+def known_attacks() -> list[dict[str, Any]]:
+    """The rows of `ostrich list attacks`: name, what it needs of a network, kind, threat models."""
+    return [
+        {"name": m.name, "needs": m.needs, "kind": m.kind, "threat_models": list(m.norms)}
+        for m in ATTACKS.values()
+    ]
+
+
 __all__ = [
     "APGD",
     "ATTACKS",
@@ -134,4 +143,5 @@ __all__ = [
     "Untargeted",
     "attack",
     "find",
+    "known_attacks",
 ]

@@ -107,6 +107,10 @@ class Attack:
         return self.threat if norm == self.threat.norm else NORMS[norm](EPS[norm])
 
     def _check_norm(self) -> None:
+        if not isinstance(self.threat, Threat):
+            raise InputError(
+                f"{self.name}: threat is a threat model, such as ostrich.Linf(8 / 255); got {self.threat!r}."
+            )
         if "none" not in self.norms and self.threat.norm not in self.norms:
             raise InputError(
                 f"{self.name} knows budgets in {' and '.join(self.norms)}; got one in {self.threat.norm}."
@@ -252,7 +256,7 @@ class FittedAttack(Attack):
         """Images (n, C, H, W) under attack, within the budget; `keys` are the images' fingerprints."""
         raise NotImplementedError
 
-    def chance(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+    def random_baseline(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         """The same with something random in the artefact's place: what it has to beat."""
         raise NotImplementedError
 
@@ -266,6 +270,18 @@ class FittedAttack(Attack):
 
     def write(self, tensors: Tensors, folder: Path) -> None:
         """Write further files of the artefact into a run directory."""
+
+    def write_views(
+        self,
+        folder: Path,
+        classifier: Classifier,
+        views: Views,
+        tensors: Tensors,
+        label: int,
+        target: int | None,
+    ) -> dict[str, Any]:
+        """Write pictures of the painted object; what its views (n) are seen as, for run.json."""
+        raise NotImplementedError
 
 
 class CamouflageAttack(FittedAttack):
@@ -307,7 +323,7 @@ HEAD = ("name", "needs", "norms", "threat")
 REQUIRED = {  # the first that a class derives from
     InputSpecificAttack: (*HEAD, "stop", "steps", "init", "step"),
     CamouflageAttack: HEAD,
-    FittedAttack: (*HEAD, "epochs", "init", "epoch", "tensors", "apply", "chance"),
+    FittedAttack: (*HEAD, "epochs", "init", "epoch", "tensors", "apply", "random_baseline"),
 }
 
 

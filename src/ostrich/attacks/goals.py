@@ -52,7 +52,7 @@ class Goal(Protocol):
         """The goal with its tensors there."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Untargeted:
     """Any class but the label. `labels` int64 (N,)."""
 
@@ -61,6 +61,9 @@ class Untargeted:
 
     def __post_init__(self) -> None:
         _check_classes("labels", self.labels)
+
+    def __repr__(self) -> str:
+        return f"<Untargeted: {len(self.labels)} labels>"
 
     @property
     def classes(self) -> Tensor:
@@ -83,7 +86,7 @@ class Untargeted:
         return replace(self, labels=self.labels.to(device))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Targeted:
     """One given class. `targets` int64 (N,)."""
 
@@ -92,6 +95,9 @@ class Targeted:
 
     def __post_init__(self) -> None:
         _check_classes("targets", self.targets)
+
+    def __repr__(self) -> str:
+        return f"<Targeted: {len(self.targets)} targets>"
 
     @property
     def classes(self) -> Tensor:
@@ -110,7 +116,7 @@ class Targeted:
         return replace(self, targets=self.targets.to(device))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Confident:
     """One given class with at least this softmax probability. `targets` int64 (N,)."""
 
@@ -122,6 +128,9 @@ class Confident:
         _check_classes("targets", self.targets)
         if not 0 < self.confidence < 1:
             raise InputError(f"A confidence lies between 0 and 1; got {self.confidence}.")
+
+    def __repr__(self) -> str:
+        return f"<Confident: {len(self.targets)} targets at {self.confidence:g}>"
 
     @property
     def classes(self) -> Tensor:

@@ -7,6 +7,7 @@ the surrogate, which spends its whole budget, so that what is found lies deep.
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -54,11 +55,11 @@ class Transfer(InputSpecificAttack):
         return state
 
 
-def borrow_gradients(method: Attack, classifier: Classifier, surrogate: Any | None) -> None:
-    """Give a classifier the surrogate that --surrogate names, where an attack needs gradients.
+def borrow_gradients(method: Attack, classifier: Classifier, surrogate: Any | None) -> Classifier:
+    """The classifier; where a surrogate is given, one that follows its gradients, and is judged as before.
 
-    Where it brings no normalisation, it is given the classifier's. Raises InputError where it is of no use or
-    does not fit, and where it is missing.
+    A surrogate that brings no normalisation is given the classifier's. Neither of the two is changed. Raises
+    InputError where it is of no use or does not fit, and where it is missing.
     """
     if surrogate is None:
         if method.needs == "gradient" and classifier.access != "gradient":
@@ -67,15 +68,17 @@ def borrow_gradients(method: Attack, classifier: Classifier, surrogate: Any | No
                 "those of a network alike with --surrogate MODEL, or take an attack that needs none: "
                 "`ostrich list attacks`."
             )
-        return
+        return classifier
     if method.needs != "gradient":
         raise InputError(f"--surrogate lends gradients; {method.name} takes none.")
-    other = companion(surrogate, classifier, "surrogate")
+    other = copy(companion(surrogate, classifier, "surrogate"))
     if other.access != "gradient":
-        raise InputError(f"The surrogate {surrogate} gives only {other.access}; gradients are needed.")
+        raise InputError(f"The surrogate {other.name} gives only {other.access}; gradients are needed.")
     if other.mean is None and other.std is None:
         other.mean, other.std = classifier.mean, classifier.std
-    classifier.surrogate = other
+    borrowing = copy(classifier)
+    borrowing.surrogate = other
+    return borrowing
 
 
 def companion(model: Any, classifier: Classifier, role: str) -> Classifier:
@@ -90,10 +93,12 @@ def companion(model: Any, classifier: Classifier, role: str) -> Classifier:
         other = load(model, size=classifier.size, device=classifier.device)
     if (other.channels, other.num_classes) != wanted:
         raise InputError(
-            f"The {role} {model} has {other.channels} channels and {other.num_classes} classes; the "
+            f"The {role} {other.name} has {other.channels} channels and {other.num_classes} classes; the "
             f"network under attack has {wanted[0]} and {wanted[1]}."
         )
     names = (other.class_names, classifier.class_names)
     if None not in names and list(names[0]) != list(names[1]):  # type: ignore[arg-type]
-        raise InputError(f"The {role} {model} has other classes than {classifier.name}, or in another order.")
+        raise InputError(
+            f"The {role} {other.name} has other classes than {classifier.name}, or in another order."
+        )
     return other

@@ -4,15 +4,15 @@
 dataclass of settings with `explain(question)`; a new one is one file and its line in EXPLAINERS.
 """
 
-from ostrich.attribution.deconvnet import Deconvnet, deconvnet
+from ostrich.attribution.deconvnet import Deconvnet
 from ostrich.attribution.gradcam import GradCAM
-from ostrich.attribution.gradient import Gradient, gradient
+from ostrich.attribution.gradient import Gradient
 from ostrich.attribution.gradient_x_input import GradientXInput
-from ostrich.attribution.guided import Guided, guided
+from ostrich.attribution.guided import Guided
 from ostrich.attribution.guided_gradcam import GuidedGradCAM
 from ostrich.attribution.integrated_gradients import IntegratedGradients
 from ostrich.attribution.occlusion import Occlusion
-from ostrich.attribution.question import EXPLAINERS, Explainer, Question, explain, figures
+from ostrich.attribution.question import EXPLAINERS, Explainer, Question, explain, figures, paired
 from ostrich.attribution.rollout import Rollout
 from ostrich.attribution.smoothgrad import SmoothGrad
 
@@ -44,9 +44,7 @@ __all__ = [
     "Question",
     "Rollout",
     "SmoothGrad",
-    "deconvnet",
     "explain",
     "figures",
-    "gradient",
-    "guided",
+    "paired",
 ]

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from ostrich.attribution.question import Question, fitting
+from ostrich.attribution.question import Question, images_per_batch
 from ostrich.errors import InputError
 from ostrich.inspection.units import AnyUnit, values
 from ostrich.models.classifier import Classifier
@@ -37,23 +37,23 @@ def gradients(
         leaf = inputs.detach().clone().requires_grad_(True)
         # a clone: a network may change its input in place
         computed = compute(question.classifier, leaf.clone(), question.units)
-        found = back(computed, rows, leaf, together=fitting(inputs, len(inputs)))
+        found = back(computed, rows, leaf, at_once=images_per_batch(inputs, len(inputs)))
     if found is None:
         raise cut(question)
     return found
 
 
-def back(computed: Tensor, rows: Tensor, target: Tensor | GradientEdge, *, together: int) -> Tensor | None:
+def back(computed: Tensor, rows: Tensor, target: Tensor | GradientEdge, *, at_once: int) -> Tensor | None:
     """d computed[rows[m, u], m] / d target[m] as (M, U, ...), None where nothing leads there.
 
-    `computed` is (D, M), `rows` (M, U), and the first axis of the target is M. `together` is how many
-    of the U ways back are gone at once.
+    `computed` is (D, M), `rows` (M, U), and the first axis of the target is M. `at_once` is how many
+    of the U ways back are gone together.
     """
     if not computed.requires_grad:
         return None
     chosen = F.one_hot(rows, len(computed)).to(computed.dtype).permute(1, 2, 0)  # (U, D, M)
     found = []
-    parts = chosen.split(together)
+    parts = chosen.split(at_once)
     for turn, part in enumerate(parts):
         slopes = _pulled(computed, target, part, last=turn + 1 == len(parts))
         if slopes is None:
@@ -102,7 +102,7 @@ def weighted(question: Question, weights: Sequence[float], make: Callable[[int, 
     images, units = question.images, question.rows.shape[1]
     total = images.new_zeros(len(images), units, *images.shape[1:])
     every = [(n, k) for n in range(len(images)) for k in range(len(weights))]
-    count = fitting(images)
+    count = images_per_batch(images)
     for start in range(0, len(every), count):
         part = every[start : start + count]
         owners = torch.tensor([n for n, _ in part], device=images.device)

@@ -30,7 +30,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ostrich.attribution.backward import back
 from ostrich.attribution.maps import Activations, Place, before, named
-from ostrich.attribution.question import SIDES, Explainer, Question, fitting
+from ostrich.attribution.question import SIDES, Explainer, Question, images_per_batch
 from ostrich.errors import InputError, UnknownName
 from ostrich.inspection.units import look, read
 from ostrich.inspection.watching import Seen, begin_at, module_of
@@ -151,8 +151,8 @@ class GradCAM(Explainer):
                 seen, output, edge = _forward(part, place)
                 computed, slopes = read(part.classifier, seen, part.units), None
                 if edge is not None:
-                    together = fitting(part.images, len(part.images))
-                    slopes = back(computed, part.rows, edge, together=together)
+                    at_once = images_per_batch(part.images, len(part.images))
+                    slopes = back(computed, part.rows, edge, at_once=at_once)
             if slopes is None:
                 raise InputError(
                     f"Nothing differentiable leads from layer {str(place)!r} to {part.units[0]}."

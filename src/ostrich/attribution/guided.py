@@ -15,10 +15,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ostrich.attribution.question import COLOUR, Explainer, Question, paired
-from ostrich.attribution.relu_rules import GUIDED, beside, by_rule, said
-from ostrich.inspection.units import Unit
-from ostrich.models.classifier import Classifier
+from ostrich.attribution.question import COLOUR, Explainer, Question
+from ostrich.attribution.relu_rules import GUIDED, by_rule, other_nonlinearities, rule_remarks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +31,8 @@ class Guided(Explainer):
         return by_rule(GUIDED, question)
 
     def figures(self, question: Question, maps: Tensor) -> list[list[dict[str, Any]]]:
-        found = beside(GUIDED, question)
+        found = other_nonlinearities(GUIDED, question)
         return [[{"beside_rectifiers": found} for _ in own] for own in maps]
 
     def remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        return super().remarks(rows) + said(rows)
-
-
-def guided(classifier: Classifier, images: Tensor, units: Sequence[Unit | str]) -> Tensor:
-    """Guided backpropagation (N, C, H, W) of units[i] to images[i]; one unit for each of the N images."""
-    return paired(Guided(), classifier, images, units)
+        return super().remarks(rows) + rule_remarks(rows)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ostrich.attribution.gradcam import GradCAM
 from ostrich.attribution.guided import Guided
 from ostrich.attribution.question import COLOUR, Explainer, Question
-from ostrich.attribution.relu_rules import said
+from ostrich.attribution.relu_rules import rule_remarks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class GuidedGradCAM(Explainer):
         return [[one | other for one, other in zip(*own)] for own in zip(*both)]
 
     def remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        return self._gradcam().remarks(rows) + said(rows)
+        return self._gradcam().remarks(rows) + rule_remarks(rows)
 
     def _gradcam(self) -> GradCAM:
         return GradCAM(layer=self.layer, grid=self.grid, weights=self.weights)

@@ -20,7 +20,7 @@ from typing import ClassVar, Self, cast
 import torch
 from torch import Tensor
 
-from ostrich.attribution.question import SIDES, Explainer, Question, fitting
+from ostrich.attribution.question import SIDES, Explainer, Question, images_per_batch
 from ostrich.errors import InputError
 from ostrich.inspection.units import values
 from ostrich.inspection.watching import module_of
@@ -64,7 +64,7 @@ class Occlusion(Explainer):
         plain = torch.cat([_asked(question, part.images, part.rows) for part in question.parts()])
         every = torch.arange(len(images) * boxes, device=images.device)  # image by image, row by row
         losses = []
-        for part in every.split(fitting(images)):
+        for part in every.split(images_per_batch(images)):
             owners, box = part // boxes, part % boxes
             cover = rows[box // len(columns), :, None] & columns[box % len(columns), None, :]  # (M, H, W)
             inputs = torch.where(cover[:, None], self.fill, images[owners])

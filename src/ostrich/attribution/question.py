@@ -8,6 +8,7 @@ images are to be asked about different units, the units are N lists of U.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -45,7 +46,7 @@ class Question:
 
     def parts(self, copies: int = 1) -> Iterator[Question]:
         """The question in parts: as many images as fit into memory, if each goes `copies` times."""
-        count = fitting(self.images, copies)
+        count = images_per_batch(self.images, copies)
         for start in range(0, len(self.images), count):
             stop = start + count
             yield replace(self, images=self.images[start:stop], rows=self.rows[start:stop])
@@ -184,7 +185,7 @@ def applying(*, scores_only: bool = False) -> str:
     return f"{listed} appl{'ies' if len(names) == 1 else 'y'} to every network."
 
 
-def fitting(images: Tensor, copies: int = 1) -> int:
+def images_per_batch(images: Tensor, copies: int = 1) -> int:
     """How many of images (N, C, H, W) fit into memory together, if each goes `copies` times; at least 1."""
     more = 1 if images.device.type == "cpu" else ACCELERATED
     return max(1, min(MOST * more // copies, more * VALUES_PER_BATCH // max(1, images[:1].numel() * copies)))
@@ -214,3 +215,15 @@ def _lists(units: Units, count: int) -> list[list[AnyUnit]]:
 
 def _parsed(unit: Named) -> AnyUnit:
     return parse_sum(unit) if isinstance(unit, str) else unit
+
+
+def known_explainers() -> list[dict[str, str]]:
+    """The rows of `ostrich list explainers`: name, what it needs of a network, what it shows."""
+    return [
+        {
+            "name": name,
+            "needs": method.needs,
+            "shows": (sys.modules[method.__module__].__doc__ or "").splitlines()[0],
+        }
+        for name, method in EXPLAINERS.items()
+    ]

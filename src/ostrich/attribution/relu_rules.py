@@ -72,7 +72,7 @@ def by_rule(rule: str, question: Question) -> Tensor:
     return torch.cat([gradients(part, compute=compute) for part in question.parts()])
 
 
-def beside(rule: str, question: Question) -> list[str]:
+def other_nonlinearities(rule: str, question: Question) -> list[str]:
     """The network's nonlinearities that are no rectifiers, so that the plain gradient passed them."""
     images = question.images[:1].clone()
     with torch.enable_grad(), ReluRule(rule) as acting:
@@ -80,7 +80,7 @@ def beside(rule: str, question: Question) -> list[str]:
     return sorted(acting.others)
 
 
-def said(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def rule_remarks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A sentence on the nonlinearities beside the rectifiers, from the rows of results."""
     if named := sorted({name for row in rows for name in row["figures"].get("beside_rectifiers", ())}):
         return [f"Beside its rectifiers the network has {', '.join(named)}: there the plain gradient passed."]

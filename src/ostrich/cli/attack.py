@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,109 +39,40 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Attack the images a network gets right, and keep each success as a file that proves it."""
-    from ostrich.attacks import IMAGE_AGNOSTIC, CamouflageAttack, FittedAttack, InputSpecificAttack, find
-    from ostrich.attacks.engine.settings import configure, configure_eot
+    from ostrich.attacks import CamouflageAttack, find
+    from ostrich.attacks.engine.settings import configure_eot, read_settings
     from ostrich.cli.session import read, show
-    from ostrich.data.spec import FORMS
-    from ostrich.errors import InputError
     from ostrich.runtime.runs import NEW
     from ostrich.runtime.settings import pairs
-    from ostrich.verbs.attack import attack
+    from ostrich.verbs.attack import attack, starts_from_noise
 
     kind = find(name)
-    fitted = issubclass(kind, FittedAttack)
     eot, own = configure_eot(pairs(settings or ()))
-    if artefact is not None and not fitted:
-        raise InputError(
-            f"{kind.name} leaves no artefact; --artefact is for {', '.join(IMAGE_AGNOSTIC)}, fitted before."
-        )
-    if also and not fitted:
-        raise InputError(f"--also judges an artefact; {kind.name} leaves none.")
-    if fitted and eot is not None:
-        raise InputError(
-            f"eot averages over views of one image; {kind.name} is fitted on many and takes none."
-        )
-    from_noise = issubclass(kind, InputSpecificAttack) and not kind.needs_data
-    if from_noise:
-        from ostrich.cli import fooling
-
-        confidence, own = fooling.configure_confidence(own)
-    if surrogate is not None and (artefact is not None or issubclass(kind, CamouflageAttack)):
-        raise InputError("--surrogate lends gradients to an attack on a classifier; here none are needed.")
-    if artefact is not None and (own or target):
-        raise InputError("An artefact has its settings and its target; --set and --target belong to fitting.")
-    method = configure(kind, own)
-    o.check_precision(precision)
-    if from_noise:
-        if data or skip_bad or eot:
-            raise InputError(f"{kind.name} starts from noise: it takes no DATA, no --skip-bad and no eot.")
-        fooling.perform(
-            method,
-            chosen,
-            confidence=confidence,
-            target=target,
-            surrogate=surrogate,
-            limit=limit,
-            seed=seed,
-            precision=precision,
-            out=out,
-            force=force,
-            as_json=as_json,
-        )
-        return
-    if not data:
-        raise InputError(f"{kind.name} needs DATA: {FORMS}.")
+    noise = starts_from_noise(kind)
+    values = read_settings(kind, own, {"confidence": float} if noise else None)
+    model: Any = chosen
+    images: Any = data or None
     if issubclass(kind, CamouflageAttack):
-        from ostrich.cli import dazzle
-
-        if target is not None:
-            raise InputError(f"{kind.name} hides faces and takes no target; leave --target out.")
-        if also:
-            raise InputError(f"{kind.name} is judged on the other detectors anyway; leave --also out.")
-        dazzle.perform(
-            method,
-            chosen,
-            data,
-            artefact=artefact,
-            limit=limit,
-            seed=seed,
-            out=out,
-            skip_bad=skip_bad,
-            force=force,
-            as_json=as_json,
-        )
-        return
-    if fitted:
-        from ostrich.cli import agnostic
-
-        agnostic.perform(
-            method,
-            chosen,
-            data,
-            artefact=artefact,
-            also=also or [],
-            target=target,
-            surrogate=surrogate,
-            limit=limit,
-            seed=seed,
-            precision=precision,
-            out=out,
-            skip_bad=skip_bad,
-            force=force,
-            as_json=as_json,
-        )
-        return
-    classifier, samples = read(chosen, data, limit, seed, skip_bad, out)
+        model = chosen.detector()
+    elif noise or images is None:
+        model = chosen.load()
+    else:
+        model, images = read(chosen, images, limit, seed, skip_bad, out)
     found = attack(
-        method,
-        classifier,
-        samples,
+        kind,
+        model,
+        images,
         target=target,
+        artefact=artefact,
+        also=also or (),
         surrogate=surrogate,
         eot=eot,
+        limit=limit,
         seed=seed,
         precision=precision,
+        skip_bad=skip_bad,
         out=out or NEW,
         force=force,
+        **values,
     )
     show(found, as_json)

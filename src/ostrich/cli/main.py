@@ -30,7 +30,7 @@ from ostrich.cli import (
     train,
     visualize,
 )
-from ostrich.cli.terminal import Terminal
+from ostrich.cli.terminal import Terminal, level_of
 from ostrich.errors import OstrichError
 from ostrich.runtime.events import listening
 
@@ -41,7 +41,6 @@ app = typer.Typer(
     name="ostrich",
     help="The laboratory for convolutional vision networks: train one, break it, look inside it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -52,7 +51,12 @@ app.add_typer(listing.app, name="list")
 
 
 @app.callback(invoke_without_command=True)
-def _top(version: bool = typer.Option(False, "--version", help="print the version and leave")) -> None:
+def _top(
+    version: bool = typer.Option(False, "--version", help="print the version and leave"),
+    quiet: bool = typer.Option(False, "--quiet", help="print errors and --json only"),
+    verbose: bool = typer.Option(False, "--verbose", help="say what is loaded and how long each part takes"),
+) -> None:
+    # --quiet and --verbose are taken out before (`level_of`); here they are told by --help.
     if version:
         from ostrich.runtime.facts import versions
 
@@ -68,8 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code; no traceback reaches the user."""
     try:
-        with listening(Terminal()):
-            code = app(arguments, standalone_mode=False)
+        level, words = level_of(sys.argv[1:] if arguments is None else arguments)
+        with listening(Terminal(level)):
+            code = app(words, standalone_mode=False)
         if code == INTERRUPTED:  # Typer catches the interrupt, and says nothing
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0

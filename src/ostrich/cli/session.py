@@ -14,11 +14,10 @@ from typing import Any
 
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from ostrich import data as datasets
 from ostrich.cli.options import ModelOptions
+from ostrich.cli.terminal import console as console
 from ostrich.cli.terminal import typed
 from ostrich.data.dataset import Samples
 from ostrich.models import Classifier
@@ -26,8 +25,6 @@ from ostrich.runtime.events import say
 from ostrich.runtime.runs import RUNS, Run, check_writable
 from ostrich.verbs.inputs import read_samples
 from ostrich.verbs.outcome import Outcome
-
-console = Console(stderr=False, highlight=False, emoji=False)  # class:umbrella: is no picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,18 +132,19 @@ def show(found: Outcome, as_json: bool) -> None:
 
 def report(title: str, results: Mapping[str, Any], folder: Path) -> None:
     """Figures as one table, and where the rest is."""
-    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
-    for name, value in results.items():
-        if isinstance(value, Mapping):
-            for part, number in value.items():
-                table.add_row(f"{name} {part}", _shown(number))
-        else:
-            table.add_row(name.replace("_", " "), _shown(value))
-    console.print(table)
+    rows = [
+        (f"{name} {part}" if part else name.replace("_", " "), _shown(number))
+        for name, value in results.items()
+        for part, number in (value.items() if isinstance(value, Mapping) else [("", value)])
+    ]
+    width = max((len(name) for name, _ in rows), default=0)
+    console.line(title, italic=True)
+    for name, value in rows:
+        console.line(f"{name:<{width}}  {value}")
     if results.get("reason") and results.get("robust_accuracy") is not None:
         known = f"Robust accuracy is not known, at most {_shown(results['robust_accuracy'])}"
-        console.print(f"{known}: {results['reason']}.", style="bold", soft_wrap=True)
-    console.print(f"run: {folder}")
+        console.line(f"{known}: {results['reason']}.", bold=True)
+    console.line(f"run: {folder}")
 
 
 def _shown(value: Any) -> str:

@@ -1,41 +1,81 @@
-"""What the terminal shows of a computation: progress bars, and sentences."""
+"""What the terminal shows of a computation: progress bars, sentences, and how much of them was asked for."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-from ostrich.runtime.events import Listener, Progress, silent
+import typer
+
+from ostrich.errors import InputError
+from ostrich.runtime.events import Level, Listener, Progress, is_quiet, silent
+
+LEVELS = {"--quiet": Level.QUIET, "--verbose": Level.DETAILS}
 
 
 class Terminal(Listener):
-    """Progress bars on a terminal, sentences on standard error."""
+    """Progress bars on a terminal, sentences on standard error, and with details the seconds of each part."""
 
-    def __init__(self) -> None:
-        self.command = typed()
+    def __init__(self, level: Level = Level.NORMAL) -> None:
+        self.command, self.level = typed(), level
 
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[Progress]:
         """A progress bar on a terminal, nothing elsewhere."""
-        if not sys.stderr.isatty():
+        begun = time.perf_counter()
+        if self.level == Level.QUIET or not sys.stderr.isatty():
             yield silent
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
+        else:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(title, total=total)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+                task = bar.add_task(title, total=total)
+                yield lambda done, total: bar.update(task, completed=done, total=total)
+        if self.level == Level.DETAILS:
+            self.say(f"{title}: {time.perf_counter() - begun:.1f} s")
 
     def say(self, sentence: str) -> None:
         """What was found out about a network, beside the results."""
-        from rich.console import Console
+        typer.echo(sentence, err=True)
 
-        Console(stderr=True, highlight=False).print(sentence, soft_wrap=True, markup=False)
+
+class Page:
+    """Standard output for people; empty where the command is asked to be quiet."""
+
+    def print(self, *lines: Any, **how: Any) -> None:
+        """As rich prints it: text with a style, tables."""
+        if not is_quiet():
+            from rich.console import Console
+
+            Console(highlight=False, emoji=False).print(*lines, **how)  # class:umbrella: is no picture
+
+    def line(self, text: str, **style: Any) -> None:
+        """A line without tables, styled as typer.style does on a terminal."""
+        if not is_quiet():
+            typer.echo(typer.style(text, **style))
+
+
+console = Page()
+
+
+def level_of(arguments: Sequence[str]) -> tuple[Level, list[str]]:
+    """How much is to be said, and the command without --quiet and --verbose, which stand anywhere in it.
+
+    Raises InputError where both are given.
+    """
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    given = {word for word in arguments[:end] if word in LEVELS}
+    if len(given) > 1:
+        raise InputError("--quiet and --verbose ask for opposite things; give one of them.")
+    rest = [word for word in arguments[:end] if word not in LEVELS] + list(arguments[end:])
+    return (LEVELS[given.pop()] if given else Level.NORMAL), rest
 
 
 def typed() -> str:

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ostrich.cli import options as o
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from ostrich.models import Classifier
-    from ostrich.runtime.runs import Run
-    from ostrich.visualization import Ascent, Objective, Preferred
-
 NAME = "visualize"
-FRAMES, MILLISECONDS = 40, 80  # of a GIF, and of each of its frames
-SIDE = 512  # pixels; smaller GIFs are enlarged by whole numbers
 
 
 @o.takes_model
@@ -59,182 +48,39 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Show what a network's units look for. `--preset plain` climbs without regularisation: noise."""
-    from ostrich.cli.session import begun, console
-    from ostrich.cli.visualize_asked import read_judges, read_objectives, read_prior, read_settings
+    from ostrich.cli.session import console
     from ostrich.errors import InputError
-    from ostrich.visualization import check_objectives, describe
+    from ostrich.runtime.runs import NEW, RUNS, check_writable
+    from ostrich.runtime.settings import pairs
+    from ostrich.verbs.visualize import as_ascent, visualize
+    from ostrich.visualization import PRESET, Ascent, configure
 
-    if not unit and not objective and not filters:
-        raise InputError("Name what to show: --unit UNIT (`ostrich list units MODEL`), or --filters.")
-    if not unit and not objective and (settings or preset or prior or judges or gif or seeds != 1):
-        raise InputError(
-            "--set, --preset, --prior, --seeds, --judges and --gif are for --unit, not for the filters."
-        )
-    if prior and preset:
-        raise InputError("A preset climbs without a generator, --prior with one: name one of them.")
-    ascent = None if prior else read_settings(settings or (), preset)
+    check_writable(out or RUNS)
+    given = pairs(settings or ())
+    named = given.pop("preset", preset)
+    if preset and named != preset:
+        raise InputError(f"Two presets are named, {preset} and {named}; one is allowed.")
+    ascent: Ascent | None = None
+    if not prior and (named or given):
+        ascent = configure(given, named or PRESET)
     classifier = chosen.load()
-    ascent = ascent or read_prior(classifier, prior or "", settings or ())
-    wanted = read_objectives(classifier, unit or (), objective or ())
-    if wanted:
-        check_objectives(classifier, wanted, seeds)
-    others = read_judges(classifier, wanted, judges or (), chosen.device)
-    asked = {
-        "objectives": [str(one) for one in wanted],
-        "filters": filters,
-        "settings": describe(ascent),
-        "seeds": seeds,
-        "judges": [other.name for other in others],
-        "gif": gif,
-    }
-    with begun(NAME, chosen, classifier, asked, data=None, seed=seed, out=out, force=force) as run:
-        started = time.monotonic()
-        results: dict[str, Any] = {"settings": describe(ascent)} if wanted else {}
-        if filters:
-            results |= {"filters": _filters(classifier, run)}
-        if wanted:
-            found = _climb(classifier, wanted, ascent, seed, seeds, gif, run)
-            results |= _write(classifier, wanted, found, seed, seeds, run)
-            results |= {"gif": "ascent.gif"} if gif else {}
-            results |= {"judges": _judge(classifier, wanted, found, seeds, others)} if others else {}
-        results["seconds"] = time.monotonic() - started
-        run.finish(results)
+    if prior:
+        ascent = as_ascent(classifier, named, prior, given)
+    found = visualize(
+        classifier,
+        unit=unit,
+        objective=objective,
+        filters=filters,
+        preset=ascent,
+        seeds=seeds,
+        judges=judges,
+        gif=gif,
+        seed=seed,
+        out=out or NEW,
+        force=force,
+    )
     if as_json:
-        typer.echo(json.dumps(results))
+        typer.echo(json.dumps(found.figures))
         return
-    for row in results.get("units", ()):
-        moved = f"from {row['start']:.4g} to {row['value']:.4g}"
-        console.print(f"{row['unit']}: {moved}  {row['file']}", soft_wrap=True)
-    for sentence in _remarks(results):
-        console.print(sentence, soft_wrap=True)
-    console.print(f"run: {run.folder}", soft_wrap=True)
-
-
-def _filters(classifier: Classifier, run: Run) -> str:
-    from ostrich.images import write_png
-    from ostrich.visualization import first_layer_filters
-
-    write_png(run.folder / "filters.png", first_layer_filters(classifier))
-    return "filters.png"
-
-
-def _climb(
-    classifier: Classifier,
-    wanted: Sequence[Objective],
-    ascent: Ascent,
-    seed: int,
-    seeds: int,
-    gif: bool,
-    run: Run,
-) -> Preferred:
-    """Climb; with `gif` the images of FRAMES steps, evenly spread, become ascent.gif."""
-    import torch
-
-    from ostrich.images import from_bytes, grid, magnified, to_bytes, write_gif
-    from ostrich.runtime.events import progress
-    from ostrich.visualization import ascend
-
-    steps = sorted({step * (ascent.steps - 1) // (FRAMES - 1) for step in range(FRAMES)}) if gif else []
-    frames: dict[int, dict[int, Any]] = {step: {} for step in steps}
-
-    def watch(step: int, places: list[int], images: Tensor) -> None:
-        if step in frames:
-            frames[step] |= dict(zip(places, to_bytes(images), strict=True))
-
-    with progress(f"climbing for {len(wanted)} units", ascent.steps) as advance:
-        found = ascend(classifier, wanted, ascent, seed=seed, seeds=seeds, progress=advance, watch=watch)
-    if gif:
-        columns = seeds if seeds > 1 else None
-        sheets = [
-            grid(torch.stack([from_bytes(shot[place]) for place in sorted(shot)]), columns)
-            for shot in frames.values()
-        ]
-        write_gif(run.folder / "ascent.gif", [magnified(sheet, SIDE) for sheet in sheets], MILLISECONDS)
-    return found
-
-
-def _write(
-    classifier: Classifier, wanted: Sequence[Objective], found: Preferred, seed: int, seeds: int, run: Run
-) -> dict[str, Any]:
-    """One picture a unit and seed, their grid, and the trace."""
-    from ostrich import images as pictures
-    from ostrich.inspection.unit_names import as_file_name
-    from ostrich.runtime.files import write_text
-    from ostrich.visualization import worth
-
-    best, trace = pictures.rounded(found.images), found.trace.tolist()
-    names = [(str(one), seed + turn) for one in wanted for turn in range(seeds)]
-    values = worth(classifier, wanted, best, seeds)  # of the file, not of what it was rounded from
-    rows = []
-    for i, (unit, own) in enumerate(names):
-        file = f"units/{i:02d}-{as_file_name(unit)}{f'-{own}' if seeds > 1 else ''}.png"
-        pictures.write_png(run.folder / file, best[i])
-        rows.append(
-            {
-                "unit": unit,
-                "seed": own,
-                "value": values[i].item(),
-                "value_float": found.trace[:, i].max().item(),
-                "start": trace[0][i],
-                "dead": bool(found.dead[i]),
-                "file": file,
-            }
-        )
-    pictures.write_png(run.folder / "grid.png", pictures.grid(best, seeds if seeds > 1 else None))
-    lines = [
-        json.dumps({"step": step, "unit": unit, **({"seed": own} if seeds > 1 else {}), "value": value})
-        for step, now in enumerate(trace)
-        for (unit, own), value in zip(names, now, strict=True)
-    ]
-    write_text(run.folder / "metrics.jsonl", "\n".join(lines) + "\n")
-    return {"units": rows, "grid": "grid.png"}
-
-
-def _judge(
-    classifier: Classifier,
-    wanted: Sequence[Objective],
-    found: Preferred,
-    seeds: int,
-    others: Sequence[Classifier],
-) -> dict[str, Any]:
-    """How many of the files each network takes for their class first, with a 95 % interval."""
-    from ostrich.attacks.fooling.recognition import recognised
-    from ostrich.cli.visualize_asked import its_class
-    from ostrich.images import rounded
-    from ostrich.statistics import wilson
-
-    classes = [its_class(classifier, one) or 0 for one in wanted for _ in range(seeds)]
-    verdicts = {}
-    for other in (classifier, *others):
-        seen = recognised(rounded(found.images), classes, classifier, other)
-        hits, count = int(seen.sum()), len(seen)
-        verdicts[other.name] = {"n": count, "recognised": hits / count, "interval": wilson(hits, count)}
-    return verdicts
-
-
-def _remarks(results: dict[str, Any]) -> list[str]:
-    """What is to be said of the units: dead ones, and the judges' word."""
-    remarks = []
-    rows = results.get("units", ())
-    prior = results.get("settings", {}).get("prior")
-    for unit in dict.fromkeys(row["unit"] for row in rows):
-        own = [row for row in rows if row["unit"] == unit]
-        if all(row["dead"] for row in own) and prior is not None:
-            remarks.append(
-                f"{unit} is dead under {prior}: no code moves it at any step from {len(own)} "
-                f"start{'s' if len(own) > 1 else ''}, so its image is a random one of the generator. "
-                "Other starts may wake it (--seeds 8); if none does, the generator draws nothing that does."
-            )
-        elif all(row["dead"] for row in own):
-            remarks.append(
-                f"{unit} is dead: no pixel moves it at any step from {len(own)} "
-                f"start{'s' if len(own) > 1 else ''}, so its image is noise. Other starts may wake it "
-                "(--seeds 8, stronger noise: --set noise=0.2 or --set deviation=1); if none does, nothing "
-                "that a ReLU lets through leads there."
-            )
-    for name, word in results.get("judges", {}).items():
-        low, high = word["interval"]
-        remarks.append(
-            f"{name} recognises {word['recognised']:.0%} of {word['n']} (95 %: {low:.0%} to {high:.0%})."
-        )
-    return remarks
+    for line in [*found.sentences, f"run: {found.folder}"]:
+        console.print(line, soft_wrap=True)

@@ -41,7 +41,7 @@ class HeldOutResult:
             "success_rate": hits / n if n else None,
             "interval": list(wilson(hits, n)) if n else None,
             "fooling_rate": self.judged.fooling_rate,
-            "by_chance": self.judged.chance,
+            "by_chance": self.judged.random_baseline,
         }
 
 

@@ -26,7 +26,7 @@ from PIL import Image
 
 from ostrich.crashtest.answer import ProbeAnswer, Results
 from ostrich.crashtest.blocks import Number, Pair, Pairs
-from ostrich.figures import curve
+from ostrich.figures.curve import Curve, percent
 from ostrich.runtime.files import read_json, write_bytes
 from ostrich.runtime.runs import read_run
 from ostrich.runtime.schema import validated
@@ -137,9 +137,9 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": curve.percent, "cell": _cell, "address": _address}
+    environment.filters |= {"percent": percent, "cell": _cell, "address": _address}
     environment.globals |= {
-        "curve_layout": lambda block, width, height: curve.layout(block.model_dump(), width, height),
+        "curve_of": lambda block: Curve(block.model_dump()),
         "basename": lambda file: PurePosixPath(file).name,
     }
     return environment.get_template("report.html.j2")

@@ -23,6 +23,7 @@ from torch import Tensor
 from ostrich.data.sources import MOST_KEPT, Decoded, Given, Kept, Source
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.images import check_images, fit, fit_array, to_bytes
+from ostrich.runtime.events import detail
 
 if TYPE_CHECKING:
     from ostrich.data.views import Views
@@ -86,6 +87,11 @@ class Samples:
         return self[start:stop]
 
     @property
+    def in_memory(self) -> bool:
+        """Whether there are so few, or so small ones, that all are held."""
+        return not isinstance(self.source, Decoded)
+
+    @property
     def pixels(self) -> np.ndarray:
         """All of them, uint8 (N, H, W, C)."""
         return self.source.pixels(range(len(self)))
@@ -119,7 +125,7 @@ class Samples:
             index=tuple(range(len(images))),
             source=Given(images),
             labels=None,
-            sha256=hashlib.sha256(to_bytes(images).tobytes()).hexdigest(),
+            sha256=hashlib.sha256(_content(images)).hexdigest(),
         )
         return found if labels is None else found.labelled(labels)
 
@@ -129,6 +135,11 @@ class Samples:
         if self.skipped:
             facts["skipped"] = list(self.skipped)
         return facts
+
+
+def _content(images: Tensor) -> bytes:
+    """The bytes of a tensor."""
+    return images.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
 def subset(labels: Sequence[int] | None, count: int, limit: int | None, seed: int) -> list[int]:
@@ -200,6 +211,7 @@ def load(
         kept.append(i)
     if not kept:
         raise InputError(f"{dataset.name} holds no readable image.")
+    detail(f"data {dataset.name}: {len(kept)} of {len(dataset)} images, read at {size[0]}x{size[1]}")
     labels = None
     if dataset.labels is not None:
         translate = match_classes(dataset.class_names, class_names, num_classes)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ostrich.data import dataset as datasets
 from ostrich.data import toyscenes
+from ostrich.data.dataset import Samples
 from ostrich.data.spec import open_data
 from ostrich.data.videos import contents, read_clips, videos
 from ostrich.errors import InputError
@@ -45,14 +46,16 @@ class Pictures:
 
 
 def pictures(
-    data: str, split: str, shape: tuple[int, ...], *, limit: int | None = None, seed: int = 0
+    data: str | Samples, split: str, shape: tuple[int, ...], *, limit: int | None = None, seed: int = 0
 ) -> Pictures:
-    """The split "train" or "test" of a DATA spec without its `:train`, at the shape (C, H, W).
+    """The split "train" or "test" of a DATA spec without its `:train`, or of samples, at the shape (C, H, W).
 
     At a shape (C, T, H, W) they are clips: of the toybox, or of the videos of `clips:PATH`.
-    A folder has no splits: a tenth of it, chosen by the seed, is held out as its test split.
+    A folder has no splits, nor have samples: a tenth, chosen by the seed, is held out as the test split.
     """
     channels, *size = shape
+    if isinstance(data, Samples):
+        return _of_samples(data, split, shape, limit, seed)
     if is_clip(shape):
         return _clips(data, split, shape, limit, seed)
     if data == "toybox" and split == "train":
@@ -72,6 +75,27 @@ def pictures(
         labels=samples.labels,
         class_names=found.class_names,
         files=samples.files,
+        sha256=samples.sha256,
+    )
+
+
+def _of_samples(
+    samples: Samples, split: str, shape: tuple[int, ...], limit: int | None, seed: int
+) -> Pictures:
+    if tuple(samples[:1].shape[1:]) != shape:
+        raise InputError(
+            f"Images of shape {tuple(samples[:1].shape[1:])} do not fit a network for {shape}: bring them to "
+            "its size, or set the architecture's size= and channels=."
+        )
+    labels = samples.labels
+    named = samples.class_names or (None if labels is None else tuple(map(str, range(int(labels.max()) + 1))))
+    chosen = samples.take(_division(len(samples), split, limit, seed))
+    return Pictures(
+        name=f"{samples.name}:{split}",
+        pixels=torch.from_numpy(chosen.pixels).permute(0, 3, 1, 2).contiguous(),
+        labels=chosen.labels,
+        class_names=named,
+        files=chosen.files,
         sha256=samples.sha256,
     )
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ostrich.images import from_bytes, to_bytes
 
-MOST_KEPT = 2**26  # bytes of pixels: what is smaller stays in memory once it is decoded
+MOST_KEPT = 40 * 2**20  # bytes of pixels that stay in memory once decoded: 256 images of 224x224
 
 
 class Source(Protocol):

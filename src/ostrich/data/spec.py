@@ -47,6 +47,11 @@ MESHES = "ostrich.data.meshes"  # not imported before it is asked for: it brings
 GENERATED = "ostrich.generative.dataset"  # a room above, which is not imported before it is asked for
 
 
+def known_data() -> list[dict[str, str]]:
+    """The rows of `ostrich list data`: data that has a name."""
+    return [{"name": name, "what": what} for name, what in NAMED.items()]
+
+
 def open_data(data: str | Sequence[str]) -> Dataset:
     """The data set that one or more words name. Raises InputError."""
     words = [data] if isinstance(data, str) else list(data)

@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ostrich.data.toyscenes.views import View
 from ostrich.images import fingerprints, luma, rounded
 
 if TYPE_CHECKING:
     from ostrich.data.meshes import Mesh
+    from ostrich.data.toyscenes.views import View
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -215,6 +215,14 @@ RECIPES = {
 }
 
 
+def known_recipes() -> list[dict[str, str]]:
+    """The rows of `ostrich list recipes` for generators."""
+    return [
+        {"name": r.name, "architecture": r.architecture, "data": r.data, "length": f"{r.steps} steps"}
+        for r in RECIPES.values()
+    ]
+
+
 def recipe(name: str) -> GeneratorRecipe:
     """The recipe of that name. Raises UnknownName."""
     if name not in RECIPES:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ostrich.data.dataset import Samples
 from ostrich.data.pictures import Pictures, pictures
 from ostrich.figures.clips import is_clip, sheet
 from ostrich.generative.collapse import collapse, diversity
@@ -25,7 +26,7 @@ from ostrich.generative.teacher import begin
 from ostrich.generative.training import Row, check_images, train_game
 from ostrich.images import read_png, write_gif, write_png
 from ostrich.models import Classifier, load
-from ostrich.runtime import distributed
+from ostrich.runtime import distributed, events
 from ostrich.runtime.events import Progress
 from ostrich.runtime.files import write_json
 from ostrich.runtime.resumable import peek
@@ -38,9 +39,7 @@ MILLISECONDS = 250  # each sheet in the GIF
 DIVERSITY = 256  # samples for the measure
 
 
-def train_run(
-    recipe: GeneratorRecipe, data: str, run: Run, device: torch.device, progress: Progress
-) -> dict[str, Any]:
+def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: torch.device) -> dict[str, Any]:
     """Train by a recipe into a run directory: checkpoint.pt, generator.safetensors, card.json, sheets.
 
     Results are rank 0's, which alone measures and writes; the others' are empty.
@@ -54,25 +53,27 @@ def train_run(
     judge = load(recipe.judge, device=device) if recipe.judge and distributed.is_main() else None
     real = _real(held_out, judge)
     measure = partial(_measure, game=game, recipe=recipe, names=training.class_names, real=real)
-    described = {"name": data, "n": len(training), "sha256": training.sha256}
+    name = data if isinstance(data, str) else data.name
+    described = {"name": name, "n": len(training), "sha256": training.sha256}
     run.describe(seed=recipe.seed, device=device, data=described)
     checkpoint = run.folder / CHECKPOINT
     done = (peek(checkpoint) or {"step": 0})["step"]
     run.rewind(done)
     if game.teacher is not None and not done:
         game.teacher.look_at(training.pixels)
-    progress(0, recipe.steps)
-    watch = partial(
-        _watch,
-        game=game,
-        recipe=recipe,
-        names=training.class_names,
-        measure=measure,
-        real=real,
-        run=run,
-        progress=progress,
-    )
-    kept = train_game(game, recipe, training.pixels, labels, checkpoint=checkpoint, watch=watch)
+    with events.progress(f"training {recipe.name}", recipe.steps) as advance:
+        advance(0, recipe.steps)
+        watch = partial(
+            _watch,
+            game=game,
+            recipe=recipe,
+            names=training.class_names,
+            measure=measure,
+            real=real,
+            run=run,
+            progress=advance,
+        )
+        kept = train_game(game, recipe, training.pixels, labels, checkpoint=checkpoint, watch=watch)
     if not distributed.is_main():
         return {}
     # What is told of it is told of the weights as they are stored, in half precision.
@@ -85,7 +86,7 @@ def train_run(
     results |= {"train_images": len(training), "test_images": len(held_out)}
     results |= _gif(run)
     save(kept, run.folder / WEIGHTS)
-    write_json(run.folder / CARD, card(recipe, architecture, data, training, results, device))
+    write_json(run.folder / CARD, card(recipe, architecture, name, training, results, device))
     return results
 
 

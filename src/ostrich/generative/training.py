@@ -11,7 +11,9 @@ discriminator is frozen in the generator's, so neither computes gradients that n
 
 Under torchrun each process plays with every w-th image and code of a batch, and the gradients are added up:
 the steps are those of one process, up to rounding, for networks whose images do not meet. In batch norm
-they do; its statistics are averaged over the processes before each measure.
+they do; its statistics are averaged over the processes before each measure. DistributedDataParallel, which
+`training.loop` uses, is for one forward and one backward pass at a time. Here the discriminator sees real and
+generated images before one backward pass, its slope may be in its loss, and it is frozen in the generator's.
 """
 
 from __future__ import annotations

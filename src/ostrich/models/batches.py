@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +15,15 @@ LARGEST = 64  # the largest batch that is tried
 ONE_ROW = re.compile(r"[(\[]1(x|, )\d")  # "(1x25088 and 512x10)", "[1, 3, 32, 32]"
 
 
-def together(images: Tensor) -> int:
+class Batches(Protocol):
+    """Images (N, C, H, W) of which some in a row can be had: a tensor, or `data.Samples`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Tensor: ...
+
+
+def images_per_forward(images: Tensor) -> int:
     """How many of these images (N, C, H, W) are one forward: 64, of large ones fewer."""
     return max(1, min(TOGETHER, VALUES // max(1, images[:1].numel())))
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import INTERPOLATIONS
 from ostrich.models.answers import NO_ANSWER
-from ostrich.models.batches import exactly, fixed_batch, together
+from ostrich.models.batches import Batches, exactly, fixed_batch, images_per_forward
 from ostrich.models.channels import input_channels as input_channels
 from ostrich.models.channels import per_channel
 from ostrich.models.class_names import class_index
@@ -116,17 +116,19 @@ class Classifier:
         return self
 
     @torch.no_grad()
-    def predict(self, images: Tensor, batch_size: int | None = None) -> Tensor:
+    def predict(self, images: Batches, batch_size: int | None = None) -> Tensor:
         """Logits (N, K), without gradients, of the network in evaluation mode; it is handed back untouched.
 
         `images` (N, C, H, W) in [0, 1] of any floating type, on any device, go through in parts of
         `batch_size`, by default 64 and fewer of large ones; the logits are on the images' device, and at
-        least float32. How images are cut into parts can show in the last bits.
+        least float32. How images are cut into parts can show in the last bits. Samples are decoded part by
+        part.
         """
-        own = next(self._parameters(), images)
+        first = images[:1]
+        own, size = next(self._parameters(), first), batch_size or images_per_forward(first)
         with untouched(self.network):
-            parts = images.split(batch_size or together(images))
-            return torch.cat([self.averaged(part.to(own.device)).to(images.device) for part in parts])
+            parts = (images[i : i + size] for i in range(0, len(images), size) or (0,))
+            return torch.cat([self.averaged(part.to(own.device)).to(first.device) for part in parts])
 
     def averaged(self, images: Tensor) -> Tensor:
         """Logits (N, K); where answers are random, the mean of `draws` of them."""

@@ -27,6 +27,7 @@ from ostrich.models.functions import needs_arguments
 from ostrich.models.libraries import timm_facts, torchvision_facts
 from ostrich.models.onnx import onnx_facts
 from ostrich.models.quantised import is_quantised
+from ostrich.runtime import events
 from ostrich.runtime.python_file import checksum, from_file
 
 ZOO = Path(__file__).parent / "zoo"
@@ -84,7 +85,18 @@ def load(
     classifier = Classifier(output=output, draws=draws, **{"name": model, **facts})
     if classifier.size is not None:
         classifier.probe()
+    events.detail(_described(classifier))
     return classifier
+
+
+def _described(classifier: Classifier) -> str:
+    """What was loaded, in a sentence."""
+    network = classifier.network
+    what = "a function"
+    if isinstance(network, nn.Module):
+        what = f"{sum(p.numel() for p in network.parameters()):,} parameters"
+    size = "any size" if classifier.size is None else "{}x{}".format(*classifier.size)
+    return f"network {classifier.name}: {what}, images of {size}, on {classifier.device}"
 
 
 def _named(model: str, own_weights: bool) -> dict[str, Any]:

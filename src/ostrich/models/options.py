@@ -65,6 +65,12 @@ class ModelOptions:
         classifier.words = tuple(self.words())
         return classifier
 
+    def detector(self) -> str:
+        """The face detector that MODEL names; it has no options. Raises InputError."""
+        if len(words := self.words()) > 1:
+            raise InputError(f"A detector is whole as it is: {' '.join(words[1:])} belongs to a classifier.")
+        return self.model
+
     def words(self) -> list[str]:
         """The same as command-line words, to be printed in other commands; these choose their device."""
         words = [self.model]

@@ -75,8 +75,24 @@ def broadcast_str(text: str) -> str:
     return box[0]
 
 
+def data_parallel(network: nn.Module) -> nn.Module:
+    """The network, whose gradients are then averaged over the processes by each backward pass.
+
+    Every process calls it equally often, each time followed by one backward pass.
+    """
+    if world() == 1:
+        return network
+    from torch.nn.parallel import DistributedDataParallel
+
+    return DistributedDataParallel(network, broadcast_buffers=False)
+
+
 def add_gradients(network: nn.Module) -> None:
-    """The gradients of all processes, summed, in every process; a missing one counts as zero."""
+    """The gradients of all processes, summed, in every process; a missing one counts as zero.
+
+    For what `data_parallel` cannot do: networks that are called several times before a backward pass, or
+    frozen in some, or whose slope is itself in the loss (`torch.autograd.grad`), as the players of a game.
+    """
     if world() == 1:
         return
     parameters = [p for p in network.parameters() if p.requires_grad]

@@ -3,8 +3,10 @@
     with progress("pgd on 64 images", 64) as advance:
         advance(done, total)
     say("its answers are random: each is asked for 20 times")
+    detail("64 images a batch")
 
-Nobody listens unless `listening` says who: the command line draws bars and prints sentences.
+Nobody listens unless `listening` says who: the command line draws bars and prints sentences, details with
+`--verbose`.
 """
 
 from __future__ import annotations
@@ -12,8 +14,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from enum import IntEnum
 
 Progress = Callable[[int, int], None]  # done, total; the total may change on the way
+
+
+class Level(IntEnum):
+    """How much a listener wants to hear."""
+
+    QUIET = 0  # nothing but errors
+    NORMAL = 1
+    DETAILS = 2  # what was loaded, batch sizes, seconds of each part
 
 
 def silent(done: int, total: int) -> None:
@@ -24,6 +35,7 @@ class Listener:
     """Who listens; this one does not. `command` is what was typed, as run.json keeps it."""
 
     command: str | None = None
+    level = Level.NORMAL
 
     def progress(self, title: str, total: int) -> AbstractContextManager[Progress]:
         """A bar of that title, over so many pieces."""
@@ -51,12 +63,24 @@ def progress(title: str, total: int) -> AbstractContextManager[Progress]:
     return _listener.get().progress(title, total)
 
 
-def say(*sentences: str) -> None:
-    """Sentences for the reader, beside the results."""
-    for sentence in sentences:
-        _listener.get().say(sentence)
+def say(*sentences: str, level: Level = Level.NORMAL) -> None:
+    """Sentences for the reader, beside the results, where the listener wants to hear so much."""
+    listener = _listener.get()
+    if level <= listener.level:
+        for sentence in sentences:
+            listener.say(sentence)
+
+
+def detail(*sentences: str) -> None:
+    """Sentences for a reader who asked for details."""
+    say(*sentences, level=Level.DETAILS)
 
 
 def command() -> str | None:
     """The command as typed, None where there is none."""
     return _listener.get().command
+
+
+def is_quiet() -> bool:
+    """Whether a command is asked to print nothing but errors."""
+    return _listener.get().level == Level.QUIET

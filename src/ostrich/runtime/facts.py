@@ -9,6 +9,7 @@ import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -51,8 +52,8 @@ def settings_facts(settings: Any, without: Sequence[str] = ()) -> dict[str, str]
     return {name.replace("_", " "): repr(vars(settings)[name]) for name in own}
 
 
-def versions() -> dict[str, str]:
-    """The versions that a result may depend on."""
+@cache
+def _versions() -> Mapping[str, str]:
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -60,6 +61,11 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result may depend on."""
+    return dict(_versions())
 
 
 def deciding_versions() -> dict[str, str]:

@@ -12,18 +12,19 @@ same command again gets what would have come without the interruption.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import torch
 
 from ostrich.errors import InputError
 from ostrich.runtime import interrupts, stopwatch
 from ostrich.runtime.deadline import Deadline
+from ostrich.runtime.executors import Executor, Here
 from ostrich.runtime.facts import Facts, compare, deciding_versions
 from ostrich.runtime.files import read_json, read_tensors, write_json, write_tensors
 from ostrich.runtime.lock import locked
@@ -33,7 +34,6 @@ EVERY = 10.0  # seconds at least between two writings of a checkpoint
 SHARE = 0.05  # of the time, at most, is spent on them
 ABOUT = "computation"  # in every file: the facts, and the seconds it took
 SUFFIX = {"tensors": ".pt", "json": ".json"}
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,6 @@ class Piece:
 
     key: str
     facts: Facts = field(default_factory=dict)
-
-
-class Executor(Protocol):
-    """Where pieces are computed."""
-
-    def map(self, compute: Callable[[Piece], T], pieces: Iterable[Piece]) -> Iterator[tuple[Piece, T]]:
-        """Compute the pieces, in any order, and hand each back when it is done.
-
-        The next one is taken from `pieces` only when there is room for it: they end early where the time
-        is over.
-        """
-
-
-class Here:
-    """This process, one piece after the other."""
-
-    def map(self, compute: Callable[[Piece], T], pieces: Iterable[Piece]) -> Iterator[tuple[Piece, T]]:
-        for piece in pieces:
-            yield piece, compute(piece)
 
 
 @dataclass(frozen=True)
@@ -134,20 +115,43 @@ class Computation:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Done:
         """Find or compute the pieces; those of one key are one. Stops between two when the time is over."""
+        found = self.stream(
+            *(pieces, compute), executor=executor, deadline=deadline, device=device, progress=progress
+        )
+        contents = {piece.key: content for piece, content in found}
+        return Done(contents, [piece.key for piece in pieces if piece.key not in contents])
+
+    def stream(
+        self,
+        pieces: Sequence[Piece],
+        compute: Callable[[Piece], Content],
+        *,
+        executor: Executor | None = None,
+        deadline: Deadline | None = None,
+        device: torch.device | str = "cpu",
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Iterator[tuple[Piece, Content]]:
+        """The same, one after another, so that one is in memory; those that are found come first."""
         wanted = {piece.key: piece for piece in pieces}
-        kept = {key: self.load(piece, device) for key, piece in wanted.items()}
-        contents = {key: content for key, content in kept.items() if content is not None}
-        missing = [piece for key, piece in wanted.items() if key not in contents]
+        missing, count = [], 0
+        for piece in wanted.values():
+            content = self.load(piece, device)
+            if content is None:
+                missing.append(piece)
+                continue
+            count += 1
+            progress(count, len(wanted))
+            yield piece, content
         limit = deadline or Deadline()
-        if contents:
-            progress(len(contents), len(wanted))
         admitted = (piece for piece in missing if not limit.reached)
-        for piece, (content, seconds) in (executor or Here()).map(_Timed(compute), admitted):
-            contents[piece.key] = self.save(piece, content, seconds)
-            self.checkpoint(piece).drop()
-            progress(len(contents), len(wanted))
-            interrupts.leave_if_pending()
-        return Done(contents, [key for key in wanted if key not in contents])
+        with closing((executor or Here()).map(_Timed(compute), admitted)) as computed:
+            for piece, (content, seconds) in computed:
+                kept = self.save(piece, content, seconds)
+                self.checkpoint(piece).drop()
+                count += 1
+                progress(count, len(wanted))
+                yield piece, kept
+                interrupts.leave_if_pending()
 
     def _file(self, piece: Piece) -> Path | None:
         return None if self.folder is None else self.folder / f"{piece.key}{SUFFIX[self.form]}"

@@ -40,7 +40,6 @@ class Run:
     command: str
     asked: Mapping[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
-    holds: object = None  # of a temporary folder, what removes it when nobody holds the run any more
 
     @classmethod
     @contextmanager

@@ -1,4 +1,4 @@
-"""Settings from text: NAME=VALUE to the fields of a dataclass, read by their type hints.
+"""Settings by name to the fields of a dataclass, read by their type hints: text, NAME=VALUE, or values.
 
     int, float      8, 1e-3; a float also as a fraction, 8/255
     bool            true, yes, 1; false, no, 0
@@ -6,7 +6,8 @@
     X | None        as X, or none
     tuple, list     values with commas between, 20,56; tuple[int, int] has two
 
-A field of another type, or with metadata {"setting": False}, is none. Ranges are the dataclass' own to check.
+What is no text is a value already, and only its type is checked; a whole number is a float too. A field of
+another type, or with metadata {"setting": False}, is no setting. Ranges are the dataclass' own to check.
 """
 
 from __future__ import annotations
@@ -14,16 +15,22 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import Field, fields
+from dataclasses import Field, fields, replace
 from fractions import Fraction
 from inspect import get_annotations
+from numbers import Integral, Real
 from types import NoneType, SimpleNamespace, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ostrich.errors import InputError, UnknownName
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 TRUTHS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 LARGEST = 2**63 - 1  # of tensors and of ranges
+NUMBERS: dict[Any, type[Any]] = {int: Integral, float: Real}
+S = TypeVar("S", bound="DataclassInstance")
 PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
 
@@ -52,13 +59,13 @@ def readable(kind: type[Any]) -> dict[str, Any]:
 
 def read(
     kind: type[Any],
-    given: Mapping[str, str],
+    given: Mapping[str, Any],
     owner: str,
     *,
     hidden: Collection[str] = (),
     also: Collection[str] = (),
 ) -> dict[str, Any]:
-    """The values of `given`, text by the names of fields of `kind`.
+    """The values of `given`, text or values by the names of fields of `kind`.
 
     `owner` is whose settings they are, as the message says; fields named in `hidden` are none, and names
     in `also` are known to the caller alone. Raises UnknownName with the nearest name, InputError for text
@@ -71,9 +78,30 @@ def read(
     return {name: read_value(name, text, hints[name]) for name, text in given.items()}
 
 
-def read_value(name: str, text: str, hint: Any) -> Any:
-    """Text as a value of that type; `name` is what it is called in the message. Raises InputError."""
+def changed(settings: S, changes: Mapping[str, Any], owner: str, *, hidden: Collection[str] = ()) -> S:
+    """A dataclass with other values in some fields; text is read as `read` does.
+
+    Raises UnknownName, and InputError for a value that the field cannot have.
+    """
+    hints = readable(type(settings))
+    known = [f.name for f in fields(settings) if f.name not in hidden]
+    values = {}
+    for name, value in changes.items():
+        if name not in known or (isinstance(value, str) and name not in hints):
+            raise UnknownName(f"setting of {owner}", name, [one for one in known if one in hints])
+        values[name] = read_value(name, value, hints[name]) if name in hints else value
+    try:
+        return replace(settings, **values)
+    except TypeError as error:
+        given = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        raise InputError(f"{owner[0].upper()}{owner[1:]} cannot have {given}: {error}.") from None
+
+
+def read_value(name: str, text: Any, hint: Any) -> Any:
+    """Text, or a value, as one of that type; `name` is what the message calls it. Raises InputError."""
     kinds = _members(hint)
+    if not isinstance(text, str):
+        return _checked(name, text, kinds)
     if NoneType in kinds and text.lower() in ("none", ""):
         return None
     (kind,) = (one for one in kinds if one is not NoneType)
@@ -85,6 +113,27 @@ def read_value(name: str, text: str, hint: Any) -> Any:
         return _plain(text, kind)
     except (ValueError, KeyError, ZeroDivisionError):
         raise InputError(f"{name}={text}: {PLAIN[kind]} is expected.") from None
+
+
+def _checked(name: str, value: Any, kinds: Sequence[Any]) -> Any:
+    """A value of one of these types. Raises InputError."""
+    if value is None and NoneType in kinds:
+        return None
+    (kind,) = (one for one in kinds if one is not NoneType)
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin is Literal and value in inside:
+        return value
+    if origin in (tuple, list) and isinstance(value, tuple | list):
+        fixed = origin is tuple and Ellipsis not in inside
+        if not fixed or len(value) == len(inside):
+            parts = inside if fixed else inside[:1] * len(value)
+            return origin(read_value(name, one, part) for one, part in zip(value, parts))
+    if kind in NUMBERS and isinstance(value, NUMBERS[kind]) and not isinstance(value, bool):
+        return kind(value)
+    if kind in (bool, str) and isinstance(value, kind):
+        return value
+    expected = PLAIN.get(kind, f"one of {', '.join(map(str, inside))}" if origin is Literal else str(kind))
+    raise InputError(f"{name}={value!r}: {expected} is expected.")
 
 
 def _plain(text: str, kind: type[Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from ostrich.errors import UnknownName
 from ostrich.studies.schema import Study
@@ -32,3 +33,9 @@ def find(name: str) -> Study:
     study: Study = import_module(f"ostrich.studies.{name.replace('-', '_')}").STUDY
     assert study.name == name
     return study
+
+
+def known_studies() -> list[dict[str, Any]]:
+    """The rows of `ostrich list studies`: name, question, scales."""
+    found = [find(name) for name in STUDIES]
+    return [{"name": s.name, "question": s.question, "scales": list(s.specs)} for s in found]

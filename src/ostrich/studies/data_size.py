@@ -134,7 +134,9 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 series={**series, name: _published_points()},
                 dashed=frozenset([name]),
             ),
-            Chart(title="Loss", x_label="training images", y_label="test loss", series=losses),
+            Chart(
+                title="Loss", x_label="training images", y_label="test loss", series=losses, fraction=False
+            ),
         ],
         figures={
             "exponent": exponent,

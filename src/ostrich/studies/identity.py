@@ -155,7 +155,9 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 ],
             ),
         ],
-        charts=[Chart(x_label="network", even=True, y_label="training loss, mean", series=points)],
+        charts=[
+            Chart(x_label="network", even=True, y_label="training loss, mean", series=points, fraction=False)
+        ],
         figures={"largest_difference": apart},
     )
 

@@ -198,6 +198,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 x_label="lambda",
                 even=True,
                 y_label="||theta||^2",
+                fraction=False,
                 series={"||theta||^2": curve("square")},
             ),
             Chart(
@@ -205,6 +206,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 x_label="lambda",
                 even=True,
                 y_label="loss",
+                fraction=False,
                 series={"training": curve("train_loss"), "test": curve("test_loss")},
             ),
         ],

@@ -195,6 +195,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 title="Samples beside held-out images",
                 x_label="step",
                 y_label="distance",
+                fraction=False,
                 series=distances,
                 even=True,
             ),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ostrich.runtime.events import Progress, silent
+from ostrich.runtime.executors import Executor
 from ostrich.runtime.facts import versions
 from ostrich.runtime.files import write_json
 from ostrich.studies import worker
-from ostrich.studies.executors import Executor, Outcome
 from ostrich.studies.schema import Done, Spec, Study, Trial
 
 
@@ -38,21 +39,24 @@ def run_trials(
     """
     plan = study.trials(spec)
     places = [folder / key(study, spec, trial) for trial in plan]
-    waiting = set()
-    for trial, place in zip(plan, places):
-        asked = task(study, spec, trial)
-        if place not in waiting and worker.rows(place, asked) is None:
+    asked = {place: task(study, spec, trial) for trial, place in zip(plan, places)}
+    waiting = [place for place in asked if worker.rows(place, asked[place]) is None]
+
+    def orders() -> Iterator[worker.Order]:
+        for place in waiting:
             (place / worker.ERROR).unlink(missing_ok=True)
-            write_json(place / worker.TRIAL, asked)
-            waiting.add(place)
-            executor.submit(place)
-            progress(len(places) - len(waiting), len(places))
-    ended: dict[Path, Outcome] = {}
-    while len(ended) < len(waiting):
-        for place in executor.poll():
-            ended[place] = executor.result(place)
-        progress(len(places) - len(waiting) + len(ended), len(places))
-    return _sorted(plan, places, ended)
+            write_json(place / worker.TRIAL, asked[place])
+            yield worker.Order(place, (place / worker.TRIAL).read_text(encoding="utf-8"))
+
+    over = len(asked) - len(waiting)
+    progress(over, len(asked))
+    work = worker.work if executor.shares_files else worker.work_elsewhere
+    with closing(executor.map(work, orders(), lost=worker.lost, log=folder / worker.LOG)) as computed:
+        for order, files in computed:
+            worker.take(order, files)
+            over += 1
+            progress(over, len(asked))
+    return _sorted(plan, places)
 
 
 def task(study: Study, spec: Spec, trial: Trial) -> worker.Task:
@@ -71,14 +75,12 @@ def key(study: Study, spec: Spec, trial: Trial) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _sorted(plan: Sequence[Trial], places: Sequence[Path], ended: dict[Path, Outcome]) -> Trials:
+def _sorted(plan: Sequence[Trial], places: Sequence[Path]) -> Trials:
     found = Trials()
     for trial, place in zip(plan, places):
         rows = worker.rows(place)
         if rows is not None:
             found.done.append(Done(trial=trial, rows=rows, folder=place))
         else:
-            error = ended[place].error.strip() if place in ended else ""
-            last = error.splitlines()[-1] if error else "no reason is known"
-            found.failed.append({"trial": trial, "error": last, "folder": place.name})
+            found.failed.append({"trial": trial, "error": worker.reason(place), "folder": place.name})
     return found

@@ -5,10 +5,12 @@ Nothing random has a state that lives longer than a step: the order of an epoch 
 the parameters, the optimiser and the number of the step, and n + n steps equal 2n bit for bit on
 one machine.
 
-Under torchrun each process takes every w-th image of a batch, and the gradients are added up: the steps are
-those of one process, up to rounding, for networks whose images do not meet. In batch norm they do: it
-normalises by each process's own images (study batchnorm-modes, bug 8); its statistics are averaged over the
-processes at the end of each epoch. Dropout and adversarial starts draw for each process by itself.
+Under torchrun each process takes every w-th image of a batch, and torch's DistributedDataParallel averages
+the gradients while they are computed: the steps are those of one process, up to rounding, for networks whose
+images do not meet. In batch norm they do: it normalises by each process's own images (study batchnorm-modes,
+bug 8). Its statistics are averaged over the processes at the end of each epoch; DistributedDataParallel would
+give all of them those of rank 0, which has seen a w-th of the images. Dropout and adversarial starts draw for
+each process by itself.
 """
 
 from __future__ import annotations
@@ -62,6 +64,7 @@ def train(
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
     )
+    parallel = distributed.data_parallel(network)
     per_epoch = -(-len(images) // recipe.batch_size)  # steps
     total = max(1, round(recipe.epochs * per_epoch))
     if (rest := len(images) - (per_epoch - 1) * recipe.batch_size) < distributed.world():
@@ -108,12 +111,12 @@ def train(
             network.train()
             own = int(torch.randint(2**62, (), generator=draw))  # for dropout
             with seeded(own, device), autocast(recipe.precision, device):
-                logits = network(normalised(batch, recipe))
+                logits = parallel(normalised(batch, recipe))
             precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
             loss = F.cross_entropy(precise, target, label_smoothing=recipe.label_smoothing)
             optimiser.zero_grad(set_to_none=True)
-            (loss if distributed.world() == 1 else loss * (len(target) / len(rows))).backward()
-            distributed.add_gradients(network)
+            share = len(target) * distributed.world() / len(rows)  # above 1 where others have an image less
+            (loss if distributed.world() == 1 else loss * share).backward()
             if recipe.clip_norm is not None:
                 nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
             optimiser.step()

@@ -146,6 +146,14 @@ RECIPES = {
 }
 
 
+def known_recipes() -> list[dict[str, str]]:
+    """The rows of `ostrich list recipes` for networks."""
+    return [
+        {"name": r.name, "architecture": r.architecture, "data": r.data, "length": f"{r.epochs:g} epochs"}
+        for r in RECIPES.values()
+    ]
+
+
 def recipe(name: str) -> Recipe:
     """The recipe of that name. Raises UnknownName."""
     if name not in RECIPES:

@@ -10,26 +10,29 @@ import torch
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
+from ostrich.data.dataset import Samples
 from ostrich.data.pictures import pictures
 from ostrich.errors import InputError
 from ostrich.models import architectures, load
-from ostrich.models.classifier import input_channels
-from ostrich.runtime import distributed
-from ostrich.runtime.events import Progress
-from ostrich.runtime.files import write_bytes, write_json
+from ostrich.models.classifier import Classifier, input_channels
+from ostrich.runtime import distributed, events
+from ostrich.runtime.files import read_json, write_bytes, write_json
 from ostrich.runtime.resumable import peek
 from ostrich.runtime.runs import Run
 from ostrich.training.loop import accuracy, train
 from ostrich.training.recipe import Recipe
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, WEIGHTS, CARD = "checkpoint.pt", "network.safetensors", "card.json"
+TrainingSet = tuple[Tensor, Tensor, str, tuple[str, ...]]
 HELD_OUT = 1000  # test images for the accuracy after each epoch
 
 
-def train_run(
-    recipe: Recipe, data: str, run: Run, device: torch.device, progress: Progress
-) -> dict[str, Any]:
-    """Train by a recipe into a run directory: checkpoint.pt, network.safetensors, card.json."""
+def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.device) -> dict[str, Any]:
+    """Train by a recipe into a run directory: checkpoint.pt, network.safetensors, card.json.
+
+    `data` is a DATA spec, or samples, of which a tenth is held out. Raises InputError for data without
+    labels, or of other channels or more classes than the network has.
+    """
     torch.manual_seed(recipe.seed)  # the initial weights
     network, _, size = architectures.build(recipe.architecture)
     if recipe.start is not None:
@@ -40,43 +43,74 @@ def train_run(
     channels = input_channels(network)
     if len(recipe.mean) not in (1, channels):
         raise InputError(f"{recipe.name} has {len(recipe.mean)} means, its network {channels} channels.")
+    name = data if isinstance(data, str) else data.name
     train_set = split(data, "train", size, recipe.train_images, recipe.seed, channels)
     test_set = split(data, "test", size, None, recipe.seed, channels)
-    run.describe(
-        seed=recipe.seed, device=device, data={"name": data, "n": len(train_set[0]), "sha256": train_set[2]}
-    )
+    _check_classes(network, torch.zeros(1, channels, *size, device=device), train_set)
+    described = {"name": name, "n": len(train_set[0]), "sha256": train_set[2]}
+    run.describe(seed=recipe.seed, device=device, data=described)
     run.rewind((peek(run.folder / CHECKPOINT) or {"step": 0})["step"])
     some = torch.randperm(len(test_set[0]), generator=torch.Generator().manual_seed(0))[:HELD_OUT]
 
-    def log(row: dict[str, float]) -> None:
-        run.append(row)
-        progress(int(100 * row["step"] / row["steps"]), 100)
+    with events.progress(f"training {recipe.name}", 100) as advance:
 
-    train(
-        network,
-        recipe,
-        *train_set[:2],
-        held_out=(test_set[0][some], test_set[1][some]),
-        checkpoint=run.folder / CHECKPOINT,
-        log=log,
-    )
+        def log(row: dict[str, float]) -> None:
+            run.append(row)
+            advance(int(100 * row["step"] / row["steps"]), 100)
+
+        train(
+            network,
+            recipe,
+            *train_set[:2],
+            held_out=(test_set[0][some], test_set[1][some]),
+            checkpoint=run.folder / CHECKPOINT,
+            log=log,
+        )
     # The card tells the accuracy of the weights as they are stored, in half precision.
     network.load_state_dict({k: v.half().to(v.dtype) for k, v in network.state_dict().items()})
     reached = accuracy(network, recipe, *test_set[:2])
     results = {"test_accuracy": reached, "test_images": len(test_set[0]), "train_images": len(train_set[0])}
     if distributed.is_main():
-        save(network, run.folder / "network.safetensors")
-        write_json(run.folder / "card.json", card(recipe, data, train_set[2], test_set[3], results))
+        save(network, run.folder / WEIGHTS)
+        write_json(run.folder / CARD, card(recipe, train_set[2], test_set[3], results))
     return results
 
 
+def trained(folder: Path, device: str | torch.device = "auto") -> Classifier:
+    """The network of a finished training run, as its weights are stored. Raises InputError."""
+    try:
+        card = read_json(folder / CARD)
+    except (OSError, ValueError):
+        raise InputError(f"{str(folder)!r} holds no trained network: {WEIGHTS} and {CARD}.") from None
+    classifier = load(
+        f"arch:{card['architecture']}",
+        weights=folder / WEIGHTS,
+        mean=card["mean"],
+        std=card["std"],
+        device=device,
+    )
+    if len(card["class_names"]) == classifier.num_classes:
+        classifier.class_names = tuple(card["class_names"])
+    return classifier
+
+
+@torch.no_grad()
+def _check_classes(network: torch.nn.Module, image: Tensor, train_set: TrainingSet) -> None:
+    """Refuse data of more classes than the network has."""
+    outputs, classes = network.eval()(image).shape[1], len(train_set[3])
+    if classes > outputs:
+        raise InputError(
+            f"The data has {classes} classes, the network {outputs}: set architecture=...,classes={classes}."
+        )
+
+
 def split(
-    data: str, name: str, size: tuple[int, int], limit: int | None, seed: int, channels: int = 3
-) -> tuple[Tensor, Tensor, str, tuple[str, ...]]:
+    data: str | Samples, name: str, size: tuple[int, int], limit: int | None, seed: int, channels: int = 3
+) -> TrainingSet:
     """Images uint8 (N, C, H, W), labels int64 (N,), their sha256, and the class names."""
     found = pictures(data, name, (channels, *size), limit=limit, seed=seed)
     if found.labels is None or found.class_names is None:
-        raise InputError(f"{data!r} has no labels to train on.")
+        raise InputError(f"{data if isinstance(data, str) else data.name!r} has no labels to train on.")
     return found.pixels, found.labels, found.sha256, found.class_names
 
 
@@ -91,7 +125,7 @@ def save(network: torch.nn.Module, path: Path) -> None:
 
 
 def card(
-    recipe: Recipe, data: str, checksum: str, class_names: tuple[str, ...], results: dict[str, Any]
+    recipe: Recipe, checksum: str, class_names: tuple[str, ...], results: dict[str, Any]
 ) -> dict[str, Any]:
     """What anyone should know of the network before they use it."""
     return {

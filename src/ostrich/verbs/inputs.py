@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from ostrich import data as datasets
 from ostrich.data.dataset import Dataset, Samples
 from ostrich.errors import InputError
+from ostrich.images import as_rgb, picture, to_bytes
 from ostrich.models.classifier import Classifier
 from ostrich.models.loading import load
 
@@ -45,7 +46,7 @@ def as_samples(
     """
     found = _samples(data, classifier, limit=limit, seed=seed, skip_bad=skip_bad)
     if labels is not None:
-        found = found.labelled(torch.as_tensor(labels))
+        found = found.labelled(_as_labels(labels))
     if limit is not None and len(found) > limit:
         classes = None if found.labels is None else found.labels.tolist()
         found = found.take(datasets.subset(classes, len(found), limit, seed))
@@ -55,7 +56,18 @@ def as_samples(
     return found
 
 
-def _samples(data: Any, classifier: Classifier, *, limit: int | None, seed: int, skip_bad: bool) -> Samples:
+def as_training_data(data: Images) -> str | Samples:
+    """DATA as text, or images with labels of one's own. Raises InputError for what is neither."""
+    if isinstance(data, str | Path):
+        return str(data)
+    found = held_samples(data)
+    if found is None:
+        raise InputError(f"Training data is {DATA}; got {_kind(data)}.")
+    return found
+
+
+def held_samples(data: Any) -> Samples | None:
+    """Images that are given as such; None where they are named. Raises InputError."""
     if isinstance(data, Samples):
         return data
     if isinstance(data, Tensor):
@@ -65,12 +77,46 @@ def _samples(data: Any, classifier: Classifier, *, limit: int | None, seed: int,
     if isinstance(data, tuple | list) and data and isinstance(data[0], Tensor):
         if len(data) != 2 or not isinstance(data[1], Tensor | list | tuple):
             raise InputError(f"A pair is (images, labels); got {len(data)} of {type(data[-1]).__name__}.")
-        return Samples.of(data[0], torch.as_tensor(data[1]))
+        return Samples.of(data[0], _as_labels(data[1]))
+    return None
+
+
+def _samples(data: Any, classifier: Classifier, *, limit: int | None, seed: int, skip_bad: bool) -> Samples:
+    if (found := held_samples(data)) is not None:
+        return found
+    return read_samples(_named(data), classifier, limit=limit, seed=seed, skip_bad=skip_bad)
+
+
+def as_dataset(data: Images | Dataset | None) -> Dataset:
+    """Pictures as they are, at their own sizes, for what needs no classifier. Raises InputError."""
+    if isinstance(data, Dataset):
+        return data
+    samples = held_samples(data)
+    if samples is None:
+        return _named(data)
+    return Dataset(
+        name=samples.name,
+        files=samples.files,
+        read=lambda i: as_rgb(picture(samples[i : i + 1][0])),
+        content=lambda i: to_bytes(samples[i : i + 1]).tobytes(),
+        words=samples.words,
+    )
+
+
+def _named(data: Any) -> Dataset:
+    """The data set that DATA names. Raises InputError."""
     words = [data] if isinstance(data, str | Path) else data
     if not isinstance(words, list | tuple) or not words or not all(isinstance(w, str | Path) for w in words):
         raise InputError(f"Images are {DATA}; got {_kind(data)}.")
-    dataset = datasets.open_data([str(word) for word in words])
-    return read_samples(dataset, classifier, limit=limit, seed=seed, skip_bad=skip_bad)
+    return datasets.open_data([str(word) for word in words])
+
+
+def _as_labels(labels: Any) -> Tensor:
+    """Labels as a tensor; whether they are class numbers is checked with the images. Raises InputError."""
+    try:
+        return torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError):
+        raise InputError(f"Labels are class numbers, one for each image; got {_kind(labels)}.") from None
 
 
 def read_samples(

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import base64
 import html
+import io
 import shutil
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from PIL import Image
 
 from ostrich.data.dataset import Samples
 from ostrich.models.classifier import Classifier
 from ostrich.runtime import events, lock
-from ostrich.runtime.runs import NEW, Run
+from ostrich.runtime.runs import NEW, Run, read_run
 
 Where = str | Path | None
 
@@ -75,6 +77,48 @@ class Outcome(ABC):
         return f"<div><b>{html.escape(self.name)}</b><table>{rows}</table>{image}</div>"
 
 
+class Question(Protocol):
+    """All that decides the result of a verb."""
+
+    def begin(self, out: Where, force: bool) -> AbstractContextManager[Run]:
+        """Its run directory."""
+
+    def answered(self, run: Run | None) -> Any:
+        """Its outcome; with a run, its files are written there as they come."""
+
+
+def answer(question: Question, out: Where, force: bool) -> Any:
+    """The outcome of a question: in memory, or with `out` written to a run directory from the beginning."""
+    if out is None:
+        return question.answered(None)
+    with question.begin(out, force) as run:
+        found = question.answered(run)
+        run.finish(found.figures)
+    return found
+
+
+class InMemory(Outcome):
+    """An outcome whose files are written when it is saved, or were as it was computed (`folder`)."""
+
+    folder: Path | None = None
+
+    def __init__(self, name: str, question: Question, figures: Mapping[str, Any]) -> None:
+        self.name, self.question, self.figures = name, question, dict(figures)
+
+    @abstractmethod
+    def write(self, run: Run) -> None:
+        """Write its files."""
+
+    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        target = Path(folder)
+        if self.folder is not None and target.resolve() == self.folder.resolve():
+            return target
+        with self.question.begin(target, force) as run:
+            self.write(run)
+            run.finish(self.figures)
+        return target
+
+
 class Kept(Outcome):
     """An outcome whose files lie in a folder: that of its run, or one that goes when nobody holds it."""
 
@@ -99,24 +143,21 @@ class Kept(Outcome):
         return None if self._picture is None else self.folder / self._picture
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
-        target = Path(folder)
-        if target.resolve() == self.folder.resolve():
-            return target
-        with Run.begin(self.name, self._run.command, self._run.asked, out=target, force=force) as run:
-            for path in sorted(self.folder.iterdir()):
-                if path.is_dir():
-                    shutil.copytree(path, run.folder / path.name, dirs_exist_ok=True)
-                elif path.name != lock.NAME:
-                    shutil.copy2(path, run.folder / path.name)
+        return copy_run(self.folder, folder, force=force)
+
+
+def copy_run(source: Path, folder: str | Path, *, force: bool) -> Path:
+    """A run directory copied to another folder; its path. Raises RunExists, InputError."""
+    target, asked = Path(folder), read_run(source)
+    if target.resolve() == source.resolve():
         return target
-
-
-class _Temporary:
-    """A folder that goes when nobody holds it, without the warning of `tempfile.TemporaryDirectory`."""
-
-    def __init__(self, prefix: str) -> None:
-        self.name = tempfile.mkdtemp(prefix=prefix)
-        weakref.finalize(self, shutil.rmtree, self.name, ignore_errors=True)
+    with Run.begin(source.name, asked["command"], asked["asked"], out=target, force=force) as run:
+        for path in sorted(source.iterdir()):
+            if path.is_dir():
+                shutil.copytree(path, run.folder / path.name, dirs_exist_ok=True)
+            elif path.name != lock.NAME:
+                shutil.copy2(path, run.folder / path.name)
+    return target
 
 
 @contextmanager
@@ -137,18 +178,22 @@ def begun(
     `out` is a folder, NEW for a new one under runs/, or None for one that goes when nobody holds the run any
     more. `data` describes it in run.json, and `network` what was found out about the network.
     """
+    with kept_in(f"{name}-{_as_folder_name(model)}", name, asked, out=out, force=force) as run:
+        run.describe(seed=seed, device=device, data=data, network=network)
+        yield run
+
+
+@contextmanager
+def kept_in(title: str, name: str, asked: Mapping[str, Any], *, out: Where, force: bool) -> Iterator[Run]:
+    """The run directory of a verb that describes it itself; `title` names a new one."""
     command = events.command() or f"ostrich.{name.replace('-', ' ', 1)} in Python"
-    title = f"{name}-{_as_folder_name(model)}"
     if out is None:
-        kept = _Temporary(f"ostrich-{title}-")
-        with Run.begin(title, command, asked, out=kept.name) as run:
-            run.holds = kept
-            run.describe(seed=seed, device=device, data=data, network=network)
+        folder = tempfile.mkdtemp(prefix=f"ostrich-{title}-")
+        with Run.begin(title, command, asked, out=folder) as run:
+            weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
             yield run
         return
-    where = None if out == NEW else out
-    with Run.begin(title, command, asked, out=where, force=force) as run:
-        run.describe(seed=seed, device=device, data=data, network=network)
+    with Run.begin(title, command, asked, out=None if out == NEW else out, force=force) as run:
         yield run
 
 
@@ -186,6 +231,13 @@ def begun_on(
         force=force,
         network=remarks,
     )
+
+
+def as_png(picture: Image.Image) -> bytes:
+    """A picture as the content of a PNG file."""
+    content = io.BytesIO()
+    picture.save(content, format="PNG")
+    return content.getvalue()
 
 
 def _short(value: Any) -> str:

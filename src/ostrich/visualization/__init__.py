@@ -1,7 +1,8 @@
 """Visualisation: images that a unit prefers, those it responds to, the filters that see the image first."""
 
 from ostrich.visualization.activation_maximization import Preferred, ascend, check_objectives, worth
-from ostrich.visualization.dgn_am import Prior
+from ostrich.visualization.ascent import Ascent
+from ostrich.visualization.dgn_am import Prior, with_prior
 from ostrich.visualization.filters import first_layer_filters
 from ostrich.visualization.objectives import (
     Objective,
@@ -13,10 +14,10 @@ from ostrich.visualization.objectives import (
 )
 from ostrich.visualization.optimisers import OPTIMISERS, Adam, Constant, Normalised, Progress
 from ostrich.visualization.parametrisations import PARAMETRISATIONS, Fourier, Pixels
-from ostrich.visualization.presets import PRESET, PRESETS, Ascent, configure, describe, under
+from ostrich.visualization.presets import PRESET, PRESETS, configure, describe
 from ostrich.visualization.regularisers import Regularisers
 from ostrich.visualization.responses import Response, receptive_field, respond
-from ostrich.visualization.sheets import Sheet, sheets
+from ostrich.visualization.sheets.unit_sheets import Sheet, unit_sheets
 from ostrich.visualization.transformations import Transformations
 
 __all__ = [
@@ -49,8 +50,8 @@ __all__ = [
     "parse_objective",
     "receptive_field",
     "respond",
-    "sheets",
-    "under",
     "unit",
+    "unit_sheets",
+    "with_prior",
     "worth",
 ]

@@ -31,9 +31,10 @@ from ostrich.inspection.watching import observe
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
 from ostrich.runtime.events import Progress, silent
+from ostrich.visualization.ascent import Ascent
 from ostrich.visualization.objectives import OUTPUT, Objective, as_objective, evaluate
 from ostrich.visualization.parametrisations import Canvas
-from ostrich.visualization.presets import PRESET, PRESETS, Ascent
+from ostrich.visualization.presets import PRESET, PRESETS
 from ostrich.visualization.regularisers import total_variation
 
 VALUES_PER_BATCH = 16 * 3 * 224 * 224  # pixels times channels of the images that climb side by side
@@ -51,6 +52,16 @@ class Preferred:
     images: Tensor
     trace: Tensor
     dead: Tensor
+
+    @classmethod
+    def none(cls, canvas: Canvas) -> Preferred:
+        """Of no objective."""
+        mean = canvas.mean
+        return cls(
+            images=mean.new_zeros(0, *canvas.shape),
+            trace=mean.new_zeros(0, 0),
+            dead=torch.zeros(0, dtype=torch.bool, device=mean.device),
+        )
 
 
 @dataclass(frozen=True)
@@ -126,7 +137,7 @@ def worth(classifier: Classifier, objectives: Sequence[Objective], images: Tenso
     """The objectives' values (R,) at images (R, C, H, W), of which each has `seeds` in a row."""
     found, canvas = images.new_zeros(len(images)), Canvas.of(classifier)
     with untouched(classifier.network), torch.no_grad():
-        for places in _batches(objectives, seeds, images[0].numel()):
+        for places in _batches(objectives, seeds, images.shape[1:].numel()):
             own = [objectives[place // seeds] for place in places]
             found[places] = _values(_Group(classifier, canvas, own, []), images[places])
     return found
@@ -144,7 +155,7 @@ def _climb(group: _Group, settings: Ascent, look: Callable[[int, Tensor], None])
         last = step + 1 == settings.steps
         if last and step > 0:
             with torch.no_grad():
-                images, value = _seen(group, settings, parameters, step)
+                images, value = _forward(group, settings, parameters, step)
         else:
             images, value, slope, moved = _slope(group, settings, parameters, step)
             dead &= ~moved
@@ -185,7 +196,7 @@ def _gradient(group: _Group, settings: Ascent, parameters: Tensor, step: int) ->
     """One forward and backward: the images, their values, and the gradient of the parameters."""
     with torch.enable_grad():
         leaf = parameters.detach().clone().requires_grad_(True)
-        images, value = _seen(group, settings, leaf, step)
+        images, value = _forward(group, settings, leaf, step)
         if not value.requires_grad:
             name = group.classifier.name
             raise InputError(f"{name} cuts the gradient between the image and {group.objectives[0]}.")
@@ -193,7 +204,7 @@ def _gradient(group: _Group, settings: Ascent, parameters: Tensor, step: int) ->
     return images.detach(), value.detach(), torch.where(slope.isfinite(), slope, 0)
 
 
-def _seen(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tuple[Tensor, Tensor]:
+def _forward(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tuple[Tensor, Tensor]:
     """One forward: the images (R, C, H, W), and what their views are worth (R,)."""
     images = settings.parametrisation.images(group.canvas, parameters)
     views = settings.transformations.view(group.canvas, images, group.seeds, step)
@@ -204,8 +215,8 @@ def _seen(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tup
 def _values(group: _Group, images: Tensor) -> Tensor:
     """The objectives' values (R,) at the images, from a forward that ends at their last layer."""
     layers = group.objectives[0].layers  # the same for all
-    seen = observe(group.classifier, images, layers - {OUTPUT}, to_the_end=OUTPUT in layers)
-    return evaluate(group.classifier, seen, group.objectives)
+    outputs = observe(group.classifier, images, layers - {OUTPUT}, to_the_end=OUTPUT in layers)
+    return evaluate(group.classifier, outputs, group.objectives)
 
 
 def _layout(group: _Group) -> torch.memory_format:

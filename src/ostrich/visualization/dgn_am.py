@@ -21,11 +21,17 @@ from torch import Tensor
 
 from ostrich.errors import InputError
 from ostrich.figures.clips import is_clip
+from ostrich.published import published
 from ostrich.runtime.randomness import keyed
+from ostrich.visualization.ascent import Ascent
+from ostrich.visualization.lucid import VIEWS
+from ostrich.visualization.optimisers import Normalised
 from ostrich.visualization.parametrisations import START, Canvas
 
 if TYPE_CHECKING:  # generators are trained in a room beside this one
     from ostrich.generative import Generator
+
+PRIOR_STEPS = int(published("dgn-am/steps").value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,3 +78,19 @@ class Prior:
 
     def nothing(self, canvas: Canvas) -> Tensor:
         return canvas.mean.new_zeros(())
+
+
+def with_prior(prior: Prior, steps: int = PRIOR_STEPS) -> Ascent:
+    """An ascent with a generator's code: DGN-AM's, with steps for codes of unit size, under random views.
+
+    Its first step, 8, was for fc6 of CaffeNet: in units of a code's deviation it leaps from end to end of
+    its range. Its decay of 0.01 was for codes without bounds; on zoo:toybox-dcgan's, which end at -1 and 1,
+    it hurt. The views are lucid's and not DGN-AM's; other networks see more in images that bear them.
+    """
+    return Ascent(
+        steps=steps,
+        keep="last",
+        parametrisation=prior,
+        transformations=VIEWS,
+        optimiser=Normalised(step_size=0.3, falls=steps),
+    )

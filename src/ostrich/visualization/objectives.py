@@ -26,7 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.errors import InputError
-from ostrich.inspection.units import FORMS, Unit, laid, parse, read, split_terms
+from ostrich.inspection.unit_names import class_unit
+from ostrich.inspection.units import FORMS, Unit, every, laid, parse, read, split_terms
 from ostrich.inspection.watching import Seen
 from ostrich.models.classifier import Classifier
 
@@ -183,6 +184,35 @@ def _term(name: str, whole: str) -> Objective:
             f"{name!r} in the objective {whole!r} is no term. A term is {FORMS}, or diversity(LAYER), with "
             "NUMBER* before it or not; between terms stands + or -, with spaces around."
         ) from None
+
+
+def named_objectives(
+    classifier: Classifier,
+    units: Sequence[Objective | Unit | str],
+    sums: Sequence[Objective | Unit | str] = (),
+) -> list[Objective]:
+    """Each objective once; `class:*`, `probability:*` and `LAYER:*` are all units there.
+
+    Raises InputError, UnknownName.
+    """
+    found: list[Objective | Unit | str] = []
+    for one in units:
+        layer, _, rest = one.strip().rpartition(":") if isinstance(one, str) else ("", "", "")
+        if not isinstance(one, str) or rest != "*":
+            found.append(unit(one) if isinstance(one, str) else one)
+        elif layer in ("class", "probability"):
+            names = [class_unit(classifier, k).partition(":")[2] for k in range(classifier.num_classes)]
+            found += [unit(f"{layer}:{name}") for name in names]
+        else:
+            found += [unit(text) for text in every(classifier, layer)]
+    return list(dict.fromkeys(as_objective(one) for one in [*found, *sums]))
+
+
+def class_of(classifier: Classifier, objective: Objective) -> int | None:
+    """The class whose score or probability this is, if it is one."""
+    if len(objective.terms) == 1 and objective.units and objective.units[0].is_output:
+        return classifier.class_index(objective.units[0].index)
+    return None
 
 
 def evaluate(classifier: Classifier, seen: Seen, objectives: Sequence[Objective]) -> Tensor:

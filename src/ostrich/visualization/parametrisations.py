@@ -2,7 +2,7 @@
 
     pixels      the image itself
     fourier     its spectrum, scaled so that all frequencies move alike, in decorrelated colours
-    prior       the code of a generator (`prior.py`)
+    prior       the code of a generator (`dgn_am.py`)
 
 A parametrisation has a `start` for every seed, the `images` of its parameters (differentiable),
 `project`, which brings parameters back to where they are allowed after a step, and `nothing`.

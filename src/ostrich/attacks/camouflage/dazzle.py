@@ -200,7 +200,7 @@ def cost_of(
 ) -> Costs:
     """The mean strength of a detection over faces and their views, drawn anew in every generation.
 
-    `count` is told how many pictures the detector is shown.
+    `count` is called with the number of pictures that the detector is shown.
     """
     near = [close_up(face) for face in faces]
 

@@ -1,4 +1,4 @@
-"""The search of `ostrich attack dazzle`: what it was told is kept, so that an interrupted one goes on."""
+"""Looks fitted to faces: the costs of a search are kept, so that an interrupted one goes on."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ostrich.runtime.runs import Run
 
 @dataclass
 class Recorded:
-    """What the search was told, call by call and by key, in a checkpoint, so that an interrupted one goes on.
+    """The costs of a search, call by call and by key, in a checkpoint, so that an interrupted one goes on.
 
-    The search draws from its seed alone, so it asks again what it asked before, and is told the same.
+    The search draws from its seed alone, so it asks again what it asked before, and gets the same answers.
     `shown` counts the pictures that the detector saw.
     """
 
@@ -37,7 +37,7 @@ class Recorded:
         """So many more pictures were shown."""
         self.shown += pictures
 
-    def through(self, key: str, costs: Costs) -> Costs:
+    def replayed(self, key: str, costs: Costs) -> Costs:
         """The same costs, of which those that are known are not computed again."""
         known, place = self.calls.setdefault(key, []), iter(range(10**9))
 
@@ -51,7 +51,7 @@ class Recorded:
         return recorded
 
 
-def fitted(
+def fit_looks(
     method: Dazzle,
     detector: Detector,
     faces: Sequence[Face],
@@ -66,12 +66,12 @@ def fitted(
         return load_artefact(file, type(method))
     groups = [[face] for face in faces] if method.per_face else [list(faces)]
     found: list[Found] = []
-    run.rewind(0)  # the search is told again what it was told, and writes it again
+    run.rewind(0)  # the search runs again on the costs that are kept, and writes these lines again
     with Checkpoint(run.folder / "fitting.pt", facts_of(method, detector, faces, seed)) as checkpoint:
         recorded = Recorded(checkpoint)
         for group in groups:
             key = group[0].key if method.per_face else 0
-            costs = recorded.through(str(key), cost_of(method, detector, group, seed, recorded.count))
+            costs = recorded.replayed(str(key), cost_of(method, detector, group, seed, recorded.count))
             found.append(search(method, costs, seed))
             run.append({"step": len(found), "cost": found[-1].cost, "generations": found[-1].generations})
             progress(len(found), len(groups))

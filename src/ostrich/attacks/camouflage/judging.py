@@ -26,7 +26,7 @@ SHOWN = 6  # faces in the picture
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedView:
     """A face in one view: the files, and whether each detector finds it untouched and camouflaged."""
 
     face: Face
@@ -35,7 +35,7 @@ class Judged:
     clean_file: str
     adversarial_file: str
     found: Mapping[str, tuple[bool, bool]]
-    by_chance: bool  # whether it is found under a random look
+    found_under_random: bool  # whether it is found under a random look
     confidence: float | None
 
 
@@ -44,7 +44,7 @@ def finds(detector: Detector, image: Tensor, box: Box) -> list[Box]:
     return [one for one in detector.boxes(grey(image)) if one.overlaps(box)]
 
 
-def written(
+def judge(
     artefact: Artefact,
     detector: Detector,
     faces: Sequence[Face],
@@ -52,15 +52,15 @@ def written(
     seed: int,
     run: Run,
     progress: Progress = silent,
-) -> dict[str, Any]:
-    """Write the images, images.csv and the pictures; the figures of what was held out."""
+) -> tuple[Result, dict[str, Any]]:
+    """Write the images, images.csv and the pictures; the result of what was held out, and its figures."""
     started, method = time.monotonic(), artefact.method
     assert isinstance(method, Dazzle)
     looks = looks_of(artefact, faces)
     more = others(detector.name)
-    rows: list[Judged] = []
+    detectors, rows = [detector, *filter(None, more.values())], list[JudgedView]()
     for done, (face, look) in enumerate(zip(faces, looks, strict=True), 1):
-        rows += judged(method, face, look, [detector, *filter(None, more.values())], seed, run, len(rows))
+        rows += judge_views(method, face, look, detectors, seed, run, len(rows))
         progress(done, len(faces))
     result, right = as_result(rows, detector.name)
     write_rows(run.folder, rows, result, detector.name)
@@ -72,16 +72,16 @@ def written(
     figures = evidence.figures(
         method.name, result, method.threat.norm, right, True, time.monotonic() - started
     )
-    hidden = [not row.by_chance for row, before in zip(rows, right.tolist()) if before]
-    return figures | {
+    hidden = [not row.found_under_random for row, before in zip(rows, right.tolist()) if before]
+    return result, figures | {
         "fooling_rate": figures["success_rate"],
         "by_chance": float(np.mean(hidden)) if hidden else None,
         "faces": len(faces),
         "views": method.views,
         "detected": shares(rows, detector.name)
-        | {"random look": float(np.mean([r.by_chance for r in rows]))},
+        | {"random look": float(np.mean([row.found_under_random for row in rows]))},
         "transfer": {other: None if one is None else shares(rows, other) for other, one in more.items()},
-        "false_alarms": alarms([detector, *filter(None, more.values())], backgrounds),
+        "false_alarms": alarms(detectors, backgrounds),
         "artefact": FILE,
         "fitted_on": dict(artefact.facts),
     }
@@ -96,7 +96,7 @@ def looks_of(artefact: Artefact, faces: Sequence[Face]) -> list[np.ndarray]:
     return [looks[place[face.key]] for face in faces]
 
 
-def judged(
+def judge_views(
     method: Dazzle,
     face: Face,
     look: np.ndarray,
@@ -104,10 +104,10 @@ def judged(
     seed: int,
     run: Run,
     first: int,
-) -> list[Judged]:
+) -> list[JudgedView]:
     """A face in its held-out views, of the files as they are read back."""
     wearing = face.wearing(look, method)
-    rows: list[Judged] = []
+    rows: list[JudgedView] = []
     for number, view in enumerate(method.held_out(face.key, seed)):
         box = view.box(face.box, face.size)
         files = [f"images/{first + number:05d}-{kind}.png" for kind in ("clean", "adversarial")]
@@ -117,21 +117,21 @@ def judged(
         seen = [(one.name, finds(one, clean, box), finds(one, after, box)) for one in detectors]
         random = face.wearing(random_of(method, face.key, number, seed), method)
         rows.append(
-            Judged(
+            JudgedView(
                 face=face,
                 view=view,
                 covered=face.covered(wearing),
                 clean_file=files[0],
                 adversarial_file=files[1],
                 found={name: (bool(before), bool(then)) for name, before, then in seen},
-                by_chance=bool(finds(detectors[0], view.of(random[None])[0], box)),
+                found_under_random=bool(finds(detectors[0], view.of(random[None])[0], box)),
                 confidence=max((one.confidence for one in seen[0][2]), default=None),
             )
         )
     return rows
 
 
-def as_result(rows: Sequence[Judged], name: str) -> tuple[Result, Tensor]:
+def as_result(rows: Sequence[JudgedView], name: str) -> tuple[Result, Tensor]:
     """The rows as an attack's result, and which of them were right before: found untouched."""
     before, after = (torch.tensor([row.found[name][i] for row in rows]) for i in (0, 1))
     covered = torch.tensor([row.covered for row in rows], dtype=torch.float64)
@@ -157,7 +157,7 @@ def as_result(rows: Sequence[Judged], name: str) -> tuple[Result, Tensor]:
     return result, before
 
 
-def write_rows(folder: Path, rows: Sequence[Judged], result: Result, name: str) -> None:
+def write_rows(folder: Path, rows: Sequence[JudgedView], result: Result, name: str) -> None:
     """images.csv."""
     table: list[dict[str, Any]] = []
     for i, row in enumerate(rows):
@@ -185,7 +185,7 @@ def write_rows(folder: Path, rows: Sequence[Judged], result: Result, name: str) 
     evidence.write_table(folder / "images.csv", evidence.COLUMNS, table)
 
 
-def shares(rows: Sequence[Judged], name: str) -> dict[str, float]:
+def shares(rows: Sequence[JudgedView], name: str) -> dict[str, float]:
     """The parts of all views in which a detector finds the face, untouched and camouflaged."""
     before, after = (float(np.mean([row.found[name][i] for row in rows])) for i in (0, 1))
     return {"untouched": before, "camouflaged": after}

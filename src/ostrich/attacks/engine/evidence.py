@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from ostrich.attacks.eot import EOT
 from ostrich.attacks.goals import SLACK, Goal
 from ostrich.attacks.threats import Threat, within
 from ostrich.data.dataset import Samples
-from ostrich.images import fingerprints, read_image, rounded, write_image
+from ostrich.images import fingerprints, read_image, write_image
 from ostrich.models.answers import NO_ANSWER, predictions
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.files import write_text
@@ -28,6 +30,8 @@ class BrokenClaim(Exception):
 
 
 EPS = torch.finfo(torch.float32).eps
+TABLE = "images.csv"
+VALUES = 2**22  # numbers that are read back together
 COLUMNS = (
     "index",
     "file",
@@ -47,66 +51,141 @@ COLUMNS = (
 )
 
 
-def write_images(folder: Path, samples: Samples, labels: Tensor, goal: Goal, result: Result) -> None:
-    """Write clean and adversarial images and images.csv. `labels` (N,): the clean prediction where none."""
-    targets = goal.classes.tolist() if goal.kind != "untargeted" else None
-    rows = []
-    for i in range(len(samples)):
-        stem = f"images/{samples.index[i]:05d}"
-        clean = write_image(folder, f"{stem}-clean", result.originals[i])
-        row: dict[str, Any] = {
-            "index": samples.index[i],
-            "file": samples.files[i],
-            "label": int(labels[i]),
-            "clean_prediction": int(result.clean_predictions[i]),
-            "goal": goal.kind,
-            "target": targets[i] if targets else "",
-            "success": "true" if result.success[i] else "false",
-            "forwards": int(result.forwards[i]),
-            "backwards": int(result.backwards[i]),
+class Evidence:
+    """The files of an attack on samples: images and images.csv, written batch by batch, and read back.
+
+    `labels` (N,) are the clean predictions where there are none. What a run that was cut off had written is
+    written again.
+    """
+
+    def __init__(self, folder: Path, samples: Samples, labels: Tensor, goal: Goal) -> None:
+        self.folder, self.samples, self.goal = folder, samples, goal
+        self._labels = labels.tolist()
+        self._targets = goal.classes.tolist() if goal.kind != "untargeted" else None
+        self._claims: list[_Claim] = []
+        self.clean_files: list[str] = []
+        self.files: list[str] = []  # adversarial ones; the clean one where nothing was to be done
+        write_table(folder / TABLE, COLUMNS, [])
+
+    def add(self, rows: range, part: Result) -> None:
+        """The images at some rows of the samples, in order."""
+        keys = fingerprints(part.images)
+        table = [self._row(row, place, part, keys[place]) for place, row in enumerate(rows)]
+        with (self.folder / TABLE).open("a", encoding="utf-8", newline="") as file:
+            csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n").writerows(table)
+
+    def _row(self, row: int, place: int, part: Result, key: int) -> dict[str, Any]:
+        """A line of images.csv, and its files."""
+        index = self.samples.index[row]
+        clean = write_image(self.folder, f"images/{index:05d}-clean", part.originals[place])
+        line: dict[str, Any] = {
+            "index": index,
+            "file": self.samples.files[row],
+            "label": self._labels[row],
+            "clean_prediction": int(part.clean_predictions[place]),
+            "goal": self.goal.kind,
+            "target": self._targets[row] if self._targets else "",
+            "success": "true" if part.success[place] else "false",
+            "forwards": int(part.forwards[place]),
+            "backwards": int(part.backwards[place]),
             "clean_file": clean,
         }
-        if result.attacked[i]:
-            adversarial = write_image(folder, f"{stem}-adversarial", result.images[i])
-            row |= {
-                "adversarial_prediction": int(result.predictions[i]),
-                "confidence": f"{result.confidence[i]:.6f}",
-                "distance": f"{result.distance[i]:.6g}",
-                "distance_float": f"{result.distance_float[i]:.6g}",
+        self.clean_files.append(clean)
+        self.files.append(clean)
+        if part.attacked[place]:
+            adversarial = write_image(self.folder, f"images/{index:05d}-adversarial", part.images[place])
+            self.files[-1] = adversarial
+            line |= {
+                "adversarial_prediction": int(part.predictions[place]),
+                "confidence": f"{part.confidence[place]:.6f}",
+                "distance": f"{part.distance[place]:.6g}",
+                "distance_float": f"{part.distance_float[place]:.6g}",
                 "adversarial_file": adversarial,
             }
-        rows.append(row)
-    write_table(folder / "images.csv", COLUMNS, rows)
+            if part.success[place]:
+                prediction = int(part.predictions[place])
+                self._claims.append(
+                    _Claim(row, key, prediction, self.folder / clean, self.folder / adversarial)
+                )
+        return line
+
+    def reread(self, classifier: Classifier, threat: Threat) -> None:
+        """Check every success once more, by its file.
+
+        The file of a success must be the image that was verified, within the budget, and the plain network
+        must see in it what the table says, and with that the goal. These forwards are not counted. Raises
+        BrokenClaim, which names the files for which that does not hold.
+        """
+        size = classifier.size or (224, 224)
+        together = max(1, min(64, VALUES // (size[0] * size[1] * classifier.channels)))
+        wrong: list[str] = []
+        for start in range(0, len(self._claims), together):
+            claims = self._claims[start : start + together]
+            held = _holds(claims, classifier, threat, self.goal)
+            wrong += [
+                str(claim.file.relative_to(self.folder)) for claim, holds in zip(claims, held) if not holds
+            ]
+        if wrong:
+            raise BrokenClaim(
+                f"Read back, {', '.join(wrong)} of {str(self.folder)!r} do not show what was found."
+            )
+
+    def images(self) -> FileImages:
+        """The adversarial images, where they lie."""
+        return FileImages(self.folder, self.files)
+
+    def originals(self) -> FileImages:
+        """The clean ones."""
+        return FileImages(self.folder, self.clean_files)
 
 
-def reread(folder: Path, classifier: Classifier, threat: Threat, goal: Goal, result: Result) -> None:
-    """Check every success once more, by the files that `write_images` wrote.
+@dataclass(frozen=True)
+class _Claim:
+    """A success: its row, the fingerprint of the image that was verified, its prediction and its files."""
 
-    The file of a success must be the image that was verified, within the budget, and the plain network must
-    see in it what the table says, and with that the goal. These forwards are not counted. Raises BrokenClaim,
-    which names the files for which that does not hold.
-    """
-    with (folder / "images.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    claimed = [i for i, row in enumerate(rows) if row["success"] == "true"]
-    if not claimed:
-        return
-    places = torch.tensor(claimed, device=result.images.device)
+    row: int
+    key: int
+    prediction: int
+    clean: Path
+    file: Path
+
+
+def _holds(claims: Sequence[_Claim], classifier: Classifier, threat: Threat, goal: Goal) -> list[bool]:
+    """Whether each is what its file shows."""
     found, clean = (
-        torch.stack([_read(folder / rows[i][kind]) for i in claimed]).to(result.images)
-        for kind in ("adversarial_file", "clean_file")
+        torch.stack([_read(file) for file in files]).to(classifier.device)
+        for files in ([claim.file for claim in claims], [claim.clean for claim in claims])
     )
-    same = (found == rounded(result.images[places])).flatten(1).all(1)
-    holds = same & within(threat, found, clean)
+    same = [key == claim.key for key, claim in zip(fingerprints(found), claims, strict=True)]
+    holds = torch.tensor(same, device=found.device) & within(threat, found, clean)
     if classifier.draws == 1 and classifier.neighbours is None:  # else another question, another answer
         logits = classifier.predict(found)
-        said = torch.tensor([int(rows[i]["adversarial_prediction"]) for i in claimed], device=logits.device)
+        said = torch.tensor([claim.prediction for claim in claims], device=logits.device)
         largest = logits.abs().amax(1)
         tied = logits.gather(1, said.clamp_min(0)[:, None])[:, 0] >= logits.amax(1) - SLACK * EPS * largest
-        holds &= ((predictions(logits) == said) | tied) & goal.rows(places).reached(logits)
-    if not holds.all():
-        wrong = [rows[i]["adversarial_file"] for i, held in zip(claimed, holds.tolist()) if not held]
-        raise BrokenClaim(f"Read back, {', '.join(wrong)} of {str(folder)!r} do not show what was found.")
+        rows = torch.tensor([claim.row for claim in claims], device=goal.classes.device)
+        holds &= ((predictions(logits) == said) | tied) & goal.rows(rows).to(logits.device).reached(logits)
+    return holds.tolist()
+
+
+@dataclass(frozen=True, eq=False)
+class FileImages:
+    """Images of a run directory by row, decoded when asked for: images[3], images[4:8], images[mask]."""
+
+    folder: Path
+    files: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, rows: int | slice | Tensor) -> Tensor:
+        """One image (C, H, W), or some (n, C, H, W)."""
+        places = torch.arange(len(self.files))[rows.cpu() if isinstance(rows, Tensor) else rows]
+        if places.ndim == 0:
+            return _read(self.folder / self.files[int(places)])
+        if not len(places):
+            return _read(self.folder / self.files[0])[None][:0] if self.files else torch.empty(0, 3, 0, 0)
+        return torch.stack([_read(self.folder / self.files[int(place)]) for place in places])
 
 
 def _read(file: Path) -> Tensor:
@@ -217,8 +296,9 @@ def under_views(eot: EOT, classifier: Classifier, goal: Goal, result: Result, se
     """How often random views, drawn anew, of the successful files reach the goal."""
     rows = result.success.nonzero()[:, 0]
     reached = []
-    for row, key in zip(rows, fingerprints(result.images[rows]), strict=True):
-        views = eot.apply(result.images[row][None], [keyed(seed, key, 2)])
+    for row in rows:
+        image = result.images[row][None]
+        views = eot.apply(image, [keyed(seed, fingerprints(image)[0], 2)])
         reached.append(goal.rows(row.expand(len(views))).reached(classifier.predict(views)).double().mean())
     return {
         "samples": eot.samples,

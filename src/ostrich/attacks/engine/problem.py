@@ -329,7 +329,8 @@ class Problem:
             owners = torch.arange(len(images), device=images.device)
         image = owners // self.copies
         count = len(self.rows) // self.copies
-        distance = self.threat.distance(images, self.originals[owners]).masked_fill(~reached, torch.inf)
+        distance = images.new_full((len(images),), torch.inf)
+        distance[reached] = self.threat.distance(images[reached], self.originals[owners[reached]])
         least = distance.new_full((count,), torch.inf).scatter_reduce_(0, image, distance, "amin")
         index = torch.arange(len(images), device=images.device)
         first = torch.where(distance == least[image], index, len(images))

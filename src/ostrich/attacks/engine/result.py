@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Result:
     """What an attack did to N images.
 
@@ -42,6 +42,15 @@ class Result:
     unattacked: Tensor
     fooled_draws: Tensor
     checks: int = 0  # forwards of single images that belong to no image: proofs of the fast path
+
+    def without_images(self) -> Result:
+        """The same without its three batches of images, which are empty (N, 0) then."""
+        nothing = self.images.new_empty(len(self.success), 0)
+        return replace(self, originals=nothing, images=nothing, float_images=nothing)
+
+    def __repr__(self) -> str:
+        attacked, broken = int(self.attacked.sum()), int(self.success.sum())
+        return f"<Result of {len(self.attacked)} images: {attacked} attacked, {broken} broken>"
 
 
 def joined(results: list[Result]) -> Result:

@@ -7,6 +7,7 @@ stands in a `Checkpoint`. What comes after is what would have come without the i
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def goal_facts(goal: Goal, labels: Tensor | None = None) -> dict[str, str]:
 def attack_facts(
     method: Attack,
     classifier: Classifier,
-    images: Tensor,
+    images: str,
     goal: Goal,
     labels: Tensor | None,
     seed: int,
@@ -56,13 +57,13 @@ def attack_facts(
     eot: EOT | None = None,
     starts: Tensor | None = None,
 ) -> dict[str, str]:
-    """What decides the result of an attack on images (N, C, H, W)."""
+    """What decides the result of an attack on images, of which `images` is a checksum."""
     return {
         "technique": method.name,
         **settings_facts(method),
         "source": method_source(type(method)),
         **network_facts(classifier),
-        "images": digest(images),
+        "images": images,
         **goal_facts(goal, labels),
         "seed": str(seed),
         "precision": precision,
@@ -84,9 +85,9 @@ def method_source(kind: type[Attack]) -> str:
     return "" if path is None else digest(Path(path).read_bytes())
 
 
-def batch(name: str, images: Tensor, goal: Goal, labels: Tensor | None) -> Piece:
-    """The piece of some of the images."""
-    known = digest(images, goal.classes, labels)
+def batch(name: str, images: str, start: int, goal: Goal, labels: Tensor | None) -> Piece:
+    """The piece of some of the images, of which `images` is a checksum, from the row `start` on."""
+    known = digest(images, start, goal.classes, labels)
     return Piece(f"{name}-{known.removeprefix(MARK)}", {"batch": known})
 
 
@@ -104,26 +105,28 @@ class PartialBatch:
     def __init__(self, checkpoint: Checkpoint, problem: Problem, result: Result) -> None:
         self._checkpoint, self._result, self._access = checkpoint, result, problem.access
         self._found = checkpoint.restore(problem.originals.device)
-        self._member, self._begun_with = 0, problem.rows
+        self._member, self._begun_with, self._start = 0, problem.rows, 0
         if self._found is not None:
             for name, value in self._found["result"].items():
                 setattr(result, name, value)
             self._access.counts = self._found["counts"]
 
-    def turn(self, member: int, problem: Problem) -> Problem | None:
-        """What an ensemble's member begins with: what still stands; None where its turn is over.
-
-        Of the one that was at work it is what it began with then.
-        """
-        self._member, found = member, self._found
+    def turns(self, member: int, problem: Problem, size: int) -> Iterator[Problem]:
+        """What a member has still to attack of what stood when its turn began, `size` images at a time."""
+        found, start = self._found, 0
         if found is not None and member < found["member"]:
-            return None
+            return
         if found is not None and member == found["member"]:
-            self._begun_with = found["begun_with"]
-            return problem.keep(torch.isin(problem.rows, self._begun_with))
-        standing = problem.keep(~self._result.success[problem.rows])
-        self._begun_with, self._found = standing.rows, None
-        return standing
+            standing = problem.keep(torch.isin(problem.rows, found["begun_with"]))
+            start = found["start"]
+        else:
+            standing = problem.keep(~self._result.success[problem.rows])
+            self._found = None
+        self._member, self._begun_with = member, standing.rows
+        places = torch.arange(len(standing.rows), device=standing.rows.device)
+        for first in range(start, len(places), size):
+            self._start = first
+            yield standing.keep((places >= first) & (places < first + size))
 
     def resume(self, problem: Problem, state: Any, open_: Tensor) -> tuple[int, Problem, Any, Tensor]:
         """Steps done, problem, state and what is open: as found, else as given and none."""
@@ -140,6 +143,7 @@ class PartialBatch:
             lambda: {
                 "member": self._member,
                 "begun_with": self._begun_with,
+                "start": self._start,
                 "step": step,
                 "rows": problem.rows,
                 "open": open_,

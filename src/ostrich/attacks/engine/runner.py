@@ -10,7 +10,7 @@ rounded to 8 bits, in the plain network, inside the budget; forwards and backwar
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,17 @@ from ostrich.attacks.engine.resuming import PartialBatch, attack_facts, batch, c
 from ostrich.attacks.eot import EOT
 from ostrich.attacks.goals import SLACK, Goal
 from ostrich.attacks.threats import exact_distance, within
+from ostrich.data.dataset import Samples
 from ostrich.errors import ContractError, InputError
 from ostrich.models.answers import answered, confidence, predictions
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
+from ostrich.runtime.events import detail
+from ostrich.runtime.facts import digest
 from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 
-Watch = Callable[[int, Any], None]  # told the number of a step and the state after it
+Watch = Callable[[int, Any], None]  # called with the number of a step and the state after it
+Keep = Callable[[range, Result], Result]  # called with the rows of a finished batch and its result
 MOST_IMAGES = 256  # in one batch
 NEAR = 1.001  # of a budget: what lies farther out is not worth a verification
 
@@ -49,7 +53,7 @@ NEAR = 1.001  # of a budget: what lies farther out is not worth a verification
 def attack(
     method: InputSpecificAttack,
     classifier: Classifier,
-    images: Tensor,
+    images: Tensor | Samples,
     goal: Goal,
     *,
     labels: Tensor | None = None,
@@ -62,6 +66,7 @@ def attack(
     active_set: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
     watch: Watch = lambda step, state: None,
+    keep: Keep = lambda rows, part: part,
 ) -> Result:
     """Attack `images` (N, C, H, W) in [0, 1] and return verified results.
 
@@ -71,7 +76,8 @@ def attack(
     of an image. `starts` (P, C, H, W) are images, perhaps of other classes, from which an attack that
     sees no scores may set out. `shards` is a folder of this question alone, in which finished batches, and
     where an unfinished one stands, are kept and found again. `watch` is shown the state after every step.
-    All of it is brought to where the network is.
+    `keep` is given each finished batch, in order, and returns what of it stays in memory; samples are decoded
+    batch by batch. All of it is brought to where the network is.
     `active_set=False` leaves finished images in the batch: the same results, slower.
     Raises InputError for images outside [0, 1], labels of another length or class, and a network
     without the access the attack needs, OtherComputation where `shards` is of another question.
@@ -81,89 +87,104 @@ def attack(
             f"attack() runs an instance of an InputSpecificAttack; got {method!r}. What is fitted on some "
             "images and applied to others begins with fit_artefact."
         )
+    first = classifier.beside(images[:1])
     _check_input(classifier, images, goal, precision)
-    images = classifier.beside(images)
-    goal, labels = goal.to(images.device), None if labels is None else labels.to(images.device)
+    goal, labels = goal.to(first.device), None if labels is None else labels.to(first.device)
     check_attack(method, classifier, eot)
     classifier.examine()
-    size = batch_size or _batch_size(method, images)
-    facts: dict[str, str] = {}
+    size = batch_size or max(_batch_size(member, first, len(images)) for member in method.members)
+    detail(f"{method.name}: {size} images a batch at most, {precision} gradients, on {first.device}")
+    identity, facts = "", {}
     if shards is not None:
-        facts = attack_facts(method, classifier, images, goal, labels, seed, precision, eot, starts)
+        identity = digest(images) if isinstance(images, Tensor) else images.sha256
+        facts = attack_facts(method, classifier, identity, goal, labels, seed, precision, eot, starts)
     with untouched(classifier.network), Computation(shards, facts) as kept:
         others = None
         if starts is not None:
-            starts = starts.to(images.device)
+            starts = starts.to(first.device)
             others = (starts, classifier.predict(starts, MOST_IMAGES))
-        parts: dict[str, tuple[Tensor, Goal, Tensor | None]] = {}
+        run = _Batch(
+            *(method, classifier, seed, precision, eot, others),
+            *(batch_size or max(1, len(images)), batch_size is None, active_set, watch),
+        )
+        places = torch.arange(len(images), device=first.device)
+        batches: dict[str, tuple[range, Goal, Tensor | None]] = {}
         pieces: list[Piece] = []
         for start in range(0, len(images), size) or (0,):
-            part = images[start : start + size]
-            rows = torch.arange(len(images), device=images.device)[start : start + size]
-            some = (part, goal.rows(rows), None if labels is None else labels[rows])
-            pieces.append(batch(method.name, *some))
-            parts[pieces[-1].key] = some
+            rows = places[start : start + size]
+            part = (goal.rows(rows), None if labels is None else labels[rows])
+            pieces.append(batch(method.name, identity, start, *part))
+            batches[pieces[-1].key] = (range(start, start + len(rows)), *part)
+        originals: dict[str, Tensor] = {}
+
+        def read(piece: Piece) -> Tensor:
+            rows = batches[piece.key][0]
+            return classifier.beside(images[rows.start : rows.stop])
 
         def compute(piece: Piece) -> Content:
-            some, checkpoint = parts[piece.key], kept.checkpoint(piece)
+            originals[piece.key] = read(piece)
             return content_of(
-                _run(method, classifier, *some, seed, precision, eot, others, active_set, checkpoint, watch)
+                run.attack(originals[piece.key], *batches[piece.key][1:], kept.checkpoint(piece))
             )
 
         def advance(done: int, total: int) -> None:
             progress(min(done * size, len(images)), len(images))
 
-        found = kept.run(pieces, compute, device=images.device, progress=advance).contents
-        done = [Result(**found[piece.key], originals=parts[piece.key][0]) for piece in pieces]
+        done = []
+        for piece, content in kept.stream(pieces, compute, device=first.device, progress=advance):
+            found = originals.pop(piece.key) if piece.key in originals else read(piece)
+            done.append(keep(batches[piece.key][0], Result(**content, originals=found)))
     return joined(done)
 
 
-def _run(
-    method: InputSpecificAttack,
-    classifier: Classifier,
-    images: Tensor,
-    goal: Goal,
-    labels: Tensor | None,
-    seed: int,
-    precision: str,
-    eot: EOT | None,
-    starts: tuple[Tensor, Tensor] | None,
-    active_set: bool,
-    checkpoint: Checkpoint,
-    watch: Watch,
-) -> Result:
-    """One batch."""
-    count = len(images)
-    zeros = torch.zeros(count, dtype=torch.int64, device=images.device)
-    access = Access(classifier, precision, zeros.clone(), zeros.clone())
-    everything = torch.arange(count, device=images.device)
-    result, clean = _untried(access, images, goal, everything)
-    if labels is not None:
-        result.attacked &= result.clean_predictions == labels
-    result.unattacked |= result.attacked
-    keys = tuple(pictures.fingerprints(images))
-    whole = Problem(
-        *(access, images, goal, method.threat, everything, keys, seed, clean),
-        eot=eot,
-        starts=starts,
-        photographed=method.photographed if method.photographs else None,
-    )
-    problem = whole.keep(result.attacked)
-    if len(problem.rows):
-        access.prepare(problem.originals[:1])
-        partial_batch = PartialBatch(checkpoint, problem, result)
-        for number, member in enumerate(method.members):
-            standing = partial_batch.turn(number, problem)
-            if standing is not None and len(standing.rows):
-                _steps(member, standing, result, active_set, partial_batch, watch)
-                result.found_by[standing.rows[result.success[standing.rows]]] = number
-    if whole.photographed is not None:
-        broken = whole.keep(result.success)
-        by_itself = broken.rows[broken.reached_photographed(broken.originals)]
-        result.success[by_itself], result.found_by[by_itself] = False, -1
-    result.forwards, result.backwards, result.checks = access.forwards, access.backwards, access.checks
-    result.zero_gradient = (access.gradients > 0) & (2 * access.useless >= access.gradients)
-    return result
+@dataclass(frozen=True)
+class _Batch:
+    """How each batch is attacked."""
+
+    method: InputSpecificAttack
+    classifier: Classifier
+    seed: int
+    precision: str
+    eot: EOT | None
+    starts: tuple[Tensor, Tensor] | None
+    size: int
+    fills: bool  # whether each member takes as many images at once as fill a forward
+    active_set: bool
+    watch: Watch
+
+    def attack(self, images: Tensor, goal: Goal, labels: Tensor | None, checkpoint: Checkpoint) -> Result:
+        """The verified results of a batch (n, C, H, W)."""
+        method, count = self.method, len(images)
+        zeros = torch.zeros(count, dtype=torch.int64, device=images.device)
+        access = Access(self.classifier, self.precision, zeros.clone(), zeros.clone())
+        everything = torch.arange(count, device=images.device)
+        result, clean = _untried(access, images, goal, everything)
+        if labels is not None:
+            result.attacked &= result.clean_predictions == labels
+        result.unattacked |= result.attacked
+        keys = tuple(pictures.fingerprints(images))
+        whole = Problem(
+            *(access, images, goal, method.threat, everything, keys, self.seed, clean),
+            eot=self.eot,
+            starts=self.starts,
+            photographed=method.photographed if method.photographs else None,
+        )
+        problem = whole.keep(result.attacked)
+        if len(problem.rows):
+            access.prepare(problem.originals[:1])
+            partial_batch = PartialBatch(checkpoint, problem, result)
+            for number, member in enumerate(method.members):
+                size = _batch_size(member, images, count) if self.fills else self.size
+                for part in partial_batch.turns(number, problem, size):
+                    _steps(member, part, result, self.active_set, partial_batch, self.watch)
+                    result.found_by[part.rows[result.success[part.rows]]] = number
+        if whole.photographed is not None:
+            broken = whole.keep(result.success)
+            by_itself = broken.rows[broken.reached_photographed(broken.originals)]
+            result.success[by_itself], result.found_by[by_itself] = False, -1
+        result.forwards, result.backwards, result.checks = access.forwards, access.backwards, access.checks
+        result.zero_gradient = (access.gradients > 0) & (2 * access.useless >= access.gradients)
+        return result
 
 
 def _steps(
@@ -320,12 +341,11 @@ def _differs(images: Tensor, originals: Tensor) -> Tensor:
     return (images != originals).flatten(1).any(1)
 
 
-def _batch_size(method: InputSpecificAttack, images: Tensor) -> int:
-    """How many images fill a forward, with as many copies as the attack has side by side."""
-    if method.shared:
-        return max(1, len(images))
-    copies = max(member.copies for member in method.members)
-    return max(1, min(MOST_IMAGES, VALUES_PER_FORWARD // max(1, images[:1].numel() * copies)))
+def _batch_size(member: InputSpecificAttack, images: Tensor, count: int) -> int:
+    """How many of `count` images fill a forward, with as many copies as the attack has side by side."""
+    if member.shared:
+        return max(1, count)
+    return max(1, min(MOST_IMAGES, VALUES_PER_FORWARD // max(1, images[:1].numel() * member.copies)))
 
 
 def check_attack(method: Attack, classifier: Classifier, eot: EOT | None = None) -> None:
@@ -357,14 +377,15 @@ def _checked(method: InputSpecificAttack, hook: str, state: Any) -> State:
     )
 
 
-def _check_input(classifier: Classifier, images: Tensor, goal: Goal, precision: str) -> None:
-    pictures.check_images(images)
+def _check_input(classifier: Classifier, images: Tensor | Samples, goal: Goal, precision: str) -> None:
+    first = images[:1] if isinstance(images, Samples) else images  # samples of files have 8 bits a value
+    pictures.check_images(first)
     if precision not in ("fast", "exact"):
         raise InputError(f"Precision is fast or exact; got {precision!r}.")
     if len(goal.classes) != len(images):
         raise InputError(f"{len(images)} images, but the goal has {len(goal.classes)} classes.")
-    if images.shape[1] != classifier.channels:
-        raise InputError(f"{classifier.name} takes {classifier.channels} channels; got {images.shape[1]}.")
+    if first.shape[1] != classifier.channels:
+        raise InputError(f"{classifier.name} takes {classifier.channels} channels; got {first.shape[1]}.")
 
 
 def _check_range(goal: Goal, num_classes: int) -> None:

@@ -39,7 +39,7 @@ FILE = "artefact.safetensors"  # in a run directory
 FITTED_ON = "fitted_on"  # the tensor of fingerprints
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Artefact:
     """A fitted attack: `shape` (C, H, W) is that of the images, `target` a class's index and name.
 
@@ -54,7 +54,14 @@ class Artefact:
     target: tuple[int, str] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def save(self, path: Path) -> None:
+    def __repr__(self) -> str:
+        shape, target = (
+            "x".join(map(str, self.shape)),
+            "" if self.target is None else f", to {self.target[1]}",
+        )
+        return f"<Artefact of {self.method.name}: fitted on {len(self.seen)} images of {shape}{target}>"
+
+    def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all."""
         settings = {name: str(vars(self.method)[name]) for name in readable(type(self.method))}
         settings |= {"norm": self.method.threat.norm, "eps": repr(self.method.threat.eps)}
@@ -68,7 +75,7 @@ class Artefact:
         content = {name: value.detach().cpu().contiguous() for name, value in self.tensors.items()}
         content[FITTED_ON] = self.seen.cpu()
         words = json.dumps(about)
-        with whole(path) as partial:
+        with whole(Path(path)) as partial:
             save_file(content, partial, {MARK: words, CHECKSUM: digest(words, content)})
 
     def digest(self) -> str:
@@ -124,7 +131,7 @@ def fit_artefact(
     checkpoint: Path | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Artefact:
-    """Fit a method on images (N, C, H, W) with these clean predictions (N,), told again by `seen`.
+    """Fit a method on images (N, C, H, W) with these clean predictions (N,), whose fingerprints are `seen`.
 
     As `fitting.fit`, which it calls; the facts are what the fitting cost.
     """
@@ -179,7 +186,7 @@ def load_artefact(path: str | Path, kind: type[FittedAttack]) -> Artefact:
 
 @dataclass(frozen=True, kw_only=True)
 class Applied(InputSpecificAttack):
-    """An artefact, or with `by_chance` something random in its place, as an attack of one step."""
+    """An artefact, or with `random_baseline` something random in its place, as an attack of one step."""
 
     name: ClassVar[str] = "applied"
     norms: ClassVar[tuple[str, ...]] = tuple(NORMS)
@@ -188,7 +195,7 @@ class Applied(InputSpecificAttack):
     steps: ClassVar[int] = 1
 
     artefact: Artefact
-    by_chance: bool = False
+    random_baseline: bool = False
 
     @property
     def threat(self) -> Threat:
@@ -197,7 +204,7 @@ class Applied(InputSpecificAttack):
     def init(self, problem: Problem) -> State:
         method, x = self.artefact.method, problem.originals
         tensors = {name: value.to(x) for name, value in self.artefact.tensors.items()}
-        make = method.chance if self.by_chance else method.apply
+        make = method.random_baseline if self.random_baseline else method.apply
         with torch.no_grad():
             return State(make(tensors, x, problem.keys, problem.seed))
 
@@ -215,7 +222,12 @@ class Judgement:
 
     result: Result
     fooling_rate: float | None
-    chance: float | None  # the success rate of something random in its place
+    random_baseline: float | None  # the success rate of something random in its place
+
+    @property
+    def success_rate(self) -> float | None:
+        """The share of those right before that reach the goal."""
+        return _mean(self.result.success[self.result.attacked])
 
 
 def judge(
@@ -230,11 +242,10 @@ def judge(
     goal, correct = artefact.goal(classifier, found.clamp_min(0)), right(found, labels)
     result = attack(Applied(artefact=artefact), classifier, images, goal, seed=seed)
     changed = (result.predictions != result.clean_predictions)[result.attacked]
-    random = attack(Applied(artefact=artefact, by_chance=True), classifier, images, goal, seed=seed)
+    random = attack(Applied(artefact=artefact, random_baseline=True), classifier, images, goal, seed=seed)
     result.attacked &= correct
     result.success &= correct
-    by_chance = random.success[result.attacked]
-    return Judgement(result, _mean(changed), _mean(by_chance))
+    return Judgement(result, _mean(changed), _mean(random.success[result.attacked]))
 
 
 def _mean(hits: Tensor) -> float | None:

@@ -197,7 +197,7 @@ def _facts(
 ) -> dict[str, str]:
     """What decides what is fitted; the first of the networks is the one attacked."""
     return {
-        **attack_facts(method, networks[0], images, goal, None, seed, precision),
+        **attack_facts(method, networks[0], digest(images), goal, None, seed, precision),
         "weights of victims": digest(*(one.digest() for one in networks[1:])),
     }
 

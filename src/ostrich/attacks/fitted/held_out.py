@@ -1,18 +1,53 @@
-"""Fitted on a part of some images, to be judged on the rest: one way for command and crash test."""
+"""Fitted on a part of some images, to be judged on the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ostrich.attacks import targets
 from ostrich.attacks.base import FittedAttack
-from ostrich.attacks.fitted.artefact import Artefact, fit_artefact
-from ostrich.data.dataset import subset
+from ostrich.attacks.fitted.artefact import FILE, Artefact, fit_artefact, judge, load_artefact
+from ostrich.data.dataset import Samples, subset
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
+from ostrich.runtime import events
+from ostrich.runtime.randomness import keyed
+
+TARGET = 33  # the purpose of the random number of a random target
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CleanImages:
+    """Samples with their images (n, C, H, W), and labels and clean predictions (n,)."""
+
+    samples: Samples
+    images: Tensor
+    labels: Tensor
+    predictions: Tensor
+
+    def take(self, rows: Sequence[int]) -> CleanImages:
+        tensors = (self.images, self.labels, self.predictions)
+        return CleanImages(self.samples.take(rows), *(tensor[rows] for tensor in tensors))
+
+
+def evaluate_clean(method: FittedAttack, classifier: Classifier, samples: Samples) -> CleanImages:
+    """All of the images, as the network sees them.
+
+    The label of an object whose name says none is the one asked for, else what most views are seen as.
+    """
+    images = samples.images().to(classifier.device)
+    if method.label is not None:
+        index = classifier.class_index(method.label)
+        samples = replace(samples, labels=torch.full((len(samples),), index))
+    labels, predictions = targets.labels(classifier, images, samples.labels)
+    if samples.labels is None and samples.views is not None:
+        labels = torch.full_like(labels, int(predictions.mode().values))
+    return CleanImages(samples, images, labels, predictions)
 
 
 def hold_out_split(
@@ -72,3 +107,63 @@ def fit_part(
     )
     unseen = artefact.unseen([keys[row] for row in rest]).tolist()
     return artefact, list(chosen), [row for row, new in zip(rest, unseen, strict=True) if new]
+
+
+def fit_held_out(
+    folder: Path,
+    method: FittedAttack,
+    classifier: Classifier,
+    clean: CleanImages,
+    keys: Sequence[int],
+    *,
+    target: str | None,
+    seed: int,
+    precision: str,
+) -> tuple[Artefact, list[int]]:
+    """The artefact fitted on a part of the images, and the rows of the rest, on which it may be judged.
+
+    Its file lies in `folder`, and so does where an unfinished fitting stands; both are found again. Its facts
+    say what it does to the images it was fitted on. `keys` tell images that were fitted on, `target` is as
+    in `choose_target`.
+    """
+    file, checkpoint = folder / FILE, folder / "fitting.pt"
+    split = hold_out_split(len(clean.samples), method.fit, clean.samples.labels, seed)
+    if file.exists():  # of this very run, which was cut off afterwards
+        kept = load_artefact(file, type(method))
+        return kept, [row for row in split[1] if kept.unseen([keys[row]]).item()]
+    part = clean.take(split[0])
+    with events.progress(f"{method.name} on {len(split[0])} images", method.epochs) as advance:
+        artefact, chosen, rest = fit_part(
+            method.bind_views(part.samples.views),
+            classifier,
+            clean.images,
+            clean.predictions,
+            split,
+            keys=keys,
+            target=None if target is None else choose_target(part, classifier, target, seed),
+            seed=seed,
+            precision=precision,
+            checkpoint=checkpoint,
+            progress=advance,
+        )
+    part = clean.take(chosen)
+    artefact = replace(artefact, method=method.bind_views(part.samples.views))
+    judgement = judge(artefact, classifier, part.images, part.labels, seed)
+    facts = {"model": classifier.name, "data": part.samples.name, "n": len(chosen), **artefact.facts}
+    if part.samples.views is not None:
+        facts["mesh"] = part.samples.views.mesh.digest
+    facts |= {"success_rate": judgement.success_rate, "fooling_rate": judgement.fooling_rate}
+    artefact = replace(artefact, facts=facts)
+    artefact.save(file)
+    checkpoint.unlink(missing_ok=True)
+    return artefact, rest
+
+
+def choose_target(part: CleanImages, classifier: Classifier, target: str, seed: int) -> int:
+    """The one class for all: by name; of an object also a random one, or the least likely one."""
+    if target == "least-likely":
+        return int(classifier.predict(part.images).softmax(1).mean(0).argmin())
+    if target == "random":
+        step = torch.randint(1, classifier.num_classes, (1,), generator=keyed(seed, TARGET))
+        return int(part.labels[0] + step) % classifier.num_classes
+    return classifier.class_index(target)

@@ -117,7 +117,7 @@ class Generator(FittedAttack):
         network.load_state_dict({name: value for name, value in tensors.items() if name != "shared"})
         return self.threat.project(self._broken(network, tensors["shared"], images), images)
 
-    def chance(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+    def random_baseline(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         return random_change(self.threat, images, keys, seed)
 
     def picture(self, tensors: Tensors) -> Tensor | None:

@@ -103,7 +103,7 @@ class Universal(FittedAttack):
     def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         return self.threat.project(images + tensors["perturbation"], images)
 
-    def chance(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+    def random_baseline(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         return random_change(self.threat, images, keys, seed)
 
     def picture(self, tensors: Tensors) -> Tensor | None:

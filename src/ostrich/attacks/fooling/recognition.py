@@ -7,6 +7,7 @@ they evolved on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from ostrich.errors import InputError
 from ostrich.images import fit, from_bytes, picture
 from ostrich.models.classifier import Classifier
 from ostrich.models.loading import load, zoo_cards
+from ostrich.statistics import wilson
 
 AT_LEAST = 0.5  # probability from which an image counts as recognised
 
@@ -39,6 +41,18 @@ def recognised(images: Tensor, classes: Sequence[int], classifier: Classifier, o
     """Whether `other` takes each image for its class first, (N,) bool; the rest as in `shown`."""
     scores, theirs = shown(images, classes, classifier, other)
     return scores.argmax(1) == theirs
+
+
+def verdicts(
+    images: Tensor, classes: Sequence[int], classifier: Classifier, others: Sequence[Classifier]
+) -> dict[str, dict[str, Any]]:
+    """By name, how many images each of `others` takes for their class first, with a 95 % interval."""
+    found = {}
+    for other in others:
+        right = recognised(images, classes, classifier, other)
+        hits, count = int(right.sum()), len(right)
+        found[other.name] = {"n": count, "recognised": hits / count, "interval": wilson(hits, count)}
+    return found
 
 
 def shown(

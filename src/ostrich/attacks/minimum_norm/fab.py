@@ -169,26 +169,27 @@ def to_plane(norm: str, points: Tensor, slope: Tensor, level: Tensor) -> Tensor:
     end on it: each goes as far as the values that still move would have to. Where the plane lies outside
     the box, every value goes to its wall.
     """
+    level = level.nan_to_num(0, torch.inf, -torch.inf)  # without an answer there is no plane: no change
     pull = -level.sign()[:, None] * slope
-    room = torch.where(pull > 0, 1 - points, points)
+    way = pull.sign()
+    room = (way.relu() - points).abs_()  # to the wall ahead, 1 or 0
     need = level.abs()
     if norm == "linf":
-        stops, rate = room, pull.abs()  # the t at which a value stops, and what it gains per t
+        stops, rate = room * way.abs(), pull.abs()  # the t at which a value stops, and what it gains per t
     else:
-        stops, rate = room / pull.abs().clamp_min(SMALLEST), pull.square()
-    stops = torch.where(pull != 0, stops, 0)
+        stops, rate = room / pull.abs().clamp_min_(SMALLEST) * way.abs(), pull.square()
     t = torch.zeros_like(need)
     gained, moving = t, torch.ones_like(need, dtype=torch.bool)
     enough = need * (1 - PRECISE * torch.finfo(points.dtype).eps)
     for _ in range(points.shape[1] + 1):
-        still = torch.where(stops > t[:, None], rate, 0).sum(1)
+        # What still moves is told by a sign: comparing and choosing value by value take five times as long.
+        still = (stops - t[:, None]).relu_().sign_().mul_(rate).sum(1)
         step = torch.where(moving, (need - gained) / still.clamp_min(SMALLEST), 0)
         t = torch.where(still > 0, t + step, t)
-        gained = (rate * torch.minimum(t[:, None], stops)).sum(1)
+        gained = torch.minimum(t[:, None], stops).mul_(rate).sum(1)
         moving = (still > 0) & (gained < enough)
         if not moving.any():
             break
-    size = (
-        torch.minimum(t[:, None], stops) if norm == "linf" else torch.minimum(t[:, None] * pull.abs(), room)
-    )
-    return torch.where(pull > 0, size, -size)
+    if norm == "linf":
+        return torch.minimum(t[:, None], stops).mul_(way)
+    return torch.minimum(t[:, None] * pull.abs(), room).mul_(way)

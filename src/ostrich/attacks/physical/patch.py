@@ -130,7 +130,7 @@ class AdversarialPatch(FittedAttack):
         matrices = self._matrices(mask, images, [keyed(seed, key, PLACE) for key in keys])
         return placed(tensors["patch"][None], mask, images, matrices, self.threat.pixels(images))
 
-    def chance(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+    def random_baseline(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         """A patch of random colours in each image, another one in each, in the same places."""
         mask, shape = tensors["mask"], tensors["patch"].shape
         matrices = self._matrices(mask, images, [keyed(seed, key, PLACE) for key in keys])

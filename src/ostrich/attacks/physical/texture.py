@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -114,7 +114,7 @@ class AdversarialTexture(FittedAttack):
     def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         return self._mesh.show(tensors["texture"], self._mesh.places(keys))
 
-    def chance(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
+    def random_baseline(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
         """One texture of random signs, as far from the mesh's own as the budget lets it be."""
         original = tensors["original"]
         noise = torch.randn(original.shape, generator=keyed(seed, CHANCE), dtype=torch.float64)
@@ -129,6 +129,20 @@ class AdversarialTexture(FittedAttack):
         """The painted mesh, and the texture it had before; artefact.png is the one it has now."""
         write_png(folder / "texture-before.png", tensors["original"])
         self._mesh.mesh.write(folder / "mesh.glb", to_bytes(tensors["texture"]))
+
+    def write_views(
+        self,
+        folder: Path,
+        classifier: Classifier,
+        views: Views,
+        tensors: Tensors,
+        label: int,
+        target: int | None,
+    ) -> dict[str, Any]:
+        """viewpoints.png and turntable.gif; which parts of the views are seen as what, before and after."""
+        from ostrich.attacks.physical.turntable import write_evidence  # draws: not needed to attack
+
+        return write_evidence(folder, classifier, views, tensors, label, target)
 
     @property
     def _step(self) -> float:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ostrich.attacks.fitted.fitting import Tensors
 from ostrich.attacks.fooling.gallery import gallery
-from ostrich.data.meshes import turning
 from ostrich.data.views import Views
 from ostrich.images import from_bytes, magnified, rounded, write_gif, write_png
 from ostrich.models.classifier import Classifier
@@ -64,6 +63,8 @@ def painted(views: Views, texture: Tensor) -> Tensor:
 
 def write_turntable(path: Path, classifier: Classifier, views: Views, tensors: Tensors) -> None:
     """The object turning, its own texture to the left, with what the network sees in every frame."""
+    from ostrich.data.meshes import turning  # it brings the renderer
+
     around = turning(views, FRAMES)
     frames = []
     pairs = zip(painted(around, tensors["original"]), painted(around, tensors["texture"]), strict=True)

@@ -22,12 +22,11 @@ from torch import Tensor
 from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.goals import margin
-from ostrich.attacks.per_image import where
+from ostrich.attacks.score_based.bumps import bumps, corners, moved_bump
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.runtime.ranges import above, at_least
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # of 10000 queries: the part of the area halves
-TILES = 5  # bumps along a side of the first change under L2
 FILLED = 64  # images that fill a forward
 
 
@@ -68,7 +67,7 @@ class Square(InputSpecificAttack):
 
     def init(self, problem: Problem) -> Search:
         x = problem.originals
-        start = _stripes(problem) if self.threat.norm == "linf" else _bumps(problem)
+        start = _stripes(problem) if self.threat.norm == "linf" else bumps(problem)
         change = self.threat.eps * start
         return Search(
             images=self._bounded(x, change),
@@ -85,16 +84,18 @@ class Square(InputSpecificAttack):
         copies = problem.repeated(count)
         numbers = [state.asked + j for j in range(count)]
         proposals = [state.images if fresh else self._proposal(problem, state, asked) for asked in numbers]
-        trial = torch.stack(proposals, 1)  # (n, count, C, H, W)
-        loss = _loss(copies, copies.logits(trial.flatten(0, 1), "exact")).view(-1, count)
+        # (n * count, C, H, W)
+        trial = proposals[0] if count == 1 else torch.stack(proposals, 1).flatten(0, 1)
+        loss = _loss(copies, copies.logits(trial, "exact")).view(-1, count)
         better = loss < state.loss[:, None]
         first = torch.where(better.any(1), better.to(torch.uint8).argmax(1), count - 1)
         rows = torch.arange(len(first), device=first.device)
         kept = better[rows, first]
+        chosen = kept.nonzero()[:, 0]
         asked = state.asked + first + 1
         return replace(
             state,
-            images=where(kept, trial[rows, first], state.images),
+            images=state.images.index_copy(0, chosen, trial[chosen * count + first[chosen]]),
             loss=torch.where(kept, loss[rows, first], state.loss),
             asked=asked,
             done=asked >= self.queries - 2,  # the clean image and the verification are queries too
@@ -108,32 +109,40 @@ class Square(InputSpecificAttack):
     def _proposal(self, problem: Problem, state: Search, asked: Tensor) -> Tensor:
         """The image (n, C, H, W) that is asked about as number `asked` (n,)."""
         x = problem.originals
-        height, width = x.shape[-2:]
         # Places of two windows, a sign for each channel, whether a bump lies on its side, other signs.
         drawn = problem.draw("uniform", asked + 1, (6 + x.shape[1],))
-        area = share(asked, self.queries, self.area).float()
-        side = (area * height * width).sqrt().round().long()
-        up = (drawn[:, 4:-2] >= 0.5)[:, :, None, None]
+        side = sides(self.queries, self.area, x[0, 0].numel()).to(asked.device)[asked]
+        up = (drawn[:, 4:-2] >= 0.5)[:, :, None]  # (n, C, 1)
         if self.threat.norm == "linf":
-            mask = _Window.at(drawn[:, :2], side.clamp_min(1), height, width).mask[:, None]
-            proposal = torch.where(mask, torch.where(up, state.high, state.low), state.images)
-            # What is there already would be asked about for nothing (the authors' code draws again).
-            same = (proposal == state.images).flatten(1).all(1)
-            if same.any():
-                turned = up[same] != _flips(drawn[same, -1], x.shape[1])
-                ends = torch.where(turned, state.high[same], state.low[same])
-                proposal[same] = torch.where(mask[same], ends, state.images[same])
-            return proposal
-        signs = torch.where(up, 1.0, -1.0).to(x)
+            return self._recoloured(problem, state, side, up, drawn)
         side = side.clamp_min(3)
-        side = (side + (side % 2 == 0)).clamp_max(min(height, width))
-        moved = _moved_bump(state.images - x, self.threat.eps, side, signs, drawn)
-        return self._bounded(x, moved)
+        side = (side + (side % 2 == 0)).clamp_max(min(x.shape[-2:]))
+        signs = torch.where(up[..., None], 1.0, -1.0).to(x)
+        return self._bounded(x, moved_bump(state.images - x, self.threat.eps, side, signs, drawn))
+
+    def _recoloured(self, problem: Problem, state: Search, side: Tensor, up: Tensor, drawn: Tensor) -> Tensor:
+        """Algorithm 2: a square of each image at one end of the budget. Only its window is looked at."""
+        squares = Squares.at(drawn[:, :2], side.clamp_min(1), *problem.originals.shape[-2:])
+        old, low, high = (squares.cut(values) for values in (state.images, state.low, state.high))
+        new = torch.where(squares.inside, torch.where(up, high, low), old)
+        # What is there already would be asked about for nothing (the authors' code draws again).
+        same = (new == old).flatten(1).all(1)
+        if same.any():
+            turned = up[same] != _flips(drawn[same, -1], up.shape[1])
+            ends = torch.where(turned, high[same], low[same])
+            new[same] = torch.where(squares.inside[same], ends, old[same])
+        return squares.paste(new, state.images)
 
     def _bounded(self, x: Tensor, change: Tensor) -> Tensor:
         if self.threat.norm == "l2":
             change = self.threat.eps * self.threat.direction(change)
         return self.threat.project(x + change, x)
+
+
+@cache
+def sides(queries: int, area: float, pixels: int) -> Tensor:
+    """The side of the square that each query changes, in pixels, int64 (queries + 1,)."""
+    return (share(torch.arange(queries + 1), queries, area).float() * pixels).sqrt().round().long()
 
 
 def share(asked: Tensor, queries: int, area: float) -> Tensor:
@@ -144,10 +153,10 @@ def share(asked: Tensor, queries: int, area: float) -> Tensor:
 
 
 def _flips(numbers: Tensor, channels: int) -> Tensor:
-    """Whether each channel (n, C, 1, 1) is turned, not none, chosen by `numbers` (n,) in [0, 1)."""
+    """Whether each channel (n, C, 1) is turned, not none, chosen by `numbers` (n,) in [0, 1)."""
     code = 1 + (numbers.double() * (2**channels - 1)).long()
     bits = code[:, None] >> torch.arange(channels, device=numbers.device) & 1
-    return (bits == 1)[:, :, None, None]
+    return (bits == 1)[:, :, None]
 
 
 def _loss(copies: Problem, logits: Tensor) -> Tensor:
@@ -158,73 +167,39 @@ def _loss(copies: Problem, logits: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Window:
-    """A square in each image (n,): the mask (n, H, W) and places (n, H), (n, W) counted from its corner."""
+class Squares:
+    """A square in each image (n,), among the (n, S, S) places of a window that holds the largest of them.
 
-    mask: Tensor
-    rows: Tensor
-    columns: Tensor
+    `places` int64 (n, S * S) count along an image's pixels, `inside` (n, 1, S * S) are those in the square.
+    """
+
+    places: Tensor
+    inside: Tensor
 
     @classmethod
-    def at(cls, numbers: Tensor, side: Tensor, height: int, width: int) -> _Window:
-        """Where `numbers` (n, 2) in [0, 1) put a window of `side` (n,), cut to the image's size."""
-        index, inside = [], []
+    def at(cls, numbers: Tensor, side: Tensor, height: int, width: int) -> Squares:
+        """Where `numbers` (n, 2) in [0, 1) put a square of `side` (n,), cut to the image's size."""
+        index, inside, largest = [], [], int(side.max())
         for k, length in enumerate((height, width)):
-            sides = side.clamp_max(length)
-            corner = (numbers[:, k].double() * (length - sides + 1)).long()
-            places = torch.arange(length, device=side.device)[None] - corner[:, None]
+            sides, extent = side.clamp_max(length), min(largest, length)
+            corner = corners(numbers[:, k], sides, length)
+            first = corner.clamp_max(length - extent)
+            places = first[:, None] + torch.arange(extent, device=side.device)
             index.append(places)
-            inside.append((places >= 0) & (places < sides[:, None]))
-        return cls(inside[0][:, :, None] & inside[1][:, None], index[0], index[1])
+            inside.append((places >= corner[:, None]) & (places < (corner + sides)[:, None]))
+        places = index[0][:, :, None] * width + index[1][:, None]
+        return cls(places.flatten(1), (inside[0][:, :, None] & inside[1][:, None]).flatten(1)[:, None])
 
+    def cut(self, images: Tensor) -> Tensor:
+        """The values (n, C, S * S) of `images` (n, C, H, W) in the windows."""
+        return images.flatten(2).gather(2, self._index(images))
 
-def _moved_bump(change: Tensor, eps: float, side: Tensor, signs: Tensor, drawn: Tensor) -> Tensor:
-    """Algorithm 3: the second window's change is spent on a bump in the first, with what is left of eps."""
-    height, width = change.shape[-2:]
-    target = _Window.at(drawn[:, :2], side, height, width)
-    source = _Window.at(drawn[:, 2:4], side, height, width).mask[:, None]
-    mask = target.mask[:, None]
-    spent = change.square().flatten(1).sum(1).view(-1, 1, 1, 1)
-    freed = (change * (mask | source)).square().sum((2, 3), keepdim=True)  # (n, C, 1, 1)
-    length = ((eps**2 - spent).clamp_min(0) / change.shape[1] + freed).sqrt()
-    old = change * mask
-    fresh = _placed(target, side, drawn[:, -2] < 0.5).to(change)[:, None] * signs + _unit(old)
-    return torch.where(mask, length * _unit(fresh * mask), torch.where(source, 0, change))
+    def paste(self, values: Tensor, images: Tensor) -> Tensor:
+        """A copy of `images` (n, C, H, W) with these values in the windows."""
+        return images.flatten(2).scatter(2, self._index(images), values).view_as(images)
 
-
-def _placed(window: _Window, side: Tensor, lying: Tensor) -> Tensor:
-    """The bump of each image's side, in its window, (n, H, W); transposed where `lying` (n,)."""
-    found = torch.zeros(window.mask.shape, device=side.device)
-    for length in side.unique().tolist():
-        of = side == length
-        pattern = bump(length).to(side.device)
-        rows, columns = (place[of].clamp(0, length - 1) for place in (window.rows, window.columns))
-        upright = pattern[rows[:, :, None], columns[:, None]]
-        turned = pattern.T[rows[:, :, None], columns[:, None]]
-        found[of] = where(lying[of], turned, upright)
-    return found * window.mask
-
-
-def _unit(change: Tensor) -> Tensor:
-    """Each channel of length 1, (n, C, H, W); zero stays zero."""
-    return change / change.square().sum((2, 3), keepdim=True).sqrt().clamp_min(1e-12)
-
-
-@cache
-def bump(side: int) -> Tensor:
-    """The pattern (side, side) of section 3.3: two opposite heaps, one above the other, of length 1."""
-    upper = side // 2
-    pattern = torch.cat([_heap(upper, side), -_heap(side - upper, side)])
-    return pattern / pattern.norm()
-
-
-def _heap(height: int, width: int) -> Tensor:
-    """Nested rectangles about the middle; the value at distance d is the sum of 1 / (k + 1)^2, k >= d."""
-    rows = (torch.arange(height) - height // 2).abs()
-    columns = (torch.arange(width) - width // 2).abs()
-    distance = torch.maximum(rows[:, None], columns[None])
-    steps = 1 / torch.arange(1, max(height, width) // 2 + 2).double() ** 2
-    return steps.flip(0).cumsum(0).flip(0)[distance].float() if height else torch.zeros(0, width)
+    def _index(self, images: Tensor) -> Tensor:
+        return self.places[:, None].expand(-1, images.shape[1], -1)
 
 
 def _stripes(problem: Problem) -> Tensor:
@@ -232,17 +207,3 @@ def _stripes(problem: Problem) -> Tensor:
     _, channels, height, width = problem.originals.shape
     drawn = problem.draw("uniform", 0, (channels, 1, width))
     return torch.where(drawn < 0.5, -1.0, 1.0).expand(-1, -1, height, -1).to(problem.originals)
-
-
-def _bumps(problem: Problem) -> Tensor:
-    """A grid of bumps (n, C, H, W), each with a random sign in each channel."""
-    _, channels, height, width = problem.originals.shape
-    side = max(1, min(height, width) // TILES)
-    down, across = height // side, width // side
-    drawn = problem.draw("uniform", 0, (channels, down, across))
-    signs = torch.where(drawn < 0.5, -1.0, 1.0).repeat_interleave(side, 2).repeat_interleave(side, 3)
-    change = torch.zeros_like(problem.originals)
-    top, left = (height - down * side) // 2, (width - across * side) // 2
-    pattern = bump(side).repeat(down, across).to(change)
-    change[:, :, top : top + down * side, left : left + across * side] = signs.to(change) * pattern
-    return change

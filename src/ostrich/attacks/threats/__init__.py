@@ -2,7 +2,7 @@
 
 Distances are between images with values in [0, 1], over all channels and pixels. A threat model
 projects into its budget, draws random starts, gives the direction of steepest descent, and
-settles images on the 8-bit grid without leaving the budget.
+quantizes images to the 8-bit grid without leaving the budget.
 """
 
 from collections.abc import Callable

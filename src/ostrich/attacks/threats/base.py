@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from numbers import Real
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ SNAP = 1e-4  # levels; float32 errs by at most 255 * 2^-25 = 8e-6 of them
 Draw = Callable[[str], Tensor]  # "uniform" in [0, 1) or "normal", shaped like the images
 
 
+@runtime_checkable
 class Threat(Protocol):
     """What every threat model offers; images and originals are (N, C, H, W)."""
 
@@ -71,5 +73,10 @@ def flat(images: Tensor) -> Tensor:
 
 def check_budget(eps: float) -> None:
     """Refuse, by an InputError, what is no budget."""
-    if not 0 <= eps < float("inf"):
-        raise InputError(f"A budget eps is a number from 0 up, in units of [0, 1] images; got {eps}.")
+    if not is_number(eps) or not 0 <= eps < float("inf"):
+        raise InputError(f"A budget eps is a number from 0 up, in units of [0, 1] images; got {eps!r}.")
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a real number, of Python or of numpy."""
+    return isinstance(value, Real) and not isinstance(value, bool)

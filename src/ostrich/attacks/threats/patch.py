@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ostrich.attacks.threats.base import TOLERANCE, Draw
+from ostrich.attacks.threats.base import TOLERANCE, Draw, is_number
 from ostrich.attacks.threats.pixels import Pixels
 from ostrich.errors import InputError
 from ostrich.images import rounded
@@ -21,9 +21,9 @@ class Patch:
     norm: ClassVar[str] = "patch"
 
     def __post_init__(self) -> None:
-        if not 0 < self.eps < 1:
+        if not is_number(self.eps) or not 0 < self.eps < 1:
             raise InputError(
-                f"A patch's eps is the part of the image it covers, above 0 and below 1; got {self.eps}."
+                f"A patch's eps is the part of the image it covers, above 0 and below 1; got {self.eps!r}."
             )
 
     def pixels(self, images: Tensor) -> int:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ostrich.attribution.importance import importance
-from ostrich.attribution.question import Explainer, explain, fitting, keys
+from ostrich.attribution.question import Explainer, explain, images_per_batch, keys
 from ostrich.attribution.sanity.controls import Edges, Noise
 from ostrich.attribution.sanity.similarity import Mean
 from ostrich.inspection.units import Unit, parse, values
@@ -110,7 +110,7 @@ def _curve(
     every = torch.arange(len(start) * (steps + 1), device=start.device)
     found = []
     with untouched(classifier.network):
-        for part in every.split(fitting(start)):
+        for part in every.split(images_per_batch(start)):
             n, step = part // (steps + 1), part % (steps + 1)
             changed = (place[n] < gone[step, None]).view(-1, 1, *start.shape[2:])
             computed = values(classifier, torch.where(changed, end[n], start[n]), distinct)

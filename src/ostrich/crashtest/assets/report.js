@@ -95,7 +95,7 @@
         cursor.setAttribute("x2", x);
         cursor.style.visibility = "visible";
         svg.querySelectorAll("circle").forEach(function (circle) {
-          circle.classList.toggle("at", Number(circle.dataset.stop) === stop);
+          circle.classList.toggle("at", Math.abs(circle.cx.baseVal.value - Number(x)) < 0.1);
         });
       });
       outputs.forEach(function (output, i) {

@@ -22,8 +22,8 @@ from ostrich.errors import InputError
 from ostrich.images import rounded
 from ostrich.inspection.units import activations, parse
 from ostrich.models.untouched import untouched
-from ostrich.visualization import PRESET, PRESETS, sheets
-from ostrich.visualization.sheets import Sheet
+from ostrich.visualization import PRESET, PRESETS, unit_sheets
+from ostrich.visualization.sheets.unit_sheets import Sheet
 
 TITLE = "Which units carry the attack"
 MOST, UNITS, TOP, STEPS = 32, 3, 4, 128
@@ -93,7 +93,7 @@ def _means(context: Context, images: Tensor, layer: str) -> Tensor:
 
 def _sheets(context: Context, units: list[str]) -> list[Sheet]:
     settings = replace(PRESETS[PRESET], steps=STEPS)
-    return sheets(
+    return unit_sheets(
         context.classifier,
         context.samples.images,
         len(context.samples),

@@ -5,7 +5,7 @@ Guided backpropagation (Springenberg 2015) beside the gradient.
 
 from __future__ import annotations
 
-from ostrich.attribution import gradient, guided
+from ostrich.attribution import Gradient, Guided, paired
 from ostrich.attribution.pictures import magnitude, signed
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Picture, Pictures
@@ -28,10 +28,10 @@ def probe(context: Context) -> Answer:
     images = context.images[rows]
     units = [f"class:{int(k)}" for k in context.logits[rows].argmax(1)]
     try:
-        by_rule = guided(context.classifier, images, units)
+        by_rule = paired(Guided(), context.classifier, images, units)
     except InputError as error:
         raise CannotRun(str(error)) from error
-    plain = gradient(context.classifier, images, units)
+    plain = paired(Gradient(), context.classifier, images, units)
     items = []
     for i, row in enumerate(rows.tolist()):
         stem = f"guided-{context.samples.index[row]}"

@@ -20,7 +20,7 @@ from ostrich.errors import InputError
 from ostrich.generative import load_generator
 from ostrich.images import rounded
 from ostrich.models import Classifier
-from ostrich.visualization import PRESET, PRESETS, Ascent, Prior, ascend, under
+from ostrich.visualization import PRESET, PRESETS, Ascent, Prior, ascend, with_prior
 from ostrich.visualization.parametrisations import Canvas
 
 TITLE = "What it looks for"
@@ -86,4 +86,4 @@ def ways(classifier: Classifier) -> dict[str, Ascent]:
         prior = Prior.of(load_generator(PRIOR, classifier.device), Canvas.of(classifier))
     except InputError:
         return found
-    return {**found, "with the prior": under(prior, PRIOR_STEPS)}
+    return {**found, "with the prior": with_prior(prior, PRIOR_STEPS)}

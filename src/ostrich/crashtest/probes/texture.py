@@ -72,7 +72,8 @@ def probe(context: Context) -> Answer:
     )
     return Answer(
         sentence=f"Painted anew within {budget_text('linf', THREAT.eps)}, a {name} is no longer one from "
-        f"{len(broken)} of {right} sides; with random paint, from {_percent(judged.chance)} of them.",
+        f"{len(broken)} of {right} sides; with random paint, from "
+        f"{_percent(judged.random_baseline)} of them.",
         how_to_read=f"The texture was fitted on {FIT} views of a toybox object and is judged on {HELD_OUT} "
         "others: other sides, distances, lights and surroundings. In the map a dot is a view, where its "
         "camera stood. More views and passes, as `ostrich attack texture` takes them, make it stronger.",
@@ -83,7 +84,7 @@ def probe(context: Context) -> Answer:
             "n": HELD_OUT,
             "right": right,
             "success_rate": len(broken) / right,
-            "by_chance": judged.chance,
+            "by_chance": judged.random_baseline,
         },
         blocks=[
             Pairs(items=items),

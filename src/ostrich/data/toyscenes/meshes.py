@@ -17,24 +17,12 @@ import numpy as np
 from ostrich.errors import InputError, MissingExtra, UnknownName
 
 from . import animals, things, vehicles
+from .class_names import CLASS_NAMES as CLASS_NAMES
 from .palettes import PALETTES, Colour, default_colours
 from .parts import Part, box, cylinder, ellipsoid, lathe, pack, tube
 
 if TYPE_CHECKING:
     import trimesh
-
-CLASS_NAMES = (
-    "school bus",
-    "ostrich",
-    "table lamp",
-    "sports car",
-    "king penguin",
-    "coffee mug",
-    "traffic light",
-    "umbrella",
-    "airship",
-    "acoustic guitar",
-)
 
 BUILDERS: dict[str, Callable[[], list[Part]]] = {
     "school bus": vehicles.school_bus,

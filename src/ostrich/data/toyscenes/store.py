@@ -18,13 +18,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.runtime.files import whole, write_text
-
-from .sampling import label
 
 VERSION = 1  # of the scenes; raise it with every change that changes a picture
 CLIPS_VERSION = 1  # of the clips, likewise
@@ -48,7 +44,7 @@ def test_images(limit: int = 512) -> Stored:
 
     Raises InputError for another limit and UnreadableImage for a damaged file.
     """
-    from PIL import Image
+    from PIL.WebPImagePlugin import WebPImageFile  # Image.open would import every format to find this one
 
     rows, columns = TILES
     if not 1 <= limit <= rows * columns:
@@ -57,7 +53,7 @@ def test_images(limit: int = 512) -> Stored:
     for name, known in record["sha256"].items():
         if digest(HERE / name) != known:
             raise UnreadableImage(f"{name} is damaged: its sha256 differs; reinstall ostrich")
-    with Image.open(HERE / "test-512.webp") as picture:
+    with WebPImageFile(HERE / "test-512.webp") as picture:
         sheet = np.asarray(picture.convert("RGB"))  # (16 * 64, 32 * 64, 3)
     tiles = sheet.reshape(rows, 64, columns, 64, 3).swapaxes(1, 2).reshape(-1, 64, 64, 3)
     with np.load(HERE / "test-512.npz") as file:
@@ -118,6 +114,8 @@ def render_clips(
 
 
 def _labels(split: str, start: int, n: int) -> np.ndarray:
+    from .sampling import label
+
     return np.array([label(split, i) for i in range(start, start + n)], dtype=np.int64)
 
 
@@ -143,6 +141,9 @@ def _rendered(
     progress: bool,
 ) -> np.ndarray:
     """What `made` makes of the numbers `wanted`, (n, *shape) uint8, block by block."""
+    from rich.console import Console
+    from rich.progress import track
+
     start, n = wanted.start, len(wanted)
     if n < 1 or start < 0:
         raise InputError(f"n must be at least 1 and start at least 0, not n={n}, start={start}")

@@ -7,7 +7,7 @@ draw them so (on scikit-image's faces their median boxes agree within a pixel of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -33,6 +33,7 @@ class Box:
         return across > 0 and down > 0
 
 
+@runtime_checkable
 class Detector(Protocol):
     """Finds faces. `settings` is what it is asked with, for the record."""
 

@@ -1,0 +1,56 @@
+"""Explanations of many images, batch by batch: the images of one batch are alive at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ostrich.attribution.question import Explainer, explain, figures
+from ostrich.data.dataset import Samples
+from ostrich.inspection.unit_names import class_unit
+from ostrich.models.classifier import Classifier
+
+BATCH = 16  # images together
+MAPS = 64  # of the units of these images, held together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """N of the images and their maps.
+
+    `start` is the place of the first among all; `images` (N, C, H, W) in [0, 1]; `predictions` N classes;
+    `units` N lists of U; `maps` (N, U, C, H, W); `figures` N lists of U, what it says beside each map.
+    """
+
+    start: int
+    images: Tensor
+    predictions: list[int]
+    units: list[list[str]]
+    maps: Tensor
+    figures: list[list[dict[str, Any]]]
+
+
+def explained(
+    method: Explainer, classifier: Classifier, samples: Samples, units: Sequence[str], *, seed: int = 0
+) -> Iterator[Batch]:
+    """The maps of all samples; without units, of the predicted class of each. Raises as `explain` does."""
+    size = max(1, min(BATCH, MAPS // max(1, len(units))))
+    for start in range(0, len(samples), size):
+        given = samples.images(start, start + size)
+        images = given.to(classifier.device, classifier.dtype)
+        predictions = classifier.predict(images).argmax(1).tolist()
+        own = [list(units) or [class_unit(classifier, k)] for k in predictions]
+        maps = explain(method, classifier, images, own, seed=seed)
+        beside = figures(method, classifier, images, own, maps, seed=seed)
+        yield Batch(start=start, images=given, predictions=predictions, units=own, maps=maps, figures=beside)
+
+
+def check_method(method: Explainer, classifier: Classifier, units: Sequence[str]) -> None:
+    """Refuse, by an InputError, what the method cannot do: tried on one grey image, briefly."""
+    height, width = classifier.size or (224, 224)
+    grey = torch.full((1, classifier.channels, height, width), 0.5)
+    explain(method.brief(), classifier, grey.to(classifier.device, classifier.dtype), units or ["class:0"])

@@ -1,0 +1,206 @@
+"""All checks of a method on one network and some images: figures, curves, and a sentence each.
+
+randomisation   the maps of the first RANDOMISED images while the network's layers are made random
+fading          deletion and insertion, on the first FADED images
+pointing        on the toybox, whose masks are known: every image, for its own class
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ostrich.attribution.importance import importance
+from ostrich.attribution.question import Explainer, explain
+from ostrich.attribution.sanity.deletion import Fading, fading
+from ostrich.attribution.sanity.parameter_randomisation import Randomisation, randomisation
+from ostrich.attribution.sanity.pointing import Pointing, pointing_game
+from ostrich.attribution.sanity.similarity import Mean
+from ostrich.data.dataset import Samples
+from ostrich.figures.chart import write_chart
+from ostrich.images import fit
+from ostrich.inspection.unit_names import class_unit
+from ostrich.models.classifier import Classifier
+from ostrich.runtime.events import progress
+
+RANDOMISED, FADED = 16, 64  # images
+PICTURES = {"randomisation": "sanity/randomisation.png", "fading": "sanity/fading.png"}
+Known = Callable[[int, str], Tensor | None]  # an image's place and a unit; its map (C, H, W), if there is one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sanity:
+    """What the checks found of the method `name`; the randomisation is of `images` images.
+
+    `pointing` is None where the objects' masks, or the labels, are not known.
+    """
+
+    name: str
+    images: int
+    randomisation: Randomisation
+    fading: Fading
+    pointing: Pointing | None
+
+    @property
+    def sentences(self) -> list[str]:
+        """One for each check."""
+        areas = {"deletion": self.fading.deletion_area, "insertion": self.fading.insertion_area}
+        found = [self.randomisation.sentence(self.name)]
+        found += [_compared(way, self.name, own) for way, own in areas.items()]
+        if (game := self.pointing) is not None:
+            found.append(
+                f"Pointing game: {self.name} hits the object in {_interval(*game.share)} of "
+                f"{game.n} images, the centre in {_interval(*game.centre_share)}."
+            )
+        return found
+
+    def figures(self) -> dict[str, Any]:
+        """As run.json has them under `sanity`."""
+        curves, game = self.randomisation, self.pointing
+        layers = zip(curves.layers, curves.cascading, curves.independent, strict=True)
+        return {
+            "sentences": self.sentences,
+            "randomisation": {
+                "images": self.images,
+                "unread_top_layers": curves.unread,
+                "layers": [
+                    {"layer": name, "cascading": asdict(cascading), "independent": asdict(independent)}
+                    for name, cascading, independent in layers
+                ],
+                "controls": {
+                    "rerun": asdict(curves.rerun),
+                    "edges": asdict(curves.edges),
+                    "noise": asdict(curves.noise),
+                    "edges_at_random": asdict(curves.edges_at_random),
+                },
+                "picture": PICTURES["randomisation"],
+            },
+            "fading": asdict(self.fading) | {"picture": PICTURES["fading"]},
+            "pointing": game and asdict(game) | {"share": game.share, "centre_share": game.centre_share},
+        }
+
+    def draw(self, folder: Path) -> None:
+        """The curves, into PICTURES."""
+        curves = self.randomisation
+        write_chart(
+            folder / PICTURES["randomisation"],
+            x_label="layers made random, from the output down",
+            y_label="likeness to the learned network's map",
+            series={
+                f"{self.name}: rank correlation, one layer after the other": _line(
+                    [likeness.spearman for likeness in curves.cascading]
+                ),
+                "the same without sign": _line([likeness.spearman_abs for likeness in curves.cascading]),
+                "structural similarity": _line([likeness.ssim for likeness in curves.cascading]),
+                "rank correlation, the layer alone": _line([own.spearman for own in curves.independent]),
+                "an edge detector": [{"x": i, "y": 1.0} for i in range(len(curves.layers) + 1)],
+            },
+        )
+        series = {
+            f"{way}: {name}": [
+                {"x": x, "y": y, "label": f"{100 * x:.0f}"}
+                for x, y in zip(self.fading.fractions, curve, strict=True)
+            ]
+            for way, own in (("deletion", self.fading.deletion), ("insertion", self.fading.insertion))
+            for name, curve in own.items()
+        }
+        write_chart(
+            folder / PICTURES["fading"],
+            x_label="percent of the pixels, the most important first",
+            y_label="the unit (a class: its probability)",
+            series=series,
+        )
+
+
+def check_sanity(
+    method: Explainer,
+    classifier: Classifier,
+    samples: Samples,
+    units: Sequence[Sequence[str]],
+    *,
+    known: Known = lambda place, unit: None,
+    seed: int = 0,
+) -> Sanity:
+    """All checks; `units` are a list for each image, and `known` gives maps that are computed already.
+
+    Raises InputError for a network without parameters.
+    """
+    some = samples.images(0, RANDOMISED).to(classifier.device, classifier.dtype)
+    with progress("layers made random", 1) as advance:
+        curves = randomisation(method, classifier, some, units[:RANDOMISED], seed=seed, progress=advance)
+    more = samples.images(0, FADED).to(classifier.device, classifier.dtype)
+    return Sanity(
+        name=method.name,
+        images=len(some),
+        randomisation=curves,
+        fading=fading(method, classifier, more, [own[0] for own in units[:FADED]], seed=seed),
+        pointing=_pointing(method, classifier, samples, known, seed),
+    )
+
+
+def _pointing(
+    method: Explainer, classifier: Classifier, samples: Samples, known: Known, seed: int
+) -> Pointing | None:
+    """The pointing game over all images, for their labels; None where masks or labels are not known."""
+    masks = _masks(classifier, samples)
+    if masks is None or samples.labels is None:
+        return None
+    found = []
+    for i, label in enumerate(samples.labels.tolist()):
+        unit = class_unit(classifier, label)
+        maps = known(i, unit)
+        if maps is None:
+            image = samples.images(i, i + 1).to(classifier.device, classifier.dtype)
+            maps = explain(method, classifier, image, [unit], seed=seed)[0, 0].cpu().float()
+        found.append(importance(method, maps))
+    return pointing_game(torch.stack(found), masks)
+
+
+def _masks(classifier: Classifier, samples: Samples) -> Tensor | None:
+    """The objects' masks (N, H, W) as the images were resized and cut; None for data without masks."""
+    from ostrich.data import toyscenes
+
+    kind, _, split = samples.name.partition(":")
+    if kind != "toybox":
+        return None
+    if split == "test":
+        stored = toyscenes.test_images().masks
+        masks = [stored[i] for i in samples.index]
+    else:
+        masks = [toyscenes.render(toyscenes.scene(split, i)).mask for i in samples.index]
+    size = classifier.size or masks[0].shape
+    fitted = [
+        fit(Image.fromarray(mask.astype(np.uint8)), size, classifier.resize, "nearest") for mask in masks
+    ]
+    return torch.from_numpy(np.stack([np.asarray(mask) > 0 for mask in fitted]))
+
+
+def _line(means: Sequence[Mean]) -> list[dict[str, Any]]:
+    """The points of a curve that begins at 1, where no layer is random."""
+    points = [
+        {"x": i + 1, "y": mean.mean, "low": mean.low, "high": mean.high} for i, mean in enumerate(means)
+    ]
+    return [{"x": 0, "y": 1.0, "label": "0"}, *points]
+
+
+def _compared(way: str, name: str, areas: Mapping[str, Mean]) -> str:
+    """One sentence on the areas under a curve."""
+    better = "the smaller, the better" if way == "deletion" else "the larger, the better"
+    each = [f"{_number(areas[of])} for {of}" for of in areas]
+    return f"Area under {way} ({better}; {areas[name].n} images): {', '.join(each)}."
+
+
+def _number(found: Mean) -> str:
+    mean = f"{found.mean:.3f}"
+    return mean if found.low is None else f"{mean} ({found.low:.3f} to {found.high:.3f})"
+
+
+def _interval(share: float, low: float, high: float) -> str:
+    return f"{100 * share:.1f} % ({100 * low:.1f} to {100 * high:.1f})"

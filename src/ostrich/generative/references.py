@@ -1,0 +1,45 @@
+"""What a generator is measured by: its training images, held-out ones, and a network's features."""
+
+from __future__ import annotations
+
+from ostrich.data.dataset import Samples
+from ostrich.data.pictures import Pictures, pictures
+from ostrich.errors import InputError
+from ostrich.generative import inception
+from ostrich.generative.generator import Generator
+from ostrich.models import Classifier, load
+from ostrich.models.loading import pick_device
+
+Data = str | Samples | None  # None: the data that the generator's card names
+
+
+def training_images(generator: Generator, data: Data = None) -> Pictures:
+    """The images that the generator was trained on."""
+    card = generator.card
+    return pictures(_named(generator, data), "train", generator.shape, limit=card["limit"], seed=card["seed"])
+
+
+def held_out_images(generator: Generator, data: Data = None) -> Pictures:
+    """Images that the generator was not trained on."""
+    return pictures(_named(generator, data), "test", generator.shape, seed=generator.card["seed"])
+
+
+def feature_network(generator: Generator, features: str | Classifier | None, device: str) -> Classifier:
+    """The classifier whose features are compared, by default the card's. Raises InputError for none."""
+    name = features or generator.card.get("judge")
+    if name is None:
+        raise InputError(
+            "Name the classifier whose features are compared: --features MODEL, in Python features=."
+        )
+    if isinstance(name, Classifier):
+        return name
+    kind, _, weights = name.partition(":")
+    if kind == inception.NAME:
+        return inception.inception(weights or None, str(pick_device(device)))
+    return load(name, device=device)
+
+
+def _named(generator: Generator, data: Data) -> str | Samples:
+    if not generator.card:
+        raise InputError(f"{generator.name} has no card that says what it was trained on.")
+    return generator.card["data"] if data is None else data

@@ -1,0 +1,88 @@
+"""`ostrich.compare`: the figures of two runs side by side."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from pathlib import Path
+from typing import Any
+
+from ostrich.crashtest.comparison import differences
+from ostrich.errors import InputError
+from ostrich.runtime.files import write_text
+from ostrich.runtime.runs import check_writable, read_run
+from ostrich.verbs.outcome import Outcome
+
+FILE = "comparison.csv"
+
+
+class Comparison(Outcome):
+    """`rows` of figures that two runs have: [{figure, first, second, difference, beyond}, ...].
+
+    `beyond` says whether the second lies outside the first's 95 % interval, None where it has none. `names`
+    are those of the runs. The command writes no run directory; `save(folder)` writes the rows as a table.
+    """
+
+    def __init__(self, names: tuple[str, str], rows: list[dict[str, Any]]) -> None:
+        self.name, self.names, self.rows = "compare", names, rows
+        beyond = sum(row["beyond"] is True for row in rows)
+        self.figures = {"figures": len(rows), "beyond_the_interval": beyond}
+        self.folder = None
+
+    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        """Write the rows as comparison.csv. Raises InputError where there is one, unless `force`."""
+        target = Path(folder)
+        check_writable(target)
+        if (target / FILE).exists() and not force:
+            raise InputError(f"{str(target / FILE)!r} exists; choose another folder, or pass force=True.")
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(self.rows[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(self.rows)
+        write_text(target / FILE, text.getvalue())
+        return target
+
+    def table(self) -> list[tuple[str, str, str, str, str]]:
+        """Each row as text: figure, first, second, difference, and whether it is beyond the interval."""
+        return [
+            (
+                row["figure"],
+                f"{row['first']:.4g}",
+                f"{row['second']:.4g}",
+                f"{row['difference']:+.4g}",
+                "beyond the interval" if row["beyond"] else "",
+            )
+            for row in self.rows
+        ]
+
+    def _repr_html_(self) -> str:
+        head = ("figure", *self.names, "difference", "")
+        lines = [f"<tr>{''.join(f'<th>{html.escape(name)}</th>' for name in head)}</tr>"]
+        for row in self.table():
+            lines.append(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>")
+        return f"<table>{''.join(lines)}</table>"
+
+
+def compare(first: str | Path | Outcome, second: str | Path | Outcome) -> Comparison:
+    """Put two runs side by side: run directories, their run.json, or what verbs returned.
+
+    Raises InputError where there is no such run, and where the two have no figure in common.
+    """
+    (ours, ours_results), (theirs, theirs_results) = _figures(first), _figures(second)
+    rows = differences(ours_results, theirs_results)
+    if not rows:
+        raise InputError(f"{ours!r} and {theirs!r} have no figure in common; are both finished?")
+    return Comparison((ours, theirs), rows)
+
+
+def _figures(run: str | Path | Outcome) -> tuple[str, dict[str, Any]]:
+    """What a run is called, and its results."""
+    if isinstance(run, Outcome):
+        return run.name, run.figures
+    if not isinstance(run, str | Path):
+        raise InputError(
+            "A run is its folder, its run.json, or what ostrich.attack, check, ... returned; got "
+            f"{type(run).__name__}."
+        )
+    return str(run), read_run(run).get("results") or {}

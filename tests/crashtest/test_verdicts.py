@@ -1,0 +1,327 @@
+"""No false verdict: what an attack could not do is said, and one figure is the least that any attack left."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+import ostrich
+from ostrich.attacks import APGD, DDN, FGSM, MIM, PGD, AutoAttack, HopSkipJump, Linf, RayS, Square, Untargeted
+from ostrich.attacks.goals import SATURATED, margin
+from ostrich.cli.main import run
+from ostrich.crashtest.answer import ProbeAnswer
+from ostrich.crashtest.gates import judge_baseline, judge_floor, read_floor
+from ostrich.crashtest.outcomes import combined, robust_accuracy
+from ostrich.models.answers import NO_ANSWER, answered, confidence, predictions, right
+
+INF, NAN = math.inf, math.nan
+SIZE = 8
+GRADIENT = [FGSM, PGD, MIM, APGD]
+
+
+class Means(nn.Module):
+    """Logits are a factor times the mean of each channel, then `after`: broken from half the lead on."""
+
+    def __init__(self, factor: float = 20.0, after: Callable[[Tensor], Tensor] = lambda z: z) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(factor * torch.eye(3)[:, :, None, None])
+        self.after = after
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after(F.conv2d(x, self.weight).mean((2, 3)))
+
+
+def without_gradient(z: Tensor) -> Tensor:
+    return z.detach()
+
+
+def images(leads: list[int]) -> tuple[Tensor, Tensor]:
+    """Flat images whose strongest channel leads by so many levels, and that channel (N,)."""
+    labels = torch.arange(len(leads)) % 3
+    found = torch.full((len(leads), 3, SIZE, SIZE), 120 / 255)
+    for i, lead in enumerate(leads):
+        found[i, labels[i]] += lead / 255
+    return found, labels
+
+
+LEADS = [4, 6, 8, 12, 20, 30]  # broken from 2, 3, 4, 6, 10, 15 levels on
+TRUE = {2: 6, 4: 4, 8: 2, 16: 0}  # that stand at so many levels; at exactly half the lead it is a draw
+
+
+def wrapped(network: nn.Module) -> ostrich.Classifier:
+    return ostrich.Classifier(network, size=(SIZE, SIZE))
+
+
+def attacked(network: nn.Module, method: ostrich.attacks.InputSpecificAttack) -> ostrich.Result:
+    x, labels = images(LEADS)
+    return ostrich.attacks.attack(method, wrapped(network), x, Untargeted(labels), labels=labels)
+
+
+# Answers ------------------------------------------------------------------------------------------
+
+
+def test_what_is_an_answer():
+    logits = torch.tensor([[1.0, 2.0], [-INF, 0.0], [NAN, 1.0], [INF, 1.0], [-INF, -INF]])
+    assert answered(logits).tolist() == [True, True, False, False, False]
+    assert predictions(logits).tolist() == [1, 1, NO_ANSWER, NO_ANSWER, NO_ANSWER]
+    assert confidence(logits)[2:].tolist() == [0, 0, 0]
+    assert confidence(logits)[1] == 1
+    assert not right(predictions(logits), torch.tensor([0, 0, -1, -1, -1])).any()
+
+
+def test_no_answer_leaves_every_label_and_reaches_no_class():
+    logits = torch.tensor([[NAN, 1.0, 0.0]])
+    label = torch.tensor([1])
+    assert Untargeted(label).reached(logits).tolist() == [True]
+    assert ostrich.Targeted(label).reached(logits).tolist() == [False]
+    assert ostrich.Confident(label).reached(logits).tolist() == [False]
+
+
+def test_a_class_that_is_switched_off_changes_no_verdict():
+    network = Means(after=lambda z: F.pad(z, (0, 2), value=-INF))
+    off = [attacked(network, PGD(threat=Linf(levels / 255))) for levels in (8, 16)]
+    assert [int((~one.success).sum()) for one in off] == [2, 0]
+    assert all(one.attacked.all() for one in off)
+    ensemble = attacked(network, AutoAttack(threat=Linf(8 / 255), preset="fast", queries=50))
+    assert int((~ensemble.success).sum()) == 2
+    assert not ensemble.zero_gradient.any()  # no target is a class that cannot be reached
+
+
+def test_clean_images_without_an_answer_are_neither_right_nor_unbroken():
+    def sometimes(z: Tensor) -> Tensor:
+        return torch.where((z.argmax(1) == 0)[:, None], NAN, z)
+
+    result = attacked(Means(after=sometimes), PGD(threat=Linf(16 / 255)))
+    assert result.clean_predictions.tolist() == [NO_ANSWER, 1, 2, NO_ANSWER, 1, 2]
+    assert result.attacked.tolist() == [False, True, True, False, True, True]
+    assert result.success[result.attacked].all()  # towards red the answer is lost, and that counts
+
+
+# Gradients ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", GRADIENT)
+@pytest.mark.parametrize("after", [lambda z: 1e5 * z, lambda z: (1e5 * z).log_softmax(1)])
+def test_where_cross_entropy_saturates_the_margin_is_followed(method, after):
+    for levels in (2, 8, 16):
+        result = attacked(Means(after=after), method(threat=Linf(levels / 255)))
+        assert abs(int((~result.success).sum()) - TRUE[levels]) <= 1
+        assert not result.zero_gradient.any()
+
+
+def test_the_loss_goes_on_where_it_saturates():
+    logits = torch.tensor([[z, 0.0, 0.0] for z in (0.0, 5.0, 59.0, 61.0, 200.0, 1e6)], requires_grad=True)
+    loss = Untargeted(torch.zeros(6, dtype=torch.int64)).loss(logits)
+    (slope,) = torch.autograd.grad(loss.sum(), logits)
+    assert (loss.diff() > 0).all()
+    assert (slope[[0, 1, 3, 4, 5], 0] > 1e-3).all()
+    plain = -F.cross_entropy(logits.double(), torch.zeros(6, dtype=torch.int64), reduction="none")
+    assert torch.equal(loss[:3], plain[:3])  # below the threshold nothing changes
+    lead = margin(logits.detach(), torch.zeros(6, dtype=torch.int64))
+    assert torch.allclose(loss[4:], (lead - SATURATED)[4:].double())
+
+
+@pytest.mark.parametrize("method", [*GRADIENT, DDN])
+def test_an_attack_without_a_gradient_says_so(method):
+    result = attacked(Means(after=without_gradient), method())
+    assert result.zero_gradient.all()
+    assert not result.success.any()
+
+
+def test_an_attack_with_one_does_not():
+    assert not attacked(Means(), PGD()).zero_gradient.any()
+    assert not attacked(Means(), Square()).zero_gradient.any()
+
+
+def test_an_attack_that_finds_no_way_to_begin_says_so():
+    class Same(Means):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * 0 + torch.tensor([1.0, 0.0, 0.0])
+
+    x = torch.rand(3, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    goal = Untargeted(torch.zeros(3, dtype=torch.int64))
+    result = ostrich.attacks.attack(HopSkipJump(queries=60), wrapped(Same()), x, goal)
+    assert result.unattacked.all()
+    assert not attacked(Means(), HopSkipJump(queries=60)).unattacked.any()
+
+
+@pytest.mark.parametrize("levels", [2, 8, 16])
+def test_labels_alone_are_enough_for_the_truth(levels):
+    votes = Means(after=lambda z: F.one_hot(z.argmax(1), 3).float())
+    result = attacked(votes, RayS(threat=Linf(levels / 255), queries=3000))
+    assert abs(int((~result.success).sum()) - TRUE[levels]) <= 1
+
+
+# Randomness ---------------------------------------------------------------------------------------
+
+
+class Noisy(Means):
+    """Another answer at each call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x + 0.2 * torch.randn_like(x))
+
+
+def test_a_success_of_a_random_network_fools_in_most_later_draws():
+    model = wrapped(Noisy())
+    x, labels = images(LEADS)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        result = ostrich.attacks.attack(
+            PGD(threat=Linf(8 / 255)), model, x, Untargeted(labels), labels=labels
+        )
+        assert model.draws == 20
+        found = result.images[result.success]
+        assert len(found)
+        assert (result.fooled_draws[result.success] >= 0.8).all()
+        later = torch.stack([model(found).argmax(1) for _ in range(100)])
+    assert ((later != labels[result.success]).double().mean(0) > 0.5).all()
+    assert wrapped(Means()).draws == 1
+
+
+# One figure ---------------------------------------------------------------------------------------
+
+
+def outcome(attack: str, eps: float | None, rows: list[int], broken: dict[int, float], useless=()) -> dict:
+    return {
+        "attack": attack,
+        "norm": "linf",
+        "eps": eps,
+        "rows": rows,
+        "broken": {str(row): distance for row, distance in broken.items()},
+        "useless": list(useless),
+    }
+
+
+def answer(name: str, **fields: Any) -> ProbeAnswer:
+    return ProbeAnswer(name=name, title=name, status="done", **fields)
+
+
+def test_the_figure_is_the_least_that_any_attack_left():
+    rows, correct = [0, 1, 2, 3], [True, True, True, False]
+    outcomes = [
+        outcome("pgd", 0.1, [0, 1, 2], {0: 0.1}),
+        outcome("square", 0.1, [1, 2], {1: 0.09}),
+        outcome("pair", 0.05, [2], {2: 0.05}),  # broken within less is broken within more
+        outcome("pgd", 0.2, [2], {2: 0.2}),
+    ]
+    found = robust_accuracy("linf", 0.1, rows, correct, outcomes)
+    assert found["robust_accuracy"] == 0
+    assert found["n"] == 4
+    assert found["measured_by"] == ["pair", "pgd", "square"]
+    assert found["bound"] == "upper"
+    assert robust_accuracy("linf", 0.09, rows, correct, outcomes)["robust_accuracy"] == 1 / 4
+    assert robust_accuracy("l2", 0.1, rows, correct, outcomes)["robust_accuracy"] == 3 / 4
+
+
+def test_what_stands_because_nothing_could_work_is_not_known():
+    rows, correct = [0, 1], [True, True]
+    blind = outcome("pgd", 0.1, [0, 1], {}, useless=[0, 1])
+    found = robust_accuracy("linf", 0.1, rows, correct, [blind])
+    assert found["bound"] is None
+    assert "2 of 2 images stand because no attack could work" in found["reason"]
+    worked = outcome("rays", None, [0, 1], {0: 0.05})  # nothing bounds it, so it was run at every budget
+    assert robust_accuracy("linf", 0.1, rows, correct, [blind, worked])["bound"] == "upper"
+    assert robust_accuracy("linf", 0.1, rows, correct, [worked], ["x"])["reason"] == "x"
+
+
+def test_the_doctor_speaks_against_every_figure():
+    outcomes = [outcome("pgd", 0.1, [0], {})]
+    sweep = answer("robustness", rows=[0], budgets=[("linf", 0.1)], outcomes=outcomes)
+    doctor = answer("doctor", figures={"findings": [{"code": "masked-gradient"}]})
+    (found,) = combined({"robustness": sweep, "doctor": doctor}, [True])
+    assert (found["bound"], found["reason"]) == (None, "the doctor finds masked-gradient")
+    doctor = answer("doctor", figures={"findings": [{"code": "dead-output"}]})
+    assert combined({"robustness": sweep, "doctor": doctor}, [True])[0]["bound"] == "upper"
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "passed"),
+    [(0.7, "upper", True), (0.7, None, None), (0.3, "upper", False), (0.3, None, False)],
+)
+def test_no_gate_passes_on_what_is_not_known(value, bound, passed):
+    figure = {"norm": "linf", "eps": 8 / 255, "robust_accuracy": value, "low": 0, "high": 1}
+    figure |= {"bound": bound, "reason": "it is so", "n": 9, "measured_by": ["pgd"]}
+    gate = judge_floor(read_floor("linf:8/255=0.5"), [figure], labelled=True)
+    assert gate["passed"] is passed
+    before = {"results": {"robustness": [figure | {"bound": "upper"}]}, "data": {"sha256": "a"}}
+    judged = judge_baseline("run", before, {"robustness": [figure]}, {"sha256": "a"})
+    assert judged["passed"] is (True if bound else None)
+
+
+# From the command line ----------------------------------------------------------------------------
+
+MODELS = """
+import torch, torch.nn.functional as F
+from torch import nn
+
+class Means(nn.Module):
+    def __init__(self, after):
+        super().__init__()
+        self.conv, self.after = nn.Conv2d(3, 3, 1, bias=False), after
+        with torch.no_grad():
+            self.conv.weight.copy_(20 * torch.eye(3)[:, :, None, None])
+
+    def forward(self, x):
+        return self.after(self.conv(x).mean((2, 3)))
+
+def means(): return Means(lambda z: z)
+def blind(): return Means(lambda z: z.detach())
+def votes(): return Means(lambda z: F.one_hot(z.argmax(1), 3).float())
+def softmax(): return Means(lambda z: (100 * z).softmax(1))
+def absent(): return Means(lambda z: torch.where((z.argmax(1) == 0)[:, None], float("nan"), z))
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """A folder with networks, and class folders of flat images."""
+    monkeypatch.chdir(tmp_path)
+    Path("models.py").write_text(MODELS, encoding="utf-8")
+    x, labels = images([*LEADS, *LEADS])
+    for i, (image, label) in enumerate(zip(x, labels.tolist(), strict=True)):
+        folder = Path("data", str(label) + "_" + "rgb"[label])
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = (image.permute(1, 2, 0) * 255).round().byte().numpy()
+        Image.fromarray(np.ascontiguousarray(pixels)).save(folder / f"{i}.png")
+    return tmp_path
+
+
+def words(command: str, name: str, *more: str) -> list[str]:
+    return [*command.split(), f"models.py:{name}", "folder:data", "--size", str(SIZE), *more]
+
+
+def test_an_attack_says_that_it_had_no_gradient(place, capsys):
+    assert run(words("attack pgd", "blind", "--out", "a")) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "not known, at most 1: 12 images stand whose gradient was zero or not finite" in shown
+    results = json.loads(Path("a/run.json").read_text())["results"]
+    assert (results["bound"], results["zero_gradient"], results["unattacked"]) == (None, 12, 0)
+    assert run(words("attack pgd", "absent", "--out", "b")) == 0
+    results = json.loads(Path("b/run.json").read_text())["results"]
+    assert (results["clean_accuracy"], results["unanswered"]) == (8 / 12, 4)
+
+
+@pytest.mark.parametrize("name", ["means", "blind", "votes", "softmax"])
+def test_no_form_of_one_network_is_more_robust_than_another(place, name, capsys):
+    gates = ["--fail-under", "linf:16/255=0.5", "--fail-under", "linf:4/255=0.5"]
+    assert run(words("check", name, "--only", "clean,robustness,doctor", *gates, "--out", "c")) == 1
+    results = json.loads(Path("c/run.json").read_text())["results"]
+    figures = {round(f["eps"] * 255): f for f in results["robustness"] if f["norm"] == "linf"}
+    for levels, kept in TRUE.items():
+        assert abs(figures[levels]["robust_accuracy"] * 12 - 2 * kept) <= 2
+    known = name in ("means", "softmax")
+    assert [gate["passed"] for gate in results["gates"]] == [False, True if known else None]
+    assert results["verdict"].startswith("Against" if known else "Robust accuracy is not known: ")
+    points = results["probes"]["robustness"]["linf"][1:]
+    assert [p["y"] for p in points] == [figures[round(p["x"] * 255)]["robust_accuracy"] for p in points]

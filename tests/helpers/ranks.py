@@ -1,0 +1,135 @@
+"""What several processes do in tests of `distributed`; each starts as torchrun would start it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ostrich.cli.main import run
+from ostrich.generative.architectures import build_game
+from ostrich.generative.recipe import GeneratorRecipe
+from ostrich.generative.training import train_game
+from ostrich.runtime import distributed
+from ostrich.training import Recipe, train
+from ostrich.training.loop import accuracy
+from ostrich.training.sharded import sharded_accuracy
+
+RECIPE = Recipe(
+    name="ranks",
+    architecture="-",
+    data="-",
+    mean=(0.5,),
+    std=(0.25,),
+    epochs=10,  # of 5 steps: 50
+    batch_size=25,
+    learning_rate=0.05,
+    shift=1,
+    precision="exact",
+)
+COUNT = 10_000  # images of the evaluation
+
+
+def images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, 1, 8, 8), generator=generator).to(torch.uint8)
+    return pixels, pixels.flatten(1).float().sum(1).long() % 5
+
+
+def network() -> nn.Module:
+    """Without batch norm, in float64."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 64, 5)]
+    return nn.Sequential(*layers).double()
+
+
+def train_task(folder: Path) -> None:
+    """50 steps; the loss of every fifth, the parameters at the end, and the accuracy."""
+    rows: list[dict[str, float]] = []
+    trained = train(network(), RECIPE, *images(125), log=rows.append, checkpoint=folder / "checkpoint.pt")
+    right = accuracy(trained, RECIPE, *images(101))
+    if distributed.is_main():
+        parameters = torch.cat([p.detach().flatten() for p in trained.parameters()]).tolist()
+        losses = [row["train_loss"] for row in rows]
+        found = {"losses": losses, "images": rows[-1]["images"], "parameters": parameters, "accuracy": right}
+        (folder / "train.json").write_text(json.dumps(found))
+
+
+def agree_task(folder: Path) -> None:
+    """Adversarial training with batch norm and dropout: each rank's parameters and statistics at the end."""
+    torch.manual_seed(0)
+    layers = [
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Dropout(0.2),
+        nn.Linear(144, 5),
+    ]
+    recipe = replace(RECIPE, epochs=1, adversarial_steps=1, adversarial_eps=0.1)
+    trained = train(nn.Sequential(*layers), recipe, *images(125), held_out=images(9))
+    torch.save(trained.state_dict(), folder / f"agree-{distributed.rank()}.pt")
+
+
+def evaluate_task(folder: Path) -> None:
+    """10,000 images, the accuracy to the last digit."""
+    pixels, labels = images(COUNT)
+    net, calls = network().eval(), 0
+
+    def predict(rows: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += len(rows)
+        with torch.no_grad():
+            return net(pixels[rows].double() / 255).argmax(1)
+
+    found = sharded_accuracy(predict, labels, folder / "shards", "ranks")
+    (folder / f"calls-{distributed.rank()}").write_text(str(calls))
+    if found is not None:
+        (folder / "evaluate.json").write_text(repr(found))
+
+
+def play_task(folder: Path) -> None:
+    """12 steps of a game without batch norm, batches of 7: the parameters at the end."""
+    recipe = GeneratorRecipe(
+        name="ranks",
+        architecture="dcgan,size=8,channels=1,width=0.05,code=5,norm=false",
+        data="none",
+        steps=12,
+        batch_size=7,
+        optimiser="sgd",
+        generator_rate=0.05,
+        discriminator_rate=0.05,
+        precision="exact",
+    )
+    torch.manual_seed(0)
+    game = build_game(recipe.architecture)
+    train_game(game, recipe, images(30)[0], checkpoint=folder / "game.pt")
+    if distributed.is_main():
+        parameters = torch.cat([p.detach().flatten() for p in game.parameters()]).tolist()
+        (folder / "play.json").write_text(json.dumps(parameters))
+
+
+COMMAND = ["train", "digits-cnn", "--out", "out", "--set", "epochs=0.5", "--set", "train_images=320"]
+GENERATE = ["generate", "train", "digits-perceptron", "--out", "generator", "--set", "steps=4"]
+GENERATE += ["--set", "architecture=perceptron,size=8,channels=1,width=0.05", "--set", "watch_every=2"]
+GENERATE += ["--set", "batch_size=20", "--set", "judge_samples=20"]
+TASKS = {"train": train_task, "play": play_task, "agree": agree_task, "evaluate": evaluate_task}
+
+
+def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
+    """One of so many processes, with torchrun's variables."""
+    own = {"RANK": number, "WORLD_SIZE": count, "LOCAL_RANK": number, "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in own.items()} | {"MASTER_ADDR": "127.0.0.1"}
+    torch.set_num_threads(1)
+    if task == "command":  # which begins to work together by itself
+        os.chdir(folder)
+        assert run(COMMAND) == 0
+        assert run(GENERATE) == 0
+        return
+    with distributed.process_group():
+        assert distributed.world() == count
+        TASKS[task](folder)

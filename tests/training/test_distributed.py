@@ -1,0 +1,130 @@
+"""Several processes as one: the same steps, every image once, one writer."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ranks
+import torch
+
+from ostrich.errors import InputError
+from ostrich.training.sharded import sharded_accuracy, sharded_predictions
+
+
+def together(count: int, task: str, folder: Path) -> None:
+    """A task of `ranks` by so many processes, started as torchrun does but sharing the import of torch."""
+    context = multiprocessing.get_context("forkserver")
+    # what every training imports, once: optimisers import dynamo
+    context.set_forkserver_preload(["torch._dynamo", "ostrich.training.run", "ostrich.cli.train"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [
+        context.Process(target=ranks.rank, args=(number, count, port, task, folder))
+        for number in range(count)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * count
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The tasks done by one process, and by two (training) and three (evaluation)."""
+    one, many = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("many")
+    ranks.train_task(one)
+    ranks.play_task(one)
+    ranks.evaluate_task(one)
+    together(2, "train", many)
+    together(2, "play", many)
+    together(3, "evaluate", many)
+    return one, many
+
+
+def test_two_ranks_take_the_steps_of_one_process(folders):
+    one, many = (json.loads((folder / "train.json").read_text()) for folder in folders)
+    assert len(one["losses"]) == 10
+    assert one["losses"][-1] < one["losses"][0]
+    assert np.abs(np.subtract(one["losses"], many["losses"])).max() <= 1e-8
+    assert np.abs(np.subtract(one["parameters"], many["parameters"])).max() <= 1e-8
+    assert one["images"] == many["images"] == 125
+    assert one["accuracy"] == many["accuracy"]  # of 101 images over two ranks: nothing is padded
+
+
+def test_ranks_end_with_the_same_network(tmp_path):
+    together(2, "agree", tmp_path)
+    (tmp_path / "one").mkdir()
+    ranks.agree_task(tmp_path / "one")
+    first, second = (torch.load(tmp_path / f"agree-{rank}.pt") for rank in range(2))
+    alone = torch.load(tmp_path / "one/agree-0.pt")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not any(torch.equal(first[name], alone[name]) for name in first if first[name].is_floating_point())
+
+
+def test_two_ranks_play_the_game_of_one_process(folders):
+    one, many = (np.array(json.loads((folder / "play.json").read_text())) for folder in folders)
+    torch.manual_seed(0)
+    start = ranks.build_game("dcgan,size=8,channels=1,width=0.05,code=5,norm=false").parameters()
+    moved = np.abs(one - torch.cat([p.detach().flatten() for p in start]).numpy()).max()
+    assert moved > 1e-3
+    assert np.abs(one - many).max() <= 1e-3 * moved
+
+
+def test_three_ranks_evaluate_every_image_once(folders):
+    one, many = ((folder / "evaluate.json").read_text() for folder in folders)
+    assert one == many
+    shards = [np.load(path)["index"] for path in sorted((folders[1] / "shards").glob("shard-*.npz"))]
+    assert [len(shard) for shard in shards] == [3334, 3333, 3333]
+    assert len(np.unique(np.concatenate(shards))) == 10_000
+    assert [(folders[1] / f"calls-{rank}").read_text() for rank in range(3)] == ["3334", "3333", "3333"]
+
+
+def test_a_share_that_is_there_is_not_computed_again(tmp_path):
+    labels = torch.arange(7) % 2
+    asked: list[int] = []
+
+    def predict(rows: torch.Tensor) -> torch.Tensor:
+        asked.extend(rows.tolist())
+        return rows % 2
+
+    assert sharded_accuracy(predict, labels, tmp_path, "a") == 1
+    assert sharded_accuracy(predict, labels, tmp_path, "a") == 1
+    assert asked == list(range(7))
+    assert sharded_accuracy(lambda rows: 0 * rows, labels, tmp_path, "another network") == 4 / 7
+    (tmp_path / "shard-0-of-1.npz").write_bytes(b"cut off")
+    assert sharded_accuracy(predict, labels, tmp_path, "a") == 1
+
+
+def test_answers_of_another_number_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"5 images were answered with predictions \(4,\)"):
+        sharded_predictions(lambda rows: rows[1:], 5, tmp_path, "a")
+    with pytest.raises(InputError, match="no images"):
+        sharded_predictions(lambda rows: rows, 0, tmp_path, "a")
+
+
+def test_the_command_trains_in_two_processes_and_one_writes(tmp_path):
+    together(2, "command", tmp_path)
+    content = json.loads((tmp_path / "out/run.json").read_text())
+    assert content["finished"]
+    assert content["asked"]["processes"] == 2
+    assert content["results"]["test_images"] == 360
+    lines = (tmp_path / "out/metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
+    assert steps == sorted(set(steps))
+    assert (tmp_path / "out/network.safetensors").exists()
+    made = json.loads((tmp_path / "generator/run.json").read_text())
+    assert made["finished"]
+    assert made["asked"]["processes"] == 2
+    assert [path.name for path in sorted((tmp_path / "generator/sheets").iterdir())] == [
+        "000002.png",
+        "000004.png",
+    ]
+    assert (tmp_path / "generator/generator.safetensors").exists()
+    assert not list(tmp_path.glob("runs"))

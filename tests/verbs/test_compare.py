@@ -1,0 +1,70 @@
+"""`ostrich.compare`: runs as folders, files and results; its rows beside the command's."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+
+import ostrich
+from ostrich.cli.main import run
+
+
+def stored(folder, value, low=0.0, high=1.0):
+    """A run whose robust accuracy at linf 1/255 is `value`."""
+    robust = {"norm": "linf", "eps": 1 / 255, "robust_accuracy": value, "low": low, "high": high}
+    folder.mkdir()
+    results = {"robustness": [robust], "n": 100, "distance": {"median": value / 2, "norm": "linf"}}
+    (folder / "run.json").write_text(json.dumps({"results": results, "finished": True}))
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return stored(tmp_path / "one", 0.5, 0.4, 0.6), stored(tmp_path / "two", 0.3)
+
+
+def test_rows_are_those_of_the_command(runs, capsys):
+    one, two = runs
+    assert run(["compare", str(one), str(two), "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    found = ostrich.compare(one, str(two / "run.json"))
+    assert found.rows == rows
+    robust, number, median = found.rows
+    assert robust["figure"] == "robust accuracy at linf 1/255"
+    assert robust["difference"] == pytest.approx(-0.2)
+    assert robust["beyond"] is True  # 0.3 lies below 0.4
+    assert number == {"figure": "n", "first": 100, "second": 100, "difference": 0, "beyond": None}
+    assert median["figure"] == "distance median"
+    assert ostrich.compare(two, one).rows[0]["beyond"] is False  # 0.5 lies in [0, 1]
+    assert repr(found) == "<compare: figures=3, beyond_the_interval=1>"
+    assert "<td>beyond the interval</td>" in found._repr_html_()
+    assert run(["compare", str(one), str(two)]) == 0
+    assert "beyond" in capsys.readouterr().out
+
+
+def test_what_verbs_return_is_compared_and_kept(tmp_path):
+    one, two = (ostrich.attack("fgsm", "zoo:digits-cnn", "digits", limit=8, eps=eps) for eps in (0, 0.3))
+    found = ostrich.compare(one, two)
+    rows = {row["figure"]: row for row in found.rows}
+    assert rows["success rate"]["first"] == one.figures["success_rate"]
+    assert rows["success rate"]["second"] == two.figures["success_rate"]
+    found.save(tmp_path / "out")
+    with (tmp_path / "out/comparison.csv").open() as file:
+        assert [row["figure"] for row in csv.DictReader(file)] == list(rows)
+    with pytest.raises(ostrich.InputError, match="exists"):
+        found.save(tmp_path / "out")
+    found.save(tmp_path / "out", force=True)
+
+
+def test_what_it_cannot_compare_is_refused(runs, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/run.json").write_text(json.dumps({"results": None}))
+    for second, message in (
+        (tmp_path / "none", "There is no run at"),
+        (tmp_path / "empty", "no figure in common"),
+        (3, "A run is its folder, .* got int"),
+    ):
+        with pytest.raises(ostrich.InputError, match=message):
+            ostrich.compare(runs[0], second)

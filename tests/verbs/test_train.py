@@ -1,0 +1,101 @@
+"""`ostrich.train`: its result beside the command's, images of one's own, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from run_folders import contents
+
+import ostrich
+from ostrich.cli.main import run
+from ostrich.data.pictures import pictures
+from ostrich.training.recipe import RECIPES
+
+SMALL = {"train_images": 200, "epochs": 1, "batch_size": 50, "precision": "exact"}
+
+
+def words(changes: dict[str, object]) -> list[str]:
+    return [word for name, value in changes.items() for word in ("--set", f"{name}={value}")]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A digits network, trained from Python without a folder."""
+    return ostrich.train("digits-cnn", **SMALL)
+
+
+def test_the_verb_leaves_what_the_command_leaves(tmp_path, trained):
+    assert run(["train", "digits-cnn", *words(SMALL), "--out", str(tmp_path / "command")]) == 0
+    ostrich.train("digits-cnn", **SMALL, out=tmp_path / "verb")
+    assert trained.save(tmp_path / "saved") == tmp_path / "saved"
+    expected = contents(tmp_path / "command")
+    assert {"run.json", "card.json", "network.safetensors", "metrics.jsonl", "checkpoint.pt"} <= set(expected)
+    assert contents(tmp_path / "verb") == contents(tmp_path / "saved") == expected
+    with pytest.raises(ostrich.OstrichError, match="finished run"):
+        trained.save(tmp_path / "saved")
+
+
+def test_the_model_is_the_network_of_the_card(trained):
+    test = pictures("digits", "test", (1, 8, 8))
+    model = trained.model
+    assert model is trained.model
+    right = (model.predict(test.images()).argmax(1) == test.labels).float().mean().item()
+    assert right == pytest.approx(trained.figures["test_accuracy"], abs=1 / 360)
+    assert model.class_names == test.class_names
+    assert trained.figures["test_images"] == 360
+    assert "test_accuracy=0." in repr(trained)
+    assert "tensor" not in repr(trained)
+    assert "test accuracy" in trained._repr_html_()
+
+
+def test_images_of_ones_own_are_trained_on_and_a_tenth_is_held_out(tmp_path):
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.arange(120) % 2
+    images = 0.2 * torch.rand(120, 1, 8, 8, generator=draw) + 0.6 * labels[:, None, None, None]
+    changes = {"epochs": 4, "batch_size": 12, "precision": "exact", "seed": 1}
+    found = ostrich.train("digits-cnn", (images, labels), **changes, out=tmp_path / "out")
+    assert found.figures["train_images"] == 108
+    assert found.figures["test_images"] == 12
+    assert found.figures["test_accuracy"] == 1
+    asked = json.loads((tmp_path / "out/run.json").read_text())["asked"]
+    assert asked["data"] == "images"
+    with pytest.raises(ostrich.OstrichError, match=r"other .*images"):
+        ostrich.train("digits-cnn", (images.flip(3), labels), **changes, out=unfinished(tmp_path / "out"))
+
+
+def unfinished(folder):
+    """The folder as an interrupted command leaves it."""
+    content = json.loads((folder / "run.json").read_text())
+    content.pop("checksum")
+    (folder / "run.json").write_text(json.dumps({**content, "finished": False}))
+    return folder
+
+
+def test_a_recipe_of_ones_own(tmp_path):
+    recipe = RECIPES["digits-cnn"]
+    one = ostrich.train(recipe, **SMALL)
+    two = ostrich.train("digits-cnn", **{**SMALL, "epochs": "1"})  # as the command line reads it
+    assert one.figures["test_accuracy"] == two.figures["test_accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "data", "changes", "message"),
+    [
+        ("digits", None, {}, "Did you mean digits-cnn"),
+        (3, None, {}, "A recipe is a name .* got 3"),
+        ("digits-cnn", None, {"epoch": 3}, "Did you mean epochs"),
+        ("digits-cnn", None, {"name": "mine"}, "Unknown setting of a recipe 'name'"),
+        ("digits-cnn", None, {"epochs": -1}, "epochs is above 0; got -1"),
+        ("digits-cnn", 7, {}, "Training data is a tensor .* got int"),
+        ("digits-cnn", "digitz", {}, "Did you mean digits"),
+        ("digits-cnn", torch.rand(20, 1, 8, 8), {}, "no labels to train on"),
+        ("digits-cnn", (torch.rand(20, 3, 8, 8), torch.arange(20) % 3), {}, r"\(3, 8, 8\) do not fit"),
+        ("digits-cnn", (torch.rand(40, 1, 8, 8), torch.arange(40) % 11), {}, "11 classes, the network 10"),
+        ("digits-cnn", (torch.rand(20, 1, 8, 8), torch.arange(19)), {}, "one for each of 20 images"),
+    ],
+)
+def test_what_it_cannot_use_is_refused(recipe, data, changes, message):
+    with pytest.raises(ostrich.InputError, match=message):
+        ostrich.train(recipe, data, **changes)
