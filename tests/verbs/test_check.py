@@ -161,3 +161,19 @@ def test_what_is_not_saved_goes_with_the_result():
     del found
     gc.collect()
     assert not folder.exists()
+
+
+def test_a_check_whose_report_could_not_be_written_goes_on(tmp_path, monkeypatch):
+    network, images, labels = own()
+
+    def full_disk(folder: Path) -> Path:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ostrich.verbs.check.write_report", full_disk)
+        with pytest.raises(OSError, match="no space"):
+            ostrich.check(network, (images, labels), only="clean", minutes=2, out=tmp_path / "out")
+    probe = (tmp_path / "out/probes/clean.json").read_bytes()
+    found = ostrich.check(network, (images, labels), only="clean", minutes=2, out=tmp_path / "out")
+    assert found.report.exists()
+    assert (tmp_path / "out/probes/clean.json").read_bytes() == probe

@@ -107,7 +107,10 @@ def crash_test(
     floors: Sequence[Floor] = (),
     baseline: tuple[str, Mapping[str, Any]] | None = None,
 ) -> Results:
-    """Run the probes that fit, judge the gates, and return the results; run.json has them too."""
+    """Run the probes that fit, judge the gates, and return the results.
+
+    run.json has them too; it is finished when the report is written.
+    """
     deadline = Deadline(60 * minutes)
     with stopwatch() as spent, Computation(run.folder, _facts(context), "json", waits=False) as kept:
         plan = Plan.open(kept, context)
@@ -153,7 +156,7 @@ def crash_test(
         "next_commands": list(NEXT),
         "seconds": spent.seconds,
     }
-    run.finish(results)
+    run.update(results)
     return results
 
 

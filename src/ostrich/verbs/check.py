@@ -163,4 +163,5 @@ def _checked(
         )
         results = crash_test(context, run, names=probes, minutes=minutes, floors=floors, baseline=before)
         write_report(run.folder)
+        run.finish(results)
     return CheckResult(name, run, results)
