@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.problem import Problem, Row
-from ostrich.generative.architectures import build_game
-from ostrich.generative.game import Game
+from ostrich.generative.architectures import build_gan
+from ostrich.generative.gan import GAN
 from ostrich.generative.recipe import RECIPES
 from ostrich.generative.training import CODE, optimisers, real_batch, train_step
 from ostrich.runtime.randomness import keyed
@@ -35,7 +35,7 @@ RECIPE = replace(
 def rows(task: Problem) -> list[Row]:
     """At the example's 64 pixels and channels; the images are noise, on which the time does not depend."""
     torch.manual_seed(0)
-    start = build_game(RECIPE.architecture)
+    start = build_gan(RECIPE.architecture)
     images = torch.randint(256, (4 * RECIPE.batch_size, 3, 64, 64), dtype=torch.uint8)
     moved = parameters(example(copy.deepcopy(start), images)) - parameters(start)
 
@@ -58,7 +58,7 @@ def rows(task: Problem) -> list[Row]:
     ]
 
 
-def ours(game: Game, images: Tensor) -> Game:
+def ours(game: GAN, images: Tensor) -> GAN:
     """STEPS steps by `train_step`."""
     game.to(memory_format=torch.channels_last).train()
     both = optimisers(game, RECIPE)
@@ -67,7 +67,7 @@ def ours(game: Game, images: Tensor) -> Game:
     return game
 
 
-def example(game: Game, images: Tensor) -> Game:
+def example(game: GAN, images: Tensor) -> GAN:
     """STEPS steps in the order of the example, with the three figures that it reads in each."""
     of_discriminator, of_generator = (
         torch.optim.Adam(player.parameters(), 2e-4, betas=(0.5, 0.999))
@@ -92,6 +92,6 @@ def example(game: Game, images: Tensor) -> Game:
     return game
 
 
-def parameters(game: Game) -> Tensor:
+def parameters(game: GAN) -> Tensor:
     """All of them, one after the other."""
     return torch.cat([p.detach().flatten() for p in game.parameters()])

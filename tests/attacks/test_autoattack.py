@@ -10,7 +10,7 @@ from ostrich.attacks import AutoAttack, Linf, Untargeted
 from ostrich.attacks.engine import runner
 from ostrich.attacks.engine.runner import attack
 
-NARROW = 3 * 16 * 16 * 9 * 2  # values in a forward that two images fill with nine copies each
+NARROW = 3 * 8 * 8 * 9 * 2  # values in a forward that two images fill with nine copies each
 
 
 @pytest.fixture
@@ -20,9 +20,9 @@ def narrow(monkeypatch):
 
 def unbroken(**options):
     """AutoAttack on five images that stand to the end, in float64."""
-    network = nets.small(dtype=torch.float64)
-    images = nets.random_images(5, dtype=torch.float64)
-    method = AutoAttack(threat=Linf(1 / 2550), iterations=6, queries=40)
+    network = nets.small(size=(8, 8), dtype=torch.float64)
+    images = nets.random_images(5, (8, 8), dtype=torch.float64)
+    method = AutoAttack(threat=Linf(1 / 2550), iterations=4, queries=8)
     goal = Untargeted(nets.predictions(network, images))
     return attack(method, network, images, goal, precision="exact", **options)
 
@@ -46,8 +46,7 @@ def test_a_result_does_not_depend_on_the_parts_that_a_member_makes(monkeypatch):
 
 
 @pytest.mark.usefixtures("narrow", "always_kept")
-@pytest.mark.parametrize("at", [4, 5])  # a beginning of APGD-T's second and third part
-@pytest.mark.parametrize("after", [1, 3])
+@pytest.mark.parametrize(("at", "after"), [(4, 1), (5, 3)])  # in the second and third part of APGD-T
 def test_cut_off_in_a_later_part_it_goes_on_bit_for_bit(at, after, tmp_path):
     whole, begun = unbroken(), 0
 

@@ -18,8 +18,8 @@ from ostrich.generative.features import features
 from ostrich.generative.generator import Generator
 from ostrich.generative.neighbours import memorisation, neighbours
 from ostrich.generative.objectives import OBJECTIVES
-from ostrich.generative.teacher import begin
-from ostrich.generative.training import train_game
+from ostrich.generative.teacher import build_for
+from ostrich.generative.training import train_gan
 from ostrich.models import architectures
 from ostrich.models.net2net import deepened
 from ostrich.runtime.randomness import seeded
@@ -99,10 +99,10 @@ def played(device: torch.device, recipe, path, stops=(2,)):
     """The generator after so many steps, resumed from a file after each, and what was measured on the way."""
     for steps in stops:
         torch.manual_seed(0)
-        game, _ = begin(recipe, device)
+        game, _ = build_for(recipe, device)
         pixels = torch.randint(256, (21, *game.shape), dtype=torch.uint8, generator=torch.Generator())
         if game.teacher is not None:
-            game.teacher.look_at(pixels)
+            game.teacher.measure_codes(pixels)
         rows, before = [], MODULE.generator.get_state()
         labels = torch.arange(21) % 3 if game.classes else None
 
@@ -110,7 +110,7 @@ def played(device: torch.device, recipe, path, stops=(2,)):
             rows.append(row)
             return {"distance": 1.0}
 
-        kept = train_game(game, recipe, pixels, labels, checkpoint=path, stop_after=steps, watch=watch)
+        kept = train_gan(game, recipe, pixels, labels, checkpoint=path, stop_after=steps, watch=watch)
         assert torch.equal(MODULE.generator.get_state(), before)
     return game, kept, rows
 

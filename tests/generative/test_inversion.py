@@ -19,13 +19,13 @@ from ostrich.crashtest.probes import preferred
 from ostrich.data.pictures import pictures as held_out
 from ostrich.errors import InputError
 from ostrich.generative import training
-from ostrich.generative.architectures import build_game
-from ostrich.generative.game import Game
+from ostrich.generative.architectures import build_gan
+from ostrich.generative.gan import GAN
 from ostrich.generative.generator import CARD, load_generator
 from ostrich.generative.inversion import InversionGenerator
 from ostrich.generative.recipe import RECIPES, GeneratorRecipe
-from ostrich.generative.teacher import Teacher, begin, coded
-from ostrich.generative.training import real_batch, train_game
+from ostrich.generative.teacher import Teacher, build_for, coded
+from ostrich.generative.training import real_batch, train_gan
 from ostrich.images import rounded
 from ostrich.visualization import Prior, ascend, with_prior
 from ostrich.visualization.parametrisations import Canvas
@@ -47,7 +47,7 @@ RECIPE = GeneratorRecipe(
 SIZE = (16, 16)  # of the encoder: twice the generator's
 
 
-def teacher(game: Game, cells: int = 2, compared: str = "layer2") -> Teacher:
+def teacher(game: GAN, cells: int = 2, compared: str = "layer2") -> Teacher:
     encoder = nets.small(size=SIZE)  # layer2: 16x8x8, layer3: 32x4x4
     assert game.codes.observed is not None
     return Teacher(
@@ -60,11 +60,11 @@ def teacher(game: Game, cells: int = 2, compared: str = "layer2") -> Teacher:
     )
 
 
-def taught(cells: int = 2) -> Game:
+def taught(cells: int = 2) -> GAN:
     torch.manual_seed(0)
-    game = build_game(f"inversion,size=8,channels=6,code=32,cells={cells}")
+    game = build_gan(f"inversion,size=8,channels=6,code=32,cells={cells}")
     game.teacher = teacher(game, cells)
-    game.teacher.look_at(pictures())
+    game.teacher.measure_codes(pictures())
     return game
 
 
@@ -97,7 +97,7 @@ def test_a_code_is_the_layer_in_its_own_deviations(cells):
         layer = network.layer3(network.layer2(network.layer1(x)))  # (N, 32, 4, 4)
     side = 4 // max(1, cells)
     raw = layer.unfold(2, side, side).unfold(3, side, side).mean((4, 5)).flatten(1)
-    codes, _ = game.teacher.look(images.float() / 127.5 - 1)
+    codes, _ = game.teacher.encode(images.float() / 127.5 - 1)
     assert torch.allclose(codes, raw / observed.unit, atol=1e-4)
     varies = raw.std(0, correction=0) > 1e-4
     assert varies.any()
@@ -115,7 +115,7 @@ def test_a_code_is_the_layer_in_its_own_deviations(cells):
 
 def test_a_code_unit_that_never_varies_does_no_harm():
     game = taught()
-    game.teacher.look_at(pictures()[:1].expand(9, -1, -1, -1))
+    game.teacher.measure_codes(pictures()[:1].expand(9, -1, -1, -1))
     observed = game.codes.observed
     assert torch.allclose(observed.low, observed.high, atol=1e-4)
     assert torch.isfinite(game.codes.draw(3, torch.Generator())).all()
@@ -124,7 +124,7 @@ def test_a_code_unit_that_never_varies_does_no_harm():
 
 def test_vectors_are_codes_as_they_are():
     assert torch.equal(coded(torch.ones(2, 5), 4), torch.ones(2, 5))
-    game = build_game("inversion,size=16,channels=4,code=5")
+    game = build_gan("inversion,size=16,channels=4,code=5")
     assert game.codes.length == 5
     assert game.generator(torch.randn(2, 5)).shape == (2, 3, 16, 16)
     assert game.discriminator(torch.zeros(2, 3, 16, 16), torch.randn(2, 5)).shape == (2,)
@@ -141,7 +141,7 @@ def test_vectors_are_codes_as_they_are():
 )
 def test_what_cannot_be_built_is_said(spec, told):
     with pytest.raises(InputError, match=told):
-        build_game(f"inversion,{spec}")
+        build_gan(f"inversion,{spec}")
 
 
 # Training --------------------------------------------------------------------------------------
@@ -149,12 +149,12 @@ def test_what_cannot_be_built_is_said(spec, told):
 
 def test_n_plus_n_steps_are_2n_bit_for_bit(tmp_path):
     whole, path, images = taught(), tmp_path / "checkpoint.pt", pictures()
-    kept = train_game(whole, RECIPE, images)
+    kept = train_gan(whole, RECIPE, images)
     for stop in (3, None):
         torch.rand(3)  # whatever happens to the global generator between the runs
         part = taught()
         part.codes.observed.mean.zero_() if stop is None else None  # the checkpoint has the range
-        again = train_game(part, RECIPE, images, checkpoint=path, stop_after=stop)
+        again = train_gan(part, RECIPE, images, checkpoint=path, stop_after=stop)
     assert same(whole, part)
     assert same(kept, again)
 
@@ -176,7 +176,7 @@ def test_one_step_by_hand():
     )
     ours, by_hand = taught(), taught()
     before = nets.state(ours.teacher.encoder.network)[:4]
-    train_game(ours, recipe, pictures())
+    train_gan(ours, recipe, pictures())
     assert nets.state(ours.teacher.encoder.network)[:4] == before
     real, _ = real_batch(pictures(), None, recipe, 0, torch.device("cpu"))
     encoder = by_hand.teacher.encoder
@@ -214,10 +214,10 @@ def test_it_learns_to_invert():
     """Better than any one image could do, in pixels and in features, on images it never saw."""
     images, game = pictures(160), taught(cells=4)
     recipe = replace(RECIPE, steps=150, batch_size=16, generator_rate=2e-3, cells=4, flip=False)
-    kept = train_game(game, recipe, images[:128])
+    kept = train_gan(game, recipe, images[:128])
     real = images[128:].float() / 255
     with torch.no_grad():
-        made = (kept(game.teacher.look(2 * real - 1)[0]) + 1) / 2
+        made = (kept(game.teacher.encode(2 * real - 1)[0]) + 1) / 2
     errors = game.teacher.errors(made, real)
     best = game.teacher.errors(real.mean(0, keepdim=True).expand_as(real), real)
     assert errors["pixel_error"] < 0.8 * best["pixel_error"]
@@ -328,10 +328,10 @@ def test_what_does_not_fit_is_one_sentence(settings, told, tmp_path, capsys):
 def test_the_bundled_prior_makes_held_out_images_again_as_its_card_says():
     generator = load_generator("zoo:toybox-prior")
     recipe, measures = RECIPES["toybox-prior"], generator.card["measures"]
-    game, _ = begin(recipe, torch.device("cpu"))
+    game, _ = build_for(recipe, torch.device("cpu"))
     game.generator.load_state_dict(generator.network.state_dict())
     real = held_out("toybox", "test", generator.shape).images()
-    made = generator(torch.cat([game.teacher.look(2 * part - 1)[0] for part in real.split(128)]))
+    made = generator(torch.cat([game.teacher.encode(2 * part - 1)[0] for part in real.split(128)]))
     errors = game.teacher.errors(made, real)
     assert errors["pixel_error"] == pytest.approx(measures["pixel_error"], rel=0.02)
     assert errors["feature_error"] == pytest.approx(measures["feature_error"], rel=0.02)

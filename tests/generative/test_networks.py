@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ostrich.errors import InputError, UnknownName
-from ostrich.generative.architectures import build_game
+from ostrich.generative.architectures import build_gan
 from ostrich.generative.codes import Codes, great_circle, straight
 from ostrich.generative.layers import (
     ConditionalBatchNorm,
@@ -262,7 +262,7 @@ def test_the_closed_orthogonal_gradient_is_that_of_the_penalty():
 @pytest.mark.parametrize("spec", TINY)
 def test_every_game_plays(spec):
     torch.manual_seed(0)
-    game = build_game(spec)
+    game = build_gan(spec)
     assert game.classes == TINY[spec]
     codes = game.codes.numbered(range(4), 0)
     classes = None if game.classes is None else torch.tensor([0, 1, 2, 0])
@@ -276,7 +276,7 @@ def test_every_game_plays(spec):
 
 
 def test_dcgan_as_published():
-    game = build_game("dcgan")
+    game = build_gan("dcgan")
     kinds = (nn.ConvTranspose2d, nn.Conv2d, nn.Linear)
     shapes = {
         player: [tuple(m.weight.shape) for m in getattr(game, player).modules() if isinstance(m, kinds)]
@@ -311,7 +311,7 @@ def test_dcgan_as_published():
 
 
 def test_the_perceptrons_of_2014():
-    game = build_game("perceptron")
+    game = build_gan("perceptron")
     sizes = [(m.in_features, m.out_features) for m in game.generator.modules() if isinstance(m, nn.Linear)]
     assert sizes == [(100, 1200), (1200, 1200), (1200, 784)]
     maxouts = [m.out_features for m in game.discriminator.modules() if isinstance(m, nn.Linear)]
@@ -320,7 +320,7 @@ def test_the_perceptrons_of_2014():
 
 def test_a_shortcut_carries_the_input_itself():
     torch.manual_seed(0)
-    game = build_game("conditional,size=32,classes=3,channels=2,code=18,embedding=4").double()
+    game = build_gan("conditional,size=32,classes=3,channels=2,code=18,embedding=4").double()
     for player in ("generator", "discriminator"):
         for block in getattr(game, player).blocks:
             wide = block.conv1.in_channels
@@ -346,7 +346,7 @@ def test_a_shortcut_carries_the_input_itself():
 
 def test_the_discriminator_projects_on_the_class():
     torch.manual_seed(0)
-    game = build_game("conditional,size=32,classes=3,channels=2,code=18,embedding=4").double().eval()
+    game = build_gan("conditional,size=32,classes=3,channels=2,code=18,embedding=4").double().eval()
     images = torch.rand(2, 3, 32, 32, dtype=torch.float64)
     per_class = torch.stack([game.discriminator(images, torch.full((2,), k)) for k in range(3)])
     seen = []
@@ -372,4 +372,4 @@ def test_the_discriminator_projects_on_the_class():
 )
 def test_games_that_do_not_exist(spec, message):
     with pytest.raises(InputError, match=message):
-        build_game(spec)
+        build_gan(spec)

@@ -18,21 +18,21 @@ from torch import Tensor, nn
 from ostrich.cli.main import run as ostrich
 from ostrich.errors import InputError
 from ostrich.generative import training
-from ostrich.generative.architectures import build_game
+from ostrich.generative.architectures import build_gan
 from ostrich.generative.collapse import collapse, diversity, spread
 from ostrich.generative.generator import load_generator
 from ostrich.generative.layers import SpectralNorm
 from ostrich.generative.objectives import OBJECTIVES
 from ostrich.generative.projected import ProjectedDiscriminator, feature_shapes, project
 from ostrich.generative.recipe import RECIPES, GeneratorRecipe
-from ostrich.generative.training import follow, real_batch, train_game
+from ostrich.generative.training import follow, real_batch, train_gan
 from ostrich.models import load
 from ostrich.runtime import files, resumable
 
 
-def game(recipe: GeneratorRecipe) -> training.Game:
+def game(recipe: GeneratorRecipe) -> training.GAN:
     torch.manual_seed(0)
-    built = build_game(recipe.architecture)
+    built = build_gan(recipe.architecture)
     if recipe.projected:
         project(built, load(recipe.projected, device="cpu"), recipe.heads, guided=True)
     return built
@@ -68,7 +68,7 @@ def test_the_classifier_is_looked_through_and_left_alone():
     before = [value.clone() for value in classifier.network.state_dict().values()]
     fixed = [p.clone() for p in (*discriminator.channels.parameters(), *discriminator.scales.parameters())]
     images, labels = data(PROJECTED)
-    train_game(played, PROJECTED, images, labels)
+    train_gan(played, PROJECTED, images, labels)
     assert all(map(torch.equal, before, classifier.network.state_dict().values()))
     after = (*discriminator.channels.parameters(), *discriminator.scales.parameters())
     assert all(map(torch.equal, fixed, after))
@@ -96,9 +96,9 @@ def test_guidance_is_the_classifiers_cross_entropy():
 def test_a_guide_of_other_classes_is_refused():
     guide = load("arch:resnet8,classes=4,width=0.25", device="cpu")
     with pytest.raises(InputError, match="4 classes apart and cannot guide a generator of 3 classes"):
-        project(build_game(CONDITIONAL.architecture), guide, guided=True)
+        project(build_gan(CONDITIONAL.architecture), guide, guided=True)
     with pytest.raises(InputError, match="of no classes"):
-        project(build_game("dcgan,size=8"), guide, guided=True)
+        project(build_gan("dcgan,size=8"), guide, guided=True)
     with pytest.raises(InputError, match="projected="):
         replace(CONDITIONAL, guidance=1.0)
 
@@ -111,11 +111,11 @@ def test_n_plus_n_steps_are_2n_bit_for_bit(tmp_path, kind):
     recipe = EVERY[kind]
     images, labels = data(recipe)
     whole, path = game(recipe), tmp_path / "checkpoint.pt"
-    best = train_game(whole, recipe, images, labels, watch=distance)
+    best = train_gan(whole, recipe, images, labels, watch=distance)
     for stop in (recipe.steps // 2, recipe.steps - 1, None):
         torch.rand(3)  # whatever happens to the global generator between the runs
         part = game(recipe)
-        kept = train_game(part, recipe, images, labels, checkpoint=path, stop_after=stop, watch=distance)
+        kept = train_gan(part, recipe, images, labels, checkpoint=path, stop_after=stop, watch=distance)
     assert same(whole, part)
     assert same(best, kept)
     assert not best.training
@@ -207,7 +207,7 @@ def test_neither_step_builds_the_graph_of_the_other():
         player.register_forward_hook(watch)
     images, _ = data(recipe)
     before = {name: p.clone() for name, p in one.named_parameters()}
-    train_game(one, recipe, images)
+    train_gan(one, recipe, images)
     generated, real, last = (
         (True, False, False, False),
         (False, False, True, False),
@@ -224,7 +224,7 @@ def test_one_step_by_hand():
     recipe = replace(DCGAN, steps=1, average=0.0, flip=False)
     images, _ = data(recipe)
     ours, by_hand = game(recipe), game(recipe)
-    train_game(ours, recipe, images)
+    train_gan(ours, recipe, images)
     players = [(p, torch.optim.Adam(p.parameters(), 2e-4, betas=(0.5, 0.999))) for p in by_hand.children()]
     (generator, of_generator), (discriminator, of_discriminator) = players
     real, _ = real_batch(images, None, recipe, 0, torch.device("cpu"))
@@ -247,7 +247,7 @@ def test_one_step_by_hand():
 def test_every_objective_trains(name):
     recipe = replace(DCGAN, objective=name, steps=5)
     rows = []
-    train_game(game(recipe), recipe, data(recipe)[0], watch=lambda step, _, row: rows.append(row) or {})
+    train_gan(game(recipe), recipe, data(recipe)[0], watch=lambda step, _, row: rows.append(row) or {})
     assert [row["step"] for row in rows] == [5]
     assert all(value == value for value in rows[0].values())
     assert 0 <= rows[0]["told_apart"] <= 1
@@ -256,7 +256,7 @@ def test_every_objective_trains(name):
 def test_bf16_trains():
     recipe = replace(CONDITIONAL, steps=2, precision="fast")
     images, labels = data(recipe)
-    assert all(p.isfinite().all() for p in train_game(game(recipe), recipe, images, labels).parameters())
+    assert all(p.isfinite().all() for p in train_gan(game(recipe), recipe, images, labels).parameters())
 
 
 def test_batches_are_full_and_every_image_has_its_turn():
@@ -299,7 +299,7 @@ def test_the_average_keeps_unit_vectors_of_its_own_weights():
     )
     images, labels = data(recipe)
     one = game(recipe)
-    kept = train_game(one, recipe, images, labels)
+    kept = train_gan(one, recipe, images, labels)
     for module in kept.modules():
         if isinstance(module, SpectralNorm):
             assert module.u.norm().item() == pytest.approx(1, abs=1e-5)
@@ -375,14 +375,14 @@ def test_bad_input_is_one_sentence_and_leaves_no_run(tmp_path, capsys, classes, 
 def test_a_conditional_game_needs_labels():
     images, labels = data(CONDITIONAL)
     with pytest.raises(InputError, match="needs labels"):
-        train_game(game(CONDITIONAL), CONDITIONAL, images)
-    with pytest.raises(InputError, match="played on images"):
-        train_game(game(CONDITIONAL), CONDITIONAL, images[..., :16, :16], labels)
+        train_gan(game(CONDITIONAL), CONDITIONAL, images)
+    with pytest.raises(InputError, match="makes images"):
+        train_gan(game(CONDITIONAL), CONDITIONAL, images[..., :16, :16], labels)
 
 
 def test_recipes_build_their_games_and_refuse_nonsense():
     for recipe in RECIPES.values():
-        build_game(recipe.architecture.replace("channels=64", "channels=2"))
+        build_gan(recipe.architecture.replace("channels=64", "channels=2"))
     for wrong in (
         {"steps": 0},
         {"average": 1.0},

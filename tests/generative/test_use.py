@@ -22,7 +22,7 @@ from ostrich.cli.main import run as ostrich
 from ostrich.data.pictures import Pictures, pictures
 from ostrich.errors import InputError, MissingExtra
 from ostrich.figures.clips import is_clip
-from ostrich.generative.architectures import build_game
+from ostrich.generative.architectures import build_gan
 from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.evaluation import evaluate
 from ostrich.generative.features import features
@@ -38,8 +38,8 @@ from ostrich.generative.frechet import (
 from ostrich.generative.generator import CARD, WEIGHTS, ZOO, load_generator, zoo_generators
 from ostrich.generative.inception import inception
 from ostrich.generative.neighbours import memorisation, nearest, neighbours, sentence
-from ostrich.generative.recipe import RECIPES, TAUGHT, GeneratorRecipe
-from ostrich.generative.training import train_game
+from ostrich.generative.recipe import INVERSION, RECIPES, GeneratorRecipe
+from ostrich.generative.training import train_gan
 from ostrich.images import read_png, to_bytes
 from ostrich.training.run import save
 
@@ -53,7 +53,7 @@ def normal(count: int, width: int, seed: int) -> Tensor:
 def stored(folder: Path, architecture: str, **facts: object) -> str:
     """An untrained generator, as `ostrich generate train` leaves one."""
     torch.manual_seed(0)
-    save(build_game(architecture).generator, folder / WEIGHTS)
+    save(build_gan(architecture).generator, folder / WEIGHTS)
     card = {"architecture": architecture, "class_names": NAMES, "data": "digits", "seed": 0, "limit": None}
     (folder / CARD).write_text(json.dumps({**card, "judge": "zoo:digits-cnn", **facts}))
     return str(folder)
@@ -84,7 +84,7 @@ def test_bundled_generators_are_what_their_cards_say(name):
         assert card[field] == getattr(recipe, field)
     completed = ",code=32,cells=8" if recipe.encoder else ""  # the shape of the encoder's layer
     assert card["architecture"] == recipe.architecture + completed
-    assert all(card[field] == getattr(recipe, field) for field in TAUGHT if recipe.encoder)
+    assert all(card[field] == getattr(recipe, field) for field in INVERSION if recipe.encoder)
     assert card["recipe"] == f"ostrich generate train {name} --data {recipe.data} --seed {recipe.seed}"
     assert card["measures"]["distance_features"] == recipe.judge
     count = 64 if is_clip(generator.shape) else 128
@@ -290,8 +290,8 @@ def test_an_overfitted_generator_is_caught():
         watch_every=1000,
     )
     torch.manual_seed(0)
-    game = build_game(recipe.architecture)
-    network = train_game(game, recipe, training)
+    game = build_gan(recipe.architecture)
+    network = train_gan(game, recipe, training)
     with torch.no_grad():
         samples = (network(game.codes.numbered(range(100), 0)) + 1) / 2
     held_out = (torch.rand(100, 64, generator=draw) > 0.5).float()  # the same distribution

@@ -21,14 +21,14 @@ from ostrich.data.toyscenes.clips import clip, clip_scene, render_clip
 from ostrich.data.toyscenes.rendering import render
 from ostrich.data.toyscenes.scenes import Light
 from ostrich.figures.clips import film, frames, sheet, stills, video_frames, write_clip
-from ostrich.generative.architectures import build_game
+from ostrich.generative.architectures import build_gan
 from ostrich.generative.codes import Codes
 from ostrich.generative.evaluation import evaluate
 from ostrich.generative.features import features
 from ostrich.generative.generator import Generator, load_generator
 from ostrich.generative.motion import motion, unmasked
 from ostrich.generative.recipe import RECIPES, GeneratorRecipe
-from ostrich.generative.training import train_game
+from ostrich.generative.training import train_gan
 from ostrich.generative.video_gan import Sparse, VideoGenerator, composed
 from ostrich.images import rounded, write_png
 from ostrich.models import load
@@ -56,7 +56,7 @@ def random_clips(count: int, shape: tuple[int, ...] = SHAPE, seed: int = 0) -> T
 
 def test_published_form_has_published_shapes():
     """main.lua of the authors: channels, kernels and the 2x4x4 start, counted by hand."""
-    game = build_game("video")
+    game = build_gan("video")
     assert game.shape == (3, 32, 64, 64)
     assert (game.codes.kind, game.codes.length) == ("normal", 100)
 
@@ -79,7 +79,7 @@ def test_published_form_has_published_shapes():
 
 def test_published_start_and_settings():
     torch.manual_seed(0)
-    game = build_game("video,size=32")
+    game = build_gan("video,size=32")
     assert game.shape == (3, 16, 32, 32)
     for name, parameter in game.named_parameters():
         if parameter.ndim > 1:
@@ -96,7 +96,7 @@ def test_published_start_and_settings():
 
 def test_frames_are_the_background_where_the_mask_is_0():
     torch.manual_seed(0)
-    network = build_game(TINY).generator.eval()
+    network = build_gan(TINY).generator.eval()
     assert isinstance(network, VideoGenerator)
     codes = torch.randn(5, 6)
     foreground, mask, background = network.streams(codes)
@@ -131,7 +131,7 @@ def test_sparsity_acts_in_training_and_through_the_loop():
     slopes = []
     for spec in (TINY, f"{TINY},sparsity=0"):
         torch.manual_seed(0)
-        network = build_game(spec).generator.double().train()
+        network = build_gan(spec).generator.double().train()
         codes = torch.randn(4, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         network(codes).square().sum().backward()
         slopes.append(network.mask.bias.grad.clone())
@@ -181,14 +181,14 @@ def test_n_plus_n_steps_are_2n_bit_for_bit(tmp_path):
 
     def started() -> tuple[torch.nn.Module, Path]:
         torch.manual_seed(0)
-        return build_game(TINY), tmp_path / "checkpoint.pt"
+        return build_gan(TINY), tmp_path / "checkpoint.pt"
 
     whole, path = started()
-    best = train_game(whole, RECIPE, pixels)
+    best = train_gan(whole, RECIPE, pixels)
     for stop in (3, None):
         torch.rand(3)
         part, _ = started()
-        kept = train_game(part, RECIPE, pixels, checkpoint=path, stop_after=stop)
+        kept = train_gan(part, RECIPE, pixels, checkpoint=path, stop_after=stop)
     for a, b in ((whole, part), (best, kept)):
         for name, value in a.state_dict().items():
             assert torch.equal(value, b.state_dict()[name]), name
@@ -198,8 +198,8 @@ def test_the_gradient_penalty_takes_clips():
     torch.manual_seed(0)
     recipe = replace(RECIPE, objective="wgan-gp", steps=1, watch_every=1)
     rows = []
-    train_game(
-        build_game(TINY),
+    train_gan(
+        build_gan(TINY),
         recipe,
         (random_clips(4) * 255).to(torch.uint8),
         watch=lambda step, network, row: rows.append(row) or {},

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from ostrich.cli.main import run
-from ostrich.generative.architectures import build_game
+from ostrich.generative.architectures import build_gan
 from ostrich.generative.recipe import GeneratorRecipe
-from ostrich.generative.training import train_game
+from ostrich.generative.training import train_gan
 from ostrich.runtime import distributed
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
@@ -106,8 +106,8 @@ def play_task(folder: Path) -> None:
         precision="exact",
     )
     torch.manual_seed(0)
-    game = build_game(recipe.architecture)
-    train_game(game, recipe, images(30)[0], checkpoint=folder / "game.pt")
+    game = build_gan(recipe.architecture)
+    train_gan(game, recipe, images(30)[0], checkpoint=folder / "game.pt")
     if distributed.is_main():
         parameters = torch.cat([p.detach().flatten() for p in game.parameters()]).tolist()
         (folder / "play.json").write_text(json.dumps(parameters))

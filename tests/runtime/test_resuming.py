@@ -24,10 +24,11 @@ from ostrich.cli.main import run
 from ostrich.crashtest.check import crash_test
 from ostrich.crashtest.context import Context
 from ostrich.data.dataset import Samples
+from ostrich.data.sources import Kept
 from ostrich.errors import OtherComputation
-from ostrich.generative.architectures import build_game
+from ostrich.generative.architectures import build_gan
 from ostrich.generative.recipe import GeneratorRecipe
-from ostrich.generative.training import train_game
+from ostrich.generative.training import train_gan
 from ostrich.models.detectors import Box
 from ostrich.runtime import resumable
 from ostrich.runtime.files import read_rows
@@ -89,12 +90,12 @@ def training(folder, weights=0, labels=0, images=0, settings=0, seed=0):
 
 def playing(folder, weights=0, labels=0, images=0, settings=0, seed=0):
     torch.manual_seed(weights)
-    game = build_game("perceptron,size=8,channels=1,width=0.1")
+    game = build_gan("perceptron,size=8,channels=1,width=0.1")
     recipe = GeneratorRecipe(
         name="r", architecture="-", data="-", steps=2 + settings, batch_size=4, seed=seed, precision="exact"
     )
     pixels, classes = data(labels, images)
-    train_game(game, recipe, pixels, classes, checkpoint=folder / "checkpoint.pt")
+    train_gan(game, recipe, pixels, classes, checkpoint=folder / "checkpoint.pt")
 
 
 def probes(folder, weights=0, labels=0, images=0, settings=0, seed=0):
@@ -102,7 +103,7 @@ def probes(folder, weights=0, labels=0, images=0, settings=0, seed=0):
     names = tuple(f"{i}.png" for i in range(4))
     classes = (torch.arange(4) + labels) % 5
     samples = Samples(
-        name="four", files=names, index=(0, 1, 2, 3), pixels=pixels, labels=classes, sha256="-"
+        name="four", files=names, index=(0, 1, 2, 3), source=Kept(pixels), labels=classes, sha256="-"
     )  # fmt: skip
     context = Context(
         classifier=nets.small(weights), samples=samples, folder=folder, model_words=[], data_words=[],

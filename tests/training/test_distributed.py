@@ -71,7 +71,7 @@ def test_ranks_end_with_the_same_network(tmp_path):
 def test_two_ranks_play_the_game_of_one_process(folders):
     one, many = (np.array(json.loads((folder / "play.json").read_text())) for folder in folders)
     torch.manual_seed(0)
-    start = ranks.build_game("dcgan,size=8,channels=1,width=0.05,code=5,norm=false").parameters()
+    start = ranks.build_gan("dcgan,size=8,channels=1,width=0.05,code=5,norm=false").parameters()
     moved = np.abs(one - torch.cat([p.detach().flatten() for p in start]).numpy()).max()
     assert moved > 1e-3
     assert np.abs(one - many).max() <= 1e-3 * moved

@@ -8,8 +8,10 @@ float32 the gradient of a confident network's cross-entropy is exactly zero.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, Self, runtime_checkable
+from functools import partial
+from typing import Literal, Protocol, Self, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +23,7 @@ from ostrich.models.answers import answered
 # Margins from which on the slope of cross-entropy, exp(-margin), gets lost in float32 on its way back to the
 # image, whose smallest normal number is exp(-87).
 SATURATED = 60.0
+Loss = Literal["ce", "margin"]  # cross-entropy, or what image and goal are apart in logits
 SLACK = 64  # rounding errors of the largest logit by which a verified success must be clear
 
 
@@ -170,6 +173,11 @@ def rivals(logits: Tensor, classes: Tensor, count: int) -> Tensor:
 def missed(goal: Goal, logits: Tensor) -> Tensor:
     """By how much images miss their goal, in logits (N,), float64; below 0 where they are past it."""
     return margin(logits.double(), goal.classes) * (1 if goal.kind == "untargeted" else -1)
+
+
+def followed(goal: Goal, name: str) -> Callable[[Tensor], Tensor]:
+    """The loss of that name, of the logits (N, K), (N,) float64: ce, the goal's own, or margin."""
+    return partial(missed, goal) if name == "margin" else goal.loss
 
 
 def _clear(advantage: Tensor, logits: Tensor, slack: float) -> Tensor:

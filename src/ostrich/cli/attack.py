@@ -11,34 +11,40 @@ from ostrich.cli import options as o
 from ostrich.cli.completion import completing
 
 NAME = "attack"
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="see `ostrich list attacks`, or FILE.py:CLASS, your own",
+        autocompletion=completing("attacks"),
+    ),
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="DATA", help="as for `check`; none for fooling-*", autocompletion=completing("data")
+    ),
+]
+Target = Annotated[str | None, typer.Option(metavar="CLASS|random|least-likely")]
+Artefact = Annotated[Path | None, typer.Option(help="apply this fitted image-agnostic attack")]
+Also = Annotated[
+    list[str] | None, typer.Option(metavar="MODEL", help="judge the artefact there too (repeatable)")
+]
+Surrogate = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="whose gradients are followed; success is MODEL's own")
+]
 
 
 @o.takes_model
 def command(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            help="see `ostrich list attacks`, or FILE.py:CLASS, your own",
-            autocompletion=completing("attacks"),
-        ),
-    ],
+    name: Name,
     chosen: o.ModelOptions,
-    data: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="DATA", help="as for `check`; none for fooling-*", autocompletion=completing("data")
-        ),
-    ] = None,
+    data: Data = None,
     settings: o.Settings = None,
-    target: Annotated[str | None, typer.Option(metavar="CLASS|random|least-likely")] = None,
-    artefact: Annotated[Path | None, typer.Option(help="apply this fitted image-agnostic attack")] = None,
-    also: Annotated[
-        list[str] | None, typer.Option(metavar="MODEL", help="judge the artefact there too (repeatable)")
-    ] = None,
-    surrogate: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="whose gradients are followed; success is MODEL's own")
-    ] = None,
+    target: Target = None,
+    artefact: Artefact = None,
+    also: Also = None,
+    surrogate: Surrogate = None,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",

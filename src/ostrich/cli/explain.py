@@ -11,35 +11,37 @@ from ostrich.cli import options as o
 from ostrich.cli.completion import completing
 
 NAME = "explain"
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="see `ostrich list explainers`, or sheet",
+        autocompletion=completing("explainers"),
+    ),
+]
+Unit = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="UNIT",
+        help="class:ostrich, layer3:17, 'class:a - class:b' [default: predicted class]",
+    ),
+]
+Sanity = Annotated[bool, typer.Option("--sanity", help="check the method on this network and these images")]
+Limit = Annotated[
+    int | None,
+    typer.Option(help="images: a seeded, class-balanced choice [default: 16; for sheet 256]"),
+]
 
 
 @o.takes_model
 def command(
-    name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME",
-            help="see `ostrich list explainers`, or sheet",
-            autocompletion=completing("explainers"),
-        ),
-    ],
+    name: Name,
     chosen: o.ModelOptions,
     data: o.DataArgument,
-    unit: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="UNIT",
-            help="class:ostrich, layer3:17, 'class:a - class:b' [default: predicted class]",
-        ),
-    ] = None,
+    unit: Unit = None,
     settings: o.Settings = None,
-    sanity: Annotated[
-        bool, typer.Option("--sanity", help="check the method on this network and these images")
-    ] = False,
-    limit: Annotated[
-        int | None,
-        typer.Option(help="images: a seeded, class-balanced choice [default: 16; for sheet 256]"),
-    ] = None,
+    sanity: Sanity = False,
+    limit: Limit = None,
     seed: o.Seed = 0,
     out: o.Out = None,
     skip_bad: o.SkipBad = False,

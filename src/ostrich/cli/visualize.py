@@ -10,37 +10,43 @@ import typer
 from ostrich.cli import options as o
 
 NAME = "visualize"
+Unit = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="UNIT",
+        help="class:ostrich, layer3:17, layer3:17@4,5, layer3:17@centre; class:* or layer3:* for all "
+        "(repeatable)",
+    ),
+]
+Objective = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SUM", help="such as 'layer3:17 - 0.5*class:ostrich' (repeatable)"),
+]
+Filters = Annotated[bool, typer.Option("--filters", help="the first layer's filters")]
+Preset = Annotated[str | None, typer.Option(help="lucid, plain, yosinski-1 to yosinski-4 [default: lucid]")]
+Prior = Annotated[
+    str | None,
+    typer.Option(metavar="GENERATOR", help="draw with a trained generator, zoo:NAME or a run's folder"),
+]
+Seeds = Annotated[int, typer.Option(help="starts for each unit, from --seed upwards")]
+Judges = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MODEL", help="another network to show the images to (repeatable)"),
+]
+Gif = Annotated[bool, typer.Option("--gif", help="the ascent as ascent.gif")]
 
 
 @o.takes_model
 def command(
     chosen: o.ModelOptions,
-    unit: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="UNIT",
-            help="class:ostrich, layer3:17, layer3:17@4,5, layer3:17@centre; class:* or layer3:* for all "
-            "(repeatable)",
-        ),
-    ] = None,
-    objective: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SUM", help="such as 'layer3:17 - 0.5*class:ostrich' (repeatable)"),
-    ] = None,
-    filters: Annotated[bool, typer.Option("--filters", help="the first layer's filters")] = False,
-    preset: Annotated[
-        str | None, typer.Option(help="lucid, plain, yosinski-1 to yosinski-4 [default: lucid]")
-    ] = None,
-    prior: Annotated[
-        str | None,
-        typer.Option(metavar="GENERATOR", help="draw with a trained generator, zoo:NAME or a run's folder"),
-    ] = None,
-    seeds: Annotated[int, typer.Option(help="starts for each unit, from --seed upwards")] = 1,
-    judges: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODEL", help="another network to show the images to (repeatable)"),
-    ] = None,
-    gif: Annotated[bool, typer.Option("--gif", help="the ascent as ascent.gif")] = False,
+    unit: Unit = None,
+    objective: Objective = None,
+    filters: Filters = False,
+    preset: Preset = None,
+    prior: Prior = None,
+    seeds: Seeds = 1,
+    judges: Judges = None,
+    gif: Gif = False,
     settings: o.Settings = None,
     seed: o.Seed = 0,
     out: o.Out = None,

@@ -150,7 +150,7 @@ def crash_test(
         "probes": figures,
         "gates": gates,
         "not_run": not_run,
-        "next_commands": NEXT,
+        "next_commands": list(NEXT),
         "seconds": spent.seconds,
     }
     run.finish(results)

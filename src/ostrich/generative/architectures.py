@@ -1,16 +1,16 @@
-"""The games by name, as specs: `dcgan,size=32,width=0.5`; written as those of `models.architectures`."""
+"""The GANs by name, as specs: `dcgan,size=32,width=0.5`; written as those of `models.architectures`."""
 
 from __future__ import annotations
 
 from ostrich.generative.biggan import conditional_gan
 from ostrich.generative.dcgan import dcgan
-from ostrich.generative.game import Game
+from ostrich.generative.gan import GAN
 from ostrich.generative.inversion import inversion
 from ostrich.generative.perceptron import perceptron_gan
 from ostrich.generative.video_gan import video_gan
 from ostrich.models.architectures import Architecture, build
 
-GAMES = {
+GANS = {
     entry.name: entry
     for entry in (
         Architecture(
@@ -47,8 +47,8 @@ GAMES = {
 }
 
 
-def build_game(spec: str) -> Game:
-    """The untrained game of a spec. Raises UnknownName, InputError."""
-    game, _, _ = build(spec, GAMES, kind="game")
-    assert isinstance(game, Game)
-    return game
+def build_gan(spec: str) -> GAN:
+    """The untrained GAN of a spec. Raises UnknownName, InputError."""
+    gan, _, _ = build(spec, GANS, kind="GAN")
+    assert isinstance(gan, GAN)
+    return gan

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ostrich.errors import InputError
 from ostrich.generative.codes import Codes
-from ostrich.generative.game import Game
+from ostrich.generative.gan import GAN
 from ostrich.generative.layers import ConditionalBatchNorm, SelfAttention, advance, spectral
 
 GENERATOR = {32: (4, 4, 4, 4), 64: (16, 16, 8, 4, 2), 128: (16, 16, 8, 4, 2, 1)}
@@ -147,8 +147,8 @@ def conditional_gan(
     image_channels: int = 3,
     code: int = 120,
     embedding: int = 128,
-) -> Game:
-    """The game at 32, 64 or 128 pixels. `code` is rounded down to whole chunks, one a layer."""
+) -> GAN:
+    """The GAN at 32, 64 or 128 pixels. `code` is rounded down to whole chunks, one a layer."""
     side = size[0]
     if size[0] != size[1] or side not in GENERATOR:
         raise InputError(f"The conditional GAN makes 32x32, 64x64 or 128x128; got {size[0]}x{size[1]}.")
@@ -156,7 +156,7 @@ def conditional_gan(
     if num_classes < 1 or channels < 1 or embedding < 1 or image_channels < 1 or code < chunks:
         raise InputError(f"Classes, channels and embedding are at least 1, the code at least {chunks}.")
     code -= code % chunks
-    return Game(
+    return GAN(
         generator=ConditionalGenerator(side, image_channels, channels, code, num_classes, embedding),
         discriminator=ConditionalDiscriminator(side, image_channels, channels, num_classes),
         codes=Codes("normal", code),

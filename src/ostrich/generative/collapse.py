@@ -1,4 +1,4 @@
-"""Has the game collapsed? Two signs, said in words.
+"""Has the GAN collapsed? Two signs, said in words.
 
 Saturation: the discriminator orders nearly every pair of a real and a generated image right, and has
 little left to teach. Diversity: samples differ from one another less than real images do. The

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ostrich.errors import InputError
 from ostrich.generative.codes import Codes
-from ostrich.generative.game import Game
+from ostrich.generative.gan import GAN
 
 NEAREST = 128  # channels of the stage next to the image
 
@@ -86,8 +86,8 @@ def dcgan(
     kernel: int = 5,
     code: int = 100,
     norm: bool = True,
-) -> Game:
-    """The game of DCGAN at a size that is 4 times a power of two: 8, 16, 32, 64, ..."""
+) -> GAN:
+    """The GAN of DCGAN at a size that is 4 times a power of two: 8, 16, 32, 64, ..."""
     side = size[0]
     if size[0] != size[1] or side < 8 or log2(side) % 1:
         raise InputError(f"DCGAN makes squares of 8, 16, 32, 64, ... pixels; got {size[0]}x{size[1]}.")
@@ -95,7 +95,7 @@ def dcgan(
         raise InputError("Width is above 0, channels and code at least 1, the kernel 4 or 5.")
     stages = round(log2(side)) - 2  # of stride 2: 64 = 4 * 2**4
     wide = [max(1, round(NEAREST * width * 2**i)) for i in range(stages)]  # from the image inwards
-    return Game(
+    return GAN(
         generator=DCGenerator(code, [*reversed(wide), channels], kernel, norm),
         discriminator=DCDiscriminator([channels, *wide], kernel, norm),
         codes=Codes("uniform", code),

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from ostrich.errors import InputError, UnknownName
 from ostrich.figures.clips import is_clip
-from ostrich.generative.architectures import build_game
+from ostrich.generative.architectures import build_gan
 from ostrich.generative.biggan import ConditionalGenerator
 from ostrich.generative.codes import Codes
-from ostrich.generative.game import Game
+from ostrich.generative.gan import GAN
 from ostrich.generative.video_gan import VideoGenerator
 from ostrich.models.checkpoints import load_weights
 from ostrich.models.class_names import class_index
@@ -49,20 +49,20 @@ class Generator:
     @classmethod
     def of(
         cls,
-        game: Game,
+        gan: GAN,
         network: nn.Module,
         *,
         name: str = "in training",
         names: Sequence[str] | None = None,
         card: dict[str, Any] | None = None,
     ) -> Generator:
-        """A network that plays the game's generator; its classes have numbers where they have no names."""
+        """A network of the form of the GAN's generator; its classes have numbers where they have no names."""
         return cls(
             name=name,
             network=network,
-            codes=game.codes,
-            shape=game.shape,
-            class_names=None if game.classes is None else tuple(names or map(str, range(game.classes))),
+            codes=gan.codes,
+            shape=gan.shape,
+            class_names=None if gan.classes is None else tuple(names or map(str, range(gan.classes))),
             card=card or {},
         )
 
@@ -168,14 +168,14 @@ def known_generators() -> list[dict[str, Any]]:
     """The rows of `ostrich list models` for the bundled generators; the input is the code's length."""
     rows = []
     for name, card in zoo_generators().items():
-        game = build_game(card["architecture"])
-        count = sum(p.numel() for p in game.generator.parameters())
+        gan = build_gan(card["architecture"])
+        count = sum(p.numel() for p in gan.generator.parameters())
         rows.append(
             {
                 "name": f"zoo:{name}",
                 "kind": "generator",
                 "parameters": count,
-                "input": [game.codes.length],
+                "input": [gan.codes.length],
                 "source": f"trained on {card['data']}, {card['steps']} steps",
             }
         )
@@ -195,10 +195,10 @@ def load_generator(name: str, device: torch.device | None = None) -> Generator:
             "generator", name, [f"zoo:{known}" for known in bundled], "The folder of a run of `ostrich "
             "generate train` does too.",
         )  # fmt: skip
-    game = build_game(card["architecture"])
-    load_weights(game.generator, weights)
-    network = game.generator.eval().requires_grad_(False).to(device or torch.device("cpu"))
-    return Generator.of(game, network, name=name, names=card["class_names"], card=card)
+    gan = build_gan(card["architecture"])
+    load_weights(gan.generator, weights)
+    network = gan.generator.eval().requires_grad_(False).to(device or torch.device("cpu"))
+    return Generator.of(gan, network, name=name, names=card["class_names"], card=card)
 
 
 def _read_card(folder: Path) -> dict[str, Any]:

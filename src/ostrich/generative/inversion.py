@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from ostrich.errors import InputError
 from ostrich.generative.codes import Codes, Observed
-from ostrich.generative.game import Game
+from ostrich.generative.gan import GAN
 from ostrich.generative.layers import spectral
 
 SLOPE = 0.3  # of LeakyReLU in the published generator
@@ -88,8 +88,8 @@ def inversion(
     channels: int = 32,
     code: int = 64,
     cells: int = 0,
-) -> Game:
-    """The game at 4 times a power of two; `channels` are those of the stage next to the image.
+) -> GAN:
+    """The GAN at 4 times a power of two; `channels` are those of the stage next to the image.
 
     `code` is the number of channels of the encoder's layer, `cells` the side of its map, 0 for a vector.
     """
@@ -110,7 +110,7 @@ def inversion(
     down = [channels * 2**i for i in range(round(log2(side / START)))]
     length = code * max(1, cells) ** 2
     observed = Observed(length)
-    return Game(
+    return GAN(
         generator=InversionGenerator(observed, code, cells, [*reversed(wide), image_channels]),
         discriminator=InversionDiscriminator([image_channels, *down], length),
         codes=Codes("observed", length, observed),

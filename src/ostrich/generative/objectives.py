@@ -1,4 +1,4 @@
-"""The objectives of the game between a generator G and a discriminator D, a few lines each.
+"""The objectives of a generator G and a discriminator D, a few lines each.
 
 d = D(x) is a logit, so the discriminator's probability is sigmoid(d), and
 log sigmoid(d) = -softplus(-d), log(1 - sigmoid(d)) = -softplus(d). Every function returns a scalar
@@ -19,7 +19,7 @@ from ostrich.errors import UnknownName
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """What each player minimises, of logits (N,) of real and of generated images."""
+    """What each network minimises, of logits (N,) of real and of generated images."""
 
     name: str
     source: str
@@ -34,7 +34,7 @@ def minimax_discriminator(real: Tensor, generated: Tensor) -> Tensor:
 
 
 def minimax_generator(generated: Tensor) -> Tensor:
-    """E log(1 - D(G(z))): the true game; its gradient vanishes where D is sure."""
+    """E log(1 - D(G(z))): the minimax loss; its gradient vanishes where D is sure."""
     return -F.softplus(generated).mean()
 
 

@@ -5,7 +5,7 @@
                    half of the hidden units, what is kept scaled up
     weights        uniform within 0.05 (generator), 0.005 (discriminator)
 
-Pixels are in [-1, 1] as in the other games: 2 sigmoid(y) - 1. Training was SGD, batch 100, rate 0.1,
+Pixels are in [-1, 1] as in the other GANs: 2 sigmoid(y) - 1. Training was SGD, batch 100, rate 0.1,
 momentum from 0.5 to 0.7. Differs: the generator's output bias starts at zero, not at the marginals.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ostrich.errors import InputError
 from ostrich.generative.codes import Codes
-from ostrich.generative.game import Game
+from ostrich.generative.gan import GAN
 
 
 class PerceptronGenerator(nn.Module):
@@ -80,12 +80,12 @@ def _uniform(network: nn.Module, reach: float) -> None:
 
 def perceptron_gan(
     size: tuple[int, int] = (28, 28), channels: int = 1, width: float = 1.0, code: int = 100
-) -> Game:
-    """The game of 2014; `width` multiplies the hidden units."""
+) -> GAN:
+    """The GAN of 2014; `width` multiplies the hidden units."""
     if width <= 0 or channels < 1 or code < 1:
         raise InputError("Width is above 0, channels and code at least 1.")
     shape = (channels, *size)
-    return Game(
+    return GAN(
         generator=PerceptronGenerator(code, max(1, round(1200 * width)), shape),
         discriminator=PerceptronDiscriminator(max(1, round(240 * width)), shape),
         codes=Codes("uniform", code),

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ostrich.errors import InputError
 from ostrich.figures.clips import is_clip
 from ostrich.generative.features import fitted
-from ostrich.generative.game import Game
+from ostrich.generative.gan import GAN
 from ostrich.generative.layers import spectral
 from ostrich.inspection.watching import module_of, observe
 from ostrich.models import Classifier
@@ -100,21 +100,21 @@ class Head(nn.Module):
         return logits
 
 
-def project(game: Game, classifier: Classifier, wide: int = 64, guided: bool = False) -> Game:
-    """The game with a discriminator that looks through `classifier`, and guides by its classes if asked.
+def project(gan: GAN, classifier: Classifier, wide: int = 64, guided: bool = False) -> GAN:
+    """The GAN with a discriminator that looks through `classifier`, and guides by its classes if asked.
 
     Raises InputError where it cannot.
     """
-    if is_clip(game.shape):
-        raise InputError(f"{classifier.name} looks at images, the game makes clips: leave projected unset.")
-    if guided and game.classes != classifier.num_classes:
-        known = "no classes" if game.classes is None else f"{game.classes} classes"
+    if is_clip(gan.shape):
+        raise InputError(f"{classifier.name} looks at images, the GAN makes clips: leave projected unset.")
+    if guided and gan.classes != classifier.num_classes:
+        known = "no classes" if gan.classes is None else f"{gan.classes} classes"
         raise InputError(
             f"{classifier.name} tells {classifier.num_classes} classes apart and cannot guide a generator of "
             f"{known}: set guidance=0, or name a classifier of the same classes."
         )
-    game.discriminator = ProjectedDiscriminator(classifier, wide=wide, classes=game.classes)
-    return game
+    gan.discriminator = ProjectedDiscriminator(classifier, wide=wide, classes=gan.classes)
+    return gan
 
 
 def feature_shapes(classifier: Classifier) -> dict[str, tuple[int, int, int]]:

@@ -8,7 +8,7 @@ from ostrich.errors import InputError, UnknownName
 from ostrich.generative.objectives import OBJECTIVES
 
 # The settings of a generator that inverts a layer.
-TAUGHT = (
+INVERSION = (
     "encoder",
     "layer",
     "cells",
@@ -22,7 +22,7 @@ TAUGHT = (
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorRecipe:
-    """How to play one game; images per step, one step being one of the generator's."""
+    """How to train one GAN; images per step, one step being one of the generator's."""
 
     name: str
     architecture: str  # a spec of `generative.architectures`, for example "dcgan,width=0.5"
@@ -85,13 +85,13 @@ class GeneratorRecipe:
         for name in ("cells", "image_weight", "feature_weight", "adversarial_weight"):
             if not getattr(self, name) >= 0:
                 raise InputError(f"A recipe's {name} is at least 0; got {getattr(self, name)}.")
-        self._check_teacher()
+        self._check_inversion()
         if self.optimiser not in ("adam", "sgd"):
             raise InputError(f"An optimiser is adam or sgd; got {self.optimiser!r}.")
         if self.precision not in ("fast", "exact"):
             raise InputError(f"Precision is fast or exact; got {self.precision!r}.")
 
-    def _check_teacher(self) -> None:
+    def _check_inversion(self) -> None:
         """An encoder and its layer belong to a generator that inverts, and nothing of it is ignored."""
         inverts = self.architecture.partition(",")[0] == "inversion"
         if inverts and (self.encoder is None or self.layer is None):
@@ -103,7 +103,9 @@ class GeneratorRecipe:
             raise InputError("A generator that inverts has a discriminator of its own: leave projected= out.")
         if inverts:
             return
-        if idle := [f.name for f in fields(self) if f.name in TAUGHT and getattr(self, f.name) != f.default]:
+        if idle := [
+            f.name for f in fields(self) if f.name in INVERSION and getattr(self, f.name) != f.default
+        ]:
             raise InputError(
                 f"{', '.join(idle)} is of a generator that inverts a network's layer, and "
                 f"{self.architecture!r} does not; architecture=inversion does."

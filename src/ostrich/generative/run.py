@@ -1,4 +1,4 @@
-"""A training run of a generator: data, game, loop, sheets along the way, and the weights with their card."""
+"""A training run of a generator: data, GAN, loop, sheets along the way, and the weights with their card."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ostrich.figures.clips import is_clip, sheet
 from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.features import features
 from ostrich.generative.frechet import frechet_distance
-from ostrich.generative.game import Game
+from ostrich.generative.gan import GAN
 from ostrich.generative.generator import BATCH, CARD, WEIGHTS, Generator
-from ostrich.generative.recipe import TAUGHT, GeneratorRecipe
-from ostrich.generative.teacher import begin
-from ostrich.generative.training import Row, check_images, train_game
+from ostrich.generative.recipe import INVERSION, GeneratorRecipe
+from ostrich.generative.teacher import build_for
+from ostrich.generative.training import Row, check_images, train_gan
 from ostrich.images import read_png, write_gif, write_png
 from ostrich.models import Classifier, load
 from ostrich.runtime import distributed, events
@@ -45,27 +45,27 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
     Results are rank 0's, which alone measures and writes; the others' are empty.
     """
     torch.manual_seed(recipe.seed)  # the initial weights
-    game, architecture = begin(recipe, device)
-    training = pictures(data, "train", game.shape, limit=recipe.train_images, seed=recipe.seed)
-    labels = training.labels if game.classes is not None else None
-    check_images(game, training.pixels, labels, recipe.batch_size)
-    held_out = pictures(data, "test", game.shape, seed=recipe.seed)
+    gan, architecture = build_for(recipe, device)
+    training = pictures(data, "train", gan.shape, limit=recipe.train_images, seed=recipe.seed)
+    labels = training.labels if gan.classes is not None else None
+    check_images(gan, training.pixels, labels, recipe.batch_size)
+    held_out = pictures(data, "test", gan.shape, seed=recipe.seed)
     judge = load(recipe.judge, device=device) if recipe.judge and distributed.is_main() else None
     real = _real(held_out, judge)
-    measure = partial(_measure, game=game, recipe=recipe, names=training.class_names, real=real)
+    measure = partial(_measure, gan=gan, recipe=recipe, names=training.class_names, real=real)
     name = data if isinstance(data, str) else data.name
     described = {"name": name, "n": len(training), "sha256": training.sha256}
     run.describe(seed=recipe.seed, device=device, data=described)
     checkpoint = run.folder / CHECKPOINT
     done = (peek(checkpoint) or {"step": 0})["step"]
     run.rewind(done)
-    if game.teacher is not None and not done:
-        game.teacher.look_at(training.pixels)
+    if gan.teacher is not None and not done:
+        gan.teacher.measure_codes(training.pixels)
     with events.progress(f"training {recipe.name}", recipe.steps) as advance:
         advance(0, recipe.steps)
         watch = partial(
             _watch,
-            game=game,
+            gan=gan,
             recipe=recipe,
             names=training.class_names,
             measure=measure,
@@ -73,10 +73,10 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
             run=run,
             progress=advance,
         )
-        kept = train_game(game, recipe, training.pixels, labels, checkpoint=checkpoint, watch=watch)
+        kept = train_gan(gan, recipe, training.pixels, labels, checkpoint=checkpoint, watch=watch)
     if not distributed.is_main():
         return {}
-    # What is told of it is told of the weights as they are stored, in half precision.
+    # The measures are those of the weights as they are stored, in half precision.
     kept.load_state_dict(
         {k: v.half().to(v.dtype) if v.is_floating_point() else v for k, v in kept.state_dict().items()}
     )
@@ -115,7 +115,7 @@ def _watch(
     network: nn.Module,
     row: Row,
     *,
-    game: Game,
+    gan: GAN,
     recipe: GeneratorRecipe,
     names: tuple[str, ...] | None,
     measure: Callable[..., dict[str, Any]],
@@ -125,9 +125,9 @@ def _watch(
 ) -> Row:
     """A sheet, a line of metrics.jsonl, and the measures by which the best generator is kept."""
     measured = measure(network, told_apart=row["told_apart"])
-    count = ROWS if is_clip(game.shape) else SHEET
-    shown = _made(network, game, names, count, recipe.seed, real.images)
-    if game.teacher is not None:  # each image beside what was made of its code
+    count = ROWS if is_clip(gan.shape) else SHEET
+    shown = _made(network, gan, names, count, recipe.seed, real.images)
+    if gan.teacher is not None:  # each image beside what was made of its code
         shown = torch.stack([real.images[: count // 2], shown[: count // 2]], 1).flatten(0, 1)
     write_png(run.folder / f"sheets/{step:06d}.png", sheet(shown, ROWS))
     run.append({**row, **measured})
@@ -138,7 +138,7 @@ def _watch(
 def _measure(
     network: nn.Module,
     *,
-    game: Game,
+    gan: GAN,
     recipe: GeneratorRecipe,
     names: tuple[str, ...] | None,
     real: _Real,
@@ -146,27 +146,27 @@ def _measure(
 ) -> dict[str, Any]:
     """Diversity, words on collapse, and the distance of the judge's features from those of real images."""
     count = recipe.judge_samples if real.judge is not None else DIVERSITY
-    samples = _made(network, game, names, count, recipe.seed + 1, real.images)
+    samples = _made(network, gan, names, count, recipe.seed + 1, real.images)
     some = min(len(samples), len(real.some))  # as many of both
     variety = diversity(samples[:some], real.some[:some]) if some > 1 else float("nan")
     measured: dict[str, Any] = {"diversity": variety}
     if real.judge is not None and real.features is not None:
         distance = frechet_distance(features(real.judge, samples)[0], real.features)
         measured |= {"distance": distance, "distance_features": real.judge.name}
-    if game.teacher is not None:
-        measured |= game.teacher.errors(samples, real.images[: len(samples)])
+    if gan.teacher is not None:
+        measured |= gan.teacher.errors(samples, real.images[: len(samples)])
     return measured | {"collapse": collapse(told_apart, variety, recipe.objective)}
 
 
 def _made(
-    network: nn.Module, game: Game, names: tuple[str, ...] | None, count: int, seed: int, real: Tensor
+    network: nn.Module, gan: GAN, names: tuple[str, ...] | None, count: int, seed: int, real: Tensor
 ) -> Tensor:
     """Samples (count, C, H, W) in [0, 1]; with a teacher as many of the real images, made again."""
-    generator = Generator.of(game, network, names=names)
-    if game.teacher is None:
+    generator = Generator.of(gan, network, names=names)
+    if gan.teacher is None:
         return generator.sample(range(count), seed=seed)[0]
     with torch.no_grad():
-        parts = [game.teacher.look(2 * part - 1)[0].cpu() for part in real[:count].split(BATCH)]
+        parts = [gan.teacher.encode(2 * part - 1)[0].cpu() for part in real[:count].split(BATCH)]
     return generator(torch.cat(parts))
 
 
@@ -187,7 +187,7 @@ def card(
 ) -> dict[str, Any]:
     """What anyone should know of the generator before they use it."""
     measures = ("diversity", "distance", "distance_features", "pixel_error", "feature_error", "test_images")
-    taught = {name: getattr(recipe, name) for name in TAUGHT} if recipe.encoder is not None else {}
+    inversion = {name: getattr(recipe, name) for name in INVERSION} if recipe.encoder is not None else {}
     return {
         "architecture": architecture,
         "projected": recipe.projected,
@@ -204,7 +204,7 @@ def card(
         "data": data,
         "data_sha256": training.sha256,
         "train_images": len(training),
-        **taught,
+        **inversion,
         "limit": recipe.train_images,
         "judge": recipe.judge,
         "measures": {name: results[name] for name in measures if name in results},

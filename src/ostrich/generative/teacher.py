@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.errors import InputError
-from ostrich.generative.architectures import build_game
+from ostrich.generative.architectures import build_gan
 from ostrich.generative.codes import Observed
 from ostrich.generative.features import BATCH, fitted
-from ostrich.generative.game import Game
+from ostrich.generative.gan import GAN
 from ostrich.generative.projected import project
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.inspection.watching import observe
@@ -37,7 +37,7 @@ class Teacher:
     compared: str
     observed: Observed
 
-    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (N, Z) of images (N, C, H, W) in [-1, 1], and the features by which they are compared.
 
         Where encoder and comparator are one network, it is one forward.
@@ -52,7 +52,7 @@ class Teacher:
         return raw / self.observed.unit, compared.float()
 
     @torch.no_grad()
-    def look_at(self, pixels: Tensor) -> None:
+    def measure_codes(self, pixels: Tensor) -> None:
         """Write into `observed` how each number of the code varies over images uint8 (N, C, H, W).
 
         Its unit is its standard deviation; its range what was seen, within three of these of the mean.
@@ -71,7 +71,7 @@ class Teacher:
         kept.low.copy_(torch.maximum(raw.amin(0), mean - DEVIATIONS * deviation))
         kept.high.copy_(torch.minimum(raw.amax(0), mean + DEVIATIONS * deviation))
 
-    def unlike(self, generated: Tensor, real: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
+    def losses(self, generated: Tensor, real: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """How far images (N, C, H, W) in [-1, 1] are from the real ones: in pixels, and in features.
 
         Pixels: mean squared difference. Features: the same over the variance of `features`, those of the
@@ -88,40 +88,40 @@ class Teacher:
         """
         device = self.comparator.device
         again, true = 2 * made.to(device) - 1, 2 * real.to(device) - 1
-        pixels, features = self.unlike(again, true, self.look(true)[1])
+        pixels, features = self.losses(again, true, self.encode(true)[1])
         return {"pixel_error": pixels.item() ** 0.5 / 2, "feature_error": features.item()}
 
 
-def begin(recipe: GeneratorRecipe, device: torch.device) -> tuple[Game, str]:
-    """The untrained game of a recipe, with what it looks through or is taught by, and its whole architecture.
+def build_for(recipe: GeneratorRecipe, device: torch.device) -> tuple[GAN, str]:
+    """The untrained GAN of a recipe, with the networks that train it, and its whole architecture.
 
     The architecture of a generator that inverts is completed by the shape of its code. Raises InputError.
     """
     if recipe.encoder is None or recipe.layer is None:
-        game = build_game(recipe.architecture)
+        gan = build_gan(recipe.architecture)
         if recipe.projected is not None:
             through = load(recipe.projected, device=device)
-            project(game, through, recipe.heads, guided=recipe.guidance > 0)
-        return game.to(device), recipe.architecture
+            project(gan, through, recipe.heads, guided=recipe.guidance > 0)
+        return gan.to(device), recipe.architecture
     encoder = load(recipe.encoder, device=device)
     comparator = encoder if recipe.comparator is None else load(recipe.comparator, device=device)
     compared = recipe.comparator_layer or recipe.layer
     _shape(comparator, compared)
     code, cells = shape_of_code(encoder, recipe.layer, recipe.cells)
     architecture = f"{recipe.architecture},code={code},cells={cells}"
-    game = build_game(architecture).to(device)
-    assert game.codes.observed is not None
-    game.teacher = Teacher(
+    gan = build_gan(architecture).to(device)
+    assert gan.codes.observed is not None
+    gan.teacher = Teacher(
         encoder=encoder,
         layer=recipe.layer,
         cells=cells,
         comparator=comparator,
         compared=compared,
-        observed=game.codes.observed,
+        observed=gan.codes.observed,
     )
-    fitted(torch.zeros(1, *game.shape), encoder)
-    fitted(torch.zeros(1, *game.shape), comparator)
-    return game, architecture
+    fitted(torch.zeros(1, *gan.shape), encoder)
+    fitted(torch.zeros(1, *gan.shape), comparator)
+    return gan, architecture
 
 
 def shape_of_code(encoder: Classifier, layer: str, cells: int) -> tuple[int, int]:

@@ -1,7 +1,7 @@
-"""The loop of the game: one step of the generator, after some of the discriminator's, resumed exactly.
+"""Training a GAN: one step of the generator, after some of the discriminator's, resumed exactly.
 
 As in `training.loop`, nothing random outlives a step: codes, classes, mirrors and dropout come from
-(seed, purpose, step), the images of a step from its number. A checkpoint is the two players, their
+(seed, purpose, step), the images of a step from its number. A checkpoint is the two networks, their
 optimisers, the average, the best generator so far and the number of the step, and n + n steps equal
 2n bit for bit on one machine.
 
@@ -9,7 +9,7 @@ The discriminator's last step is against the very images that the generator's st
 forward of the generator serves both. Its graph is cut off from the discriminator's step, and the
 discriminator is frozen in the generator's, so neither computes gradients that nobody uses.
 
-Under torchrun each process plays with every w-th image and code of a batch, and the gradients are added up:
+Under torchrun each process takes every w-th image and code of a batch, and the gradients are added up:
 the steps are those of one process, up to rounding, for networks whose images do not meet. In batch norm
 they do; its statistics are averaged over the processes before each measure. DistributedDataParallel, which
 `training.loop` uses, is for one forward and one backward pass at a time. Here the discriminator sees real and
@@ -29,7 +29,7 @@ from torch.nn.utils import parametrize
 
 from ostrich.errors import InputError
 from ostrich.figures.clips import is_clip
-from ostrich.generative.game import Game
+from ostrich.generative.gan import GAN
 from ostrich.generative.layers import SpectralNorm, add_orthogonal_gradient, advance
 from ostrich.generative.objectives import gradient_penalty, objective
 from ostrich.generative.projected import ProjectedDiscriminator
@@ -49,8 +49,8 @@ CODE, MIRROR, GLOBAL, PENALTY = 3, 4, 5, 6  # purposes in keys; 1 is the order o
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}  # of images and of clips
 
 
-def train_game(
-    game: Game,
+def train_gan(
+    gan: GAN,
     recipe: GeneratorRecipe,
     images: Tensor,
     labels: Tensor | None = None,
@@ -59,25 +59,25 @@ def train_game(
     stop_after: int | None = None,
     watch: Watch = lambda step, generator, row: {},
 ) -> nn.Module:
-    """Play `game` in place; returns the generator in evaluation mode.
+    """Train `gan` in place; returns the generator in evaluation mode.
 
-    `images` uint8 (N, C, H, W), or clips, of the game's shape, `labels` int64 (N,) where it is
+    `images` uint8 (N, C, H, W), or clips, of the GAN's shape, `labels` int64 (N,) where it is
     conditional. It is the averaged generator where the recipe averages, and the one with the least
     `distance` that `watch` measured where it measures one, else the last. `checkpoint` and
-    `stop_after` as in `training.train`. Raises InputError for images that the game cannot be played on.
+    `stop_after` as in `training.train`. Raises InputError for images that the GAN cannot be trained on.
     """
-    check_images(game, images, labels, recipe.batch_size)
-    game.train()
-    for parameter in game.parameters():
+    check_images(gan, images, labels, recipe.batch_size)
+    gan.train()
+    for parameter in gan.parameters():
         parameter.data = _laid_out(parameter.data)
-    average = copy.deepcopy(game.generator).requires_grad_(False)
-    of_discriminator, of_generator = optimisers(game, recipe)
-    parts: dict[str, nn.Module | torch.optim.Optimizer] = {"game": game, "average": average}
+    average = copy.deepcopy(gan.generator).requires_grad_(False)
+    of_discriminator, of_generator = optimisers(gan, recipe)
+    parts: dict[str, nn.Module | torch.optim.Optimizer] = {"game": gan, "average": average}
     parts |= {"discriminator_optimiser": of_discriminator, "generator_optimiser": of_generator}
     last = min(recipe.steps, stop_after if stop_after is not None else recipe.steps)
-    step, known, device = 0, _Known(), next(game.parameters()).device
+    step, known, device = 0, _Known(), next(gan.parameters()).device
     best: dict[str, Any] = {}
-    facts = {} if checkpoint is None else _facts(game, recipe, images, labels)
+    facts = {} if checkpoint is None else _facts(gan, recipe, images, labels)
 
     def standing() -> dict[str, Any]:
         states = {name: part.state_dict() for name, part in parts.items()}
@@ -94,9 +94,9 @@ def train_game(
         while step < last:
             draw = keyed(recipe.seed, GLOBAL, step, distributed.rank())  # for dropout
             with seeded(int(torch.randint(2**62, (), generator=draw)), device):
-                known.add(*train_step(game, recipe, images, labels, step, of_discriminator, of_generator))
+                known.add(*train_step(gan, recipe, images, labels, step, of_discriminator, of_generator))
             step += 1
-            follow(average, game.generator, recipe.average if step > recipe.average_from else 0.0)
+            follow(average, gan.generator, recipe.average if step > recipe.average_from else 0.0)
             if step % recipe.watch_every == 0 or step == recipe.steps:
                 row = {"step": step, "steps": recipe.steps, **known.row()}
                 average.eval()
@@ -118,45 +118,45 @@ def train_game(
     return average.eval()
 
 
-def _facts(game: Game, recipe: GeneratorRecipe, images: Tensor, labels: Tensor | None) -> dict[str, str]:
-    """What decides the trained generator. Buffers are left out: the range of a taught code is measured."""
-    teacher = game.teacher
-    taught = {} if teacher is None else {"encoder": f"{MARK}{teacher.encoder.digest()}"}
+def _facts(gan: GAN, recipe: GeneratorRecipe, images: Tensor, labels: Tensor | None) -> dict[str, str]:
+    """What decides the trained generator, but no buffers: the range of an encoder's code is measured."""
+    teacher = gan.teacher
+    networks = {} if teacher is None else {"encoder": f"{MARK}{teacher.encoder.digest()}"}
     if teacher is not None and teacher.comparator is not teacher.encoder:
-        taught["comparator"] = f"{MARK}{teacher.comparator.digest()}"
+        networks["comparator"] = f"{MARK}{teacher.comparator.digest()}"
     return {
-        "weights": digest(dict(game.named_parameters())),
+        "weights": digest(dict(gan.named_parameters())),
         "images": digest(images),
         "labels": digest(labels),
-        "device": str(next(game.parameters()).device),
+        "device": str(next(gan.parameters()).device),
         "number of processes": str(distributed.world()),
-        **taught,
+        **networks,
         **settings_facts(recipe, without=("name", "data")),
     }
 
 
-def check_images(game: Game, images: Tensor, labels: Tensor | None, batch: int) -> None:
-    """Refuse images that the game cannot be played on. Raises InputError."""
-    if tuple(images.shape[1:]) != game.shape:
-        what = "clips" if is_clip(game.shape) else "images"
-        raise InputError(f"The game is played on {what} {game.shape}; got {tuple(images.shape[1:])}.")
+def check_images(gan: GAN, images: Tensor, labels: Tensor | None, batch: int) -> None:
+    """Refuse images that the GAN cannot be trained on. Raises InputError."""
+    if tuple(images.shape[1:]) != gan.shape:
+        what = "clips" if is_clip(gan.shape) else "images"
+        raise InputError(f"The GAN makes {what} {gan.shape}; got {tuple(images.shape[1:])}.")
     if len(images) < batch:
-        what = "clip" if is_clip(game.shape) else "image"
+        what = "clip" if is_clip(gan.shape) else "image"
         count = f"is 1 {what}" if len(images) == 1 else f"are {len(images)} {what}s"
         raise InputError(
             f"There {count} to train on, fewer than a batch of {batch}. A generator needs hundreds; "
             "--set batch_size=N makes a batch smaller."
         )
-    if game.classes is None:
+    if gan.classes is None:
         return
     if labels is None:
-        raise InputError("A conditional game needs labels: data with classes, such as folder:PATH or toybox.")
-    present = torch.bincount(labels, minlength=game.classes)
-    if len(present) > game.classes:
-        raise InputError(f"The data has {len(present)} classes, the architecture classes={game.classes}.")
-    if missing := [str(k) for k in range(game.classes) if present[k] == 0]:
+        raise InputError("A conditional GAN needs labels: data with classes, such as folder:PATH or toybox.")
+    present = torch.bincount(labels, minlength=gan.classes)
+    if len(present) > gan.classes:
+        raise InputError(f"The data has {len(present)} classes, the architecture classes={gan.classes}.")
+    if missing := [str(k) for k in range(gan.classes) if present[k] == 0]:
         raise InputError(
-            f"The game has {game.classes} classes, and the data has no image of class {', '.join(missing)}: "
+            f"The GAN has {gan.classes} classes, and the data has no image of class {', '.join(missing)}: "
             "what is never seen cannot be learned. Set classes= of the architecture to the data's number."
         )
 
@@ -182,7 +182,7 @@ def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
 
 
 def train_step(
-    game: Game,
+    gan: GAN,
     recipe: GeneratorRecipe,
     images: Tensor,
     labels: Tensor | None,
@@ -197,60 +197,60 @@ def train_step(
     rules, batch = objective(recipe.objective), recipe.batch_size
     mine = slice(distributed.rank(), None, distributed.world())
     share = len(range(batch)[mine]) / batch
-    device = next(game.parameters()).device
-    advance(game.generator)
+    device = next(gan.parameters()).device
+    advance(gan.generator)
     for turn in range(recipe.discriminator_steps):
         number = step * recipe.discriminator_steps + turn
         real, real_classes = _rows(real_batch(images, labels, recipe, number, device), mine)
-        if game.teacher is None:
+        if gan.teacher is None:
             draw = keyed(recipe.seed, CODE, number)
-            drawn = game.codes.draw(batch, draw).to(device), _classes(game, batch, draw, device)
+            drawn = gan.codes.draw(batch, draw).to(device), _classes(gan, batch, draw, device)
             codes, classes = _rows(drawn, mine)
         else:
             with torch.no_grad(), autocast(recipe.precision, device):
-                codes, features = game.teacher.look(real)
+                codes, features = gan.teacher.encode(real)
             classes = real_classes = codes
         shared = turn == recipe.discriminator_steps - 1  # with the generator's step
         with torch.set_grad_enabled(shared), parametrize.cached(), autocast(recipe.precision, device):
-            generated = game.generator(codes, classes)
+            generated = gan.generator(codes, classes)
 
-        advance(game.discriminator)
+        advance(gan.discriminator)
         discriminator_optimiser.zero_grad(set_to_none=True)
         cut = generated.detach()
         with parametrize.cached():
             with autocast(recipe.precision, device):
-                of_real = game.discriminator(real, real_classes).float()
-                of_generated = game.discriminator(cut, classes).float()
+                of_real = gan.discriminator(real, real_classes).float()
+                of_generated = gan.discriminator(cut, classes).float()
             discriminator_loss = rules.discriminator(of_real, of_generated)
             if rules.penalised:
                 slope = gradient_penalty(
-                    lambda x: game.discriminator(x, real_classes),  # noqa: B023, called here
+                    lambda x: gan.discriminator(x, real_classes),  # noqa: B023, called here
                     real,
                     cut.float(),
                     keyed(recipe.seed, PENALTY, number, distributed.rank()),
                 )
                 discriminator_loss = discriminator_loss + recipe.penalty * slope
             (discriminator_loss * share).backward()
-        distributed.add_gradients(game.discriminator)
+        distributed.add_gradients(gan.discriminator)
         discriminator_optimiser.step()
 
     generator_optimiser.zero_grad(set_to_none=True)
-    with frozen(game.discriminator), parametrize.cached():
+    with frozen(gan.discriminator), parametrize.cached():
         with autocast(recipe.precision, device):
-            verdict = game.discriminator(generated, classes).float()
+            verdict = gan.discriminator(generated, classes).float()
             generator_loss = rules.generator(verdict)
-            if game.teacher is not None:
-                of_image, of_features = game.teacher.unlike(generated, real, features)
+            if gan.teacher is not None:
+                of_image, of_features = gan.teacher.losses(generated, real, features)
                 generator_loss = recipe.adversarial_weight * generator_loss + recipe.image_weight * of_image
                 generator_loss = generator_loss + recipe.feature_weight * of_features
             elif recipe.guidance and classes is not None:
-                assert isinstance(game.discriminator, ProjectedDiscriminator)
-                guided = game.discriminator.guidance(generated, classes)
+                assert isinstance(gan.discriminator, ProjectedDiscriminator)
+                guided = gan.discriminator.guidance(generated, classes)
                 generator_loss = generator_loss + recipe.guidance * guided
         (generator_loss * share).backward()
-    distributed.add_gradients(game.generator)
+    distributed.add_gradients(gan.generator)
     if recipe.orthogonal:
-        add_orthogonal_gradient(game.generator, recipe.orthogonal, except_for=("embedding",))
+        add_orthogonal_gradient(gan.generator, recipe.orthogonal, except_for=("embedding",))
     generator_optimiser.step()
     return discriminator_loss.detach(), generator_loss.detach(), of_real.detach(), of_generated.detach()
 
@@ -288,17 +288,17 @@ def _rows(batch: tuple[Tensor, Tensor | None], rows: slice) -> tuple[Tensor, Ten
     return first[rows], classes[rows] if classes is not None else None
 
 
-def _classes(game: Game, count: int, draw: torch.Generator, device: torch.device) -> Tensor | None:
-    if game.classes is None:
+def _classes(gan: GAN, count: int, draw: torch.Generator, device: torch.device) -> Tensor | None:
+    if gan.classes is None:
         return None
-    return torch.randint(game.classes, (count,), generator=draw).to(device)
+    return torch.randint(gan.classes, (count,), generator=draw).to(device)
 
 
-def optimisers(game: Game, recipe: GeneratorRecipe) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+def optimisers(gan: GAN, recipe: GeneratorRecipe) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
     """The discriminator's and the generator's."""
     rate = recipe.discriminator_rate
-    return _optimiser(game.discriminator, recipe, rate), _optimiser(
-        game.generator, recipe, recipe.generator_rate
+    return _optimiser(gan.discriminator, recipe, rate), _optimiser(
+        gan.generator, recipe, recipe.generator_rate
     )
 
 

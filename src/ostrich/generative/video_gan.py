@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from ostrich.errors import InputError
 from ostrich.generative.codes import Codes
-from ostrich.generative.game import Game
+from ostrich.generative.gan import GAN
 
 NEAREST = 64  # channels of the stage next to the clip
 SPARSITY = 0.1  # lambda of the L1 of the mask
@@ -125,8 +125,8 @@ def video_gan(
     width: float = 1.0,
     code: int = 100,
     sparsity: float = SPARSITY,
-) -> Game:
-    """The game at a size that is 4 times a power of two: clips (channels, size / 2, size, size)."""
+) -> GAN:
+    """The GAN at a size that is 4 times a power of two: clips (channels, size / 2, size, size)."""
     side = size[0]
     if size[0] != size[1] or side < 8 or log2(side) % 1:
         raise InputError(
@@ -136,7 +136,7 @@ def video_gan(
         raise InputError("Width is above 0, channels and code at least 1, the mask's sparsity at least 0.")
     stages = round(log2(side)) - 2  # of stride 2: 64 = 4 * 2**4 pixels, 32 = 2 * 2**4 frames
     wide = [max(1, round(NEAREST * width * 2**i)) for i in range(stages)]  # from the clip inwards
-    return Game(
+    return GAN(
         generator=VideoGenerator(code, wide[::-1], channels, sparsity),
         discriminator=VideoDiscriminator([channels, *wide]),
         codes=Codes("normal", code),

@@ -17,13 +17,13 @@ from torch import nn
 
 from ostrich.errors import InputError
 from ostrich.figures.chart import Chart
-from ostrich.generative.architectures import build_game
+from ostrich.generative.architectures import build_gan
 from ostrich.generative.collapse import SATURATED, UNIFORM, collapse, diversity
 from ostrich.generative.features import features
 from ostrich.generative.frechet import frechet_distance
 from ostrich.generative.generator import Generator
 from ostrich.generative.recipe import GeneratorRecipe
-from ostrich.generative.training import train_game
+from ostrich.generative.training import train_gan
 from ostrich.models import load
 from ostrich.models.loading import pick_device
 from ostrich.runtime.randomness import seeded
@@ -100,7 +100,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     of_real = features(judge, real)[0]
     log = logger(folder / METRICS)
     with seeded(trial["seed"]):
-        game = build_game(recipe.architecture).to(pick_device(spec.device))
+        game = build_gan(recipe.architecture).to(pick_device(spec.device))
 
     def watch(step: int, network: nn.Module, row: dict[str, float]) -> dict[str, float]:
         samples = Generator.of(game, network).sample(range(SAMPLES), seed=recipe.seed)[0]
@@ -113,7 +113,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         log({"step": step, "told_apart": row["told_apart"], "remarks": len(remarks), **measured})
         return {}  # nothing is kept but the last
 
-    train_game(game, recipe, given.train[0], None, checkpoint=folder / CHECKPOINT, watch=watch)
+    train_gan(game, recipe, given.train[0], None, checkpoint=folder / CHECKPOINT, watch=watch)
     return logged(folder / METRICS)
 
 

@@ -9,8 +9,9 @@ precision, is clear of rounding errors by more than the plain one will be asked 
 1. round(x + s * change), s from 1 up, or from where the largest change is a level. On a linear
    boundary the nearest change is parallel to the gradient g, and buying the levels with the largest
    gain |g| / ((k+1)^2 - k^2) first gives just round(s * g).
-2. From the best so far, exchange: a level is bought where its gain per cost is above a price, and
-   given back where it is below. The gradient is taken anew, on the grid.
+2. From the best so far, exchange: of all levels, those there and one more of each value, the k with the
+   largest gain per cost are taken. k is searched, and the gradient taken anew, on the grid. What counts is
+   the rank, not a price: values with the same gain have the same price, and would all go together.
 
 Where the first family passes a narrow region of success by, between them: from its nearest miss,
 levels are bought where the gradient is steepest, more and more of them until one trial succeeds.
@@ -18,11 +19,13 @@ levels are bought where the gradient is steepest, more and more of them until on
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from ostrich.attacks.engine.problem import Problem
-from ostrich.attacks.goals import SLACK
+from ostrich.attacks.goals import SLACK, Goal, missed
 from ostrich.attacks.per_image import lift
 from ostrich.attacks.threats import exact_distance
 from ostrich.images import LEVELS, rounded
@@ -33,7 +36,9 @@ GRID_FORWARDS = len(GROWTH) + HALVINGS  # of the first family
 REPAIRS = 3  # rounds of buying where no scale succeeded, each with a new gradient
 SHARES = (1 / 4096, 1 / 1024, 1 / 256, 1 / 64, 1 / 16)  # of the values, of which a level is bought
 PRECISE = 0.02  # part of the scale to which the interval is halved
-ROUNDS = 2  # of exchange, each with a new gradient
+ROUNDS = 6  # of exchange at most, each with a new gradient
+RANKS = 6  # tried in a round
+FIRST_STRIDE, LONGER = 1 / 128, 4  # of all values: the first step down, and its growth until one fails
 WORTHWHILE = 0.997  # of the distance: an image that a round brought no nearer than that gets no other
 CLEAR = 4 * SLACK
 POWERS = {"l1": 1, "l2": 2}  # a norm's cost is the sum of |levels|^power; Linf has no such sum
@@ -43,9 +48,9 @@ def on_grid(problem: Problem, images: Tensor, exchange: bool = True) -> Tensor:
     """The nearest verified images (n, C, H, W) on the 8-bit grid found around `images`.
 
     Where none succeeds, `images` rounded. A budget is not looked at: if any file keeps it, the
-    nearest does. Costs up to GRID_FORWARDS forwards and, with `exchange` and except in Linf, 2 times 6
-    forwards and a forward and backward per image, 3 times 5 and as many more where no scale succeeds.
-    An image without queries left stays as it is.
+    nearest does. Costs up to GRID_FORWARDS forwards and, with `exchange` and except in Linf, 6 times 6
+    forwards and a forward and backward per image, fewer where a round gains little; 3 times 5 and as many
+    more where no scale succeeds. An image without queries left stays as it is.
     """
     search = _Search(problem, rounded(images))
     change = images - problem.originals
@@ -134,23 +139,35 @@ def _repair(search: _Search) -> None:
 
 
 def _exchange(search: _Search, power: int, mask: Tensor) -> None:
-    """Where `mask` (n,), buy levels above a price and give back those below; bisect the price."""
+    """Where `mask` (n,), take the levels with the largest gain per cost; search how many."""
     if not mask.any():
         return
     part = search.problem.keep(mask)
     best = search.best[mask]
     levels = ((best - part.originals).double() * LEVELS).flatten(1)  # (n, D)
-    gain = -part.gradient(best).double().flatten(1)  # per level, up to a factor
+    gain = -part.gradient(best, partial(_loss, part.goal)).double().flatten(1)  # per level, up to a factor
     size, sign = levels.abs(), torch.where(levels == 0, gain.sign(), levels.sign())
     toward = sign * gain  # what a level away from the original gains
     buy = toward / ((size + 1) ** power - size**power)
-    give = toward / (size**power - (size - 1).clamp_min(0) ** power)  # inf where there is no level
-    give = torch.where(size >= 0.5, give, torch.inf)
-    low, high = torch.zeros_like(gain[:, 0]), gain.abs().amax(1)
+    keep = toward / (size**power - (size - 1).clamp_min(0) ** power)
+    keep = torch.where(size >= 0.5, keep, torch.inf)  # where there is no level, none can be given back
+    ranks = torch.cat([keep, buy], 1).argsort(dim=1, descending=True, stable=True).argsort(dim=1)  # (n, 2D)
+    kept, bought = ranks.split(gain.shape[1], dim=1)
+    low = (keep == torch.inf).sum(1)  # all given back
+    high = torch.full_like(low, gain.shape[1])  # as many levels as now, but the best ones
+    stride = (FIRST_STRIDE * high).long().clamp_min(1)
+    bracketed = torch.zeros_like(low, dtype=torch.bool)
     proposed = search.best.clone()
-    for _ in range(HALVINGS + 1):
-        price = ((low + high) / 2)[:, None]
-        moved = levels + sign * ((buy > price).double() - (give < price).double())
+    for _ in range(RANKS):
+        count = torch.where(bracketed, (low + high) // 2, torch.maximum(high - stride, low))
+        change = (bought < count[:, None]).double() - (kept >= count[:, None]).double()
+        moved = levels + sign * change
         proposed[mask] = part.originals + (moved / LEVELS).view_as(best).to(best.dtype)
         reached = search.offer(proposed, mask)[mask]
-        low, high = torch.where(reached, price[:, 0], low), torch.where(reached, high, price[:, 0])
+        high, low = torch.where(reached, count, high), torch.where(reached, low, count)
+        stride, bracketed = LONGER * stride, bracketed | ~reached
+
+
+def _loss(goal: Goal, logits: Tensor) -> Tensor:
+    """By which a level gains: towards the nearest class alone, not towards all others as in cross-entropy."""
+    return goal.loss(logits) if goal.kind == "confident" else missed(goal, logits)

@@ -29,9 +29,9 @@ class Access:
 
     The network itself decides success; `fast_network` computes the same faster, and `gradient_network`, of
     the surrogate where there is one, is that for gradients. `forwards` and `backwards` int64 (N,) count per
-    image of the batch, `gradients` the times that an attack asked for a gradient and `useless` those of them
-    that were zero or not finite; `checks` are forwards spent on proving the fast networks equal to the plain
-    ones.
+    image of the batch, `gradients` the times that an attack asked for a gradient where its goal was not
+    reached, and `useless` those of them that were zero or not finite; `checks` are forwards spent on proving
+    the fast networks equal to the plain ones.
     """
 
     classifier: Classifier
@@ -110,12 +110,14 @@ class Access:
         loss: Callable[[Tensor], Tensor],
         precision: str | None = None,
         transform: Callable[[Tensor], Tensor] | None = None,
+        reached: Callable[[Tensor], Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The gradient (n, C, H, W) of the summed loss, and the logits (n, K); quick network.
 
         Values that are not finite become zero: such an image stands still and disturbs no other.
         `precision` overrides the run's own. With `transform`, of images (n, ...) to (n * s, ...),
-        the network sees what it returns, and the logits are (n * s, K).
+        the network sees what it returns, and the logits are (n * s, K). Where they have `reached` (n,) the
+        goal, a loss may be flat: such a gradient is not counted.
         """
         with torch.enable_grad():
             inputs = images.detach().clone().requires_grad_(True)
@@ -130,13 +132,16 @@ class Access:
                 (gradient,) = torch.autograd.grad(total, inputs, allow_unused=True)
         if gradient is None:
             gradient = torch.zeros_like(images)
-        self._note(gradient, rows)
-        return _finite(gradient), logits.detach()
+        logits = logits.detach()
+        self._note(gradient, rows, None if reached is None else reached(logits))
+        return _finite(gradient), logits
 
-    def logit_jacobian(self, images: Tensor, rows: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    def logit_jacobian(
+        self, images: Tensor, rows: Tensor, classes: Tensor, reached: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, Tensor]:
         """The gradients (n, k - 1, C, H, W) of the logits of `classes` (n, k) less the first's; logits.
 
-        One forward, k - 1 backwards; in the network's own precision.
+        One forward, k - 1 backwards; in the network's own precision. `reached` as above.
         """
         count = classes.shape[1] - 1
         _count(self.forwards, rows)
@@ -150,14 +155,16 @@ class Access:
                 for j in range(count):
                     lead = (chosen[:, j + 1] - chosen[:, 0]).sum()
                     (found[j],) = torch.autograd.grad(lead, inputs, retain_graph=j + 1 < count)
-        self._note(found.transpose(0, 1), rows)
-        return _finite(found).transpose(0, 1), logits.detach()
+        logits = logits.detach()
+        self._note(found.transpose(0, 1), rows, reached(logits))
+        return _finite(found).transpose(0, 1), logits
 
-    def _note(self, gradient: Tensor, rows: Tensor) -> None:
-        """Count gradients (n, ...), and those that are zero or not finite."""
+    def _note(self, gradient: Tensor, rows: Tensor, reached: Tensor | None) -> None:
+        """Count gradients (n, ...) where the goal is not reached, and those that are zero or not finite."""
         size = gradient.abs().flatten(1).sum(1)
-        _count(self.gradients, rows)
-        _count(self.useless, rows[(size == 0) | ~size.isfinite()])
+        short = torch.ones_like(rows, dtype=torch.bool) if reached is None else ~reached
+        _count(self.gradients, rows[short])
+        _count(self.useless, rows[short & ((size == 0) | ~size.isfinite())])
 
     def _forward(self, images: Tensor, precision: str, *, for_gradient: bool = False) -> Tensor:
         classifier = (self.classifier.surrogate if for_gradient else None) or self.classifier
@@ -255,9 +262,12 @@ class Problem:
             spent = self.access.forwards[self.rows].tolist()
             generators = [keyed(self.seed, key, 1, s) for key, s in zip(self.keys, spent, strict=True)]
             transform = partial(eot.apply, generators=generators)
-        gradient, logits = self.access.gradient(images, self.rows, mean, precision, transform)
-        views = split(logits)
-        reached = torch.stack([self.goal.reached(view) for view in views]).all(0)
+
+        def arrived(logits: Tensor) -> Tensor:
+            return torch.stack([self.goal.reached(view) for view in split(logits)]).all(0)
+
+        gradient, logits = self.access.gradient(images, self.rows, mean, precision, transform, arrived)
+        views, reached = split(logits), arrived(logits)
         if self.access.classifier.surrogate is not None:
             reached = self.goal.reached(self.access.logits(images, self.rows, precision))
         self.propose(images, reached)
@@ -265,7 +275,7 @@ class Problem:
 
     def logit_jacobian(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients (n, k - 1, C, H, W) of the logits of `classes` (n, k) less the first's; all logits."""
-        gradients, logits = self.access.logit_jacobian(images, self.rows, classes)
+        gradients, logits = self.access.logit_jacobian(images, self.rows, classes, self.goal.reached)
         judged = logits
         if self.access.classifier.surrogate is not None:
             judged = self.access.logits(images, self.rows, "exact")

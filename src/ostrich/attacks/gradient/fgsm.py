@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from ostrich.attacks.base import InputSpecificAttack, State
 from ostrich.attacks.engine.problem import Problem
+from ostrich.attacks.goals import Loss, followed
 from ostrich.attacks.threats import Linf, Threat
 
 
@@ -26,11 +27,12 @@ class FGSM(InputSpecificAttack):
     stop: ClassVar[str] = "budget"
 
     threat: Threat = Linf(8 / 255)
+    loss: Loss = "ce"
 
     def init(self, problem: Problem) -> State:
         return State(problem.originals)
 
     def step(self, problem: Problem, state: State) -> State:
-        downhill = -self.threat.direction(problem.gradient(state.images))
+        downhill = -self.threat.direction(problem.gradient(state.images, followed(problem.goal, self.loss)))
         moved = state.images + self.threat.eps * downhill
         return State(self.threat.project(moved, problem.originals))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ostrich.attacks.base import InputSpecificAttack, State
 from ostrich.attacks.engine.problem import Problem
+from ostrich.attacks.goals import Loss, followed
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.runtime.ranges import above, at_least
 
@@ -35,6 +36,7 @@ class MIM(InputSpecificAttack):
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     threat: Threat = Linf(8 / 255)
+    loss: Loss = "ce"
     steps: Annotated[int, at_least(1)] = 10
     step_size: Annotated[float | None, above(0)] = None  # None: eps / steps
     decay: Annotated[float, at_least(0)] = 1.0
@@ -44,7 +46,7 @@ class MIM(InputSpecificAttack):
         return Momentum(problem.originals, torch.zeros_like(problem.originals))
 
     def step(self, problem: Problem, state: Momentum) -> Momentum:
-        gradient = problem.gradient(state.images)
+        gradient = problem.gradient(state.images, followed(problem.goal, self.loss))
         size = gradient.abs().flatten(1).sum(1).view(-1, 1, 1, 1)
         fresh = torch.where(size > 0, gradient / size, torch.zeros_like(gradient))
         momentum = self.decay * state.momentum + fresh

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 from ostrich.attacks.base import InputSpecificAttack, State
 from ostrich.attacks.engine.problem import Problem
+from ostrich.attacks.goals import Loss, followed
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.runtime.ranges import above, at_least
 
@@ -25,6 +26,7 @@ class PGD(InputSpecificAttack):
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     threat: Threat = Linf(8 / 255)
+    loss: Loss = "ce"
     steps: Annotated[int, at_least(1)] = 40
     step_size: Annotated[float | None, above(0)] = None  # None: 2.5 * eps / steps
     random_start: bool = True
@@ -37,5 +39,5 @@ class PGD(InputSpecificAttack):
 
     def step(self, problem: Problem, state: State) -> State:
         size = self.step_size if self.step_size is not None else 2.5 * self.threat.eps / self.steps
-        downhill = -self.threat.direction(problem.gradient(state.images))
+        downhill = -self.threat.direction(problem.gradient(state.images, followed(problem.goal, self.loss)))
         return State(self.threat.project(state.images + size * downhill, problem.originals))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.engine.problem import Problem
+from ostrich.attacks.goals import Loss, followed
 from ostrich.attacks.per_image import lift, square
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.runtime.ranges import above, at_least
@@ -44,6 +45,7 @@ class DDN(InputSpecificAttack):
     stop: ClassVar[str] = "minimum"
 
     threat: Threat = Unbounded()
+    loss: Loss = "ce"
     steps: Annotated[int, at_least(1)] = 100
     initial_length: Annotated[float, above(0)] = 1.0  # L2
     gamma: Annotated[float, above(0, below=1)] = 0.05
@@ -62,7 +64,7 @@ class DDN(InputSpecificAttack):
 
     def step(self, problem: Problem, state: Walk) -> Walk:
         x = problem.originals
-        _, gradient, reached = problem.evaluate(state.images, problem.goal.loss)
+        _, gradient, reached = problem.evaluate(state.images, followed(problem.goal, self.loss))
         done = int(state.spent.max()) if len(state.spent) else 0
         size = LAST_STEP + (1 - LAST_STEP) * (1 + math.cos(math.pi * done / self.steps)) / 2
         change = state.change - size * self.threat.direction(gradient)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.engine.problem import Problem
-from ostrich.attacks.goals import SLACK
+from ostrich.attacks.goals import SLACK, rivals
 from ostrich.attacks.per_image import where
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.runtime.ranges import at_least
@@ -83,7 +83,6 @@ class DeepFool(InputSpecificAttack):
 
     def _classes(self, problem: Problem) -> Tensor:
         """The classes (n, k) looked at: the label or target first, then the highest of the clean image."""
-        first = problem.goal.classes[:, None]
-        others = problem.clean.scatter(1, first, -torch.inf)
-        count = min(self.candidates, others.shape[1]) - 1
-        return torch.cat([first, others.topk(count, dim=1).indices], 1)
+        count = min(self.candidates, problem.clean.shape[1]) - 1
+        first = problem.goal.classes
+        return torch.cat([first[:, None], rivals(problem.clean, first, count)], 1)

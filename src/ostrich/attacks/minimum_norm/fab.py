@@ -5,7 +5,8 @@ attack", algorithm 1, in the targeted form of the AutoAttack paper (section 4): 
 boundary z_label = z_t is linearised at the point and projected onto twice, from the point and from
 the original, within [0, 1]; the next point is a convex combination of both (equation 9). Where it is
 adversarial, it goes back a tenth of the way (equation 10). The last steps bisect the way to the
-original (section 2.4).
+original (section 2.4); where any success within a budget will do, the very last one goes along it to where
+the budget ends, since what is just beyond the boundary may be rounded back.
 
 All targets of an image are attacked side by side as copies.
 """
@@ -123,9 +124,10 @@ class FAB(InputSpecificAttack):
 
     def _bisect(self, problem: Problem, state: Lanes) -> Lanes:
         """Halve the part of the way to the nearest success in which the boundary lies."""
-        x, middle = problem.originals, (state.low + state.high) / 2
-        reached = problem.reached(x + lift(middle, x) * (state.images - x))
-        spent = state.spent + 1
+        x, middle, spent = problem.originals, (state.low + state.high) / 2, state.spent + 1
+        if self.stop == "first" and spent == self.steps and self.threat.eps < torch.inf:
+            middle = self.threat.eps / state.distance
+        reached = problem.reached((x + lift(middle, x) * (state.images - x)).clamp(0, 1))
         return Lanes(
             images=state.images,
             points=state.points,

@@ -6,8 +6,10 @@ search the c with the smallest r that still succeeds.
 
 Untargeted, textbooks maximise  cross-entropy of the label - c |r|^2. Along r that is a concave gain
 against a convex cost: for no c does the best r lie near the boundary, and at a confident image the
-gradient vanishes. The loss here is  -log(1 - probability of the label), the cross-entropy of "any
-other class": the same r are successes, and it behaves like the targeted loss.
+gradient vanishes. The loss here is the cross-entropy of the strongest other class against the label: the
+same r are successes, and it behaves like the targeted loss. Until the first success the others count too, by
+a softened maximum, log-sum-exp: which class is nearest is not known yet. -log(1 - probability of the label),
+"any other class" to the end, stops where two of them share the change: 15 % too far on two equal ones.
 
 Here |r| is squared, as in SciPy versions of the attack: |r| has no gradient at r = 0, where the
 search begins, and for every minimiser of the one there is a c for which it is stationary for the
@@ -25,11 +27,12 @@ from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.engine.problem import Problem
-from ostrich.attacks.goals import Goal
+from ostrich.attacks.goals import SATURATED, margin
 from ostrich.attacks.per_image import dot, square, where
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.runtime.ranges import above, at_least
@@ -40,7 +43,8 @@ SMALLEST_STEP = 1e-3  # shorter ones give up the line search
 CONVERGED = 1e-4  # relative decrease of the objective; fp32 resolves about 1e-6
 ASTRAY = 4  # accepted points in a row without success after which a constant is too large
 PRECISE = 1.01  # ratio of too large to good constant at which the search ends
-HALVINGS = 5  # of the way between the original and the first success
+SOFT = 0.2  # of the clean image's lead in logits, at most 1: the softness of that maximum
+HALVINGS = 6  # of the way between the original and the first success, the success itself first
 
 SEEK, HALVE, REFINE = 0, 1, 2  # phases: find a success, bring it nearer, search the constant
 
@@ -75,7 +79,7 @@ class Search(EndingState):
 
 @dataclass(frozen=True, kw_only=True)
 class LBFGS(InputSpecificAttack):
-    """At most `constants` * `iterations` + 5 evaluations, forward and backward, per image.
+    """At most `constants` * `iterations` + 6 evaluations, forward and backward, per image.
 
     With stop "minimum" the nearest success counts, with "first" any. A budget `L2(eps)` changes
     nothing in the search; a success beyond it does not count.
@@ -134,7 +138,8 @@ class LBFGS(InputSpecificAttack):
     def step(self, problem: Problem, state: Search) -> Search:
         """One evaluation of each image, and what follows from it."""
         x = problem.originals
-        loss, gradient, reached = problem.evaluate(state.images, partial(_loss, problem.goal), "exact")
+        objective = partial(_loss, problem, state.phase == SEEK)
+        loss, gradient, reached = problem.evaluate(state.images, objective, "exact")
         if self.initial_constant is None:
             first = 0.5 * _size(gradient).clamp_min(1e-30)
             state = replace(state, constant=torch.where(state.constant == 0, first, state.constant))
@@ -151,19 +156,24 @@ class LBFGS(InputSpecificAttack):
         return _aimed(state, x)
 
 
-def _loss(goal: Goal, logits: Tensor) -> Tensor:
-    """The cross-entropy (n,) of the target, or of all classes but the label."""
+def _loss(problem: Problem, seeking: Tensor, logits: Tensor) -> Tensor:
+    """The cross-entropy (n,) of the target; or of the strongest other class, while `seeking` softened."""
+    goal, first = problem.goal, problem.goal.classes[:, None]
     if goal.kind != "untargeted":
         return goal.loss(logits)
     logits = logits.double()
-    others = logits.scatter(1, goal.classes[:, None], -torch.inf)
-    return logits.logsumexp(1) - others.logsumexp(1)
+    others = logits.scatter(1, first, -torch.inf)
+    softness = (SOFT * margin(problem.clean.double(), goal.classes)).clamp(1e-6, 1)
+    softened = softness * (others / softness[:, None]).logsumexp(1)
+    rival = torch.where(seeking, softened, others.amax(1))
+    return F.softplus(logits.gather(1, first)[:, 0] - rival, threshold=SATURATED)
 
 
 def _remembered(state: Search, x: Tensor, loss: Tensor, gradient: Tensor, reached: Tensor) -> Search:
     """The nearest success so far, with its loss and gradient."""
     distance = square(state.images - x)
-    nearer = reached & (distance < state.distance)
+    again = (state.phase == HALVE) & (state.spent == 0)  # the success itself, by the loss of this phase
+    nearer = reached & ((distance < state.distance) | again)
     return replace(
         state,
         best=where(nearer, state.images, state.best),
@@ -241,7 +251,7 @@ def _next_constant(state: Search, x: Tensor, over: Tensor, had: Tensor) -> Searc
         gradient=where(back, state.best_gradient, state.gradient),
         success=torch.where(back, True, state.success),
         direction=where(halve, state.best - x, state.direction),
-        length=torch.where(halve, 0.5, torch.where(over | refine, 1.0, state.length)),
+        length=torch.where(over | refine, 1.0, state.length),
     )
 
 

@@ -1,4 +1,4 @@
-"""A game: a generator and a discriminator that belong together."""
+"""A GAN: a generator and a discriminator that belong together."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from ostrich.generative.teacher import Teacher
 
 
-class Game(nn.Module):
+class GAN(nn.Module):
     """`generator(codes, classes)` gives images (N, C, H, W) in [-1, 1], `discriminator(images, classes)`
-    logits (N,). A game of clips has (N, C, T, H, W) in their place, here and in all that plays it.
+    logits (N,). A GAN of clips has (N, C, T, H, W) in their place, here and in its training.
 
     `codes` is what the generator takes, `shape` the images' (C, H, W) or the clips' (C, T, H, W),
     `classes` how many classes it is conditioned on, None where it is not. With a `teacher` codes are not

@@ -1,0 +1,249 @@
+"""Every attack on a network whose robust accuracy is known exactly, at nine budgets of every norm it knows.
+
+The class is the strongest channel mean. With S the sum of levels by which it leads the next and n the values
+of both channels, an image falls to the cheapest whole levels that sum up to S + 1: spread evenly over the n
+values (Linf, L2), in any way (L1). That is what a file can hold; no value comes near 0 or 255.
+
+Cross-entropy is not what decides: its gradient raises all other classes, in L2 by their probabilities.
+Attacks that follow it are held to its own maximum, found here by search over directions, and with loss=margin
+to the closed form.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import nets
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import ostrich
+from ostrich.attacks import (
+    APGD,
+    FGSM,
+    INPUT_SPECIFIC,
+    MIM,
+    PGD,
+    InputSpecificAttack,
+    Unbounded,
+    Untargeted,
+)
+from ostrich.attacks.threats import NORMS, TOLERANCE
+from ostrich.cli.main import run
+from ostrich.images import read_image
+
+SIZE, SCALE, POINTS = 8, 20.0, 9
+VALUES = SIZE * SIZE  # of a channel
+QUICK: dict[str, dict[str, Any]] = {  # settings that keep the tests short
+    "square": {"queries": 600, "ahead": 16},
+    "autoattack": {"iterations": 15, "queries": 50},
+    "apgd": {"steps": 30},
+    "rays": {"queries": 2000},
+    "cw": {"iterations": 60},
+    "fab": {"iterations": 15},
+}
+OTHERS = {  # no attack by scores or gradients within one of the three norms
+    "one-pixel": "one pixel moves no mean far enough",
+    "printed": "what is judged is a photograph",
+    "boundary": "sees labels only",
+    "hopskipjump": "sees labels only",
+}
+UNFIT = {("square", "l2")}  # half of each square is raised, half lowered: the means stay nearly as they are
+
+
+def colour() -> ostrich.Classifier:
+    weights = torch.eye(3).repeat_interleave(VALUES, 1) * SCALE / VALUES
+    return nets.linear(weights, (SIZE, SIZE), 3)
+
+
+def images() -> tuple[Tensor, Tensor]:
+    """Twelve grainy images whose strongest channel leads by 6 to 28 levels, and that channel."""
+    random = np.random.default_rng(7)
+    labels = np.arange(12) % 3
+    levels = 100 + random.normal(0, 8, (12, 3, SIZE, SIZE))
+    levels[np.arange(12), labels] += np.linspace(6, 28, 12)[:, None, None]
+    return torch.from_numpy(levels.round()).float() / 255, torch.from_numpy(labels)
+
+
+def breaking(x: Tensor) -> dict[str, Tensor]:
+    """The distance (N,) from which on some file is taken for another class."""
+    sums = (x.double() * 255).round().sum((2, 3)).sort(1).values
+    levels = sums[:, -1] - sums[:, -2] + 1
+    count = 2 * x[0, 0].numel()
+    each, more = levels // count, levels % count
+    square = (count - more) * each**2 + more * (each + 1) ** 2
+    return {"linf": (each + (more > 0)) / 255, "l2": square.sqrt() / 255, "l1": levels / 255}
+
+
+def budgets(norm: str) -> list[float]:
+    true = breaking(images()[0])[norm]
+    found = torch.linspace(true.min().item(), true.max().item(), POINTS, dtype=torch.float64)
+    return ((found * 255).round() / 255 if norm == "linf" else found).tolist()
+
+
+def standing(distance: Tensor, eps: float) -> int:
+    return int((distance > eps * (1 + TOLERANCE)).sum())
+
+
+def attacked(method: InputSpecificAttack) -> ostrich.Result:
+    x, labels = images()
+    return ostrich.attack(method, colour(), x, Untargeted(labels), labels=labels)
+
+
+def curve(make: Callable[[Any], InputSpecificAttack], norm: str, stop: str | None = None) -> list[int]:
+    """How many images stand at each of the budgets."""
+    smallest = make(Unbounded(norm)) if stop is None else None
+    if smallest is not None and smallest.stop == "minimum":
+        result = attacked(smallest)
+        distance = torch.where(result.success, result.distance.double(), math.inf)
+        return [standing(distance, eps) for eps in budgets(norm)]
+    return [int((~attacked(make(NORMS[norm](eps))).success).sum()) for eps in budgets(norm)]
+
+
+def cases() -> list[Any]:
+    """Attack, norm, settings and, where successes within a budget are asked for, that."""
+    found = []
+    for name, kind in INPUT_SPECIFIC.items():
+        if name in OTHERS or not kind.needs_data:
+            continue
+        known = {field.name for field in fields(kind)}
+        losses = ("ce", "dlr") if name == "apgd" else ("ce", "margin") if "loss" in known else (None,)
+        stops = (None, "first") if kind().stop == "minimum" and "stop" in known else (None,)
+        for norm, loss, stop in itertools.product(kind.norms, losses, stops):
+            if (name, norm) not in UNFIT and (loss, norm) != ("ce", "l2"):
+                given = {key: word for key, word in (("loss", loss), ("stop", stop)) if word}
+                words = "-".join((name, norm, *given.values()))
+                found.append(pytest.param(name, norm, QUICK.get(name, {}) | given, stop, id=words))
+    return found
+
+
+@pytest.mark.parametrize(("name", "norm", "given", "stop"), cases())
+def test_as_many_stand_as_the_closed_form_says(name, norm, given, stop):
+    true = breaking(images()[0])[norm]
+    right = [standing(true, eps) for eps in budgets(norm)]
+    assert right[0] >= 11
+    assert right[-1] == 0
+    found = curve(lambda threat: INPUT_SPECIFIC[name](threat=threat, **given), norm, stop)
+    assert all(0 <= have - least <= 1 for have, least in zip(found, right, strict=True)), (found, right)
+
+
+def directions(count: int = 20000) -> Tensor:
+    """Unit vectors (count, 3), evenly spread: a spiral about the sphere."""
+    k = torch.arange(count, dtype=torch.float64) + 0.5
+    height, turn = 1 - 2 * k / count, math.pi * (1 + 5**0.5) * k
+    flat = (1 - height**2).sqrt()
+    return torch.stack([flat * turn.cos(), flat * turn.sin(), height], 1)
+
+
+def falls_by_cross_entropy(eps: float) -> Tensor:
+    """Whether the image of largest cross-entropy within L2 eps, of any size of level, is misread (N,).
+
+    Cross-entropy is convex in an image here, so its maximum lies on the sphere, and by symmetry it is flat
+    in each channel: a shift (3,) of the means, of length eps / sqrt(VALUES).
+    """
+    x, labels = images()
+    shifted = x.double().mean((2, 3))[:, None] + eps / math.sqrt(VALUES) * directions()  # (N, D, 3)
+    repeated = labels[:, None].expand(-1, shifted.shape[1])
+    loss = F.cross_entropy(SCALE * shifted.movedim(2, 1), repeated, reduction="none")
+    worst = shifted[torch.arange(len(x)), loss.argmax(1)]
+    return worst.argmax(1) != labels
+
+
+def falls_by_one_step(eps: float) -> Tensor:
+    """The same of one step along the gradient: softmax, less one at the label, of length eps."""
+    x, labels = images()
+    means = x.double().mean((2, 3))
+    slope = (SCALE * means).softmax(1) - F.one_hot(labels, 3)
+    return (means + eps / math.sqrt(VALUES) * F.normalize(slope)).argmax(1) != labels
+
+
+@pytest.mark.parametrize("method", [FGSM, PGD, MIM, APGD])
+def test_in_l2_cross_entropy_is_followed_to_where_it_leads(method):
+    """Its maximum shares the budget among both other classes: images stand that another change misleads."""
+    falls = falls_by_one_step if method is FGSM else falls_by_cross_entropy
+    found = curve(lambda threat: method(threat=threat, **QUICK.get(method.name, {})), "l2")
+    right = [int((~falls(eps)).sum()) for eps in budgets("l2")]
+    true = [standing(breaking(images()[0])["l2"], eps) for eps in budgets("l2")]
+    assert all(abs(have - by_loss) <= 1 for have, by_loss in zip(found, right, strict=True)), (found, right)
+    assert max(a - b for a, b in zip(right, true, strict=True)) >= 2  # so the two are told apart
+
+
+def test_without_a_way_left_a_flat_loss_is_no_fault():
+    """CW's loss has no slope beyond the boundary: within a budget, what stands is known to stand."""
+    result = attacked(INPUT_SPECIFIC["cw"](threat=NORMS["l2"](0.2), iterations=60))
+    assert not result.success.all()
+    assert not result.zero_gradient.any()
+
+
+# On the networks of the shared kit ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def kit(shared, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("kit")
+    script = str(shared / "strangers/folders.py")
+    subprocess.run([sys.executable, "-W", "ignore", script, str(out)], check=True, capture_output=True)
+    return out
+
+
+def rows_of(shared: Path, kit: Path, out: Path, network: str, *words: str) -> list[dict[str, str]]:
+    """The rows of images.csv after `ostrich attack`, of the images that were right before."""
+    names = "classes-five.txt" if network == "masked_classes" else "classes.txt"
+    model = f"{shared / 'strangers/networks.py'}:{network}"
+    data = [f"folder:{kit / 'named'}", "--size", "16", "--classes", str(kit / names)]
+    assert run(["attack", words[0], model, *data, *words[1:], "--out", str(out)]) == 0
+    with (out / "images.csv").open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["label"] == row["clean_prediction"]]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("network", ["log_softmax_saturated", "masked_classes"])
+@pytest.mark.parametrize(
+    ("words", "norm"),
+    [
+        ("deepfool --set norm=l2", "l2"),
+        ("deepfool --set norm=linf", "linf"),
+        ("fab --set norm=linf --set iterations=20", "linf"),
+        ("fab --set norm=l2 --set iterations=20", "l2"),
+        ("ddn --set loss=margin", "l2"),
+        ("lbfgs", "l2"),
+        ("cw --set iterations=60", "l2"),
+    ],
+)
+def test_smallest_changes_whatever_is_around_the_network(shared, kit, tmp_path, network, words, norm):
+    rows = rows_of(shared, kit, tmp_path / "run", network, *words.split())
+    assert len(rows) == 18
+    clean = torch.stack([read_image(tmp_path / "run" / row["clean_file"]) for row in rows])
+    true = breaking(clean)[norm]
+    found = torch.tensor([float(row["distance"]) if row["success"] == "true" else math.inf for row in rows])
+    for eps in torch.linspace(true.min().item(), true.max().item(), POINTS, dtype=torch.float64).tolist():
+        eps = (1 + 1e-5) * eps  # a distance is written with six digits
+        assert 0 <= standing(found, eps) - standing(true, eps) <= 1
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("network", ["noisy", "dropout_in_evaluation"])
+@pytest.mark.parametrize("words", ["pgd", "square --set queries=600", "rays --set queries=200"])
+def test_a_claimed_file_fools_a_random_network_in_most_later_draws(shared, kit, tmp_path, network, words):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        rows = rows_of(shared, kit, tmp_path / "run", network, *words.split(), "--set", "eps=16/255")
+        claimed = [row for row in rows if row["success"] == "true"]
+        assert claimed
+        files = torch.stack([read_image(tmp_path / "run" / row["adversarial_file"]) for row in claimed])
+        model = ostrich.load(f"{shared / 'strangers/networks.py'}:{network}", size=16)
+        with torch.no_grad():
+            draws = torch.stack([model.network(files).argmax(1) for _ in range(100)])
+    labels = torch.tensor([int(row["label"]) for row in claimed])
+    assert ((draws != labels).double().mean(0) > 0.5).all()
