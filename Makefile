@@ -99,7 +99,7 @@ runs = $(shell test -x $(1)/bin/python || echo again)
 .venv-peers/.ready: requirements-peers.txt pyproject.toml $(call runs,.venv-peers)
 	$(call environment,.venv-peers,requirements-peers.txt)
 
-requirements-floor.tmp: requirements.txt
+requirements-floor.tmp: requirements.txt Makefile
 	sed -e 's/^torch==.*/torch==2.11.*/' -e 's/^torchvision==.*/torchvision==0.26.*/' -e '/^setuptools==/d' $< > $@
 
 .venv-floor/.ready: requirements-floor.tmp pyproject.toml $(call runs,.venv-floor)
