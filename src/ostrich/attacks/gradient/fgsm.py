@@ -18,7 +18,10 @@ from ostrich.attacks.threats import Linf, Threat
 
 @dataclass(frozen=True, kw_only=True)
 class FGSM(InputSpecificAttack):
-    """One forward and one backward per image."""
+    """One forward and one backward per image.
+
+    `loss` ce is cross-entropy, margin the lead of the label in logits, which only the nearest class ends.
+    """
 
     name: ClassVar[str] = "fgsm"
     needs: ClassVar[str] = "gradient"

@@ -29,7 +29,10 @@ class Momentum(State):
 
 @dataclass(frozen=True, kw_only=True)
 class MIM(InputSpecificAttack):
-    """`steps` forwards and backwards per image at most; `step_size` in the norm of the budget."""
+    """`steps` forwards and backwards per image at most; `step_size` in the norm of the budget.
+
+    `loss` ce is cross-entropy, margin the lead of the label in logits, which only the nearest class ends.
+    """
 
     name: ClassVar[str] = "mim"
     needs: ClassVar[str] = "gradient"

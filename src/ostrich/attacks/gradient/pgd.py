@@ -19,7 +19,11 @@ from ostrich.runtime.ranges import above, at_least
 
 @dataclass(frozen=True, kw_only=True)
 class PGD(InputSpecificAttack):
-    """`steps` forwards and backwards per image at most; `step_size` in the norm of the budget."""
+    """`steps` forwards and backwards per image at most; `step_size` in the norm of the budget.
+
+    `loss` ce is cross-entropy; margin, the lead of the label in logits, is Carlini and Wagner's, which Madry
+    tried as well (table 1). In L2 cross-entropy shares the budget among all other classes.
+    """
 
     name: ClassVar[str] = "pgd"
     needs: ClassVar[str] = "gradient"

@@ -37,7 +37,10 @@ class Walk(EndingState):
 
 @dataclass(frozen=True, kw_only=True)
 class DDN(InputSpecificAttack):
-    """`steps` forwards and backwards per image."""
+    """`steps` forwards and backwards per image.
+
+    `loss` ce is cross-entropy, margin the lead of the label in logits, which only the nearest class ends.
+    """
 
     name: ClassVar[str] = "ddn"
     needs: ClassVar[str] = "gradient"
