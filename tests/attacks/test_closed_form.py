@@ -35,6 +35,7 @@ from ostrich.attacks import (
     INPUT_SPECIFIC,
     MIM,
     PGD,
+    DeepFool,
     InputSpecificAttack,
     Unbounded,
     Untargeted,
@@ -184,6 +185,17 @@ def test_without_a_way_left_a_flat_loss_is_no_fault():
     result = attacked(INPUT_SPECIFIC["cw"](threat=NORMS["l2"](0.2), iterations=60))
     assert not result.success.all()
     assert not result.zero_gradient.any()
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_deepfool_goes_to_no_class_that_is_switched_off(norm):
+    """The label is no other class either, although it is left out by a score of minus infinity as they are."""
+    x, labels = images()
+    weights = F.pad(torch.eye(3).repeat_interleave(VALUES, 1) * SCALE / VALUES, (0, 0, 0, 2))
+    network = nets.linear(weights, (SIZE, SIZE), 3, torch.tensor([0, 0, 0, -math.inf, -math.inf]))
+    result = ostrich.attack(DeepFool(threat=Unbounded(norm)), network, x, Untargeted(labels), labels=labels)
+    assert result.success.all()
+    assert (result.distance <= 1.02 * breaking(x)[norm]).all()
 
 
 # On the networks of the shared kit ----------------------------------------------------------------

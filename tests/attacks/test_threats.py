@@ -106,3 +106,16 @@ def test_zero_gradients_give_no_nan():
 def test_budgets_that_are_none(norm, eps):
     with pytest.raises(InputError, match="budget"):
         THREATS[norm](eps)
+
+
+@pytest.mark.parametrize(("threat", "room"), [(L1, 1.0), (L2, 2.0)])
+def test_rounding_takes_no_change_back_where_the_budget_has_room(threat, room):
+    """Three tenths of a level everywhere: to nearest, nothing would be left; on files, the sum costs L2 more."""
+    origin = torch.full((2, 3, 8, 8), 100 / 255)
+    moved = origin + 0.3 / 255
+    budget = threat(room * threat(1.0).distance(moved, origin)[0].item() * (1 + 1e-6))
+    levels = ((budget.settle(moved, origin) - origin) * 255).round()
+    assert levels.unique().tolist() == [0, 1]
+    assert (levels.flatten(1).sum(1) - 0.3 * 192).abs().max() < 1
+    assert within(budget, origin + levels / 255, origin).all()
+    assert torch.equal(budget.settle(origin, origin), origin)
