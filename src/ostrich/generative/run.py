@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ostrich.data.dataset import Samples
-from ostrich.data.pictures import Pictures, pictures
+from ostrich.data.training_data import open_split
 from ostrich.figures.clips import is_clip, sheet
 from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.features import features
@@ -46,10 +46,10 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
     """
     torch.manual_seed(recipe.seed)  # the initial weights
     game, architecture = begin(recipe, device)
-    training = pictures(data, "train", game.shape, limit=recipe.train_images, seed=recipe.seed)
-    labels = training.labels if game.classes is not None else None
-    check_images(game, training.pixels, labels, recipe.batch_size)
-    held_out = pictures(data, "test", game.shape, seed=recipe.seed)
+    training = open_split(data, "train", game.shape, limit=recipe.train_images, seed=recipe.seed)
+    pixels, labels = training.tensor(), training.labels if game.classes is not None else None
+    check_images(game, pixels, labels, recipe.batch_size)
+    held_out = open_split(data, "test", game.shape, seed=recipe.seed)
     judge = load(recipe.judge, device=device) if recipe.judge and distributed.is_main() else None
     real = _real(held_out, judge)
     measure = partial(_measure, game=game, recipe=recipe, names=training.class_names, real=real)
@@ -60,7 +60,7 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
     done = (peek(checkpoint) or {"step": 0})["step"]
     run.rewind(done)
     if game.teacher is not None and not done:
-        game.teacher.look_at(training.pixels)
+        game.teacher.look_at(pixels)
     with events.progress(f"training {recipe.name}", recipe.steps) as advance:
         advance(0, recipe.steps)
         watch = partial(
@@ -73,7 +73,7 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
             run=run,
             progress=advance,
         )
-        kept = train_game(game, recipe, training.pixels, labels, checkpoint=checkpoint, watch=watch)
+        kept = train_game(game, recipe, pixels, labels, checkpoint=checkpoint, watch=watch)
     if not distributed.is_main():
         return {}
     # What is told of it is told of the weights as they are stored, in half precision.
@@ -102,7 +102,7 @@ class _Real:
     judge: Classifier | None
 
 
-def _real(held_out: Pictures, judge: Classifier | None) -> _Real:
+def _real(held_out: Samples, judge: Classifier | None) -> _Real:
     # A folder may hold fewer than is wished for. Labelled data may be sorted by class.
     real = held_out.images()
     some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:DIVERSITY]
@@ -181,7 +181,7 @@ def card(
     recipe: GeneratorRecipe,
     architecture: str,
     data: str,
-    training: Pictures,
+    training: Samples,
     results: dict[str, Any],
     device: torch.device,
 ) -> dict[str, Any]:

@@ -41,7 +41,8 @@ def probe(context: Context) -> Answer:
     blocks: list[Block] = []
     sentences = []
     for norm, eps in _budgets(context):
-        if found and context.affordable(int(COST.forwards + AS_FORWARDS * COST.gradients)) < len(right):
+        forwards = int(COST.forwards + AS_FORWARDS * COST.gradients)
+        if found and context.images_within_time(forwards) < len(right):
             break  # there is no time for a further one
         method = AutoAttack(threat=THREATS[norm](eps), preset="fast")
         result = context.attack(method, right, Untargeted(context.labels[right]))
