@@ -22,7 +22,7 @@ from torch import Tensor
 
 import ostrich
 from benchmarks.bench import machine
-from ostrich.data.pictures import pictures
+from ostrich.data.training_data import open_split
 from ostrich.generative import load_generator
 from ostrich.images import rounded
 from ostrich.inspection.units import activations, parse, values
@@ -91,7 +91,7 @@ def main() -> None:
     asked = parser.parse_args()
     model = ostrich.load(asked.model, device="cpu")
     canvas = Canvas.of(model)
-    real = pictures("toybox", "train", canvas.shape, limit=asked.images).images()
+    real = open_split("toybox", "train", canvas.shape, limit=asked.images).images()
     names = drawn(model, asked.layers.split(","), asked.units, asked.seed, real[:1])
     best = highest(model, names, real)
     lines = [["by", "at least the best real image", "by layer", "steps", "CPU s"]]

@@ -15,16 +15,12 @@ from ostrich.attacks.engine.runner import attack
 from ostrich.crashtest.context import Context
 from ostrich.crashtest.probes import worst_case
 from ostrich.data.dataset import Samples
-from ostrich.data.sources import Kept
 
 ONE_IMAGE = 0.005  # of the 200 images of the networks with known bounds
 
 
 def context_of(folder, classifier, pixels, labels, **options):
-    samples = Samples(
-        name="some", files=tuple(f"{i}.png" for i in range(len(pixels))), index=tuple(range(len(pixels))),
-        source=Kept(pixels), labels=labels, sha256="-",
-    )  # fmt: skip
+    samples = Samples.of_pixels(pixels, labels, name="some")
     words = {"model_words": [], "data_words": [], "precision": "exact"}
     return Context(classifier=classifier, samples=samples, folder=folder, **words, **options)
 

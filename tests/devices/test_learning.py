@@ -12,7 +12,7 @@ from games import EVERY, data
 from on_both import alike, on_both
 from torch import nn
 
-from ostrich.data.pictures import Pictures
+from ostrich.data.dataset import Samples
 from ostrich.generative.evaluation import evaluate
 from ostrich.generative.features import features
 from ostrich.generative.generator import Generator
@@ -136,14 +136,7 @@ def test_a_game_is_the_same_on_the_accelerator(accelerator, name, tmp_path):
 
 
 def test_samples_are_measured_and_compared(accelerator, tmp_path):
-    held_out = Pictures(
-        name="random",
-        pixels=data(EVERY["dcgan"])[0],
-        labels=None,
-        class_names=None,
-        files=(),
-        sha256="",
-    )
+    held_out = Samples.of_pixels(data(EVERY["dcgan"])[0].movedim(1, -1).numpy(), name="random")
 
     def computed(device):
         game, kept, _ = played(device, GAMES["dcgan"], tmp_path / f"{device.type}.pt", (1, 2))

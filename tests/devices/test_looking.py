@@ -22,7 +22,6 @@ from ostrich.crashtest.check import PROBES
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.data.dataset import Samples
 from ostrich.diagnosis import ModelUnderTest, examine
-from ostrich.images import from_bytes
 from ostrich.visualization import (
     PRESETS,
     Ascent,
@@ -185,7 +184,7 @@ def cost(name: str) -> float:
 @pytest.mark.parametrize("name", [name for name in PROBES if cost(name) <= DEAREST])
 def test_a_probe_of_the_crash_test_answers_the_same(accelerator, name, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (COUNT, 16, 16, 3), np.uint8)
-    samples = Samples.of(from_bytes(pixels), name="random")  # no labels: the network is right on all
+    samples = Samples.of_pixels(pixels, name="random")  # without labels the network is right on all of them
 
     def computed(device):
         folder, model = tmp_path / device.type, model_on(device)

@@ -16,7 +16,7 @@ import ostrich
 from ostrich.attacks.fooling.recognition import recognised
 from ostrich.cli.main import run
 from ostrich.crashtest.probes import preferred
-from ostrich.data.pictures import pictures as held_out
+from ostrich.data.training_data import open_split
 from ostrich.errors import InputError
 from ostrich.generative import training
 from ostrich.generative.architectures import build_gan
@@ -330,7 +330,7 @@ def test_the_bundled_prior_makes_held_out_images_again_as_its_card_says():
     recipe, measures = RECIPES["toybox-prior"], generator.card["measures"]
     game, _ = build_for(recipe, torch.device("cpu"))
     game.generator.load_state_dict(generator.network.state_dict())
-    real = held_out("toybox", "test", generator.shape).images()
+    real = open_split("toybox", "test", generator.shape).images()
     made = generator(torch.cat([game.teacher.encode(2 * part - 1)[0] for part in real.split(128)]))
     errors = game.teacher.errors(made, real)
     assert errors["pixel_error"] == pytest.approx(measures["pixel_error"], rel=0.02)

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from ostrich.cli.main import run as ostrich
 from ostrich.data import toyscenes
-from ostrich.data.pictures import Pictures, pictures
+from ostrich.data.dataset import Samples
 from ostrich.data.toyscenes.clips import clip, clip_scene, render_clip
 from ostrich.data.toyscenes.rendering import render
 from ostrich.data.toyscenes.scenes import Light
+from ostrich.data.training_data import open_split
 from ostrich.figures.clips import film, frames, sheet, stills, video_frames, write_clip
 from ostrich.generative.architectures import build_gan
 from ostrich.generative.codes import Codes
@@ -340,18 +341,18 @@ def folder(tmp_path_factory) -> Path:
 
 
 def test_videos_are_cut_and_divided_whole(folder):
-    training = pictures(f"clips:{folder}", "train", SHAPE, seed=3)
-    held_out = pictures(f"clips:{folder}", "test", SHAPE, seed=3)
+    training = open_split(f"clips:{folder}", "train", SHAPE, seed=3)
+    held_out = open_split(f"clips:{folder}", "test", SHAPE, seed=3)
     names = {file.partition("@")[0] for file in training.files}
     assert names.isdisjoint(file.partition("@")[0] for file in held_out.files)
     assert len(training) + len(held_out) == 9 * 7 + 2 + 1  # a last frame is left out
-    assert training.pixels.shape[1:] == SHAPE
+    assert training.tensor().shape[1:] == SHAPE
     assert training.labels is None
     every = [*training.files, *held_out.files]
     assert {"0.gif@0", "0.gif@4", "m.mp4@4", "n@0"} <= set(every)
-    pixels = torch.cat([training.pixels, held_out.pixels])[every.index("n@0")]
+    pixels = torch.cat([training.tensor(), held_out.tensor()])[every.index("n@0")]
     assert torch.equal(pixels / 255, rounded(smooth_clip(4, 8)))
-    assert len(pictures(f"clips:{folder}", "train", SHAPE, limit=3)) == 3
+    assert len(open_split(f"clips:{folder}", "train", SHAPE, limit=3)) == 3
     assert training.sha256 != held_out.sha256
 
 
@@ -495,14 +496,7 @@ def test_measures_of_clips_lie_between_their_controls():
     clips = torch.from_numpy(toyscenes.render_clips("train", 32, 4, 24, cache=False)[0])
     real = clips.movedim(-1, 1) / 255
     network = load("zoo:toybox-resnet20", device="cpu")
-    held_out = Pictures(
-        name="real",
-        pixels=clips.movedim(-1, 1)[:16],
-        labels=None,
-        class_names=None,
-        files=("",) * 16,
-        sha256="",
-    )
+    held_out = Samples.of_pixels(clips[:16].numpy(), name="real")
     codes = Codes("normal", 6)
 
     class Real(torch.nn.Module):

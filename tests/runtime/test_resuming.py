@@ -24,7 +24,6 @@ from ostrich.cli.main import run
 from ostrich.crashtest.check import crash_test
 from ostrich.crashtest.context import Context
 from ostrich.data.dataset import Samples
-from ostrich.data.sources import Kept
 from ostrich.errors import OtherComputation
 from ostrich.generative.architectures import build_gan
 from ostrich.generative.recipe import GeneratorRecipe
@@ -102,9 +101,7 @@ def probes(folder, weights=0, labels=0, images=0, settings=0, seed=0):
     pixels = np.random.default_rng(images).integers(0, 256, (4, 16, 16, 3)).astype(np.uint8)
     names = tuple(f"{i}.png" for i in range(4))
     classes = (torch.arange(4) + labels) % 5
-    samples = Samples(
-        name="four", files=names, index=(0, 1, 2, 3), source=Kept(pixels), labels=classes, sha256="-"
-    )  # fmt: skip
+    samples = Samples.of_pixels(pixels, classes, name="four", files=names)
     context = Context(
         classifier=nets.small(weights), samples=samples, folder=folder, model_words=[], data_words=[],
         seed=seed, precision=("fast", "exact")[settings],

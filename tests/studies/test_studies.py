@@ -23,7 +23,7 @@ from ostrich.runtime.executors import Here
 from ostrich.runtime.executors.local import WORKER, Processes
 from ostrich.statistics import deviation, interval, slope
 from ostrich.studies import STUDIES, find, report, worker
-from ostrich.studies.datasets import joined, material, with_label_noise
+from ostrich.studies.datasets import joined, open_splits, with_label_noise
 from ostrich.studies.schema import SCALES, Findings, Spec, Study, crossed
 from ostrich.studies.trials import key, run_trials
 
@@ -302,25 +302,25 @@ def _alive(folder: Path) -> bool:
         return False
 
 
-# Material ----------------------------------------------------------------------------------------
+# Splits ------------------------------------------------------------------------------------------
 
 
 def test_training_sets_are_nested_balanced_and_apart_from_the_test_set():
-    small, large = (material("digits", size=8, train=n, test=200, seed=3) for n in (50, 400))
-    other = material("digits", size=8, train=50, test=200, seed=4)
+    small, large = (open_splits("digits", size=8, train=n, test=200, seed=3) for n in (50, 400))
+    other = open_splits("digits", size=8, train=50, test=200, seed=4)
 
     def pictures(given, part):  # type: ignore[no-untyped-def]
-        return {bytes(x.numpy().tobytes()) for x in getattr(given, part)[0]}
+        return {bytes(x.numpy().tobytes()) for x in getattr(given, part).tensor()}
 
     assert pictures(small, "train") <= pictures(large, "train")
     assert pictures(small, "train") != pictures(other, "train")
-    assert torch.equal(small.test[0], other.test[0])
+    assert torch.equal(small.test.tensor(), other.test.tensor())
     assert not pictures(large, "train") & pictures(large, "test")
-    assert small.train[1].bincount().tolist() == [5] * 10
+    assert small.train.labels.bincount().tolist() == [5] * 10
     with pytest.raises(InputError, match="1597 images to train on; 5000"):
-        material("digits", size=8, train=5000, test=200, seed=0)
+        open_splits("digits", size=8, train=5000, test=200, seed=0)
     with pytest.raises(UnknownName):
-        material("dogits", size=8, train=5, test=5, seed=0)
+        open_splits("dogits", size=8, train=5, test=5, seed=0)
 
 
 def test_a_folder_is_trained_on_one_part_and_tested_on_another(tmp_path):
@@ -331,29 +331,31 @@ def test_a_folder_is_trained_on_one_part_and_tested_on_another(tmp_path):
             (tmp_path / part / name).mkdir(parents=True)
             for i in range(count):
                 Image.new("RGB", (12, 10), (level, i, 0)).save(tmp_path / part / name / f"{i}.png")
-    given = material(f"folder:{tmp_path}", size=8, train=8, test=4, seed=0)
-    assert given.train[0].shape == (8, 3, 8, 8)
-    assert given.train[1].bincount().tolist() == [4, 4]
-    assert len(given.test[1]) == 4
+    given = open_splits(f"folder:{tmp_path}", size=8, train=8, test=4, seed=0)
+    assert given.train.tensor().shape == (8, 3, 8, 8)
+    assert given.train.labels.bincount().tolist() == [4, 4]
+    assert len(given.test.labels) == 4
     assert given.class_names == ("cat", "dog")
 
 
 def test_label_noise_changes_so_many_labels_to_other_classes():
-    given = material("digits", size=8, train=200, test=50, seed=0)
+    given = open_splits("digits", size=8, train=200, test=50, seed=0)
     noisy = with_label_noise(given, 0.25, seed=1)
-    assert int((noisy.train[1] != given.train[1]).sum()) == 50
-    assert int(noisy.train[1].max()) <= 9
-    assert torch.equal(noisy.test[1], given.test[1])
+    assert int((noisy.train.labels != given.train.labels).sum()) == 50
+    assert int(noisy.train.labels.max()) <= 9
+    assert torch.equal(noisy.test.labels, given.test.labels)
 
 
 def test_joined_and_chosen_classes_keep_names_and_images_together():
-    given = material("digits", size=8, train=100, test=50, seed=0)
+    given = open_splits("digits", size=8, train=100, test=50, seed=0)
     some = given.only([7, 2])
     assert some.class_names == ("7", "2")
-    assert torch.equal(some.train[0][some.train[1] == 0], given.train[0][given.train[1] == 7])
+    (images, labels), (own, numbers) = given.train.tensors(), some.train.tensors()
+    assert torch.equal(own[numbers == 0], images[labels == 7])
     both = joined(given, some)
     assert len(both.class_names) == 12
-    assert torch.equal(both.test[0][both.test[1] == 11], given.test[0][given.test[1] == 2])
+    (images, labels), (every, numbers) = given.test.tensors(), both.test.tensors()
+    assert torch.equal(every[numbers == 11], images[labels == 2])
 
 
 # Figures that are known beforehand ---------------------------------------------------------------
@@ -418,8 +420,8 @@ def test_monte_carlo_of_a_network_without_dropout_is_the_network():
     from ostrich.studies.dropout import monte_carlo
     from ostrich.studies.fitting import built, measured, recipe_for
 
-    given = material("digits", size=8, train=20, test=100, seed=0)
+    given = open_splits("digits", size=8, train=20, test=100, seed=0)
     recipe = recipe_for(given, steps=1, batch_size=20, seed=0)
     network = built("mlp,hidden=16", given, 0)
-    found = monte_carlo(network, recipe, *given.test, masks=(1, 3), seed=0)
+    found = monte_carlo(network, recipe, *given.test.tensors(), masks=(1, 3), seed=0)
     assert found[1] == found[3] == pytest.approx(measured(network, recipe, given)["test_error"])

@@ -55,7 +55,7 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Samples:
-    """The chosen pictures as a network sees them.
+    """The chosen pictures, or clips, as a network sees them.
 
     `source` gives their pixels, batch by batch; `labels` int64 (N,) in the classifier's numbering, or None;
     `index` the position of each in its data set; `skipped` the files that could not be read; `views`, of a
@@ -79,11 +79,11 @@ class Samples:
         return len(self.files)
 
     def __getitem__(self, rows: slice) -> Tensor:
-        """Images (n, C, H, W) in [0, 1] of consecutive rows, as of a tensor of all."""
+        """Images (n, C, H, W), or clips (n, C, T, H, W), in [0, 1] of consecutive rows, as of a tensor."""
         return self.source.images(range(*rows.indices(len(self))))
 
     def images(self, start: int = 0, stop: int | None = None) -> Tensor:
-        """Images (n, C, H, W) in [0, 1]."""
+        """Images (n, C, H, W), or clips (n, C, T, H, W), in [0, 1]."""
         return self[start:stop]
 
     @property
@@ -93,8 +93,22 @@ class Samples:
 
     @property
     def pixels(self) -> np.ndarray:
-        """All of them, uint8 (N, H, W, C)."""
+        """All of them, uint8 (N, H, W, C), or of clips (N, T, H, W, C)."""
         return self.source.pixels(range(len(self)))
+
+    def kept(self) -> Samples:
+        """The same with all pixels in memory, for what takes them more than once."""
+        return replace(self, source=Kept.of(self.pixels))
+
+    def tensor(self) -> Tensor:
+        """All of them, as they are trained on: uint8 (N, C, H, W), or of clips (N, C, T, H, W)."""
+        return torch.from_numpy(self.pixels).movedim(-1, 1).contiguous()
+
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """`tensor`, and the labels (N,). Raises InputError where there are none."""
+        if self.labels is None:
+            raise InputError(f"{self.name!r} has no labels to train on.")
+        return self.tensor(), self.labels
 
     def take(self, rows: Sequence[int]) -> Samples:
         """The same, restricted to some rows."""
@@ -128,6 +142,28 @@ class Samples:
             sha256=hashlib.sha256(_content(images)).hexdigest(),
         )
         return found if labels is None else found.labelled(labels)
+
+    @classmethod
+    def of_pixels(
+        cls,
+        pixels: np.ndarray,
+        labels: Tensor | None = None,
+        *,
+        name: str,
+        files: Sequence[str] | None = None,
+        class_names: tuple[str, ...] | None = None,
+        sha256: str | None = None,
+    ) -> Samples:
+        """Pixels in memory, uint8 (N, H, W, C), or clips (N, T, H, W, C); `sha256` is theirs unless given."""
+        return cls(
+            name=name,
+            files=tuple(f"{name}[{i}]" for i in range(len(pixels))) if files is None else tuple(files),
+            index=tuple(range(len(pixels))),
+            source=Kept.of(pixels),
+            labels=labels,
+            sha256=hashlib.sha256(pixels.tobytes()).hexdigest() if sha256 is None else sha256,
+            class_names=class_names,
+        )
 
     def describe(self) -> dict[str, object]:
         """The `data` field of run.json."""

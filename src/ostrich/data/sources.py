@@ -1,7 +1,8 @@
 """Where the pixels of samples come from: memory, tensors of the user's, or files decoded when asked for.
 
-Pixels are uint8 (n, H, W, C), images float32 (n, C, H, W) in [0, 1]. What is decoded when asked for is
-decoded anew each time, so that of many large pictures only a batch is ever held.
+Pixels are uint8 (n, H, W, C), images float32 (n, C, H, W) in [0, 1]; of clips (n, T, H, W, C) and
+(n, C, T, H, W). What is decoded when asked for is decoded anew each time, so that of many large pictures
+only a batch is ever held.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from ostrich.images import from_bytes, to_bytes
+from ostrich.images import LEVELS, to_bytes
 
 MOST_KEPT = 40 * 2**20  # bytes of pixels that stay in memory once decoded: 256 images of 224x224
 
@@ -35,18 +37,25 @@ class Source(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """Pixels in memory, uint8 (N, H, W, C)."""
+    """Pixels in memory, uint8 (N, H, W, C), or of clips (N, T, H, W, C)."""
 
     kept: np.ndarray
+
+    @classmethod
+    def of(cls, pixels: np.ndarray) -> Kept:
+        """Laid out with channels first, as they are trained on: `Samples.tensor` then copies nothing."""
+        return cls(np.moveaxis(np.ascontiguousarray(np.moveaxis(pixels, -1, 1)), 1, -1))
 
     def __len__(self) -> int:
         return len(self.kept)
 
     def pixels(self, rows: Sequence[int]) -> np.ndarray:
+        if isinstance(rows, range) and rows.step == 1:
+            return self.kept[rows.start : rows.stop]  # nothing is copied
         return self.kept[list(rows)]
 
     def images(self, rows: Sequence[int]) -> Tensor:
-        return from_bytes(self.pixels(rows))
+        return _images(self.pixels(rows))
 
     def take(self, rows: Sequence[int]) -> Kept:
         return Kept(self.kept[list(rows)])
@@ -85,7 +94,12 @@ class Decoded:
         return np.stack([self.decode(self.chosen[row]) for row in rows])
 
     def images(self, rows: Sequence[int]) -> Tensor:
-        return from_bytes(self.pixels(rows))
+        return _images(self.pixels(rows))
 
     def take(self, rows: Sequence[int]) -> Decoded:
         return Decoded(self.decode, tuple(self.chosen[row] for row in rows))
+
+
+def _images(pixels: np.ndarray) -> Tensor:
+    """uint8 (n, ..., C) as float32 (n, C, ...) in [0, 1]."""
+    return torch.from_numpy(pixels).movedim(-1, 1).contiguous().to(torch.float32).div(LEVELS)

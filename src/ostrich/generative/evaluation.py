@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostrich.data.pictures import Pictures
+from ostrich.data.dataset import Samples
 from ostrich.errors import InputError
 from ostrich.figures.clips import frames, is_clip, stills
 from ostrich.generative.collapse import diversity
@@ -48,7 +48,7 @@ TRUNCATION = 0.5  # of the second look at a conditional generator
 
 def evaluate(
     generator: Generator,
-    held_out: Pictures,
+    held_out: Samples,
     network: Classifier,
     *,
     judge: Classifier | None = None,

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostrich.data.pictures import Pictures
+from ostrich.data.dataset import Samples
 from ostrich.errors import InputError
 from ostrich.figures.clips import film, is_clip, stills, write_clip
 from ostrich.generative.features import features
@@ -36,7 +36,7 @@ class MemorisationCheck:
     figures: Mapping[str, Any]
     images: Tensor
     neighbours: Mapping[str, Neighbours]
-    training: Pictures
+    training: Samples
     shown: Tensor
 
     @property
@@ -59,7 +59,7 @@ class MemorisationCheck:
 
 
 def check_memorisation(
-    images: Tensor, training: Pictures, held_out: Pictures, network: Classifier
+    images: Tensor, training: Samples, held_out: Samples, network: Classifier
 ) -> MemorisationCheck:
     """Compare samples (N, C, H, W) and held-out images alike with the training images.
 
@@ -84,7 +84,7 @@ def check_memorisation(
     return MemorisationCheck(figures=figures, images=images, neighbours=found, training=training, shown=shown)
 
 
-def check_enough(training: Pictures, held_out: Pictures) -> None:
+def check_enough(training: Samples, held_out: Samples) -> None:
     """Refuse, by an InputError, too few images for a verdict."""
     if len(training) < 2 or len(held_out) < 2:
         raise InputError(
@@ -105,7 +105,7 @@ def _beside(
     return torch.cat(columns, 1)
 
 
-def _table(training: Pictures, found: Mapping[str, Neighbours]) -> str:
+def _table(training: Samples, found: Mapping[str, Neighbours]) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["sample", "space", "distance", "ratio", "index", "file"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ostrich.data.dataset import Samples
-from ostrich.data.pictures import Pictures, pictures
+from ostrich.data.training_data import open_split
 from ostrich.errors import InputError
 from ostrich.generative import inception
 from ostrich.generative.generator import Generator
@@ -13,15 +13,17 @@ from ostrich.models.loading import pick_device
 Data = str | Samples | None  # None: the data that the generator's card names
 
 
-def training_images(generator: Generator, data: Data = None) -> Pictures:
+def training_images(generator: Generator, data: Data = None) -> Samples:
     """The images that the generator was trained on."""
     card = generator.card
-    return pictures(_named(generator, data), "train", generator.shape, limit=card["limit"], seed=card["seed"])
+    return open_split(
+        _named(generator, data), "train", generator.shape, limit=card["limit"], seed=card["seed"]
+    )
 
 
-def held_out_images(generator: Generator, data: Data = None) -> Pictures:
+def held_out_images(generator: Generator, data: Data = None) -> Samples:
     """Images that the generator was not trained on."""
-    return pictures(_named(generator, data), "test", generator.shape, seed=generator.card["seed"])
+    return open_split(_named(generator, data), "test", generator.shape, seed=generator.card["seed"])
 
 
 def feature_network(generator: Generator, features: str | Classifier | None, device: str) -> Classifier:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ostrich.data.dataset import Samples
-from ostrich.data.pictures import Pictures, pictures
+from ostrich.data.training_data import open_split
 from ostrich.figures.clips import is_clip, sheet
 from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.features import features
@@ -46,10 +46,10 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
     """
     torch.manual_seed(recipe.seed)  # the initial weights
     gan, architecture = build_for(recipe, device)
-    training = pictures(data, "train", gan.shape, limit=recipe.train_images, seed=recipe.seed)
-    labels = training.labels if gan.classes is not None else None
-    check_images(gan, training.pixels, labels, recipe.batch_size)
-    held_out = pictures(data, "test", gan.shape, seed=recipe.seed)
+    training = open_split(data, "train", gan.shape, limit=recipe.train_images, seed=recipe.seed)
+    pixels, labels = training.tensor(), training.labels if gan.classes is not None else None
+    check_images(gan, pixels, labels, recipe.batch_size)
+    held_out = open_split(data, "test", gan.shape, seed=recipe.seed)
     judge = load(recipe.judge, device=device) if recipe.judge and distributed.is_main() else None
     real = _real(held_out, judge)
     measure = partial(_measure, gan=gan, recipe=recipe, names=training.class_names, real=real)
@@ -60,7 +60,7 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
     done = (peek(checkpoint) or {"step": 0})["step"]
     run.rewind(done)
     if gan.teacher is not None and not done:
-        gan.teacher.measure_codes(training.pixels)
+        gan.teacher.measure_codes(pixels)
     with events.progress(f"training {recipe.name}", recipe.steps) as advance:
         advance(0, recipe.steps)
         watch = partial(
@@ -73,7 +73,7 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
             run=run,
             progress=advance,
         )
-        kept = train_gan(gan, recipe, training.pixels, labels, checkpoint=checkpoint, watch=watch)
+        kept = train_gan(gan, recipe, pixels, labels, checkpoint=checkpoint, watch=watch)
     if not distributed.is_main():
         return {}
     # The measures are those of the weights as they are stored, in half precision.
@@ -102,7 +102,7 @@ class _Real:
     judge: Classifier | None
 
 
-def _real(held_out: Pictures, judge: Classifier | None) -> _Real:
+def _real(held_out: Samples, judge: Classifier | None) -> _Real:
     # A folder may hold fewer than is wished for. Labelled data may be sorted by class.
     real = held_out.images()
     some = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))[:DIVERSITY]
@@ -181,7 +181,7 @@ def card(
     recipe: GeneratorRecipe,
     architecture: str,
     data: str,
-    training: Pictures,
+    training: Samples,
     results: dict[str, Any],
     device: torch.device,
 ) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from ostrich.figures.chart import Chart
 from ostrich.models import architectures
 from ostrich.published import published
 from ostrich.statistics import interval, spread
-from ostrich.studies.datasets import Material, joined, material
+from ostrich.studies.datasets import Splits, joined, open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.points import by_seed, paired
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
@@ -58,7 +58,7 @@ def trials(spec: Settings) -> list[Trial]:
 
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     seed = trial["seed"]
-    given = _material(spec, seed)
+    given = _splits(spec, seed)
     recipe = recipe_for(
         given,
         steps=spec.steps,
@@ -76,11 +76,11 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     return [{"classes": len(given.class_names), "parameters": count, **measured(network, recipe, given)}]
 
 
-def _material(spec: Settings, seed: int) -> Material:
-    first = material(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
+def _splits(spec: Settings, seed: int) -> Splits:
+    first = open_splits(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
     if not spec.join or spec.data in ("toybox", "digits"):
         return first
-    return joined(first, material("toybox", size=spec.pixels, train=spec.train, test=spec.test, seed=seed))
+    return joined(first, open_splits("toybox", size=spec.pixels, train=spec.train, test=spec.test, seed=seed))
 
 
 @cache

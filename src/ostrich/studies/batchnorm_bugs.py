@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostrich.models.batchnorm import precise_statistics
-from ostrich.studies.datasets import Material
+from ostrich.studies.datasets import Splits
 from ostrich.studies.fitting import fitted, loss_and_error
 from ostrich.training.loop import logits_of, normalised, to_images
 from ostrich.training.recipe import Recipe
@@ -33,7 +33,7 @@ class Case:
     network: nn.Module
     untrained: nn.Module
     recipe: Recipe
-    given: Material
+    given: Splits
     folder: Path
 
     def inputs(self, pixels: Tensor) -> Tensor:
@@ -42,9 +42,8 @@ class Case:
 
     def right(self, network: nn.Module) -> float:
         """Percent right of the test images, the network in the mode that it is in."""
-        return (
-            100 - loss_and_error(logits_of(network, self.recipe, self.given.test[0]), self.given.test[1])[1]
-        )
+        images, labels = self.given.test.tensors()
+        return 100 - loss_and_error(logits_of(network, self.recipe, images), labels)[1]
 
     def copy(self) -> nn.Module:
         return copy.deepcopy(self.network)
@@ -101,7 +100,7 @@ def set_momentum(network: nn.Module, momentum: float) -> nn.Module:
 
 def forgot_eval(case: Case) -> Shown:
     """Predicted in training mode, an image's class depends on its neighbours in the batch."""
-    pixels = case.given.test[0]
+    pixels = case.given.test.tensor()
     shuffled = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
 
     def changed(network: nn.Module) -> float:
@@ -131,7 +130,7 @@ def never_undone(case: Case) -> Shown:
     def trained(frozen: bool) -> float:
         network = copy.deepcopy(case.untrained)
         optimiser = torch.optim.SGD(network.parameters(), lr=1.0, momentum=0.9)
-        pixels, labels = case.given.train
+        pixels, labels = case.given.train.tensors()
         network.train()
         for step, rows in enumerate(torch.arange(len(labels)).repeat(PASSES).split(64)):
             if frozen and step == 1:
@@ -149,7 +148,7 @@ def never_undone(case: Case) -> Shown:
 def batch_of_one(case: Case) -> Shown:
     """n % batch_size == 1: the last batch has one image, and on 1x1 maps there is no variance of it."""
     network = nn.Sequential(case.copy(), nn.BatchNorm1d(len(case.given.class_names))).train()
-    pixels = case.given.train[0][:65]
+    pixels = case.given.train.tensor()[:65]
 
     def finished(sizes: list[int]) -> float:
         steps = 0
@@ -171,14 +170,14 @@ def not_converged(case: Case) -> Shown:
     recipe = replace(case.recipe, epochs=case.recipe.epochs / 2)
     fitted(network, recipe, case.given, case.folder, name="short-")
     wrong, bad = case.right(network), copy.deepcopy(network)
-    precise_statistics(network, case.inputs(case.given.train[0]).split(128))
+    precise_statistics(network, case.inputs(case.given.train.tensor()).split(128))
     return Shown(wrong=wrong, right=case.right(network), network=bad)
 
 
 def evaluated_in_training(case: Case) -> Shown:
     """Other images (of a quarter of the contrast) evaluated in training mode: their statistics are kept."""
     network = case.copy().train()
-    dim = case.given.test[0].float().div(4).to(torch.uint8)
+    dim = case.given.test.tensor().float().div(4).to(torch.uint8)
     with torch.no_grad():
         for part in dim.repeat(PASSES, 1, 1, 1).split(64):
             network(case.inputs(part))
@@ -188,7 +187,7 @@ def evaluated_in_training(case: Case) -> Shown:
 
 def momentum_convention(case: Case) -> Shown:
     """Keras's 0.99 given to PyTorch, where it is the share of the new: the last batch is all there is."""
-    pixels, labels = case.given.train
+    pixels, labels = case.given.train.tensors()
     last = pixels[labels == 1][:32]  # a last batch of one class, as where data is sorted
 
     def after(momentum: float) -> nn.Module:
@@ -203,7 +202,7 @@ def momentum_convention(case: Case) -> Shown:
 
 def frozen_but_updating(case: Case) -> Shown:
     """A frozen backbone in training mode: its statistics go over to the new images."""
-    other = 255 - case.given.train[0]  # the new task's images: inverted
+    other = 255 - case.given.train.tensor()  # the new task's images: inverted
 
     def after(mode: bool) -> nn.Module:
         network = case.copy().requires_grad_(False).train(mode)
@@ -219,7 +218,7 @@ def frozen_but_updating(case: Case) -> Shown:
 def _gradient(case: Case, parts: list[Tensor], mode: bool) -> Tensor:
     """The gradient of the mean loss over all images, taken part by part and added up."""
     network = case.copy().train(mode)
-    pixels, labels = case.given.train
+    pixels, labels = case.given.train.tensors()
     total = sum(len(rows) for rows in parts)
     for rows in parts:
         loss = F.cross_entropy(network(case.inputs(pixels[rows])), labels[rows], reduction="sum") / total
@@ -239,7 +238,8 @@ def _apart(case: Case, parts: list[Tensor]) -> tuple[float, float]:
 
 def per_replica(case: Case) -> Shown:
     """Two replicas, each with the statistics of its own half of the batch, and classes not spread evenly."""
-    rows = case.given.train[1].argsort(stable=True)[:: max(1, len(case.given.train[1]) // 64)][:64]
+    labels = case.given.train.tensors()[1]
+    rows = labels.argsort(stable=True)[:: max(1, len(labels) // 64)][:64]
     wrong, right = _apart(case, list(rows.split(32)))
     return Shown(wrong=wrong, right=right)
 
@@ -275,7 +275,7 @@ def decayed(case: Case) -> Shown:
             {"params": own, "weight_decay": 0.02 if everywhere else 0.0},
         ]
         optimiser = torch.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=0.02)
-        pixels, labels = case.given.train
+        pixels, labels = case.given.train.tensors()
         for rows in torch.arange(len(labels)).repeat(PASSES).split(64):
             loss = F.cross_entropy(network(case.inputs(pixels[rows])), labels[rows])
             optimiser.zero_grad()

@@ -16,7 +16,7 @@ import torch
 from ostrich.figures.chart import Chart
 from ostrich.statistics import spread
 from ostrich.studies.batchnorm_bugs import BUGS, Case, Shown
-from ostrich.studies.datasets import material
+from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, classifier, fitted, recipe_for
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
 from ostrich.training.loop import to_images
@@ -46,7 +46,7 @@ def trials(spec: Settings) -> list[Trial]:
 
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     seed = trial["seed"]
-    given = material(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
+    given = open_splits(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
     recipe = recipe_for(
         given, steps=spec.steps, batch_size=spec.batch_size, seed=seed, learning_rate=spec.learning_rate
     )
@@ -77,7 +77,7 @@ def _doctor(case: Case, shown: Shown, seed: int) -> str | None:
 
     if shown.network is None:
         return None
-    images, labels = (part[:DOCTOR_IMAGES] for part in case.given.test)
+    images, labels = (part[:DOCTOR_IMAGES] for part in case.given.test.tensors())
     model = ModelUnderTest(
         classifier=classifier(shown.network, case.recipe, case.given),
         images=to_images(images, torch.device("cpu")),

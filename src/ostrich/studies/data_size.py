@@ -17,7 +17,7 @@ from pathlib import Path
 from ostrich.figures.chart import Chart
 from ostrich.published import published
 from ostrich.statistics import slope, spread
-from ostrich.studies.datasets import material, with_label_noise
+from ostrich.studies.datasets import open_splits, with_label_noise
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.points import mean_points
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
@@ -50,7 +50,9 @@ def trials(spec: Settings) -> list[Trial]:
 
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     seed = trial["seed"]
-    given = material(spec.data, size=spec.pixels, train=trial["n"], test=spec.test, seed=seed, pool=spec.pool)
+    given = open_splits(
+        spec.data, size=spec.pixels, train=trial["n"], test=spec.test, seed=seed, pool=spec.pool
+    )
     given = with_label_noise(given, trial["noise"], seed)
     recipe = recipe_for(
         given,

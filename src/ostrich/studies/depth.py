@@ -14,7 +14,7 @@ from pathlib import Path
 from ostrich.figures.chart import Chart
 from ostrich.published import published
 from ostrich.statistics import interval, spread
-from ostrich.studies.datasets import material
+from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.points import by_seed, mean_points, paired
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
@@ -47,7 +47,7 @@ def trials(spec: Settings) -> list[Trial]:
 
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     seed = trial["seed"]
-    given = material(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
+    given = open_splits(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
     recipe = recipe_for(
         given,
         steps=spec.steps,

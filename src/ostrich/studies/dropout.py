@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ostrich.figures.chart import Chart
 from ostrich.runtime.randomness import keyed, seeded
 from ostrich.statistics import interval, spread
-from ostrich.studies.datasets import material
+from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.points import by_seed, mean_points, paired
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
@@ -50,7 +50,7 @@ def trials(spec: Settings) -> list[Trial]:
 
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     seed, drop = trial["seed"], trial["drop"]
-    given = material(spec.data, size=spec.pixels, train=trial["n"], test=spec.test, seed=seed)
+    given = open_splits(spec.data, size=spec.pixels, train=trial["n"], test=spec.test, seed=seed)
     recipe = recipe_for(
         given,
         steps=spec.steps,
@@ -64,7 +64,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     fitted(network, recipe, given, folder)
     rows: list[Row] = [{"way": "weight scaling", **measured(network, recipe, given)}]
     if drop:
-        images, labels = given.test
+        images, labels = given.test.tensors()
         errors = monte_carlo(network, recipe, images, labels, spec.masks, seed)
         rows += [{"way": "Monte-Carlo", "masks": k, "test_error": error} for k, error in errors.items()]
     return rows

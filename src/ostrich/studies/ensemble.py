@@ -19,7 +19,7 @@ from torch import Tensor
 from ostrich.errors import InputError
 from ostrich.figures.chart import Chart
 from ostrich.statistics import interval, spread
-from ostrich.studies.datasets import Material, material
+from ostrich.studies.datasets import Splits, open_splits
 from ostrich.studies.fitting import built, fitted, loss_and_error, recipe_for
 from ostrich.studies.points import by_seed, mean_points, paired
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
@@ -59,7 +59,7 @@ def trials(spec: Settings) -> list[Trial]:
 
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     kind, seed = trial["kind"], trial["seed"]
-    given = _material(spec, seed)
+    given = _splits(spec, seed)
     own = 1000 * seed + trial["member"]  # of the start and the order
     hidden, drop = spec.hidden, spec.drop if kind == "dropout" else 0.0
     if kind == "wide":
@@ -75,23 +75,24 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     )
     network = built(f"mlp,hidden={hidden},layers={spec.layers},dropout={drop}", given, own, spec.device)
     fitted(network, recipe, given, folder)
-    logits = logits_of(network.eval(), recipe, given.test[0])
+    images, labels = given.test.tensors()
+    logits = logits_of(network.eval(), recipe, images)
     torch.save(logits, folder / LOGITS)
-    loss, error = loss_and_error(logits, given.test[1])
+    loss, error = loss_and_error(logits, labels)
     return [{"test_loss": loss, "test_error": error, "multiplications": _cost(spec, given, hidden)}]
 
 
-def _material(spec: Settings, seed: int) -> Material:
-    return material(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
+def _splits(spec: Settings, seed: int) -> Splits:
+    return open_splits(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
 
 
-def _cost(spec: Settings, given: Material, hidden: int) -> int:
+def _cost(spec: Settings, given: Splits, hidden: int) -> int:
     """Multiplications of one image in a network with so many units a layer."""
     inputs = given.channels * given.size[0] * given.size[1]
     return inputs * hidden + (spec.layers - 1) * hidden**2 + hidden * len(given.class_names)
 
 
-def _wide(spec: Settings, given: Material) -> int:
+def _wide(spec: Settings, given: Splits) -> int:
     """The units a layer with which one network costs as much as `fair` of the usual ones."""
     target = spec.fair * _cost(spec, given, spec.hidden)
     return next(units for units in itertools.count(spec.hidden) if _cost(spec, given, units) >= target)
@@ -100,7 +101,7 @@ def _wide(spec: Settings, given: Material) -> int:
 def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     curve = []
     for seed in range(spec.seeds):
-        labels = _material(spec, seed).test[1]
+        labels = _splits(spec, seed).test.tensors()[1]
         for kind, most in (("plain", spec.members), ("short", spec.fair)):
             found = _logits(done, kind, seed)
             assert len(found) == most, "every network of a set is needed"

@@ -14,20 +14,20 @@ from ostrich.models import Classifier, architectures
 from ostrich.models.loading import pick_device
 from ostrich.runtime.files import append_row, keep_rows, read_rows
 from ostrich.runtime.randomness import seeded
-from ostrich.studies.datasets import Material
+from ostrich.studies.datasets import Splits
 from ostrich.training.loop import logits_of, train
 from ostrich.training.recipe import Recipe
 
 METRICS, CHECKPOINT = "metrics.jsonl", "checkpoint.pt"
 
 
-def recipe_for(given: Material, *, steps: int, batch_size: int, seed: int, **settings: Any) -> Recipe:
+def recipe_for(given: Splits, *, steps: int, batch_size: int, seed: int, **settings: Any) -> Recipe:
     """A recipe of so many steps whatever the number of images, normalised by these images.
 
     Plain images and exact arithmetic unless `settings` say otherwise.
     """
     mean, std = given.statistics()
-    per_epoch = -(-len(given.train[0]) // batch_size)
+    per_epoch = -(-len(given.train) // batch_size)
     plain: dict[str, Any] = {"flip": False, "shift": 0, "precision": "exact"}
     return Recipe(
         name="study",
@@ -42,7 +42,7 @@ def recipe_for(given: Material, *, steps: int, batch_size: int, seed: int, **set
     )
 
 
-def built(architecture: str, given: Material, seed: int, device: str = "cpu") -> nn.Module:
+def built(architecture: str, given: Splits, seed: int, device: str = "cpu") -> nn.Module:
     """An untrained network for these images; its weights come from the seed alone."""
     height, width = given.size
     spec = f"{architecture},classes={len(given.class_names)},channels={given.channels},size={height}x{width}"
@@ -54,7 +54,7 @@ def built(architecture: str, given: Material, seed: int, device: str = "cpu") ->
 def fitted(
     network: nn.Module,
     recipe: Recipe,
-    given: Material,
+    given: Splits,
     folder: Path,
     *,
     name: str = "",
@@ -68,8 +68,8 @@ def fitted(
     train(
         network,
         recipe,
-        *given.train,
-        held_out=given.test if held_out else None,
+        *given.train.tensors(),
+        held_out=given.test.tensors() if held_out else None,
         checkpoint=folder / f"{name}{CHECKPOINT}",
         log=logger(metrics),
     )
@@ -94,17 +94,17 @@ def loss_and_error(logits: Tensor, labels: Tensor) -> tuple[float, float]:
     return F.cross_entropy(logits, labels).item(), 100 * wrong.item()
 
 
-def measured(network: nn.Module, recipe: Recipe, given: Material) -> dict[str, float]:
+def measured(network: nn.Module, recipe: Recipe, given: Splits) -> dict[str, float]:
     """Loss and error (percent) on the training images, without augmentation, and on the test images."""
     network.eval()
     found: dict[str, float] = {}
-    for split, (images, labels) in (("train", given.train), ("test", given.test)):
+    for split, (images, labels) in (("train", given.train.tensors()), ("test", given.test.tensors())):
         loss, error = loss_and_error(logits_of(network, recipe, images), labels)
         found |= {f"{split}_loss": loss, f"{split}_error": error}
     return found
 
 
-def classifier(network: nn.Module, recipe: Recipe, given: Material) -> Classifier:
+def classifier(network: nn.Module, recipe: Recipe, given: Splits) -> Classifier:
     """The trained network as a classifier, with its normalisation and class names."""
     return Classifier(
         network.eval(),

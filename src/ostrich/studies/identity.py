@@ -17,7 +17,7 @@ from ostrich.models.net2net import deepened
 from ostrich.models.residual import SmallNet
 from ostrich.runtime.randomness import seeded
 from ostrich.statistics import spread
-from ostrich.studies.datasets import material
+from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.points import by_seed
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
@@ -51,7 +51,7 @@ def trials(spec: Settings) -> list[Trial]:
 
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     kind, seed = trial["kind"], trial["seed"]
-    given = material(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
+    given = open_splits(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
 
     def architecture(depth: int) -> str:
         norm = "false" if kind.endswith("without batch norm") else "true"
@@ -74,10 +74,10 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     fitted(shallow, first, given, folder, name="shallow-")
     rows: list[Row] = [{"what": "shallow", **measured(shallow, first, given)}]
 
-    images = to_images(given.train[0][:STATISTICS_IMAGES], next(shallow.parameters()).device)
+    images = to_images(given.train.tensor()[:STATISTICS_IMAGES], next(shallow.parameters()).device)
     with seeded(seed):
         deep = deepened(shallow, spec.deep, normalised(images, first))
-    before, after = (logits_of(net.eval(), first, given.test[0]) for net in (shallow, deep))
+    before, after = (logits_of(net.eval(), first, given.test.tensor()) for net in (shallow, deep))
     rows.append(
         {
             "what": "construction",

@@ -23,7 +23,7 @@ from ostrich.figures.chart import Chart
 from ostrich.models.initialisation import STARTS, initialise, standard_deviation
 from ostrich.runtime.randomness import keyed
 from ostrich.statistics import interval, spread
-from ostrich.studies.datasets import material
+from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, fitted, loss_and_error, measured, recipe_for
 from ostrich.studies.points import by_seed, mean_points
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
@@ -107,7 +107,7 @@ def expected_ratio(spec: Settings, start: str) -> float:
 def training(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     """The loss on the way, at the end, and along the line through start and end."""
     seed = trial["seed"]
-    given = material(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
+    given = open_splits(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
     network = built(f"plain{trial['depth']},width={spec.width},norm=false", given, seed, spec.device)
     initialise(network, trial["start"], keyed(seed, 17))
     start = copy.deepcopy(network.state_dict())
@@ -123,7 +123,7 @@ def training(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     rows: list[Row] = [{"what": "way", "step": row["step"], "train_loss": row["train_loss"]} for row in curve]
     rows.append({"what": "end", **measured(network, recipe, given)})
     end = copy.deepcopy(network.state_dict())
-    images, labels = (part[:LINE_IMAGES] for part in given.train)
+    images, labels = (part[:LINE_IMAGES] for part in given.train.tensors())
     for t in LINE:
         network.load_state_dict({name: start[name] + t * (end[name] - start[name]) for name in start})
         loss, _ = loss_and_error(logits_of(network.eval(), recipe, images), labels)

@@ -24,7 +24,7 @@ from torch import Tensor
 from ostrich.figures.chart import Chart
 from ostrich.runtime.randomness import keyed
 from ostrich.statistics import spread
-from ostrich.studies.datasets import material
+from ostrich.studies.datasets import open_splits
 from ostrich.studies.points import mean_points
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
 
@@ -49,10 +49,10 @@ def trials(spec: Settings) -> list[Trial]:
 
 
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
-    given = material(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=trial["seed"])
+    given = open_splits(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=trial["seed"])
     mean, std = given.statistics()
     sets = []
-    for images, labels in (given.train, given.test):
+    for images, labels in (given.train.tensors(), given.test.tensors()):
         x = images.double() / 255
         x = (x - torch.tensor(mean, dtype=x.dtype)[:, None, None]) / torch.tensor(std)[:, None, None]
         sets.append((x.flatten(1), labels))

@@ -10,7 +10,7 @@ untrained. C is chosen on a part of the training images; the network is in evalu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from ostrich.inspection.watching import observe
 from ostrich.models import Classifier
 from ostrich.runtime.randomness import keyed
 from ostrich.statistics import interval, spread
-from ostrich.studies.datasets import Material, material
+from ostrich.studies.datasets import Splits, open_splits
 from ostrich.studies.fitting import built, classifier, fitted, measured, recipe_for
 from ostrich.studies.points import by_seed, mean_points, paired
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
@@ -57,7 +57,7 @@ def trials(spec: Settings) -> list[Trial]:
 
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     seed = trial["seed"]
-    every = material(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
+    every = open_splits(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed)
     order = torch.randperm(len(every.class_names), generator=keyed(seed, 13)).tolist()
     source, target = every.only(order[: spec.source]), every.only(order[spec.source :])
     recipe = recipe_for(
@@ -73,21 +73,17 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     network = built(spec.architecture, source, seed, spec.device)
     untrained = built(spec.architecture, source, seed, spec.device)
     fitted(network, recipe, source, folder)
-    images, labels = target.train
-    target = Material(
-        train=(images[: spec.target_images], labels[: spec.target_images]),
-        test=target.test,
-        class_names=target.class_names,
-    )
+    target = replace(target, train=target.train.take(range(min(spec.target_images, len(target.train)))))
+    (_, labels), (_, test_labels) = target.train.tensors(), target.test.tensors()
     rows: list[Row] = [{"what": "source", **measured(network, recipe, source)}]
     for what, features in (("pixels", pixels), ("HOG", hog)):
         rows.append({"what": what, "layer": what, "accuracy": linear(features, target)})
     for what, one in (("trained", network), ("untrained", untrained)):
         own = classifier(one, recipe, source)
         names = [row.name for row in layers(own) if row.type in ("ReLU", "MaxPool2d", "Linear")]
-        found = [_features(own, part[0], names, spec.most) for part in (target.train, target.test)]
+        found = [_features(own, part.tensor(), names, spec.most) for part in (target.train, target.test)]
         for place, name in enumerate(names):
-            accuracy = linear_accuracy(found[0][name], target.train[1], found[1][name], target.test[1])
+            accuracy = linear_accuracy(found[0][name], labels, found[1][name], test_labels)
             rows.append({"what": what, "layer": name, "place": place, "accuracy": accuracy})
     return rows
 
@@ -130,9 +126,9 @@ def hog(images: Tensor) -> np.ndarray:
     return unit_length(np.stack(found).astype(np.float32))
 
 
-def linear(features: Callable[[Tensor], np.ndarray], target: Material) -> float:
+def linear(features: Callable[[Tensor], np.ndarray], target: Splits) -> float:
     """Test accuracy in percent of a linear classifier on a function of the images."""
-    (x, y), (test_x, test_y) = target.train, target.test
+    (x, y), (test_x, test_y) = target.train.tensors(), target.test.tensors()
     return linear_accuracy(features(x), y, features(test_x), test_y)
 
 

@@ -28,7 +28,7 @@ from ostrich.models import load
 from ostrich.models.loading import pick_device
 from ostrich.runtime.randomness import seeded
 from ostrich.statistics import interval, spread
-from ostrich.studies.datasets import material
+from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import CHECKPOINT, METRICS, logged, logger
 from ostrich.studies.points import by_seed, mean_points, paired
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
@@ -93,10 +93,10 @@ def recipe_of(spec: Settings, trial: Trial, channels: int) -> GeneratorRecipe:
 
 
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
-    given = material(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=trial["seed"])
+    given = open_splits(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=trial["seed"])
     recipe = recipe_of(spec, trial, given.channels)
     judge = load(spec.judge, device=spec.device)
-    real = given.test[0].float().div(255)
+    real = given.test.tensor().float().div(255)
     of_real = features(judge, real)[0]
     log = logger(folder / METRICS)
     with seeded(trial["seed"]):
@@ -113,7 +113,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         log({"step": step, "told_apart": row["told_apart"], "remarks": len(remarks), **measured})
         return {}  # nothing is kept but the last
 
-    train_gan(game, recipe, given.train[0], None, checkpoint=folder / CHECKPOINT, watch=watch)
+    train_gan(game, recipe, given.train.tensor(), None, checkpoint=folder / CHECKPOINT, watch=watch)
     return logged(folder / METRICS)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from ostrich.data.dataset import Samples
-from ostrich.data.pictures import pictures
+from ostrich.data.training_data import open_split
 from ostrich.errors import InputError
 from ostrich.models import architectures, load
 from ostrich.models.classifier import Classifier, input_channels
@@ -23,7 +23,6 @@ from ostrich.training.loop import accuracy, train
 from ostrich.training.recipe import Recipe
 
 CHECKPOINT, WEIGHTS, CARD = "checkpoint.pt", "network.safetensors", "card.json"
-TrainingSet = tuple[Tensor, Tensor, str, tuple[str, ...]]
 HELD_OUT = 1000  # test images for the accuracy after each epoch
 
 
@@ -44,13 +43,16 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
     if len(recipe.mean) not in (1, channels):
         raise InputError(f"{recipe.name} has {len(recipe.mean)} means, its network {channels} channels.")
     name = data if isinstance(data, str) else data.name
-    train_set = split(data, "train", size, recipe.train_images, recipe.seed, channels)
-    test_set = split(data, "test", size, None, recipe.seed, channels)
-    _check_classes(network, torch.zeros(1, channels, *size, device=device), train_set)
-    described = {"name": name, "n": len(train_set[0]), "sha256": train_set[2]}
+    shape = (channels, *size)
+    training = open_split(data, "train", shape, limit=recipe.train_images, seed=recipe.seed)
+    test = open_split(data, "test", shape, seed=recipe.seed)
+    train_set, (test_images, test_labels) = training.tensors(), test.tensors()
+    class_names = training.class_names or ()
+    _check_classes(network, torch.zeros(1, *shape, device=device), len(class_names))
+    described = {"name": name, "n": len(training), "sha256": training.sha256}
     run.describe(seed=recipe.seed, device=device, data=described)
     run.rewind((peek(run.folder / CHECKPOINT) or {"step": 0})["step"])
-    some = torch.randperm(len(test_set[0]), generator=torch.Generator().manual_seed(0))[:HELD_OUT]
+    some = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:HELD_OUT]
 
     with events.progress(f"training {recipe.name}", 100) as advance:
 
@@ -61,18 +63,18 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
         train(
             network,
             recipe,
-            *train_set[:2],
-            held_out=(test_set[0][some], test_set[1][some]),
+            *train_set,
+            held_out=(test_images[some], test_labels[some]),
             checkpoint=run.folder / CHECKPOINT,
             log=log,
         )
     # The card tells the accuracy of the weights as they are stored, in half precision.
     network.load_state_dict({k: v.half().to(v.dtype) for k, v in network.state_dict().items()})
-    reached = accuracy(network, recipe, *test_set[:2])
-    results = {"test_accuracy": reached, "test_images": len(test_set[0]), "train_images": len(train_set[0])}
+    reached = accuracy(network, recipe, test_images, test_labels)
+    results = {"test_accuracy": reached, "test_images": len(test), "train_images": len(training)}
     if distributed.is_main():
         save(network, run.folder / WEIGHTS)
-        write_json(run.folder / CARD, card(recipe, train_set[2], test_set[3], results))
+        write_json(run.folder / CARD, card(recipe, training.sha256, class_names, results))
     return results
 
 
@@ -95,23 +97,13 @@ def trained(folder: Path, device: str | torch.device = "auto") -> Classifier:
 
 
 @torch.no_grad()
-def _check_classes(network: torch.nn.Module, image: Tensor, train_set: TrainingSet) -> None:
+def _check_classes(network: torch.nn.Module, image: Tensor, classes: int) -> None:
     """Refuse data of more classes than the network has."""
-    outputs, classes = network.eval()(image).shape[1], len(train_set[3])
+    outputs = network.eval()(image).shape[1]
     if classes > outputs:
         raise InputError(
             f"The data has {classes} classes, the network {outputs}: set architecture=...,classes={classes}."
         )
-
-
-def split(
-    data: str | Samples, name: str, size: tuple[int, int], limit: int | None, seed: int, channels: int = 3
-) -> TrainingSet:
-    """Images uint8 (N, C, H, W), labels int64 (N,), their sha256, and the class names."""
-    found = pictures(data, name, (channels, *size), limit=limit, seed=seed)
-    if found.labels is None or found.class_names is None:
-        raise InputError(f"{data if isinstance(data, str) else data.name!r} has no labels to train on.")
-    return found.pixels, found.labels, found.sha256, found.class_names
 
 
 def save(network: torch.nn.Module, path: Path) -> None:

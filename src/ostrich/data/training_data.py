@@ -1,14 +1,13 @@
-"""Images or clips to train on, and held out: uint8 tensors of one size, with labels where there are any."""
+"""Images or clips to train on, and held out: the two splits of DATA at one size."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from ostrich.data import dataset as datasets
 from ostrich.data import toyscenes
@@ -26,28 +25,9 @@ HELD_OUT = 0.1  # of the images of a folder, which has none
 DIVISION = 12  # of a key
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pictures:
-    """`pixels` uint8 (N, C, H, W) or (N, C, T, H, W), `labels` int64 (N,) or None, `files` their names."""
-
-    name: str
-    pixels: Tensor
-    labels: Tensor | None
-    class_names: tuple[str, ...] | None
-    files: tuple[str, ...]
-    sha256: str
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def images(self) -> Tensor:
-        """Images (N, C, H, W), or clips, in [0, 1]."""
-        return self.pixels.float().div_(255)
-
-
-def pictures(
+def open_split(
     data: str | Samples, split: str, shape: tuple[int, ...], *, limit: int | None = None, seed: int = 0
-) -> Pictures:
+) -> Samples:
     """The split "train" or "test" of a DATA spec without its `:train`, or of samples, at the shape (C, H, W).
 
     At a shape (C, T, H, W) they are clips: of the toybox, or of the videos of `clips:PATH`.
@@ -61,27 +41,21 @@ def pictures(
     if data == "toybox" and split == "train":
         return _toybox(limit, shape)
     own = data.partition(":")[0] in SPLIT
-    found = open_data(f"{data}:{split}" if own else data)
     samples = datasets.load(
-        found, size=(size[0], size[1]), limit=limit if own else None, seed=seed, channels=channels
+        open_data(f"{data}:{split}" if own else data),
+        size=(size[0], size[1]),
+        limit=limit if own else None,
+        seed=seed,
+        channels=channels,
     )
     if not own:
-        rows = _division(len(samples), split, limit, seed)
-        samples = samples.take(rows)
-    pixels = torch.from_numpy(samples.pixels).permute(0, 3, 1, 2).contiguous()
-    return Pictures(
-        name=f"{data}:{split}",
-        pixels=pixels,
-        labels=samples.labels,
-        class_names=found.class_names,
-        files=samples.files,
-        sha256=samples.sha256,
-    )
+        samples = samples.take(_division(len(samples), split, limit, seed))
+    return replace(samples.kept(), name=f"{data}:{split}")
 
 
 def _of_samples(
     samples: Samples, split: str, shape: tuple[int, ...], limit: int | None, seed: int
-) -> Pictures:
+) -> Samples:
     if tuple(samples[:1].shape[1:]) != shape:
         raise InputError(
             f"Images of shape {tuple(samples[:1].shape[1:])} do not fit a network for {shape}: bring them to "
@@ -90,28 +64,19 @@ def _of_samples(
     labels = samples.labels
     named = samples.class_names or (None if labels is None else tuple(map(str, range(int(labels.max()) + 1))))
     chosen = samples.take(_division(len(samples), split, limit, seed))
-    return Pictures(
-        name=f"{samples.name}:{split}",
-        pixels=torch.from_numpy(chosen.pixels).permute(0, 3, 1, 2).contiguous(),
-        labels=chosen.labels,
-        class_names=named,
-        files=chosen.files,
-        sha256=samples.sha256,
-    )
+    return replace(chosen.kept(), name=f"{samples.name}:{split}", class_names=named)
 
 
-def _toybox(limit: int | None, shape: tuple[int, ...]) -> Pictures:
+def _toybox(limit: int | None, shape: tuple[int, ...]) -> Samples:
     limit = _rendered(limit, shape)
     rendered, labels = toyscenes.render_split("train", limit, workers=2)
-    checksum = hashlib.sha256(rendered.tobytes()).hexdigest()
-    rendered = resized(rendered, (shape[1], shape[2]))
-    return Pictures(
+    return Samples.of_pixels(
+        resized(rendered, (shape[1], shape[2])),
+        torch.from_numpy(labels),
         name="toybox:train",
-        pixels=torch.from_numpy(rendered).permute(0, 3, 1, 2).contiguous(),
-        labels=torch.from_numpy(labels),
+        files=[f"train/{i:05d}" for i in range(limit)],
         class_names=toyscenes.CLASS_NAMES,
-        files=tuple(f"train/{i:05d}" for i in range(limit)),
-        sha256=checksum,
+        sha256=hashlib.sha256(rendered.tobytes()).hexdigest(),
     )
 
 
@@ -124,7 +89,7 @@ def _rendered(limit: int | None, shape: tuple[int, ...]) -> int:
     return limit
 
 
-def _clips(data: str, split: str, shape: tuple[int, ...], limit: int | None, seed: int) -> Pictures:
+def _clips(data: str, split: str, shape: tuple[int, ...], limit: int | None, seed: int) -> Samples:
     kind, _, path = data.partition(":")
     if data == "toybox":
         return _toybox_clips(split, limit, shape)
@@ -141,27 +106,23 @@ def _clips(data: str, split: str, shape: tuple[int, ...], limit: int | None, see
         for content in contents(video):
             checksum.update(content)
     none = np.empty((0, length, height, width, channels), np.uint8)
-    pixels = np.concatenate([none, *parts])[:limit]
-    return Pictures(
+    return Samples.of_pixels(
+        np.concatenate([none, *parts])[:limit],
         name=f"{data}:{split}",
-        pixels=torch.from_numpy(pixels).movedim(-1, 1).contiguous(),
-        labels=None,
-        class_names=None,
-        files=tuple(files[:limit]),
+        files=files[:limit],
         sha256=checksum.hexdigest(),
     )
 
 
-def _toybox_clips(split: str, limit: int | None, shape: tuple[int, ...]) -> Pictures:
+def _toybox_clips(split: str, limit: int | None, shape: tuple[int, ...]) -> Samples:
     count = _rendered(limit or (None if split == "train" else TEST_CLIPS), shape)
     rendered, labels = toyscenes.render_clips(split, count, shape[1], (shape[2], shape[3]), workers=2)
-    return Pictures(
+    return Samples.of_pixels(
+        rendered,
+        torch.from_numpy(labels),
         name=f"toybox:{split}",
-        pixels=torch.from_numpy(rendered).movedim(-1, 1).contiguous(),
-        labels=torch.from_numpy(labels),
+        files=[f"{split}/{i:05d}" for i in range(count)],
         class_names=toyscenes.CLASS_NAMES,
-        files=tuple(f"{split}/{i:05d}" for i in range(count)),
-        sha256=hashlib.sha256(rendered.tobytes()).hexdigest(),
     )
 
 
