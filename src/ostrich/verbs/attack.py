@@ -65,8 +65,8 @@ def attack(
     of a name or class: eps=8/255, steps=40. `model` is a classifier, a module, a function or a MODEL;
     `images` (N, C, H, W) in [0, 1], or DATA as on the command line; then labels (N,), in the goal's place or
     by name: without any they are the clean predictions. `target` is a class by name or number, "random" or
-    "least-likely"; or a `goal` says it all. `surrogate` lends its gradients; `eot` averages them over random views. `limit` takes a
-    seeded, class-balanced choice; `skip_bad` leaves out files that cannot be read.
+    "least-likely"; or a `goal` says it all. `surrogate` lends its gradients; `eot` averages them over random
+    views. `limit` takes a seeded, class-balanced choice; `skip_bad` leaves out files that cannot be read.
 
     - An attack on single images tries those that the network gets right: an `AttackResult`.
     - fooling-* starts from noise and takes no images, but `confidence`, and `target` or `limit`, so many
