@@ -24,6 +24,7 @@ from ostrich.cli.main import run
 from ostrich.crashtest.check import crash_test
 from ostrich.crashtest.context import Context
 from ostrich.data.dataset import Samples
+from ostrich.data.sources import Kept
 from ostrich.errors import OtherComputation
 from ostrich.generative.architectures import build_game
 from ostrich.generative.recipe import GeneratorRecipe
@@ -104,7 +105,7 @@ def probes(folder, weights=0, labels=0, images=0, settings=0, seed=0):
     names = tuple(f"{i}.png" for i in range(4))
     classes = (torch.arange(4) + labels) % 5
     samples = Samples(
-        name="four", files=names, index=(0, 1, 2, 3), pixels=pixels, labels=classes, sha256="-"
+        name="four", files=names, index=(0, 1, 2, 3), source=Kept(pixels), labels=classes, sha256="-"
     )  # fmt: skip
     context = Context(
         classifier=nets.small(weights), samples=samples, folder=folder, model_words=[], data_words=[],
