@@ -468,5 +468,8 @@ def test_lists(place, capsys):
     assert models["arch:resnet20"]["parameters"] == 269_722
     assert set(models["arch:resnet20"]) == {"name", "kind", "parameters", "input", "source"}
     assert run(["list", "attacks", "--json"]) == 0
-    attacks = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    rows = json.loads(capsys.readouterr().out)
+    attacks = {row["name"]: row for row in rows}
+    assert len(rows) == len(attacks)  # each once
+    assert [attacks[name]["kind"] for name in ("pgd", "dazzle")] == ["input-specific", "image-agnostic"]
     assert attacks["pgd"].keys() == {"name", "needs", "kind", "threat_models"}

@@ -22,6 +22,7 @@ from ostrich.errors import InputError
 from ostrich.runtime import files
 from ostrich.runtime.lock import locked
 from ostrich.runtime.runs import Run, read_run
+from ostrich.verbs import attack as attack  # loaded before a test replaces what it imports by name
 
 NET = ["zoo:digits-cnn", "digits", "--limit", "4"]
 ATTACK = ["attack", "pgd", *NET, "--set", "steps=3", "--set", "eps=0.3", "--out", "out"]

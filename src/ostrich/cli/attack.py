@@ -59,12 +59,17 @@ def command(
     from ostrich.cli.session import read, show
     from ostrich.runtime.runs import NEW
     from ostrich.runtime.settings import pairs
-    from ostrich.verbs.attack import attack, starts_from_noise
+    from ostrich.verbs.attack import attack
+    from ostrich.verbs.attack_inputs import starts_from_noise, with_settings
 
     kind = find(name)
     eot, own = configure_eot(pairs(settings or ()))
     noise = starts_from_noise(kind)
     values = read_settings(kind, own, {"confidence": float} if noise else None)
+    method: Any = kind
+    if artefact is None:  # which has its settings; and an attack may have one that is called as an option is
+        rest = {name: values.pop(name) for name in ("confidence",) if noise and name in values}
+        method, values = with_settings(kind, values), rest
     model: Any = chosen
     images: Any = data or None
     if issubclass(kind, CamouflageAttack):
@@ -74,7 +79,7 @@ def command(
     else:
         model, images = read(chosen, images, limit, seed, skip_bad, out)
     found = attack(
-        kind,
+        method,
         model,
         images,
         target=target,

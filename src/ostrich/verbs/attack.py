@@ -62,7 +62,8 @@ def attack(
     """Attack a network, and decide on 8-bit images what is claimed.
 
     `method` is a name (`ostrich list attacks`), a class, or an attack with its settings; `settings` are those
-    of a name or class: eps=8/255, steps=40. `model` is a classifier, a module, a function or a MODEL;
+    of a name or class: eps=8/255, steps=40 (one that is called as an option here, such as the `surrogate` of
+    autoattack, is given in an instance). `model` is a classifier, a module, a function or a MODEL;
     `images` (N, C, H, W) in [0, 1], or DATA as on the command line; then labels (N,), in the goal's place or
     by name: without any they are the clean predictions. `target` is a class by name or number, "random" or
     "least-likely"; or a `goal` says it all. `surrogate` lends its gradients; `eot` averages them over random

@@ -68,19 +68,7 @@ class Given:
                     f"{kind.__name__}({', '.join(f'{name}=...' for name in settings)})."
                 )
             return self.method
-        own = {field.name: field for field in fields(kind) if field.init}
-        known = [*own, *(("eps", "norm") if "threat" in own else ())]
-        for name in settings:
-            if name not in known:
-                raise UnknownName(f"setting of {kind.name}", name, known)
-        lacking = [
-            f"{name}=..."
-            for name, field in own.items()
-            if field.default is MISSING and field.default_factory is MISSING and name not in settings
-        ]
-        if lacking:
-            raise InputError(f"{kind.name} needs {', '.join(lacking)}.")
-        return kind(**settings)
+        return with_settings(kind, settings)
 
 
 def read_given(
@@ -118,6 +106,23 @@ def read_given(
     for sentence in _refusals(given, kind):
         raise InputError(sentence)
     return given
+
+
+def with_settings(kind: type[Attack], settings: Mapping[str, Any]) -> Attack:
+    """An attack of that class. Raises UnknownName, InputError."""
+    own = {field.name: field for field in fields(kind) if field.init}
+    known = [*own, *(("eps", "norm") if "threat" in own else ())]
+    for name in settings:
+        if name not in known:
+            raise UnknownName(f"setting of {kind.name}", name, known)
+    lacking = [
+        f"{name}=..."
+        for name, field in own.items()
+        if field.default is MISSING and field.default_factory is MISSING and name not in settings
+    ]
+    if lacking:
+        raise InputError(f"{kind.name} needs {', '.join(lacking)}.")
+    return kind(**settings)
 
 
 def kind_of(method: Method) -> type[Attack]:
