@@ -189,7 +189,7 @@ def test_without_a_way_left_a_flat_loss_is_no_fault():
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_deepfool_goes_to_no_class_that_is_switched_off(norm):
-    """The label is no other class either, although it is left out by a score of minus infinity as they are."""
+    """Nor to the label, which is left out of the others by a score of minus infinity as they are."""
     x, labels = images()
     weights = F.pad(torch.eye(3).repeat_interleave(VALUES, 1) * SCALE / VALUES, (0, 0, 0, 2))
     network = nets.linear(weights, (SIZE, SIZE), 3, torch.tensor([0, 0, 0, -math.inf, -math.inf]))

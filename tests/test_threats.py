@@ -110,7 +110,7 @@ def test_budgets_that_are_none(norm, eps):
 
 @pytest.mark.parametrize(("threat", "room"), [(L1, 1.0), (L2, 2.0)])
 def test_rounding_takes_no_change_back_where_the_budget_has_room(threat, room):
-    """Three tenths of a level everywhere: to nearest, nothing would be left; on files, the sum costs L2 more."""
+    """Three tenths of a level everywhere: to nearest, nothing would be left."""
     origin = torch.full((2, 3, 8, 8), 100 / 255)
     moved = origin + 0.3 / 255
     budget = threat(room * threat(1.0).distance(moved, origin)[0].item() * (1 + 1e-6))
