@@ -42,7 +42,7 @@ def test_settled_images_are_files_within_the_budget(norm, seed, scale, on_grid):
     y = threat.project(
         x + torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(seed)) * 0.2, x
     )
-    settled = threat.settle(y, x)
+    settled = threat.quantize(y, x)
     assert torch.equal(settled, rounded(settled))
     assert within(threat, settled, x).all()
     assert (settled - y).abs().max() <= 1 / 255 + 1e-9  # one of the two neighbouring levels
@@ -53,7 +53,7 @@ def test_settling_keeps_most_of_a_budget():
     y = L2(0.5).project(
         x + 0.05 * torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1)), x
     )
-    assert (L2(0.5).distance(L2(0.5).settle(y, x), x) > 0.49).all()
+    assert (L2(0.5).distance(L2(0.5).quantize(y, x), x) > 0.49).all()
 
 
 @pytest.mark.parametrize("norm", list(THREATS))
@@ -114,8 +114,8 @@ def test_rounding_takes_no_change_back_where_the_budget_has_room(threat, room):
     origin = torch.full((2, 3, 8, 8), 100 / 255)
     moved = origin + 0.3 / 255
     budget = threat(room * threat(1.0).distance(moved, origin)[0].item() * (1 + 1e-6))
-    levels = ((budget.settle(moved, origin) - origin) * 255).round()
+    levels = ((budget.quantize(moved, origin) - origin) * 255).round()
     assert levels.unique().tolist() == [0, 1]
     assert (levels.flatten(1).sum(1) - 0.3 * 192).abs().max() < 1
     assert within(budget, origin + levels / 255, origin).all()
-    assert torch.equal(budget.settle(origin, origin), origin)
+    assert torch.equal(budget.quantize(origin, origin), origin)
