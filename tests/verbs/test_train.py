@@ -10,7 +10,7 @@ from run_folders import contents
 
 import ostrich
 from ostrich.cli.main import run
-from ostrich.data.pictures import pictures
+from ostrich.data.training_data import open_split
 from ostrich.training.recipe import RECIPES
 
 SMALL = {"train_images": 200, "epochs": 1, "batch_size": 50, "precision": "exact"}
@@ -38,7 +38,7 @@ def test_the_verb_leaves_what_the_command_leaves(tmp_path, trained):
 
 
 def test_the_model_is_the_network_of_the_card(trained):
-    test = pictures("digits", "test", (1, 8, 8))
+    test = open_split("digits", "test", (1, 8, 8))
     model = trained.model
     assert model is trained.model
     right = (model.predict(test.images()).argmax(1) == test.labels).float().mean().item()

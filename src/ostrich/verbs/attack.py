@@ -43,9 +43,10 @@ def attack(
     method: str | Attack | type[Attack],
     model: Model | Detector,
     images: Images | Dataset | None = None,
-    goal: Labels | Goal | None = None,
+    labels_or_goal: Labels | Goal | None = None,
     *,
-    labels: Labels | Goal | None = None,
+    labels: Labels | None = None,
+    goal: Goal | Labels | None = None,
     target: str | int | None = None,
     artefact: str | Path | Artefact | None = None,
     also: Model | Sequence[Model] = (),
@@ -64,10 +65,11 @@ def attack(
     `method` is a name (`ostrich list attacks`), a class, or an attack with its settings; `settings` are those
     of a name or class: eps=8/255, steps=40 (one that is called as an option here, such as the `surrogate` of
     autoattack, is given in an instance). `model` is a classifier, a module, a function or a MODEL;
-    `images` (N, C, H, W) in [0, 1], or DATA as on the command line; then labels (N,), in the goal's place or
-    by name: without any they are the clean predictions. `target` is a class by name or number, "random" or
-    "least-likely"; or a `goal` says it all. `surrogate` lends its gradients; `eot` averages them over random
-    views. `limit` takes a seeded, class-balanced choice; `skip_bad` leaves out files that cannot be read.
+    `images` (N, C, H, W) in [0, 1], or DATA as on the command line; then labels (N,) or a goal, in their
+    place or by name: without labels they are the clean predictions. `target` is a class by name or number,
+    "random" or "least-likely"; a goal says it all. `surrogate` lends its gradients; `eot` averages them over
+    random views. `limit` takes a seeded, class-balanced choice; `skip_bad` leaves out files that cannot be
+    read.
 
     - An attack on single images tries those that the network gets right: an `AttackResult`.
     - fooling-* starts from noise and takes no images, but `confidence`, and `target` or `limit`, so many
@@ -83,8 +85,7 @@ def attack(
     """
     given = read_given(
         method,
-        labels,
-        goal,
+        (labels_or_goal, labels, goal),
         target,
         also,
         eot,

@@ -73,8 +73,7 @@ class Given:
 
 def read_given(
     method: Method,
-    labels: Any,
-    goal: Any,
+    labels_and_goal: tuple[Any, ...],
     target: Any,
     also: Any,
     eot: Any,
@@ -87,7 +86,7 @@ def read_given(
         confidence = settings.pop("confidence", CONFIDENCE)
         if not isinstance(confidence, float | int) or not 0 < confidence < 1:
             raise InputError(f"confidence lies between 0 and 1, for example 0.999; got {confidence!r}.")
-    labels, goal = _labels_and_goal(labels, goal)
+    labels, goal = _labels_and_goal(labels_and_goal)
     _check_whole_number("limit", rest["limit"], 1)
     _check_whole_number("seed", rest["seed"])
     if rest["precision"] not in ("fast", "exact"):
@@ -190,20 +189,21 @@ def _refusals(given: Given, kind: type[Attack]) -> Iterator[str]:
         yield f"{name} takes no goal of single images; a target is one class for all: target=CLASS."
 
 
-def _labels_and_goal(labels: Any, goal: Any) -> tuple[Labels | None, Goal | None]:
-    """Labels and goal, by what they are: labels where a goal is meant are labels, and the other way round."""
-    if isinstance(labels, Goal) or isinstance(goal, Tensor | list | tuple):
-        labels, goal = goal, labels
-    if isinstance(labels, Goal):
-        raise InputError("Two goals are given, one of them in the place of the labels; give one.")
-    if goal is not None and not isinstance(goal, Goal):
-        if isinstance(goal, Tensor | list | tuple):
-            raise InputError("Labels are given twice, as labels and as the goal; give them once.")
-        raise InputError(
-            "A goal is ostrich.Untargeted(labels), Targeted(classes) or Confident(classes, 0.99), or labels "
-            f"(N,); got {type(goal).__name__}."
-        )
-    return labels, goal
+def _labels_and_goal(given: tuple[Any, ...]) -> tuple[Labels | None, Goal | None]:
+    """What was given in the place of labels or goal, as labels and as goal, each by what it is."""
+    goals = [one for one in given if isinstance(one, Goal)]
+    others = [one for one in given if one is not None and not isinstance(one, Goal)]
+    if len(goals) > 1:
+        raise InputError("Two goals are given; give one.")
+    if len(others) > 1:
+        raise InputError("Labels are given twice; give them once.")
+    for one in others:
+        if not isinstance(one, Tensor | list | tuple):
+            raise InputError(
+                "Labels are class numbers (N,), and a goal is ostrich.Untargeted(labels), Targeted(classes) "
+                f"or Confident(classes, 0.99); got {type(one).__name__}."
+            )
+    return next(iter(others), None), next(iter(goals), None)
 
 
 def _class_word(target: object) -> str | None:
