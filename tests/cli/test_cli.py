@@ -223,7 +223,7 @@ def test_images_without_labels(place):
 
 @pytest.mark.slow
 def test_check_writes_one_page_and_the_figures(place, capsys):
-    assert run(["check", *NET, "--out", "out", "--minutes", "1"]) == 0
+    assert run(["check", *NET, "--out", "out", "--minutes", "5"]) == 0
     said = capsys.readouterr().out
     assert "out/index.html" in said
     assert "ostrich check" in said.splitlines()[-1]

@@ -355,7 +355,7 @@ BAD = {
     "label of no class": (("pgd", "small", "images", [1, 7]), {}, "classes 0 to 4"),
     "float labels": (("pgd", "small", "images", [0.5, 1.5]), {}, "class numbers"),
     "labels twice": (("pgd", "small", "images", [1, 2]), {"goal": [1, 2]}, "twice"),
-    "goal": (("pgd", "small", "images"), {"goal": 5}, "A goal is ostrich.Untargeted"),
+    "goal": (("pgd", "small", "images"), {"goal": 5}, "a goal is ostrich.Untargeted"),
     "goal and target": (
         ("pgd", "small", "images"),
         {"goal": ostrich.Untargeted(torch.tensor([0, 1])), "target": 3},
