@@ -68,10 +68,15 @@ def check_images(images: Tensor) -> None:
 
 def fingerprints(images: Tensor) -> list[int]:
     """One 63-bit number per image, from its 8-bit content: the same wherever the image stands."""
-    return [
-        int.from_bytes(hashlib.blake2b(one.tobytes(), digest_size=8).digest(), "little") >> 1
-        for one in to_bytes(images)
-    ]
+    return [fingerprint(one.tobytes()) for one in to_bytes(images)]
+
+
+def fingerprint(*content: bytes) -> int:
+    """A 63-bit number of some bytes."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in content:
+        digest.update(part)
+    return int.from_bytes(digest.digest(), "little") >> 1
 
 
 # Reading ---------------------------------------------------------------------------------------

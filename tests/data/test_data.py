@@ -13,7 +13,7 @@ from PIL import Image
 
 import ostrich
 from ostrich.data import load, open_data, subset
-from ostrich.data.dataset import match_classes
+from ostrich.data.matching import match_classes
 from ostrich.errors import InputError, UnreadableImage
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import ostrich as package
 from ostrich import data as datasets
 from ostrich.cli.main import run as ostrich
+from ostrich.data.dataset import Samples
 from ostrich.data.training_data import open_split
 from ostrich.errors import InputError, MissingExtra
 from ostrich.figures.clips import is_clip
@@ -491,15 +492,32 @@ def test_samples_are_data(tmp_path, plain, conditional):
     assert ostrich([*words, "--out", str(tmp_path / "out")]) == 0
 
 
-def test_a_folder_holds_a_tenth_out(tmp_path):
+def test_a_folder_holds_a_tenth_out_and_leaves_an_image_on_its_side(tmp_path):
+    def colour(name: str, i: int, path: str) -> None:
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8), (i, i, 100 if name == "a" else 0)).save(tmp_path / name / path)
+
+    def split() -> tuple[Samples, Samples]:
+        train, test = (open_split(f"folder:{tmp_path}", part, (3, 8, 8)) for part in ("train", "test"))
+        return train, test
+
     for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        for i in range(15):
-            Image.new("RGB", (8, 8), (i, i, 100 if name == "a" else 0)).save(tmp_path / name / f"{i}.png")
-    train, test = (open_split(f"folder:{tmp_path}", part, (3, 8, 8)) for part in ("train", "test"))
-    assert (len(train), len(test)) == (27, 3)
-    assert not set(train.files) & set(test.files)
+        for i in range(150):
+            colour(name, i, f"{i}.png")
+    train, test = split()
+    assert len(train) + len(test) == 300
+    assert 15 <= len(test) <= 45  # 30 in the mean, 5.2 its deviation
     assert train.class_names == ("a", "b")
+    assert not set(train.keys) & set(test.keys)
+    for name in ("a", "b"):
+        for i in range(0, 150, 2):
+            (tmp_path / name / f"{i}.png").rename(tmp_path / name / f"z{i}.png")
+        for i in range(150, 250):
+            colour(name, i, f"0{i}.png")
+    later, held_out = split()
+    assert len(later) + len(held_out) == 500
+    assert set(train.keys) <= set(later.keys)
+    assert set(test.keys) <= set(held_out.keys)
 
 
 @pytest.mark.parametrize(

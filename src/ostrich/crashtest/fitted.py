@@ -14,6 +14,7 @@ from ostrich.attacks.fitted.artefact import Artefact, Judgement, judge
 from ostrich.attacks.fitted.held_out import fit_part, hold_out_split
 from ostrich.crashtest.blocks import Pair
 from ostrich.crashtest.context import CannotRun, Context
+from ostrich.errors import InputError
 from ostrich.images import fingerprints
 from ostrich.statistics import wilson
 
@@ -59,7 +60,11 @@ def fit_and_judge(context: Context, method: FittedAttack, target: int | None = N
     images = context.images[places]
     if len(places) // 2 < FEWEST:
         raise CannotRun(f"Too few images: {len(places)} to fit on and to judge on.")
-    split = hold_out_split(len(places), method.fit, None if given is None else given[places], context.seed)
+    keys = [context.samples.keys[place] for place in places.tolist()]
+    try:
+        split = hold_out_split(keys, method.fit, None if given is None else given[places], context.seed)
+    except InputError as error:
+        raise CannotRun(str(error)) from None
     if target is not None and int((predictions[split[0]] != target).sum()) < FEWEST:
         raise CannotRun("Too few images that are not of the target class already.")
     checkpoint = context.folder / f"fitting-{method.name}.pt"

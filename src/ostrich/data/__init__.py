@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from ostrich.data.dataset import Dataset, Samples, load, subset
+    from ostrich.data.dataset import Dataset, Samples, load
     from ostrich.data.spec import open_data
+    from ostrich.data.split import subset
     from ostrich.data.toys import toybox
 
 __all__ = ["Dataset", "Samples", "load", "open_data", "subset", "toybox"]
@@ -15,8 +16,9 @@ __all__ = ["Dataset", "Samples", "load", "open_data", "subset", "toybox"]
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "dataset": ["Dataset", "Samples", "load", "subset"],
+        "dataset": ["Dataset", "Samples", "load"],
         "spec": ["open_data"],
+        "split": ["subset"],
         "toys": ["toybox"],
     },
 )

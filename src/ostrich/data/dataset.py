@@ -1,16 +1,13 @@
 """What a data set is, which part of it a command takes, and how it meets a classifier.
 
-A `Dataset` knows its pictures by index and reads them one at a time; `subset` chooses indices;
-`load` brings the chosen ones to the classifier's size in 8 bits, with labels in the classifier's
-own numbering, as `Samples`.
+A `Dataset` knows its pictures by index and reads them one at a time; `split.subset` chooses
+indices; `load` brings the chosen ones to the classifier's size in 8 bits, with labels in the
+classifier's own numbering, as `Samples`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import random
-import re
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -20,9 +17,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ostrich.data.matching import match_classes, places, plain
 from ostrich.data.sources import MOST_KEPT, Decoded, Given, Kept, Source
+from ostrich.data.split import subset
 from ostrich.errors import InputError, UnreadableImage
-from ostrich.images import check_images, fit, fit_array, to_bytes
+from ostrich.images import check_images, fingerprint, fingerprints, fit, fit_array, to_bytes
 from ostrich.runtime.events import detail
 
 if TYPE_CHECKING:
@@ -58,14 +57,17 @@ class Samples:
     """The chosen pictures, or clips, as a network sees them.
 
     `source` gives their pixels, batch by batch; `labels` int64 (N,) in the classifier's numbering, or None;
-    `index` the position of each in its data set; `skipped` the files that could not be read; `views`, of a
-    mesh, what else is known of the pictures; `words` the DATA that named them, as typed, `limit`
-    the most that were asked for, and `class_names` those of the data.
+    `index` the position of each in its data set; `keys` a number of the content of each, of its file where
+    it has one, of a mesh's views which view it is: what is held out is chosen by them (`split.py`);
+    `skipped` the files that could not be read; `views`, of a mesh, what else is known of the pictures;
+    `words` the DATA that named them, as typed, `limit` the most that were asked for, and `class_names` those
+    of the data.
     """
 
     name: str
     files: tuple[str, ...]
     index: tuple[int, ...]
+    keys: tuple[int, ...]
     source: Source
     labels: Tensor | None
     sha256: str
@@ -117,6 +119,7 @@ class Samples:
             self,
             files=tuple(self.files[i] for i in rows),
             index=tuple(self.index[i] for i in rows),
+            keys=tuple(self.keys[i] for i in rows),
             source=self.source.take(rows),
             labels=None if self.labels is None else self.labels[rows],
             views=None if self.views is None else self.views.take(rows),
@@ -137,6 +140,7 @@ class Samples:
             name=name,
             files=tuple(f"{name}[{i}]" for i in range(len(images))),
             index=tuple(range(len(images))),
+            keys=tuple(fingerprints(images)),
             source=Given(images),
             labels=None,
             sha256=hashlib.sha256(_content(images)).hexdigest(),
@@ -153,12 +157,17 @@ class Samples:
         files: Sequence[str] | None = None,
         class_names: tuple[str, ...] | None = None,
         sha256: str | None = None,
+        keys: Sequence[int] | None = None,
     ) -> Samples:
-        """Pixels in memory, uint8 (N, H, W, C), or clips (N, T, H, W, C); `sha256` is theirs unless given."""
+        """Pixels in memory, uint8 (N, H, W, C), or clips (N, T, H, W, C).
+
+        `sha256` and `keys` (N,) are of the pixels unless they are given.
+        """
         return cls(
             name=name,
             files=tuple(f"{name}[{i}]" for i in range(len(pixels))) if files is None else tuple(files),
             index=tuple(range(len(pixels))),
+            keys=tuple((fingerprint(one.tobytes()) for one in pixels) if keys is None else keys),
             source=Kept.of(pixels),
             labels=labels,
             sha256=hashlib.sha256(pixels.tobytes()).hexdigest() if sha256 is None else sha256,
@@ -178,29 +187,6 @@ def _content(images: Tensor) -> bytes:
     return images.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
 
 
-def subset(labels: Sequence[int] | None, count: int, limit: int | None, seed: int) -> list[int]:
-    """A seeded choice of `limit` of `count` indices, in increasing order.
-
-    With labels it is class-balanced: classes take turns, in a seeded order, until the limit is
-    reached, so their numbers differ by one at most while they last. A smaller limit's choice lies
-    inside a larger one's.
-    """
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit is at least 1; got {limit}.")
-    if limit is None or limit >= count:
-        return list(range(count))
-    groups: dict[int, list[int]] = defaultdict(list)
-    for i in range(count):
-        groups[labels[i] if labels is not None else 0].append(i)
-    draw = random.Random(seed)
-    queues = [groups[label] for label in sorted(groups)]
-    for queue in queues:
-        draw.shuffle(queue)
-    draw.shuffle(queues)  # else a limit below the number of classes would be the first classes
-    chosen = [queue[turn] for turn in range(max(map(len, queues))) for queue in queues if turn < len(queue)]
-    return sorted(chosen[:limit])
-
-
 def load(
     dataset: Dataset,
     *,
@@ -216,7 +202,8 @@ def load(
 ) -> Samples:
     """Read the chosen pictures at (H, W) = `size`, in 8 bits; `resize` and `interpolation` as in `fit`.
 
-    `class_names` and `num_classes` are the classifier's, to which the labels are matched.
+    `limit` is a choice by position (`split.subset`): it is made before any file is read. `class_names` and
+    `num_classes` are the classifier's, to which the labels are matched.
     Raises UnreadableImage unless `skip_bad`, InputError where nothing is left.
     """
     chosen = subset(dataset.labels, len(dataset), limit, seed)
@@ -233,7 +220,7 @@ def load(
 
     keep = len(chosen) * size[0] * size[1] * channels <= MOST_KEPT
     checksum = hashlib.sha256()
-    kept, skipped, pixels = [], [], []
+    kept, keys, skipped, pixels = [], [], [], []
     for i in chosen:
         try:
             found = decode(i)
@@ -243,7 +230,9 @@ def load(
             skipped.append(dataset.files[i])
             continue
         pixels += [found] if keep else []
-        checksum.update(dataset.content(i))
+        content = dataset.content(i)
+        checksum.update(content)
+        keys.append(fingerprint(content))
         kept.append(i)
     if not kept:
         raise InputError(f"{dataset.name} holds no readable image.")
@@ -256,6 +245,7 @@ def load(
         name=dataset.name,
         files=tuple(dataset.files[i] for i in kept),
         index=tuple(kept),
+        keys=tuple(keys),
         source=Kept(np.stack(pixels)) if keep else Decoded(decode, tuple(kept)),
         labels=labels,
         sha256=checksum.hexdigest(),
@@ -280,11 +270,12 @@ def _drawn(dataset: Dataset, views: Views, class_names: Sequence[str] | None) ->
     checksum = hashlib.sha256()
     for i in views.numbers:
         checksum.update(dataset.content(i))
-    found = _places(class_names)[_plain((dataset.class_names or ("",))[0])]
+    found = places(class_names)[plain((dataset.class_names or ("",))[0])]
     return Samples(
         name=dataset.name,
         files=tuple(dataset.files[i] for i in views.numbers),
         index=views.numbers,
+        keys=views.numbers,
         source=Kept(to_bytes(views.untouched)),
         labels=torch.tensor(found * len(views)) if len(found) == 1 else None,
         sha256=checksum.hexdigest(),
@@ -292,45 +283,3 @@ def _drawn(dataset: Dataset, views: Views, class_names: Sequence[str] | None) ->
         words=dataset.words,
         class_names=dataset.class_names,
     )
-
-
-def match_classes(
-    theirs: Sequence[str] | None, ours: Sequence[str] | None, num_classes: int | None
-) -> list[int]:
-    """For each class of the data, its index in the classifier.
-
-    By name where every class name is one of the classifier's; else by index where every name is
-    `INDEX_name`; else in order where their numbers agree. Raises InputError otherwise.
-    """
-    if theirs is None:
-        return []
-    places = _places(ours)
-    if ours is not None and all(len(places[_plain(name)]) == 1 for name in theirs):
-        return [places[_plain(name)][0] for name in theirs]
-    count = num_classes if num_classes is not None else (len(ours) if ours is not None else None)
-    numbered = [re.match(r"(\d+)_", name) for name in theirs]
-    if all(numbered):
-        indices = [int(found[1]) for found in numbered if found]
-        if count is not None and max(indices) >= count:
-            raise InputError(
-                f"The folders name class {max(indices)}, but the classifier has the classes 0 to {count - 1}."
-            )
-        return indices
-    if count is None or count == len(theirs):
-        return list(range(len(theirs)))
-    raise InputError(
-        f"The data has {len(theirs)} classes ({', '.join(list(theirs)[:5])}, ...), the classifier {count}: "
-        "name the folders as its classes, or INDEX_name, or give its class names with --classes FILE."
-    )
-
-
-def _places(names: Sequence[str] | None) -> dict[str, list[int]]:
-    """By name, whatever its case and underscores, the classes that have it."""
-    places: dict[str, list[int]] = defaultdict(list)
-    for index, name in enumerate(names or ()):
-        places[_plain(name)].append(index)
-    return places
-
-
-def _plain(name: str) -> str:
-    return name.strip().lower().replace("_", " ")

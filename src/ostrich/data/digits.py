@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from ostrich.data.dataset import Dataset, subset
+from ostrich.data.dataset import Dataset
+from ostrich.data.split import subset
 from ostrich.errors import UnknownName
 
 TEST_IMAGES = 360

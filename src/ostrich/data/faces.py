@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from ostrich.data import toyscenes
-from ostrich.data.dataset import Dataset, subset
+from ostrich.data.dataset import Dataset
+from ostrich.data.split import subset
 from ostrich.errors import UnknownName
 from ostrich.images import as_rgb, from_bytes
 from ostrich.runtime.randomness import keyed

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from ostrich.data import toyscenes
-from ostrich.data.dataset import Dataset, subset
+from ostrich.data.dataset import Dataset
+from ostrich.data.split import subset
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import from_bytes
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from ostrich.data import dataset as datasets
 from ostrich.data import toyscenes
 from ostrich.data.dataset import Samples
 from ostrich.data.spec import open_data
+from ostrich.data.split import by_content, hold_out_share
 from ostrich.data.videos import contents, read_clips, videos
 from ostrich.errors import InputError
 from ostrich.figures.clips import is_clip
-from ostrich.images import fit
-from ostrich.runtime.randomness import keyed
+from ostrich.images import fingerprint, fit
 
 TEST_CLIPS = 512  # of the toybox, where no limit is set
 SPLIT = ("toybox", "digits", "cifar10", "faces", "face-windows")  # data that has a test split of its own
 HELD_OUT = 0.1  # of the images of a folder, which has none
-DIVISION = 12  # of a key
 
 
 def open_split(
@@ -31,7 +32,8 @@ def open_split(
     """The split "train" or "test" of a DATA spec without its `:train`, or of samples, at the shape (C, H, W).
 
     At a shape (C, T, H, W) they are clips: of the toybox, or of the videos of `clips:PATH`.
-    A folder has no splits, nor have samples: a tenth, chosen by the seed, is held out as the test split.
+    A folder has no splits, nor have samples: about a tenth is held out as the test split, by the seed and
+    each image's content (`split.hold_out_share`); a limit is class-balanced.
     """
     channels, *size = shape
     if isinstance(data, Samples):
@@ -49,7 +51,7 @@ def open_split(
         channels=channels,
     )
     if not own:
-        samples = samples.take(_division(len(samples), split, limit, seed))
+        samples = samples.take(_division(samples.keys, samples.labels, split, limit, seed))
     return replace(samples.kept(), name=f"{data}:{split}")
 
 
@@ -63,7 +65,7 @@ def _of_samples(
         )
     labels = samples.labels
     named = samples.class_names or (None if labels is None else tuple(map(str, range(int(labels.max()) + 1))))
-    chosen = samples.take(_division(len(samples), split, limit, seed))
+    chosen = samples.take(_division(samples.keys, samples.labels, split, limit, seed))
     return replace(chosen.kept(), name=f"{samples.name}:{split}", class_names=named)
 
 
@@ -99,10 +101,13 @@ def _clips(data: str, split: str, shape: tuple[int, ...], limit: int | None, see
     channels, length, height, width = shape
     checksum, files, parts = hashlib.sha256(), [], []
     # Clips of one video are alike: a video is in one split, whole.
-    for row in _division(len(found), split, limit, seed):
+    of_videos = [fingerprint(*contents(video)) for video in found]
+    keys: list[int] = []
+    for row in _division(of_videos, None, split, limit, seed):
         video = found[row]
         parts.append(read_clips(video, length, (height, width), channels))
         files += [f"{video.name}@{length * i}" for i in range(len(parts[-1]))]
+        keys += [of_videos[row]] * len(parts[-1])
         for content in contents(video):
             checksum.update(content)
     none = np.empty((0, length, height, width, channels), np.uint8)
@@ -111,6 +116,7 @@ def _clips(data: str, split: str, shape: tuple[int, ...], limit: int | None, see
         name=f"{data}:{split}",
         files=files[:limit],
         sha256=checksum.hexdigest(),
+        keys=keys[:limit],
     )
 
 
@@ -133,11 +139,12 @@ def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.stack([np.asarray(fit(Image.fromarray(one), size)) for one in pixels])
 
 
-def _division(count: int, split: str, limit: int | None, seed: int) -> list[int]:
-    """The images of a split: a tenth, rounded up, is the test split, unless there is only one image.
-
-    A limit's choice is of all classes: images of a folder come sorted by class.
-    """
-    order = torch.randperm(count, generator=keyed(seed, DIVISION)).tolist()
-    held = -(-count // round(1 / HELD_OUT)) if count > 1 else 0
-    return sorted((order[:held] if split == "test" else order[held:])[:limit])
+def _division(
+    keys: Sequence[int], labels: Tensor | None, split: str, limit: int | None, seed: int
+) -> list[int]:
+    """The rows of a split, in increasing order; with a limit the first in the order of `by_content`."""
+    kept, held = hold_out_share(keys, HELD_OUT, seed=seed)
+    rows = held if split == "test" else kept
+    classes = None if labels is None else labels[rows].tolist()
+    order = by_content([keys[row] for row in rows], classes, seed)
+    return sorted(rows[place] for place in order[:limit])

@@ -1,6 +1,7 @@
 """The images that studies train and test on: class-balanced, nested, drawn by a seed.
 
-A smaller training set of a seed lies inside its larger ones; the test set is the same for all seeds.
+A smaller training set of a seed lies inside its larger ones; the test set is the same for all seeds. They are
+drawn by position (`split.subset`), not by content: every published page of a study was made with these.
 Of the digits both splits are pooled (1,797 images) and parted anew, so that more than 360 can be tested.
 """
 
@@ -18,9 +19,10 @@ from PIL import Image
 
 from ostrich.data import dataset as datasets
 from ostrich.data import open_data, toyscenes
-from ostrich.data.dataset import Samples, subset
+from ostrich.data.dataset import Samples
 from ostrich.data.digits import CLASS_NAMES as DIGITS
 from ostrich.data.digits import digits
+from ostrich.data.split import subset
 from ostrich.data.training_data import resized
 from ostrich.errors import InputError
 from ostrich.images import fit

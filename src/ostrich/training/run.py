@@ -29,7 +29,7 @@ HELD_OUT = 1000  # test images for the accuracy after each epoch
 def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.device) -> dict[str, Any]:
     """Train by a recipe into a run directory: checkpoint.pt, network.safetensors, card.json.
 
-    `data` is a DATA spec, or samples, of which a tenth is held out. Raises InputError for data without
+    `data` is a DATA spec, or samples, of which about a tenth is held out. Raises InputError for data without
     labels, or of other channels or more classes than the network has.
     """
     torch.manual_seed(recipe.seed)  # the initial weights

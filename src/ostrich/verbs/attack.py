@@ -29,6 +29,7 @@ from ostrich.models.answers import right
 from ostrich.models.classifier import Classifier
 from ostrich.models.detectors import Detector
 from ostrich.runtime import events
+from ostrich.runtime.memory import give_back
 from ostrich.runtime.runs import Run
 from ostrich.runtime.stopwatch import stopwatch
 from ostrich.verbs import camouflage, fitted, fooling
@@ -162,7 +163,10 @@ class Question:
                 started = time.monotonic()
                 files.add(rows, part)
                 wrote += time.monotonic() - started
-            return part if holds else part.without_images()
+            if holds:
+                return part
+            give_back()  # after each batch of large images
+            return part.without_images()
 
         with (
             stopwatch() as spent,

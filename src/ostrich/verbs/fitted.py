@@ -90,7 +90,7 @@ class Question:
                 f"{method.name} paints an object: give it mesh:FILE or mesh:toybox/NAME for DATA."
             )
         if given is None:
-            hold_out_split(len(samples), method.fit, samples.labels, self.seed)
+            hold_out_split(samples.keys, method.fit, samples.labels, self.seed)
             return
         if samples.views is not None and method.paints and given.facts["mesh"] != samples.views.mesh.digest:
             raise InputError(

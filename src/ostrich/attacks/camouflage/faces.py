@@ -11,9 +11,11 @@ import numpy as np
 from torch import Tensor
 
 from ostrich.attacks.camouflage.dazzle import Dazzle, Face
+from ostrich.attacks.fitted import held_out as fitted
 from ostrich.attacks.fitted.artefact import Artefact
-from ostrich.data.dataset import Dataset, subset
+from ostrich.data.dataset import Dataset
 from ostrich.data.faces import BOX, CLASS_NAMES
+from ostrich.data.split import subset
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.images import fingerprints, from_bytes
 from ostrich.models.detectors import Box, Detector, grey
@@ -89,18 +91,11 @@ def surest(boxes: Sequence[Box]) -> Box | None:
 
 def hold_out_split(method: Dazzle, faces: Sequence[Face], seed: int) -> tuple[list[int], list[int]]:
     """The faces to fit on, and those to judge on: with `per_face` all, in views not seen before."""
-    count = len(faces)
     if method.per_face:
-        return list(range(count)), list(range(count))
-    wanted = count // 2 if method.fit is None else method.fit
-    if not 0 < wanted < count:
-        raise InputError(
-            f"{count} faces, and {wanted or 'half of them'} to fit on: none would be left to "
-            f"{'judge on' if wanted else 'fit on'}. Give more faces, or per_face=true for a look of "
-            "each face's own."
-        )
-    rest = subset(None, count, count - wanted, seed)
-    return sorted(set(range(count)) - set(rest)), rest
+        return list(range(len(faces))), list(range(len(faces)))
+    otherwise = "or per_face=true for a look of each face's own"
+    keys = [face.key for face in faces]
+    return fitted.hold_out_split(keys, method.fit, None, seed, what="faces", otherwise=otherwise)
 
 
 def applicable(artefact: Artefact, faces: Sequence[Face]) -> list[int]:

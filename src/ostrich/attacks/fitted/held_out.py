@@ -12,7 +12,8 @@ from torch import Tensor
 from ostrich.attacks import targets
 from ostrich.attacks.base import FittedAttack
 from ostrich.attacks.fitted.artefact import FILE, Artefact, fit_artefact, judge, load_artefact
-from ostrich.data.dataset import Samples, subset
+from ostrich.data.dataset import Samples
+from ostrich.data.split import hold_out
 from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
 from ostrich.runtime import events
@@ -51,21 +52,33 @@ def evaluate_clean(method: FittedAttack, classifier: Classifier, samples: Sample
 
 
 def hold_out_split(
-    count: int, fit: int | None, labels: Tensor | None, seed: int
+    keys: Sequence[int],
+    fit: int | None,
+    labels: Tensor | None,
+    seed: int,
+    *,
+    what: str = "images",
+    otherwise: str = "or a larger --limit, or a smaller fit",
 ) -> tuple[list[int], list[int]]:
     """The rows of a seeded part to fit on, and of the rest, class-balanced where there are `labels` (N,).
 
-    `fit` None is half of them. Raises InputError where either part would be empty.
+    Images of the same key stand together, in the rest. `fit` None is half of them. Raises InputError where
+    either part would be empty, in the words of `what` they are and what may be done `otherwise`.
     """
+    count = len(keys)
     wanted = count // 2 if fit is None else fit
     if not 0 < wanted < count:
         raise InputError(
-            f"{count} images, and {wanted or 'half of them'} to fit on: none would be left to "
-            f"{'judge on' if wanted else 'fit on'}. Give more images, or a larger --limit, or a smaller fit."
+            f"{count} {what}, and {wanted or 'half of them'} to fit on: none would be left to "
+            f"{'judge on' if wanted else 'fit on'}. Give more {what}, {otherwise}."
         )
-    # Held out is what `subset` takes first: what a smaller --limit chooses of the same data lies in it.
-    rest = subset(None if labels is None else labels.tolist(), count, count - wanted, seed)
-    return sorted(set(range(count)) - set(rest)), rest
+    split = hold_out(keys, count - wanted, None if labels is None else labels.tolist(), seed=seed)
+    if not split[0]:
+        raise InputError(
+            f"{count} {what}, but only {len(set(keys))} of them different: none would be left to fit on. "
+            f"Give more {what}, {otherwise}."
+        )
+    return split
 
 
 def fit_part(
@@ -127,7 +140,7 @@ def fit_held_out(
     in `choose_target`.
     """
     file, checkpoint = folder / FILE, folder / "fitting.pt"
-    split = hold_out_split(len(clean.samples), method.fit, clean.samples.labels, seed)
+    split = hold_out_split(clean.samples.keys, method.fit, clean.samples.labels, seed)
     if file.exists():  # of this very run, which was cut off afterwards
         kept = load_artefact(file, type(method))
         return kept, [row for row in split[1] if kept.unseen([keys[row]]).item()]

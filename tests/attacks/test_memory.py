@@ -1,0 +1,45 @@
+"""An attack on many large images takes no more memory than one on few: they come and go batch by batch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SIDE = 1024  # pixels: a batch is one image
+FEW, MANY = 6, 24  # images; both are more than stays in memory
+NETWORK = """
+from torch import nn
+
+def tiny():
+    return nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64, 5))
+"""
+COMMAND = """
+import resource, sys
+from ostrich.cli.main import run
+code = run(["attack", "fgsm", "net.py:tiny", *sys.argv[1:], "--size", "1024", "--out", f"out{len(sys.argv)}"])
+print("PEAK", code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="kilobytes, and glibc")
+def test_four_times_as_many_large_images_take_as_much_memory(tmp_path):
+    (tmp_path / "net.py").write_text(NETWORK)
+    names = [f"{i:02d}.png" for i in range(MANY)]
+    for i, name in enumerate(names):
+        coarse = np.random.default_rng(i).integers(0, 256, (4, 4, 3), np.uint8)
+        Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(tmp_path / name)
+
+    def peak(count: int) -> float:
+        """Megabytes."""
+        words = [sys.executable, "-c", COMMAND, *names[:count]]
+        done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+        _, code, megabytes = done.stdout.rpartition("PEAK")[2].rpartition("\n")[0].split(" ")
+        assert code == "0", done.stderr
+        return float(megabytes)
+
+    assert peak(MANY) < 1.1 * peak(FEW)
