@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import shutil
 import tempfile
@@ -59,6 +58,8 @@ class Outcome(ABC):
         return None
 
     def _repr_html_(self) -> str:
+        import html
+
         rows = "".join(
             f"<tr><th style='text-align:left'>{html.escape(name.replace('_', ' '))}</th>"
             f"<td style='text-align:left'>{html.escape(_short(value))}</td></tr>"

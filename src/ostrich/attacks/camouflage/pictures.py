@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
 from ostrich.attacks.camouflage.dazzle import Dazzle, Face
@@ -46,6 +46,8 @@ def before_and_after(
 
 def framed(image: Tensor, face: Box, boxes: Sequence[Box]) -> Image.Image:
     """What of a picture is around a face, at the size of a tile, with a frame around each detection."""
+    from PIL import ImageDraw
+
     found = as_rgb(to_picture(image))
     left, top = max(0, round(face.left - AROUND * face.side)), max(0, round(face.top - AROUND * face.side))
     right = min(found.width, round(face.left + (1 + AROUND) * face.side))
@@ -62,6 +64,8 @@ def framed(image: Tensor, face: Box, boxes: Sequence[Box]) -> Image.Image:
 
 def on_a_blank_face(look: np.ndarray, method: Dazzle) -> Tensor:
     """A look (P,) on a grey square (3, 300, 300), where eyes and mouth are darker."""
+    from PIL import ImageDraw
+
     blank = Image.new("RGB", (BLANK, BLANK), (190, 190, 190))
     pen = ImageDraw.Draw(blank)
     for x, y, a, b in FREE:

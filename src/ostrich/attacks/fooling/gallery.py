@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 from torch import Tensor
 
 from ostrich.images import from_bytes, picture
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 SMALLEST, LARGEST = 96, 128  # pixels of an image's longer side in the gallery
 GAP, LINE = 6, 13
@@ -27,6 +31,8 @@ def gallery(
     what is MISSED has a frame and says so. Where it is still the start, there is no picture: UNMOVED was
     missed without any progress, UNTRIED not attacked, because the network was certain of the start.
     """
+    from PIL import ImageDraw, ImageFont
+
     states = states or [REACHED] * len(images)
     count, (width, height) = len(images), _shown(images.shape[-1], images.shape[-2])
     columns = max(1, math.ceil(math.sqrt(count)))

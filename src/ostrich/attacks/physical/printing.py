@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
 from ostrich.errors import InputError
@@ -31,6 +31,8 @@ def read_width(text: str) -> float:
 
 def write_pdf(path: Path, patch: Tensor, width: float) -> None:
     """Write a patch (C, s, s) `width` centimetres wide in the middle of a page, atomically."""
+    from PIL import ImageDraw
+
     page = Image.new("RGB", (_dots(PAGE[0]), _dots(PAGE[1])), "white")
     side = _dots(width)
     left, top = (page.width - side) // 2, (page.height - side) // 2

@@ -11,10 +11,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +168,9 @@ def _map(work: "partial[np.ndarray]", spans: Sequence[tuple[int, int]], workers:
     if workers <= 1 or len(spans) == 1:
         yield from map(work, spans)
         return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     with ProcessPoolExecutor(min(workers, len(spans)), get_context("spawn")) as pool:
         yield from pool.map(work, spans)
 
