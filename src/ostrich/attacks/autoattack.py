@@ -33,7 +33,16 @@ AHEAD = 16  # proposals of Square asked about together when few images are left
 
 @dataclass(frozen=True, kw_only=True)
 class AutoAttack(InputSpecificAttack):
-    """Per image that stands to the end, about 4,000 gradients and 7,000 forwards (standard)."""
+    """Per image that stands to the end, about 4,000 gradients and 7,000 forwards (standard).
+
+    Croce and Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+    parameter-free attacks", section 5.
+
+    preset      "standard": APGD on both losses, FAB-T and Square; "fast": without FAB-T, and shorter
+    iterations  of APGD and FAB; None: 100, of the fast preset 50
+    queries     of Square; None: 5000, of the fast preset 1000
+    surrogate   a second classifier, as MODEL on the command line, that is attacked first
+    """
 
     name: ClassVar[str] = "autoattack"
     needs: ClassVar[str] = "gradient"
@@ -42,9 +51,9 @@ class AutoAttack(InputSpecificAttack):
 
     threat: Threat = Linf(8 / 255)
     preset: Literal["standard", "fast"] = "standard"
-    iterations: Annotated[int | None, at_least(1)] = None  # None: 100 of APGD and FAB, fast: 50
-    queries: Annotated[int | None, at_least(1)] = None  # None: 5000 of Square, fast: 1000
-    surrogate: str | None = None  # a second classifier, as MODEL on the command line
+    iterations: Annotated[int | None, at_least(1)] = None
+    queries: Annotated[int | None, at_least(1)] = None
+    surrogate: str | None = None
 
     @property
     def members(self) -> tuple[InputSpecificAttack, ...]:

@@ -20,7 +20,10 @@ from ostrich.attribution.relu_rules import DECONVNET, by_rule, other_nonlinearit
 
 @dataclass(frozen=True, kw_only=True)
 class Deconvnet(Explainer):
-    """The projection of a unit to the image through the transposed network; signed."""
+    """The projection of a unit to the image through the transposed network; signed.
+
+    Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", section 2.1.
+    """
 
     name: ClassVar[str] = "deconvnet"
     relus: ClassVar[bool] = True

@@ -48,15 +48,24 @@ ATTENTION = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEn
 
 @dataclass(frozen=True, kw_only=True)
 class GradCAM(Explainer):
-    """The channels of a layer, weighted by how they move the unit; from 0 up unless `signed`."""
+    """The channels of a layer, weighted by how they move the unit; from 0 up unless `signed`.
+
+    Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra 2017, "Grad-CAM: visual explanations from deep networks
+    via gradient-based localization", section 3.
+
+    layer    the map that is read; found unless given
+    grid     rows x columns of a transformer's tokens, such as 14x14; found unless given
+    weights  "mean" over the map, or "each" place its own (HiResCAM)
+    signed   whether what speaks against the unit is shown too: without the relu of equation 2
+    """
 
     name: ClassVar[str] = "gradcam"
     reading: ClassVar[str] = SIDES
 
-    layer: str | None = None  # the map that is read; found unless given
-    grid: str | None = None  # rows x columns of the tokens, such as 14x14; found unless given
-    weights: str = "mean"  # the mean over the map, or "each" place its own
-    signed: bool = False  # whether what speaks against the unit is shown too: without the relu of equation 2
+    layer: str | None = None
+    grid: str | None = None
+    weights: str = "mean"
+    signed: bool = False
 
     def __post_init__(self) -> None:
         if self.weights not in WEIGHTS:

@@ -17,7 +17,10 @@ from ostrich.attribution.question import Explainer, Question
 
 @dataclass(frozen=True, kw_only=True)
 class Gradient(Explainer):
-    """The derivative of the unit by each value of the image."""
+    """The derivative of the unit by each value of the image.
+
+    Simonyan, Vedaldi, Zisserman 2014, "Deep inside convolutional networks", section 3.
+    """
 
     name: ClassVar[str] = "gradient"
 

@@ -18,7 +18,10 @@ from ostrich.attribution.question import SIDES, Explainer, Question
 
 @dataclass(frozen=True, kw_only=True)
 class GradientXInput(Explainer):
-    """The gradient, each value times that of the image."""
+    """The gradient, each value times that of the image.
+
+    Shrikumar, Greenside, Shcherbina, Kundaje 2016, "Not just a black box".
+    """
 
     name: ClassVar[str] = "gradient-x-input"
     reading: ClassVar[str] = SIDES

@@ -21,7 +21,11 @@ from ostrich.attribution.relu_rules import GUIDED, by_rule, other_nonlinearities
 
 @dataclass(frozen=True, kw_only=True)
 class Guided(Explainer):
-    """What comes back to the image where only support passes the ReLUs; signed."""
+    """What comes back to the image where only support passes the ReLUs; signed.
+
+    Springenberg, Dosovitskiy, Brox, Riedmiller 2015, "Striving for simplicity: the all convolutional net",
+    section 3.4.
+    """
 
     name: ClassVar[str] = "guided"
     relus: ClassVar[bool] = True

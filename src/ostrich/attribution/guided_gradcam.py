@@ -21,7 +21,15 @@ from ostrich.attribution.relu_rules import rule_remarks
 
 @dataclass(frozen=True, kw_only=True)
 class GuidedGradCAM(Explainer):
-    """Guided backpropagation times Grad-CAM; signed. The settings are Grad-CAM's."""
+    """Guided backpropagation times Grad-CAM; signed. The settings are Grad-CAM's.
+
+    Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra 2017, "Grad-CAM: visual explanations from deep networks
+    via gradient-based localization", section 3.2.
+
+    layer    the map that is read; found unless given
+    grid     rows x columns of a transformer's tokens, such as 14x14; found unless given
+    weights  "mean" over the map, or "each" place its own (HiResCAM)
+    """
 
     name: ClassVar[str] = "guided-gradcam"
     relus: ClassVar[bool] = True

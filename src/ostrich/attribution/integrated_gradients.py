@@ -34,13 +34,20 @@ RULES = ("gauss-legendre", "trapezoid", "right")
 
 @dataclass(frozen=True, kw_only=True)
 class IntegratedGradients(Explainer):
-    """(x - b) times the mean gradient on the straight way from b to x."""
+    """(x - b) times the mean gradient on the straight way from a baseline b to x.
+
+    Sundararajan, Taly, Yan 2017, "Axiomatic attribution for deep networks", section 3.
+
+    steps     gradients an image; the paper: 20 to 300
+    baseline  grey level of b, in [0, 1]; 0 is black, the paper's choice for images
+    rule      of the sum in the place of the integral: "gauss-legendre", "trapezoid" or "right"
+    """
 
     name: ClassVar[str] = "integrated-gradients"
     reading: ClassVar[str] = SIDES
 
-    steps: int = 50  # gradients an image; the paper: 20 to 300
-    baseline: float = 0.0  # grey level of b, in [0, 1]; 0 is black, the paper's choice for images
+    steps: int = 50
+    baseline: float = 0.0
     rule: str = "gauss-legendre"
 
     def __post_init__(self) -> None:

@@ -35,16 +35,24 @@ PARTS = 8  # windows side by side along the shorter side, where no window is giv
 
 @dataclass(frozen=True, kw_only=True)
 class Occlusion(Explainer):
-    """The unit's value less that of the covered image."""
+    """The unit's value less that of the image with a window covered.
+
+    Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2.
+
+    window  pixels; None: an eighth of the shorter side
+    stride  pixels; None: half a window
+    fill    grey level of the cover, in [0, 1]; the paper's is grey
+    fold    whether a copy with batch norm folded may be used
+    """
 
     name: ClassVar[str] = "occlusion"
     needs: ClassVar[str] = "scores"
     reading: ClassVar[str] = SIDES
 
-    window: int | None = None  # pixels; an eighth of the shorter side unless given
-    stride: int | None = None  # pixels; half a window unless given
-    fill: float = 0.5  # grey level of the cover, in [0, 1]; the paper's is grey
-    fold: bool = True  # whether a copy with batch norm folded may be used
+    window: int | None = None
+    stride: int | None = None
+    fill: float = 0.5
+    fold: bool = True
 
     def __post_init__(self) -> None:
         if self.window is not None and self.window < 1:

@@ -38,7 +38,10 @@ PURPOSE = 0x524F  # of random numbers
 
 @dataclass(frozen=True, kw_only=True)
 class Rollout(Explainer):
-    """Attention, multiplied through the layers; from 0 up, the same for every unit."""
+    """Attention, multiplied through the layers; from 0 up, the same for every unit.
+
+    Abnar and Zuidema 2020, "Quantifying attention flow in transformers", section 3.
+    """
 
     name: ClassVar[str] = "rollout"
     attention: ClassVar[bool] = True

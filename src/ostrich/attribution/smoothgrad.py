@@ -25,11 +25,17 @@ PURPOSE = 0x5346  # of the random numbers: they are others than those of other m
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothGrad(Explainer):
-    """The mean gradient of noisy copies."""
+    """The mean gradient of noisy copies.
+
+    Smilkov, Thorat, Kim, Viegas, Wattenberg 2017, "SmoothGrad: removing noise by adding noise".
+
+    noise    standard deviation, as a part of the image's range
+    samples  noisy copies
+    """
 
     name: ClassVar[str] = "smoothgrad"
 
-    noise: float = 0.15  # standard deviation, as a part of the image's range
+    noise: float = 0.15
     samples: int = 50
 
     def __post_init__(self) -> None:

@@ -41,25 +41,40 @@ PROOFS = 2  # times as many views of a look that seems to hide every face, befor
 
 @dataclass(frozen=True, kw_only=True)
 class Dazzle(CamouflageAttack):
-    """eps is the part of the face's box that is covered at most; eyes and mouth stay free."""
+    """Make-up and hair: eps is the part of the face's box that is covered at most; eyes and mouth stay free.
+
+    Harvey 2010, "CV Dazzle"; looks found by CMA-ES, Hansen and Ostermeier 2001, "Completely derandomized
+    self-adaptation in evolution strategies".
+
+    per_face     each face its own look, instead of one for all
+    fit          faces to fit one look on; None: half of what there is
+    strokes      strokes of make-up
+    triangles    triangles of make-up
+    symmetric    every shape on both sides of the face
+    generations  of a start, at most
+    starts       at most; None: 4 with per_face, else 1
+    population   looks in a generation
+    scale        part of the picture's size by which a view is larger or smaller at most
+    tilt         most degrees of a view, either way
+    views        of each face, that it is judged on
+    """
 
     name: ClassVar[str] = "dazzle"
     needs: ClassVar[str] = "scores"
     norms: ClassVar[tuple[str, ...]] = ("patch",)
 
     threat: Patch = Patch(0.05)
-    per_face: bool = False  # each face its own look, instead of one for all
-    fit: Annotated[int | None, at_least(1)] = None  # faces to fit one look on; None: half of what there is
+    per_face: bool = False
+    fit: Annotated[int | None, at_least(1)] = None
     strokes: Annotated[int, at_least(0)] = 3
     triangles: Annotated[int, at_least(0)] = 2
-    symmetric: bool = False  # every shape on both sides of the face
-    generations: Annotated[int, at_least(1)] = 30  # of a start, at most
-    starts: Annotated[int | None, at_least(1)] = None  # at most; None: 4 with per_face, else 1
-    population: Annotated[int, at_least(4)] = 14  # looks in a generation
-    # of the picture's size, by which a view is larger or smaller at most
+    symmetric: bool = False
+    generations: Annotated[int, at_least(1)] = 30
+    starts: Annotated[int | None, at_least(1)] = None
+    population: Annotated[int, at_least(4)] = 14
     scale: Annotated[float, at_least(0, below=1)] = 0.25
-    tilt: Annotated[float, at_least(0, at_most=45)] = 10.0  # degrees, either way
-    views: Annotated[int, at_least(1)] = 8  # of each face, that it is judged on
+    tilt: Annotated[float, at_least(0, at_most=45)] = 10.0
+    views: Annotated[int, at_least(1)] = 8
 
     def validate(self) -> None:
         if not self.form.numbers:

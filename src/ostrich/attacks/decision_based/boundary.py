@@ -53,7 +53,15 @@ class Walk(EndingState):
 
 @dataclass(frozen=True, kw_only=True)
 class Boundary(InputSpecificAttack):
-    """At most `queries` forwards per image."""
+    """The boundary attack: at most `queries` forwards per image.
+
+    Brendel, Rauber, Bethge 2018, "Decision-based adversarial attacks: reliable attacks against black-box
+    machine learning models", algorithm 1.
+
+    queries      most forwards
+    sphere_step  first step about the original, as a part of the distance
+    inward_step  first step towards the original, as a part of the distance
+    """
 
     name: ClassVar[str] = "boundary"
     needs: ClassVar[str] = "labels"
@@ -62,7 +70,7 @@ class Boundary(InputSpecificAttack):
 
     threat: Threat = Unbounded()
     queries: Annotated[int, at_least(20)] = 5000
-    sphere_step: Annotated[float, above(0)] = 0.01  # relative to the distance
+    sphere_step: Annotated[float, above(0)] = 0.01
     inward_step: Annotated[float, above(0, below=1)] = 0.01
 
     @property

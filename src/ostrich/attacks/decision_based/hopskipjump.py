@@ -50,7 +50,15 @@ class Walk(EndingState):
 
 @dataclass(frozen=True, kw_only=True)
 class HopSkipJump(InputSpecificAttack):
-    """At most `queries` forwards per image; `steps` estimates of the gradient."""
+    """At most `queries` forwards per image; `iterations` estimates of the gradient.
+
+    Chen, Jordan, Wainwright 2020, "HopSkipJumpAttack: a query-efficient decision-based attack", algorithm 2.
+
+    queries          most forwards
+    iterations       most estimates of the gradient
+    first_questions  questions of the first estimate; number t has sqrt(t) times as many (theirs: 100)
+    most_questions   most questions of an estimate
+    """
 
     name: ClassVar[str] = "hopskipjump"
     needs: ClassVar[str] = "labels"
@@ -60,7 +68,6 @@ class HopSkipJump(InputSpecificAttack):
     threat: Threat = Unbounded()
     queries: Annotated[int, at_least(20)] = 5000
     iterations: Annotated[int, at_least(1)] = 64
-    # of the first estimate; number t has sqrt(t) times as many (theirs: 100)
     first_questions: Annotated[int, at_least(1)] = 50
     most_questions: int = 10000
 

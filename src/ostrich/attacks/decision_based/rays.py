@@ -47,7 +47,12 @@ class Search(EndingState):
 
 @dataclass(frozen=True, kw_only=True)
 class RayS(InputSpecificAttack):
-    """At most `queries` forwards per image; with a budget an image is done within it."""
+    """At most `queries` forwards per image; with a budget an image is done within it.
+
+    Chen and Gu 2020, "RayS: a ray searching method for hard-label adversarial attack", algorithms 1 to 3.
+
+    queries  most forwards
+    """
 
     name: ClassVar[str] = "rays"
     needs: ClassVar[str] = "labels"

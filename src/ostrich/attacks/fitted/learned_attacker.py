@@ -60,19 +60,31 @@ class Perturber(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Generator(FittedAttack):
-    """`epochs` passes over the fitting images, a forward and a backward of both networks each."""
+    """A network from image to perturbation: `epochs` forwards and backwards of both per fitting image.
+
+    Baluja and Fischer 2018, "Learning to attack: adversarial transformation networks"; Poursaeed, Katsman,
+    Gao, Belongie 2018, "Generative adversarial perturbations".
+
+    fit         images to fit on, the rest is judged; None: half of what there is
+    victims     further networks to fit on, MODELs joined by +
+    epochs      passes over the fitting images
+    batch_size  images
+    rate        of Adam, in the second half of the epochs, falling linearly to nothing
+    width       channels of the first layer
+    blocks      residual blocks
+    """
 
     name: ClassVar[str] = "generator"
     needs: ClassVar[str] = "gradient"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
 
     threat: Threat = Linf(10 / 255)
-    fit: Annotated[int | None, at_least(1)] = None  # images to fit on; None: half of what there is
-    victims: str | None = None  # further networks to fit on, MODELs joined by +
+    fit: Annotated[int | None, at_least(1)] = None
+    victims: str | None = None
     epochs: Annotated[int, at_least(1)] = 60
     batch_size: Annotated[int, at_least(1)] = 16
-    rate: Annotated[float, above(0)] = 1e-3  # Adam's, in the second half, falling linearly to nothing
-    width: Annotated[int, at_least(1)] = 16  # channels of the first layer
+    rate: Annotated[float, above(0)] = 1e-3
+    width: Annotated[int, at_least(1)] = 16
     blocks: Annotated[int, at_least(1)] = 2
 
     def init(self, fitting: Fitting) -> FittingState:

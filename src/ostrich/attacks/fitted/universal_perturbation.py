@@ -42,10 +42,22 @@ CHANCE, MIRROR = 12, 14  # purposes of random numbers: a random perturbation, mi
 
 @dataclass(frozen=True, kw_only=True)
 class Universal(FittedAttack):
-    """`epochs` passes over the fitting images, a forward and a backward each; `step_size` as the budget.
+    """One change that fools on most images: `epochs` forwards and backwards per fitting image.
 
-    With algorithm "deepfool", a forward per image and pass, up to 10 forwards and 90 backwards more
-    for one that is not fooled, and a forward of all to know the rate.
+    Shafahi, Najibi, Xu, Dickerson, Davis, Goldstein 2020, "Universal adversarial training", section 3; or
+    with algorithm "deepfool" Moosavi-Dezfooli, Fawzi, Fawzi, Frossard 2017, "Universal adversarial
+    perturbations", algorithm 1: a forward per image and pass, up to 10 forwards and 90 backwards more for one
+    that is not fooled, and a forward of all to know the rate.
+
+    algorithm   "gradient" or "deepfool"
+    fit         images to fit on, the rest is judged; None: half of what there is
+    victims     further networks to fit on, MODELs joined by +
+    epochs      passes over the fitting images
+    batch_size  images; None: 32, or of few images as many as make eight batches
+    mirror      whether batches are mirrored half of the time; of algorithm "gradient"
+    step_size   in the norm of the budget; None: eps / 10; of algorithm "gradient"
+    delta       part of the images that may stay unfooled; None: 0.2 with "deepfool", else all epochs are
+                spent
     """
 
     name: ClassVar[str] = "universal"
@@ -54,15 +66,12 @@ class Universal(FittedAttack):
 
     threat: Threat = Linf(10 / 255)
     algorithm: Literal["gradient", "deepfool"] = "gradient"
-    fit: Annotated[int | None, at_least(1)] = None  # images to fit on; None: half of what there is
-    victims: str | None = None  # further networks to fit on, MODELs joined by +
+    fit: Annotated[int | None, at_least(1)] = None
+    victims: str | None = None
     epochs: Annotated[int, at_least(1)] = 30
-    batch_size: Annotated[int | None, at_least(1)] = (
-        None  # None: 32, or of few images as many as make eight batches
-    )
-    mirror: bool = True  # whether batches are mirrored half of the time; algorithm "gradient" only
-    step_size: Annotated[float | None, above(0)] = None  # None: eps / 10; algorithm "gradient" only
-    # the part that may stay unfooled; None: 0.2 with "deepfool", else all epochs are spent
+    batch_size: Annotated[int | None, at_least(1)] = None
+    mirror: bool = True
+    step_size: Annotated[float | None, above(0)] = None
     delta: Annotated[float | None, at_least(0, below=1)] = None
 
     def validate(self) -> None:

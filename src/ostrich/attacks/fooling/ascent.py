@@ -31,7 +31,16 @@ SPREAD = 0.1  # standard deviation of the noise that `noise` draws, about middle
 
 @dataclass(frozen=True, kw_only=True)
 class FoolingAscent(InputSpecificAttack):
-    """At most `steps` forwards and backwards per image."""
+    """A fooling image by gradient ascent from noise: at most `steps` forwards and backwards per image.
+
+    Nguyen, Yosinski, Clune 2015, "Deep neural networks are easily fooled", the images found by gradient
+    ascent.
+
+    steps      most steps
+    step_size  root mean square change of a value in a step
+    decay      part of the distance to middle grey that a step takes back
+    stop       "first": an image is done once it is broken; "budget": when all steps are spent
+    """
 
     name: ClassVar[str] = "fooling-ascent"
     needs: ClassVar[str] = "gradient"
@@ -40,10 +49,8 @@ class FoolingAscent(InputSpecificAttack):
     threat: ClassVar[Threat] = Unbounded()
 
     steps: Annotated[int, at_least(1)] = 200
-    step_size: Annotated[float, above(0)] = 1 / 255  # root mean square change of a value in a step
-    decay: Annotated[float, at_least(0, below=1)] = (
-        0.001  # part of the distance to middle grey that a step takes back
-    )
+    step_size: Annotated[float, above(0)] = 1 / 255
+    decay: Annotated[float, at_least(0, below=1)] = 0.001
     stop: Literal["first", "budget"] = "first"
 
     def init(self, problem: Problem) -> State:

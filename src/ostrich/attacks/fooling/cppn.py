@@ -35,7 +35,11 @@ HIDDEN = 24  # most inner nodes
 
 @dataclass(frozen=True, kw_only=True)
 class FoolingCPPN(EvolutionAttack):
-    """`population` forwards a generation, together, at most `generations`, at most `minutes`."""
+    """Images drawn by evolved networks: `population` forwards a generation, together.
+
+    Nguyen, Yosinski, Clune 2015, "Deep neural networks are easily fooled", section 2.4; the networks after
+    Stanley 2007, "Compositional pattern producing networks".
+    """
 
     name: ClassVar[str] = "fooling-cppn"
 

@@ -46,11 +46,16 @@ class PixelGenomes:
 
 @dataclass(frozen=True, kw_only=True)
 class FoolingDirect(EvolutionAttack):
-    """`population` forwards a generation, together, at most `generations`, at most `minutes`."""
+    """Images whose pixels evolve: `population` forwards a generation, together.
+
+    Nguyen, Yosinski, Clune 2015, "Deep neural networks are easily fooled", section 2.4, the direct encoding.
+
+    mutation_rate  of each gene, in the first 1000 generations
+    """
 
     name: ClassVar[str] = "fooling-direct"
 
-    mutation_rate: Annotated[float, above(0, at_most=1)] = 0.1  # of each gene, in the first 1000 generations
+    mutation_rate: Annotated[float, above(0, at_most=1)] = 0.1
 
     def random(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> PixelGenomes:
         return PixelGenomes(torch.rand(count, *shape, generator=generator))

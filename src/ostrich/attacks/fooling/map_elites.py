@@ -52,7 +52,13 @@ class Genomes(Protocol):
 class EvolutionAttack(InputSpecificAttack):
     """An attack that evolves images: its settings, and what its images are made from.
 
-    `population` forwards a generation, together, at most `generations`, at most `minutes`.
+    Mouret and Clune 2015, "Illuminating search spaces by mapping elites": the fittest image of each class is
+    kept, and its children may take any class. An image costs a forward.
+
+    population   images in a generation; theirs: 200 for MNIST, 400 for ImageNet
+    generations  most generations; theirs: 1000 for MNIST, 5000 for ImageNet
+    minutes      most minutes; None: no limit
+    stop         "first": an image is done once it is broken; "budget": when all steps are spent
     """
 
     needs: ClassVar[str] = "scores"
@@ -61,8 +67,8 @@ class EvolutionAttack(InputSpecificAttack):
     shared: ClassVar[bool] = True
     threat: ClassVar[Threat] = Unbounded()
 
-    population: Annotated[int, at_least(1)] = 200  # 200 for MNIST, 400 for ImageNet
-    generations: Annotated[int, at_least(1)] = 1000  # 1000 for MNIST, 5000 for ImageNet
+    population: Annotated[int, at_least(1)] = 200
+    generations: Annotated[int, at_least(1)] = 1000
     minutes: Annotated[float | None, above(0)] = None
     stop: Literal["first", "budget"] = "first"
 

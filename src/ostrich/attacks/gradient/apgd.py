@@ -56,7 +56,16 @@ class Lanes(State):
 
 @dataclass(frozen=True, kw_only=True)
 class APGD(InputSpecificAttack):
-    """`steps` * targets forwards and backwards per image at most."""
+    """Auto-PGD: at most `steps` forwards and backwards per image, and per target with loss dlr.
+
+    Croce and Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+    parameter-free attacks", algorithm 1; under L1 Croce and Hein 2021, "Mind the box".
+
+    steps    steps of gradient descent; their size is found on the way
+    loss     "ce", cross-entropy; "dlr", the difference-of-logits ratio towards each of the targets
+    targets  most probable other classes that dlr is tried towards
+    stop     "first": an image is done once it is broken; "budget": when all steps are spent
+    """
 
     name: ClassVar[str] = "apgd"
     needs: ClassVar[str] = "gradient"
@@ -64,8 +73,8 @@ class APGD(InputSpecificAttack):
 
     threat: Threat = Linf(8 / 255)
     steps: Annotated[int, at_least(1)] = 100
-    loss: Literal["ce", "dlr"] = "ce"  # ce, or dlr: the targeted difference-of-logits ratio
-    targets: Annotated[int, at_least(1)] = TARGETS  # most probable other classes tried with dlr
+    loss: Literal["ce", "dlr"] = "ce"
+    targets: Annotated[int, at_least(1)] = TARGETS
     stop: Literal["first", "budget"] = "first"
 
     @property

@@ -18,9 +18,11 @@ from ostrich.attacks.threats import Linf, Threat
 
 @dataclass(frozen=True, kw_only=True)
 class FGSM(InputSpecificAttack):
-    """One forward and one backward per image.
+    """The fast gradient sign method: one forward and one backward per image.
 
-    `loss` ce is cross-entropy, margin the lead of the label in logits, which only the nearest class ends.
+    Goodfellow, Shlens, Szegedy 2015, "Explaining and harnessing adversarial examples", section 4.
+
+    loss  "ce", cross-entropy; "margin", the lead of the label in logits, which only the nearest class ends
     """
 
     name: ClassVar[str] = "fgsm"

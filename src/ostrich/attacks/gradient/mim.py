@@ -29,9 +29,16 @@ class Momentum(State):
 
 @dataclass(frozen=True, kw_only=True)
 class MIM(InputSpecificAttack):
-    """`steps` forwards and backwards per image at most; `step_size` in the norm of the budget.
+    """The momentum iterative method: at most `steps` forwards and backwards per image.
 
-    `loss` ce is cross-entropy, margin the lead of the label in logits, which only the nearest class ends.
+    Dong, Liao, Pang, Su, Zhu, Hu, Li 2018, "Boosting adversarial attacks with momentum", algorithm 1.
+
+    loss       "ce", cross-entropy; "margin", the lead of the label in logits, which only the nearest class
+               ends
+    steps      steps of gradient descent
+    step_size  length of a step, in the norm of the budget; None: eps / steps
+    decay      part of the sum of gradients that a step keeps (mu)
+    stop       "first": an image is done once it is broken; "budget": when all steps are spent
     """
 
     name: ClassVar[str] = "mim"
@@ -41,7 +48,7 @@ class MIM(InputSpecificAttack):
     threat: Threat = Linf(8 / 255)
     loss: Loss = "ce"
     steps: Annotated[int, at_least(1)] = 10
-    step_size: Annotated[float | None, above(0)] = None  # None: eps / steps
+    step_size: Annotated[float | None, above(0)] = None
     decay: Annotated[float, at_least(0)] = 1.0
     stop: Literal["first", "budget"] = "first"
 

@@ -19,10 +19,17 @@ from ostrich.runtime.ranges import above, at_least
 
 @dataclass(frozen=True, kw_only=True)
 class PGD(InputSpecificAttack):
-    """`steps` forwards and backwards per image at most; `step_size` in the norm of the budget.
+    """Projected gradient descent: at most `steps` forwards and backwards per image.
 
-    `loss` ce is cross-entropy; margin, the lead of the label in logits, is Carlini and Wagner's, which Madry
-    tried as well (table 1). In L2 cross-entropy shares the budget among all other classes.
+    Madry, Makelov, Schmidt, Tsipras, Vladu 2018, "Towards deep learning models resistant to adversarial
+    attacks", section 2.1.
+
+    loss          "ce", cross-entropy, which in L2 shares the budget among all other classes; "margin", the
+                  lead of the label in logits (Carlini and Wagner's, which Madry tried as well, table 1)
+    steps         steps of gradient descent
+    step_size     length of a step, in the norm of the budget; None: 2.5 * eps / steps
+    random_start  whether it begins anywhere within the budget instead of at the image
+    stop          "first": an image is done once it is broken; "budget": when all steps are spent
     """
 
     name: ClassVar[str] = "pgd"
@@ -32,7 +39,7 @@ class PGD(InputSpecificAttack):
     threat: Threat = Linf(8 / 255)
     loss: Loss = "ce"
     steps: Annotated[int, at_least(1)] = 40
-    step_size: Annotated[float | None, above(0)] = None  # None: 2.5 * eps / steps
+    step_size: Annotated[float | None, above(0)] = None
     random_start: bool = True
     stop: Literal["first", "budget"] = "first"
 

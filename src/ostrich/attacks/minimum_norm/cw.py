@@ -58,7 +58,17 @@ class Search(EndingState):
 
 @dataclass(frozen=True, kw_only=True)
 class CW(InputSpecificAttack):
-    """At most `constants` * `iterations` forwards and backwards per image."""
+    """Carlini and Wagner's L2 attack: at most `constants` * `iterations` forwards and backwards per image.
+
+    Carlini and Wagner 2017, "Towards evaluating the robustness of neural networks", sections V and VI.A.
+
+    constants         values of c that are tried
+    iterations        steps of Adam for each c
+    learning_rate     of Adam, in the space of the tanh
+    initial_constant  the first c
+    confidence        margin, of logits, at which the loss no longer falls
+    abort             whether a round that makes no progress is ended
+    """
 
     name: ClassVar[str] = "cw"
     needs: ClassVar[str] = "gradient"
@@ -67,11 +77,11 @@ class CW(InputSpecificAttack):
 
     threat: Threat = Unbounded()
     constants: Annotated[int, at_least(1)] = 9
-    iterations: Annotated[int, at_least(1)] = 1000  # of each constant
+    iterations: Annotated[int, at_least(1)] = 1000
     learning_rate: Annotated[float, above(0)] = 0.01
     initial_constant: Annotated[float, above(0)] = 1e-3
-    confidence: Annotated[float, at_least(0)] = 0.0  # the margin, of logits, at which f no longer falls
-    abort: bool = True  # end a round that makes no progress
+    confidence: Annotated[float, at_least(0)] = 0.0
+    abort: bool = True
 
     @property
     def steps(self) -> int:

@@ -37,9 +37,16 @@ class Walk(EndingState):
 
 @dataclass(frozen=True, kw_only=True)
 class DDN(InputSpecificAttack):
-    """`steps` forwards and backwards per image.
+    """Decoupled direction and norm: `steps` forwards and backwards per image.
 
-    `loss` ce is cross-entropy, margin the lead of the label in logits, which only the nearest class ends.
+    Rony, Hafemann, Oliveira, Ben Ayed, Sabourin, Granger 2019, "Decoupling direction and norm for efficient
+    gradient-based L2 adversarial attacks and defenses", algorithm 1.
+
+    loss            "ce", cross-entropy; "margin", the lead of the label in logits, which only the nearest
+                    class ends
+    steps           steps of gradient descent
+    initial_length  length of the first change, L2
+    gamma           part by which the length shrinks at a success and grows at a failure
     """
 
     name: ClassVar[str] = "ddn"
@@ -50,7 +57,7 @@ class DDN(InputSpecificAttack):
     threat: Threat = Unbounded()
     loss: Loss = "ce"
     steps: Annotated[int, at_least(1)] = 100
-    initial_length: Annotated[float, above(0)] = 1.0  # L2
+    initial_length: Annotated[float, above(0)] = 1.0
     gamma: Annotated[float, above(0, below=1)] = 0.05
 
     def init(self, problem: Problem) -> Walk:

@@ -41,7 +41,15 @@ class Walk(EndingState):
 
 @dataclass(frozen=True, kw_only=True)
 class DeepFool(InputSpecificAttack):
-    """At most `steps` forwards per image, and for each as many backwards as `candidates`."""
+    """At most `steps` forwards per image, and for each as many backwards as `candidates`.
+
+    Moosavi-Dezfooli, Fawzi, Frossard 2016, "DeepFool: a simple and accurate method to fool deep neural
+    networks", algorithm 2.
+
+    steps       most steps over a linearised boundary
+    overshoot   part of the change that is added to it
+    candidates  most probable classes that are looked at, the label among them
+    """
 
     name: ClassVar[str] = "deepfool"
     needs: ClassVar[str] = "gradient"
@@ -51,7 +59,7 @@ class DeepFool(InputSpecificAttack):
     threat: Threat = Unbounded()
     steps: Annotated[int, at_least(1)] = 50
     overshoot: Annotated[float, at_least(0)] = 0.02
-    candidates: Annotated[int, at_least(2)] = 10  # most probable classes looked at, the label among them
+    candidates: Annotated[int, at_least(2)] = 10
 
     def init(self, problem: Problem) -> Walk:
         x = problem.originals

@@ -49,9 +49,14 @@ class Lanes(EndingState):
 
 @dataclass(frozen=True, kw_only=True)
 class FAB(InputSpecificAttack):
-    """Per image and target `iterations` backwards and twice as many forwards, and 5 forwards.
+    """FAB-T: per image and target `iterations` backwards and twice as many forwards, and 5 forwards.
 
-    With stop "first" an image is done when a success lies within the budget.
+    Croce and Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack",
+    algorithm 1.
+
+    iterations  steps towards each target
+    targets     most probable other classes
+    stop        "minimum": the nearest success counts; "first": any within the budget
     """
 
     name: ClassVar[str] = "fab"
@@ -60,7 +65,7 @@ class FAB(InputSpecificAttack):
 
     threat: Threat = Unbounded("linf")
     iterations: Annotated[int, at_least(1)] = 100
-    targets: Annotated[int, at_least(1)] = 9  # most probable other classes
+    targets: Annotated[int, at_least(1)] = 9
     stop: Literal["first", "minimum"] = "minimum"
 
     @property

@@ -79,10 +79,17 @@ class Search(EndingState):
 
 @dataclass(frozen=True, kw_only=True)
 class LBFGS(InputSpecificAttack):
-    """At most `constants` * `iterations` + 6 evaluations, forward and backward, per image.
+    """Box-constrained L-BFGS: at most `constants` * `iterations` + 6 forwards and backwards per image.
 
-    With stop "minimum" the nearest success counts, with "first" any. A budget `L2(eps)` changes
-    nothing in the search; a success beyond it does not count.
+    Szegedy, Zaremba, Sutskever, Bruna, Erhan, Goodfellow, Fergus 2014, "Intriguing properties of neural
+    networks", section 4.1. A budget `L2(eps)` changes nothing in the search; a success beyond it does not
+    count.
+
+    constants         values of c that are tried, the first ones to bracket, then by bisection
+    iterations        evaluations for each c
+    memory            pairs of the curvature; 3 to 20 are usual (Nocedal and Wright 2006, 7.2)
+    initial_constant  the first c; None: half the size of the first gradient, so that a first step is 1 long
+    stop              "minimum": the nearest success counts; "first": any within the budget
     """
 
     name: ClassVar[str] = "lbfgs"
@@ -90,14 +97,9 @@ class LBFGS(InputSpecificAttack):
     norms: ClassVar[tuple[str, ...]] = ("l2",)
 
     threat: Threat = Unbounded()
-    constants: Annotated[int, at_least(1)] = (
-        12  # values of c tried, the first ones to bracket, then bisection
-    )
-    iterations: Annotated[int, at_least(1)] = 50  # evaluations per c
-    memory: Annotated[int, at_least(1)] = (
-        8  # pairs of the curvature; 3 to 20 are usual (Nocedal and Wright 2006, 7.2)
-    )
-    # None: half the first gradient's size, so a first step is 1 long
+    constants: Annotated[int, at_least(1)] = 12
+    iterations: Annotated[int, at_least(1)] = 50
+    memory: Annotated[int, at_least(1)] = 8
     initial_constant: Annotated[float | None, above(0)] = None
     stop: Literal["first", "minimum"] = "minimum"
 

@@ -43,9 +43,27 @@ SMALLEST = 8  # texels a side, of such a patch
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialPatch(FittedAttack):
-    """`epochs` passes over the fitting images, a forward and a backward each.
+    """A picture that lies anywhere: `epochs` forwards and backwards per fitting image.
 
-    eps is the part of the image's pixels that the patch covers at most.
+    Brown, Mane, Roy, Abadi, Gilmer 2017, "Adversarial patch", equation 1; Eykholt et al. 2018, "Robust
+    physical-world attacks on deep learning visual classification". eps is the part of the image's pixels that
+    the patch covers at most.
+
+    mask         "square", "circle", or a picture file: white is patch, black is not
+    resolution   texels a side; None: two a pixel, at least 8
+    fit          images to fit on, the rest is judged; None: half of what there is
+    victims      further networks to fit on, MODELs joined by +
+    epochs       passes over the fitting images
+    batch_size   images
+    rate         of Adam, of values in [0, 1], falling linearly to nothing
+    rotation     most degrees, either way
+    perspective  by which one side may be nearer than the other, part of the size
+    brightness   most that is added to all values, either way
+    blur         standard deviation, pixels
+    noise        standard deviation, of values in [0, 1]
+    variation    weight of the total variation
+    printable    weight of the non-printability score
+    print_width  12cm, 120mm or 5in: patch.pdf at this size, and simulated photographs
     """
 
     name: ClassVar[str] = "patch"
@@ -54,22 +72,21 @@ class AdversarialPatch(FittedAttack):
     one_size: ClassVar[bool] = False
 
     threat: Patch = Patch(0.08)
-    mask: str = "square"  # square, circle, or a picture: white is patch, black is not
-    resolution: Annotated[int | None, at_least(1)] = None  # texels a side; None: two a pixel, at least 8
-    fit: Annotated[int | None, at_least(1)] = None  # images to fit on; None: half of what there is
-    victims: str | None = None  # further networks to fit on, MODELs joined by +
+    mask: str = "square"
+    resolution: Annotated[int | None, at_least(1)] = None
+    fit: Annotated[int | None, at_least(1)] = None
+    victims: str | None = None
     epochs: Annotated[int, at_least(1)] = 40
     batch_size: Annotated[int, at_least(1)] = 4
-    rate: Annotated[float, above(0)] = 0.2  # Adam's, of values in [0, 1], falling linearly to nothing
-    rotation: Annotated[float, at_least(0, at_most=180)] = 22.5  # degrees, either way
-    # by which one side may be nearer than the other, part of the size
+    rate: Annotated[float, above(0)] = 0.2
+    rotation: Annotated[float, at_least(0, at_most=180)] = 22.5
     perspective: Annotated[float, at_least(0, at_most=0.9)] = 0.2
-    brightness: float = 0.1  # added to all values, either way
-    blur: float = 0.3  # standard deviation, pixels
-    noise: float = 0.02  # standard deviation, of values in [0, 1]
-    variation: Annotated[float, at_least(0)] = 0.0  # weight of the total variation
-    printable: Annotated[float, at_least(0)] = 0.0  # weight of the non-printability score
-    print_width: str | None = None  # 12cm, 120mm or 5in: patch.pdf at this size, and simulated photographs
+    brightness: float = 0.1
+    blur: float = 0.3
+    noise: float = 0.02
+    variation: Annotated[float, at_least(0)] = 0.0
+    printable: Annotated[float, at_least(0)] = 0.0
+    print_width: str | None = None
 
     def validate(self) -> None:
         if self.print_width is not None:

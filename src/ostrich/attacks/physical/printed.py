@@ -57,7 +57,24 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Printed(InputSpecificAttack):
-    """The gradients of `attack`, its whole budget spent, and two forwards per image for photographs."""
+    """Printed and photographed: the gradients of `attack`, its budget spent, and two forwards per image.
+
+    Kurakin, Goodfellow, Bengio 2017, "Adversarial examples in the physical world"; the budget is the largest
+    of its table 1.
+
+    attack       what makes the adversarial images
+    iterations   of an attack of several steps; None: its own
+    paper        whether in the colours of print
+    rotation     most degrees, either way
+    scale        part of the size, either way
+    translation  part of the side, in both directions
+    perspective  by which one side may be nearer than the other, part of the size
+    blur         standard deviation, pixels
+    contrast     part of the distance from middle grey, either way
+    brightness   most that is added to all values, either way
+    noise        standard deviation, of values in [0, 1]
+    jpeg         lowest quality, 1 to 95; 0: none
+    """
 
     name: ClassVar[str] = "printed"
     needs: ClassVar[str] = "gradient"
@@ -65,19 +82,19 @@ class Printed(InputSpecificAttack):
     stop: ClassVar[str] = "budget"
     photographs: ClassVar[bool] = True
 
-    threat: Threat = Linf(16 / 255)  # Kurakin 2017, table 1: the largest
-    attack: Literal["fgsm", "mim", "pgd", "apgd"] = "pgd"  # what makes the adversarial images
-    iterations: int | None = None  # of an attack of several steps; None: its own
-    paper: bool = True  # in the colours of print
-    rotation: float = 2.0  # degrees, either way
-    scale: float = 0.02  # part of the size, either way
-    translation: float = 0.01  # part of the side, in both directions
-    perspective: float = 0.02  # by which one side may be nearer than the other, part of the size
-    blur: float = 0.5  # standard deviation, pixels
-    contrast: float = 0.2  # part of the distance from middle grey, either way
-    brightness: float = 0.1  # added to all values, either way
-    noise: float = 0.02  # standard deviation, of values in [0, 1]
-    jpeg: int = 80  # lowest quality, 1 to 95; 0: none
+    threat: Threat = Linf(16 / 255)
+    attack: Literal["fgsm", "mim", "pgd", "apgd"] = "pgd"
+    iterations: int | None = None
+    paper: bool = True
+    rotation: float = 2.0
+    scale: float = 0.02
+    translation: float = 0.01
+    perspective: float = 0.02
+    blur: float = 0.5
+    contrast: float = 0.2
+    brightness: float = 0.1
+    noise: float = 0.02
+    jpeg: int = 80
 
     def validate(self) -> None:
         if self.iterations is not None and self.attack == "fgsm":

@@ -36,9 +36,20 @@ LIGHT, CHANCE = 31, 32  # purposes of random numbers
 
 @dataclass(frozen=True, kw_only=True)
 class AdversarialTexture(FittedAttack):
-    """`epochs` passes over the fitting views, a forward and a backward each.
+    """A painted object: `epochs` forwards and backwards per fitting view.
 
-    The budget is the texture's: of each of its values, or with norm "lab" of each texel's colour.
+    Athalye, Engstrom, Ilyas, Kwok 2018, "Synthesizing robust adversarial examples", section 2.3. The budget
+    is the texture's: of each of its values, or with norm "lab" of each texel's colour.
+
+    label       the object's class; None: its name, else what most views are seen as
+    fit         views to fit on, the rest is judged; None: half of what there is
+    epochs      passes over the fitting views
+    batch_size  views
+    step_size   of values in [0, 1], at the start; None: a tenth of the budget
+    momentum    part of the sum of gradients that a step keeps
+    brightness  most that is added to all values, either way
+    blur        standard deviation, pixels
+    noise       standard deviation, of values in [0, 1]
     """
 
     name: ClassVar[str] = "texture"
@@ -48,16 +59,15 @@ class AdversarialTexture(FittedAttack):
     paints: ClassVar[bool] = True
 
     threat: Linf | Lab = Linf(16 / 255)
-    label: str | None = None  # the object's class; None: its name, else what most views are seen as
-    fit: Annotated[int | None, at_least(1)] = None  # views to fit on; None: half of what there is
+    label: str | None = None
+    fit: Annotated[int | None, at_least(1)] = None
     epochs: Annotated[int, at_least(1)] = 60
     batch_size: Annotated[int, at_least(1)] = 32
-    # of values in [0, 1], at the start; None: a tenth of the budget
     step_size: Annotated[float | None, above(0)] = None
     momentum: Annotated[float, at_least(0, below=1)] = 0.9
-    brightness: float = 0.05  # added to all values, either way
-    blur: float = 0.3  # standard deviation, pixels
-    noise: float = 0.02  # standard deviation, of values in [0, 1]
+    brightness: float = 0.05
+    blur: float = 0.3
+    noise: float = 0.02
     shown: Views | None = field(default=None, repr=False, compare=False)  # the mesh; no setting
 
     def validate(self) -> None:

@@ -41,7 +41,15 @@ class Population(State):
 
 @dataclass(frozen=True, kw_only=True)
 class OnePixel(InputSpecificAttack):
-    """At most (`generations` + 1) * `population` forwards per image; eps of the budget is in pixels."""
+    """At most (`generations` + 1) * `population` forwards per image; eps of the budget is in pixels.
+
+    Su, Vargas, Sakurai 2019, "One pixel attack for fooling deep neural networks", section III.
+
+    population   candidates in a generation
+    generations  most generations after the first
+    factor       weight of the difference of two parents (F)
+    queries      most forwards for an image, of all generations; None: no limit
+    """
 
     name: ClassVar[str] = "one-pixel"
     needs: ClassVar[str] = "scores"
@@ -51,8 +59,8 @@ class OnePixel(InputSpecificAttack):
     threat: Threat = Pixels(1)
     population: Annotated[int, at_least(4)] = 400
     generations: Annotated[int, at_least(1)] = 100
-    factor: Annotated[float, above(0, at_most=2)] = 0.5  # F
-    queries: Annotated[int | None, at_least(1)] = None  # forwards an image may cost in all
+    factor: Annotated[float, above(0, at_most=2)] = 0.5
+    queries: Annotated[int | None, at_least(1)] = None
 
     def validate(self) -> None:
         if self.queries is not None and self.queries < self.population + 2:

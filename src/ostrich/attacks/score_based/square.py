@@ -44,7 +44,13 @@ class Search(EndingState):
 class Square(InputSpecificAttack):
     """At most `queries` forwards per image, the clean one and the verification among them.
 
-    With `ahead` above 1 as many proposals are decided, for more forwards.
+    Andriushchenko, Croce, Flammarion, Hein 2020, "Square attack: a query-efficient black-box adversarial
+    attack via random search", algorithms 1 to 3.
+
+    queries  most proposals, each a forward
+    area     part of the image that the first squares cover (p)
+    ahead    most proposals of an image that are asked about together; above 1 as many are decided, for more
+             forwards
     """
 
     name: ClassVar[str] = "square"
@@ -54,8 +60,8 @@ class Square(InputSpecificAttack):
 
     threat: Threat = Linf(8 / 255)
     queries: Annotated[int, at_least(3)] = 5000
-    area: Annotated[float, above(0, at_most=1)] = 0.8  # part of the image that the first squares cover
-    ahead: Annotated[int, at_least(1)] = 1  # most proposals of an image asked about together
+    area: Annotated[float, above(0, at_most=1)] = 0.8
+    ahead: Annotated[int, at_least(1)] = 1
 
     @property
     def steps(self) -> int:
