@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ostrich.attacks import Attack, CamouflageAttack, FittedAttack, InputSpecificAttack, targets
 from ostrich.attacks.engine import evidence, runner
+from ostrich.attacks.engine.figures import attack_figures, broken_by, curve, under_views
 from ostrich.attacks.engine.result import Result
 from ostrich.attacks.engine.resuming import described, goal_facts
 from ostrich.attacks.eot import EOT
@@ -188,12 +189,12 @@ class Question:
             )
         correct, labelled = right(predictions, labels), self.labels is not None
         norm, seconds = method.threat.norm, spent.seconds - wrote
-        figures = evidence.figures(method.name, found, norm, correct, labelled, seconds, classifier)
-        figures |= evidence.members(method, found)
+        figures = attack_figures(method.name, found, norm, correct, labelled, seconds, classifier)
+        figures |= broken_by(method, found)
         if method.stop == "minimum":
-            figures["curve"] = evidence.curve(found, correct)
+            figures["curve"] = curve(found, correct)
         if self.eot is not None:
-            figures["eot"] = evidence.under_views(self.eot, classifier, goal, found, self.seed)
+            figures["eot"] = under_views(self.eot, classifier, goal, found, self.seed)
         tensors = vars(found)
         if files is not None and not holds:
             tensors |= {"images": files.images(), "originals": files.originals()}

@@ -15,6 +15,7 @@ from torch import Tensor
 from ostrich.attacks.camouflage.dazzle import Dazzle, Face, View, random_of
 from ostrich.attacks.camouflage.pictures import before_and_after, on_a_blank_face
 from ostrich.attacks.engine import evidence
+from ostrich.attacks.engine.figures import attack_figures
 from ostrich.attacks.engine.result import Result
 from ostrich.attacks.fitted.artefact import FILE, Artefact
 from ostrich.images import read_png, write_png
@@ -69,9 +70,7 @@ def judge(
         write_png(run.folder / "artefact.png", on_a_blank_face(looks[0], method))
     if not (run.folder / FILE).exists():
         artefact.save(run.folder / FILE)
-    figures = evidence.figures(
-        method.name, result, method.threat.norm, right, True, time.monotonic() - started
-    )
+    figures = attack_figures(method.name, result, method.threat.norm, right, True, time.monotonic() - started)
     hidden = [not row.found_under_random for row, before in zip(rows, right.tolist()) if before]
     return result, figures | {
         "fooling_rate": figures["success_rate"],

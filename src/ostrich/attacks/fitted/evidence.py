@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ostrich.attacks import targets
 from ostrich.attacks.engine import evidence
+from ostrich.attacks.engine.figures import attack_figures, under_views
 from ostrich.attacks.engine.result import Result
 from ostrich.attacks.fitted.artefact import FILE, Artefact, Judgement, judge
 from ostrich.attacks.fitted.held_out import CleanImages
@@ -53,7 +54,7 @@ def figures(
     """The figures of what was held out, and the pictures that belong to some of them."""
     method, result, labelled = artefact.method, judgement.result, held_out.samples.labels is not None
     correct, norm = right(held_out.predictions, held_out.labels), method.judged_in.norm
-    found = evidence.figures(method.name, result, norm, correct, labelled, seconds)
+    found = attack_figures(method.name, result, norm, correct, labelled, seconds)
     if held_out.samples.views is not None and method.paints:
         found |= painted(folder, artefact, classifier, held_out)
     found |= {
@@ -65,7 +66,7 @@ def figures(
     }
     if method.camera is not None:
         goal = artefact.goal(classifier, held_out.labels)
-        found["views"] = evidence.under_views(method.camera, classifier, goal, result, seed)
+        found["views"] = under_views(method.camera, classifier, goal, result, seed)
     if method.print_width is not None:
         found["photographs"] = photographed(folder, artefact, classifier, result, seed)
     return found

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ostrich.attacks.base import InputSpecificAttack
 from ostrich.attacks.engine import evidence
+from ostrich.attacks.engine.figures import attack_figures
 from ostrich.attacks.engine.result import Result
 from ostrich.attacks.fooling.gallery import MISSED, REACHED, UNMOVED, UNTRIED, gallery
 from ostrich.attacks.fooling.recognition import kin, transfer
@@ -64,7 +65,7 @@ def figures(
     names = [classifier.class_name(index) for index in classes]
     fooled = [index for index, certain in zip(classes, reached.tolist(), strict=True) if certain]
     others = kin(classifier) if fooled else []
-    return evidence.figures(name, result, "l2", reached, False, seconds) | {
+    return attack_figures(name, result, "l2", reached, False, seconds) | {
         "robust_accuracy": None,  # there is no image that was right before
         "noise_is": [name for name, state in zip(names, states, strict=True) if state == UNTRIED],
         "not_reached": [
