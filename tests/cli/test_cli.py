@@ -236,47 +236,6 @@ def test_check_writes_one_page_and_the_figures(place, capsys):
     assert curve == sorted(curve, reverse=True)
 
 
-def test_a_probe_runs_if_it_fits_when_its_turn_comes(place, monkeypatch):
-    """At 0.1 s a gradient the pair may take 50 of 60 s, but does not; 600 gradients fit nowhere."""
-    monkeypatch.setattr("ostrich.crashtest.plan._speed", lambda context: (1e-6, 0.1))
-    words = ["--only", "targeted-pair,saliency,fooling", "--minutes", "1", "--out", "out"]
-    assert run(["check", *NET, *words]) == 0
-    found = results()["results"]
-    assert list(found["probes"]) == ["targeted-pair", "saliency"]
-    assert [missing["probe"] for missing in found["not_run"]] == ["fooling"]
-    assert "--only fooling" in found["not_run"][0]["command"]
-
-
-def test_a_probe_takes_fewer_images_where_all_do_not_fit(tmp_path):
-    from ostrich.crashtest.plan import Plan
-    from ostrich.crashtest.probes import photograph, robustness
-    from ostrich.runtime.resumable import Computation
-
-    kept = Computation(tmp_path, {}, "json")
-    plan = Plan(kept, forwards_per_second=30.0, gradients_per_second=80.0)
-    # robustness: 80 gradients and 30 forwards an image, so 2 s
-    assert plan.seconds(robustness, 64) == 128
-    assert [plan.fitting(robustness, 64, left) for left in (128, 127, 63, 32, 31)] == [64, 32, 16, 16, 0]
-    assert plan.fitting(robustness, 5, 10) == 5
-    assert plan.total([robustness, photograph], 64, 100) == 64 + 200 / 80
-    plan.begin("robustness", 16)
-    assert Plan.open(kept, None) == plan  # and no speed is measured again
-
-
-def test_a_busy_moment_does_not_count_as_the_speed(monkeypatch):
-    from ostrich.crashtest import plan
-
-    now, costs = [0.0], iter([9.0, 0.8, 0.1, 0.2, 0.3])
-    monkeypatch.setattr(plan.time, "perf_counter", lambda: now[0])
-
-    def call() -> torch.Tensor:
-        now[0] += next(costs)
-        return torch.zeros(1)
-
-    assert plan._fastest(call) == pytest.approx(0.1)
-    assert list(costs) == [0.3]  # more than a second is not spent
-
-
 @pytest.mark.slow
 def test_gates_and_baseline(place, capsys):
     words = ["check", *NET, "--only", "clean,noise,robustness"]

@@ -15,6 +15,7 @@ from ostrich.attacks.engine.runner import attack
 from ostrich.crashtest.context import Context
 from ostrich.crashtest.probes import worst_case
 from ostrich.data.dataset import Samples
+from ostrich.runtime.deadline import Deadline, TimeUp, until
 
 ONE_IMAGE = 0.005  # of the 200 images of the networks with known bounds
 
@@ -64,9 +65,26 @@ def test_without_a_gate_it_is_asked_for_once(tmp_path):
 
 
 @pytest.mark.usefixtures("short")
-def test_a_further_budget_is_left_out_where_there_is_no_time(tmp_path):
-    options = {"budgets": {"linf": [1 / 255, 2 / 255]}, "images_within_time": lambda queries: 5}
-    assert worst_case.probe(small_context(tmp_path, **options)).budgets == [("linf", 1 / 255)]
+def test_without_time_there_is_no_answer(tmp_path):
+    with until(Deadline(0)), pytest.raises(TimeUp):
+        worst_case.probe(small_context(tmp_path))
+
+
+@pytest.mark.usefixtures("short")
+def test_attacks_for_which_there_is_no_time_are_said(tmp_path, monkeypatch):
+    context = small_context(tmp_path)
+    whole, tried = context.attack, []
+
+    def attack_once(method, rows, goal):
+        tried.append(method.title)
+        if len(set(tried)) > 1:
+            raise TimeUp
+        return whole(method, rows, goal)
+
+    monkeypatch.setattr(context, "attack", attack_once)
+    answer = worst_case.probe(context)
+    assert "For 4 of the attacks there was no time." in answer.sentence
+    assert [count > 0 for count in answer.figures["tried_on"].values()] == [True, False, False, False, False]
 
 
 @pytest.mark.slow

@@ -22,7 +22,8 @@ Baseline = Annotated[
     str | None, typer.Option(metavar="RUN", help="an earlier run.json: no figure may be worse")
 ]
 Only = Annotated[str | None, typer.Option(metavar="PROBE,PROBE", help="these probes alone")]
-Minutes = Annotated[float, typer.Option(help="time for the whole check")]
+Minutes = Annotated[float | None, typer.Option(help="time for the whole check [default: 10]")]
+Images = Annotated[int | None, typer.Option(help="this many images in every probe, instead of --minutes")]
 
 
 @o.takes_model
@@ -32,7 +33,8 @@ def command(
     fail_under: FailUnder = None,
     baseline: Baseline = None,
     only: Only = None,
-    minutes: Minutes = 10.0,
+    minutes: Minutes = None,
+    images: Images = None,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
@@ -46,11 +48,12 @@ def command(
     from ostrich.runtime.runs import NEW
     from ostrich.verbs.check import check
 
-    classifier, samples = read(chosen, data, limit, seed, skip_bad, out)
+    classifier, samples = read(chosen, data, images or limit, seed, skip_bad, out)
     found = check(
         classifier,
         samples,
         minutes=minutes,
+        images=images,
         only=only,
         fail_under=fail_under or (),
         baseline=baseline,

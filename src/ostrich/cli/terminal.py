@@ -14,6 +14,7 @@ import typer
 from ostrich.errors import InputError
 from ostrich.runtime.events import Level, Listener, Progress, is_quiet, silent
 
+BEGUN = time.monotonic()  # when the command was typed, but for the start of Python
 LEVELS = {"--quiet": Level.QUIET, "--verbose": Level.DETAILS}
 
 
@@ -21,7 +22,7 @@ class Terminal(Listener):
     """Progress bars on a terminal, sentences on standard error, and with details the seconds of each part."""
 
     def __init__(self, level: Level = Level.NORMAL) -> None:
-        self.command, self.level = typed(), level
+        self.command, self.level, self.begun = typed(), level, BEGUN
 
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[Progress]:

@@ -1,12 +1,17 @@
 """The crash test: probes in order of worth, within a budget of time, and the report of their answers.
 
+What matters most is asked first and always answered, by a share of the time (`FIRST`); pictures follow, and
+what does not fit is listed with its command. Without a budget of time every probe takes all images, and the
+same check gives the same results.
+
 Each probe's answer is written when it is given, so an interrupted check goes on after it; within a
-probe the attacked batches are kept. What does not fit into the time is listed with its command.
+probe the attacked batches are kept.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +24,7 @@ from ostrich.crashtest.answer import ModelFacts, Next, NotRun, ProbeAnswer, Resu
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import Floor, judge_baseline, judge_floor
 from ostrich.crashtest.outcomes import combined
-from ostrich.crashtest.plan import Plan, Probe
+from ostrich.crashtest.plan import ANYTIME, Plan, Probe, threads_restored
 from ostrich.crashtest.probes import (
     carriers,
     clean,
@@ -43,7 +48,7 @@ from ostrich.crashtest.probes import (
 from ostrich.errors import OstrichError, UnknownName
 from ostrich.images import write_image
 from ostrich.runtime import events
-from ostrich.runtime.deadline import Deadline
+from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
 from ostrich.runtime.facts import digest
 from ostrich.runtime.resumable import Computation, Piece
 from ostrich.runtime.runs import Run
@@ -69,6 +74,15 @@ PROBES: dict[str, Probe] = {  # in order of worth
     "printed": printed,
 }
 EVERY_PROBE = {**PROBES, "photograph": photograph}
+FIRST = {  # parts of the time, of which what is left over goes to those that follow
+    "clean": 0.05,
+    "robustness": 0.4,
+    "worst-case": 0.2,
+    "doctor": 0.15,
+    "targeted-pair": 0.1,
+}
+OTHERS = 0.1  # together, of the time, at least
+FOR_THE_REPORT, TO_WRITE_IT = 0.05, 2.0  # of the time; seconds
 LONG = ("texture", "universal", "patch", "printed")  # left out of the demo, which is to be short
 DEMO_PROBES = {name: probe for name, probe in EVERY_PROBE.items() if name not in LONG}
 QUERYING = 0.2  # of the time that is left, for attacks by queries on one norm
@@ -103,39 +117,54 @@ def crash_test(
     run: Run,
     *,
     names: Sequence[str],
-    minutes: float,
+    minutes: float | None,
     floors: Sequence[Floor] = (),
     baseline: tuple[str, Mapping[str, Any]] | None = None,
 ) -> Results:
-    """Run the probes that fit, judge the gates, and return the results.
+    """Run the probes that fit into the `minutes`, None: all; judge the gates, and return the results.
 
     run.json has them too; it is finished when the report is written.
     """
-    deadline = Deadline(60 * minutes)
-    with stopwatch() as spent, Computation(run.folder, _facts(context), "json", waits=False) as kept:
-        plan = Plan.open(kept, context)
+    whole = Deadline(None if minutes is None else _for_probes(minutes))
+    with (
+        stopwatch() as spent,
+        threads_restored(),
+        Computation(run.folder, _facts(context), "json", waits=False) as kept,
+    ):
+        plan = Plan.open(kept)
         context.images_of = plan.images
         context.images_within_time = lambda queries: max(
-            1, int(QUERYING * deadline.left * plan.forwards_per_second / queries)
+            1, int(min(2**31, QUERYING * time_left() * plan.forwards_per_second / queries))
         )
-        cost = plan.total([EVERY_PROBE[name] for name in names], len(context.samples), 60 * minutes)
-        events.say(
-            f"{plan.forwards_per_second:.3g} forwards and {plan.gradients_per_second:.3g} gradients a "
-            f"second: about {max(1, round(cost / 60))} min at most for {len(context.samples)} images."
-        )
+        if minutes is not None:
+            plan.measure(context)
+            plan.n = plan.n or plan.affordable(len(context.samples), whole.left)
+            plan.save()
+            context.restrict(plan.n)
+        _announce(context, plan, names, minutes)
         answers: dict[str, ProbeAnswer] = {}
-        not_run: list[NotRun] = []
-        for name in names:
-            answer = _answer(name, context, kept, plan, deadline)
-            if answer is None:
-                reason = f"It did not fit into the {minutes:g} minutes."
-                not_run.append({"probe": name, "reason": reason, "command": context.command(name)})
-                continue
-            answers[name] = answer
-            events.say(f"{name}: {answer.sentence}")
+        left = sorted(names, key=lambda name: list(FIRST).index(name) if name in FIRST else len(FIRST))
+        while left:
+            name, *left = left
+            answer = _answer(name, context, kept, plan, _share(name, left, whole))
+            if answer is not None:
+                answers[name] = answer
+                events.say(f"{name}: {answer.sentence}")
+        not_run: list[NotRun] = [
+            {
+                "probe": name,
+                "reason": f"It did not fit into the {minutes:g} minutes.",
+                "command": context.command(name),
+            }
+            for name in names
+            if name not in answers
+        ]
+        answers = {name: answers[name] for name in names if name in answers}
         robust = combined(answers, context.correct.tolist(), _against(context))
         if "robustness" in answers and answers["robustness"].done:
-            answers["robustness"] = answer = robustness.with_worst_case(answers["robustness"], robust)
+            answers["robustness"] = answer = robustness.completed(
+                answers["robustness"], robust, answers.get("noise")
+            )
             kept.save(Piece("probes/robustness"), answer.model_dump(), answer.seconds or 0.0)
     _write_images(context, run.folder)
     figures = {name: answer.figures for name, answer in answers.items()}
@@ -187,6 +216,33 @@ def _facts(context: Context) -> dict[str, str]:
     }
 
 
+def _for_probes(minutes: float) -> float:
+    """Seconds, from now, that the probes have together."""
+    return 60 * minutes * (1 - FOR_THE_REPORT) - TO_WRITE_IT - events.running()
+
+
+def _announce(context: Context, plan: Plan, names: Sequence[str], minutes: float | None) -> None:
+    """What is coming."""
+    count = f"{len(context.samples)} images"
+    if minutes is None:
+        events.say(f"{count} in each of {len(names)} probes, however long it takes.")
+        return
+    first = [name for name in FIRST if name in names]
+    rest = len(names) - len(first)
+    follow = f"; then {rest} further probes" if first and rest else f"{rest} probes" if rest else ""
+    speed = f"{plan.forwards_per_second:.3g} forwards and {plan.gradients_per_second:.3g} gradients a second"
+    events.say(f"{count}, {speed}. Within {minutes:g} min: {', '.join(first)}{follow}.")
+
+
+def _share(name: str, left: Sequence[str], whole: Deadline) -> Deadline:
+    """By when a probe has to answer, if those in `left` follow."""
+    if name not in FIRST:
+        return whole
+    following = sum(FIRST.get(other, 0.0) for other in left)
+    others = OTHERS if any(other not in FIRST for other in left) else 0.0
+    return whole.part(FIRST[name] / (FIRST[name] + following + others))
+
+
 def _answer(
     name: str, context: Context, kept: Computation, plan: Plan, deadline: Deadline
 ) -> ProbeAnswer | None:
@@ -197,12 +253,21 @@ def _answer(
         if _checksums(context.folder, found.files) == found.files:
             return found
         (context.folder / "probes" / f"{name}.json").unlink()  # a file of it is damaged: it is asked again
-    if name not in plan.images:
-        images = plan.fitting(EVERY_PROBE[name], len(context.samples), deadline.left)
-        if not images:
+    timed = deadline.left < math.inf
+    title = f"{name}, at most {deadline.left:.0f} s" if timed else name
+    with until(deadline), events.progress(title, len(context.samples)) as context.progress:
+        try:
+            if name not in plan.images:
+                images = len(context.samples)
+                if timed and EVERY_PROBE[name].COST is not ANYTIME:
+                    plan.measure(context)
+                    images = plan.fitting(EVERY_PROBE[name], images, deadline.left)
+                if not images:
+                    return None
+                plan.begin(name, images)
+            done = kept.run([piece], lambda piece: _ask(name, context).model_dump())
+        except TimeUp:
             return None
-        plan.begin(name, images)
-    done = kept.run([piece], lambda piece: _ask(name, context).model_dump())
     return ProbeAnswer.model_validate(done.contents[piece.key])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +22,14 @@ from ostrich.images import write_png
 from ostrich.models import Classifier
 from ostrich.models.answers import predictions, right
 from ostrich.runtime import events
+from ostrich.runtime.deadline import in_its_own_time
 from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.facts import MARK, digest
+from ostrich.runtime.randomness import keyed
 from ostrich.runtime.resumable import peek
+
+ORDER = 41  # purpose of random numbers
+FIRST_BATCH, PART = 4, 2  # images in the first batches; later ones are half of what came before
 
 
 class CannotRun(OstrichError):
@@ -79,6 +84,16 @@ class Context:
         """Which images the network gets right, (N,) bool."""
         return right(self.predictions, self.labels)
 
+    def restrict(self, count: int) -> None:
+        """Keep so many images, in random order the first."""
+        if count < len(self.samples):
+            self.samples = self.samples.take(sorted(self.in_random_order()[:count]))
+            self._logits = None
+
+    def in_random_order(self) -> list[int]:
+        """The places of all images: the first ones are a sample of all, however many they are."""
+        return torch.randperm(len(self.samples), generator=keyed(self.seed, ORDER)).tolist()
+
     def rows(self, probe: str) -> list[int]:
         """The images a probe may use: evenly spread, so that classes stay balanced."""
         count = min(self.images_of.get(probe, len(self.samples)), len(self.samples))
@@ -118,7 +133,9 @@ class Context:
 
     def confidences(self, image: Tensor, count: int = 3) -> list[tuple[str, float]]:
         """The most probable classes of one image (C, H, W), with their probabilities."""
-        top = self.classifier.predict(image[None]).softmax(1)[0].topk(min(count, self.classifier.num_classes))
+        with in_its_own_time():
+            logits = self.classifier.predict(image[None])
+        top = logits.softmax(1)[0].topk(min(count, logits.shape[1]))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         return [(self.classifier.class_name(k), p) for k, p in pairs]
 
@@ -164,6 +181,18 @@ class Context:
         if self.seed:
             words += ["--seed", str(self.seed)]
         return shlex.join(words)
+
+
+def growing(rows: Tensor) -> Iterator[Tensor]:
+    """Some places (n,) in batches: a few of them, then ever more at once.
+
+    So there is an answer after few, and a batch for which there is no time is a part of all before it.
+    """
+    start = 0
+    while start < len(rows):
+        stop = start + max(FIRST_BATCH, start // PART)
+        yield rows[start:stop]
+        start = stop
 
 
 def sweep(context: Context, norm: str) -> list[float]:

@@ -52,6 +52,14 @@ def broken_within(outcomes: Iterable[AttackOutcome], norm: str, eps: float) -> s
     return {int(row) for broken in known for row, size in broken if size <= eps * (1 + CLOSE)}
 
 
+def _tried(one: AttackOutcome, eps: float) -> set[int]:
+    """The images that an attack was tried on at a budget: what stands at a larger one stands there too."""
+    rows = set(one["rows"])
+    if one["eps"] is None or abs(one["eps"] - eps) <= CLOSE * eps:
+        return rows
+    return rows - set(map(int, one["broken"])) if one["eps"] > eps else set()
+
+
 def robust_accuracy(
     norm: str,
     eps: float,
@@ -70,11 +78,10 @@ def robust_accuracy(
     for one in outcomes:
         if one["norm"] != norm:
             continue
-        at_budget = one["eps"] is None or abs(one["eps"] - eps) <= CLOSE * eps
         fallen = broken_within([one], norm, eps) & set(right)
-        if at_budget:
-            worked |= set(one["rows"]) - set(one["useless"])
-        if fallen or (at_budget and set(one["rows"]) & set(right)):
+        tried = _tried(one, eps)
+        worked |= tried - set(one["useless"])
+        if fallen or tried & set(right):
             names.append(one["attack"])
         standing -= fallen
     reasons = list(against)

@@ -1,13 +1,16 @@
 """What a check costs, and on how many images each probe runs.
 
-A probe says what it costs at most. The network's speed is measured when the check begins. A probe is
-admitted when its turn comes, by the time that is left then, for most cost less than their most.
+Probes of two kinds share the time. Those of `check.FIRST` always answer: each has a share of what is left and
+gives by then the best it has. The others say what they cost at most; one is admitted when its turn comes, by
+the time that is left then and the network's speed then, and is given up where that was wrong.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,7 +25,9 @@ from ostrich.runtime.resumable import Computation, Piece
 
 PIECE = Piece("plan")
 FEWEST = 16  # images; a figure of fewer says nothing
-TIMINGS, ENOUGH = 5, 1.0  # of forward and gradient, the fastest counts; seconds after which fewer do
+ASKED = 0.1  # of the time, at most, for what the network says of the images as they are
+TIMINGS, ENOUGH = 4, 0.5  # of forward and gradient, the fastest counts; seconds after which fewer do
+TIMED = 8  # images in a call that is timed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +37,9 @@ class Cost:
     forwards: float = 0.0
     gradients: float = 0.0
     fixed_gradients: float = 0.0
+
+
+ANYTIME = Cost()  # of a probe that takes as many images as its time allows
 
 
 class Probe(Protocol):
@@ -46,26 +54,40 @@ class Probe(Protocol):
 
 @dataclass
 class Plan:
-    """The network's speed, and the images (by probe) of those that began: an interrupted one keeps them."""
+    """The network's speed as measured last, and what a resumed check keeps: images by probe, `n` of all."""
 
     kept: Computation
-    forwards_per_second: float
-    gradients_per_second: float
+    forwards_per_second: float = math.inf
+    gradients_per_second: float = math.inf
     images: dict[str, int] = field(default_factory=dict)
+    n: int | None = None
+    threads: int = field(default_factory=torch.get_num_threads)  # of torch, as it was
 
     @classmethod
-    def open(cls, kept: Computation, context: Context) -> Plan:
+    def open(cls, kept: Computation) -> Plan:
         """The plan that is kept, or a new one."""
-        if (found := kept.load(PIECE)) is not None:
-            return cls(kept, **found)
-        forward, gradient = _speed(context)
-        return cls(kept, 1 / forward, 1 / gradient)
+        return cls(kept, **(kept.load(PIECE) or {}))
+
+    def measure(self, context: Context) -> None:
+        """The network's speed now: a machine may have become busy, or a network slow.
+
+        Where it answers faster on one thread, for the processors are busy with something else, it gets one.
+        """
+        forward, gradient = _speed(context, self.threads)
+        self.forwards_per_second, self.gradients_per_second = 1 / forward, 1 / gradient
 
     def begin(self, name: str, images: int) -> None:
         """Keep that a probe runs on so many images."""
         self.images[name] = images
-        speeds = {name: vars(self)[name] for name in ("forwards_per_second", "gradients_per_second")}
-        self.kept.save(PIECE, {**speeds, "images": self.images}, 0.0)
+        self.save()
+
+    def save(self) -> None:
+        """Keep it for a check that goes on after an interruption."""
+        self.kept.save(PIECE, {"images": self.images, "n": self.n}, 0.0)
+
+    def affordable(self, count: int, left: float) -> int:
+        """How many of `count` images can be asked about once in their share of `left` seconds."""
+        return max(1, int(min(count, ASKED * left * self.forwards_per_second)))
 
     def seconds(self, probe: Probe, images: int) -> float:
         """What a probe costs at most."""
@@ -83,22 +105,29 @@ class Plan:
             images //= 2
         return images if self.seconds(probe, images) <= left else 0
 
-    def total(self, probes: Sequence[Probe], count: int, left: float) -> float:
-        """Seconds, at most, of the probes that fit into `left`, one after the other."""
-        spent = 0.0
-        for probe in probes:
-            images = self.fitting(probe, count, left - spent)
-            spent += self.seconds(probe, images) if images else 0
-        return spent
+
+@contextmanager
+def threads_restored() -> Iterator[None]:
+    """Torch's number of threads is afterwards what it was."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
-def _speed(context: Context) -> tuple[float, float]:
-    """Seconds per image of one forward and of one gradient, on a small batch."""
-    images = context.images[: max(1, min(16, len(context.samples)))]
+def _speed(context: Context, threads: int) -> tuple[float, float]:
+    """Seconds per image of a forward and of a gradient, on a small batch, on one thread or on `threads`."""
+    images = context.samples[: max(1, min(TIMED, len(context.samples)))].to(context.classifier.device)
     rows = torch.arange(len(images), device=images.device)
     access = Access(context.classifier, context.precision, torch.zeros_like(rows), torch.zeros_like(rows))
     with untouched(context.classifier.network):
-        forward = _fastest(lambda: context.classifier.predict(images)) / len(images)
+        forwards = {}
+        for count in {1, threads}:
+            torch.set_num_threads(count)
+            forwards[count] = _fastest(lambda: context.classifier.predict(images)) / len(images)
+        forward, count = min((seconds, count) for count, seconds in forwards.items())
+        torch.set_num_threads(count)
         if context.classifier.access != "gradient":
             return forward, forward
         access.prepare(images[:1])
@@ -107,8 +136,7 @@ def _speed(context: Context) -> tuple[float, float]:
 
 
 def _fastest(compute: Callable[[], Tensor]) -> float:
-    """Seconds of the fastest of some calls: a neighbour on the machine can make a call many times slower."""
-    compute().cpu()  # the first also chooses kernels
+    """Seconds of the fastest of some calls: the first chooses kernels, a neighbour may slow another one."""
     times: list[float] = []
     while len(times) < TIMINGS and sum(times) < ENOUGH:
         started = time.perf_counter()

@@ -20,6 +20,7 @@ from ostrich.diagnosis import (
 )
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
 from ostrich.models.untouched import untouched
+from ostrich.runtime.deadline import TimeUp
 from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.randomness import seeded
 
@@ -37,6 +38,9 @@ INPUT = frozenset(
 )
 RANDOM = frozenset(("stochastic-output",))
 USELESS = frozenset(("zero-gradient", "nan-gradient", "constant-gradient"))
+
+
+NO_TIME = "The time was up."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +128,8 @@ def examine(
                     continue
                 except NotApplicable as why:
                     reason = str(why)
+                except TimeUp:
+                    reason = NO_TIME
             found.skipped.append({"check": check.name, "reason": reason})
     progress(len(chosen), len(chosen))
     found.seconds = time.monotonic() - started
@@ -140,4 +146,4 @@ def _reason(check: Check, model: ModelUnderTest, found: Examination, late: bool)
         return f"After {earlier[0]} there is nothing to look at."
     if not len(model.images):
         return "No image is left that the network has a finite answer to."
-    return "The time was up." if late else ""
+    return NO_TIME if late else ""

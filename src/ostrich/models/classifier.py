@@ -27,6 +27,7 @@ from ostrich.models.outputs import Reading, recognised
 from ostrich.models.quantised import content, is_dynamic, is_quantised
 from ostrich.models.returned import OtherRows
 from ostrich.models.untouched import untouched
+from ostrich.runtime.deadline import check_time
 
 DRAWS = 20  # answers to an image, of a network whose answers are random
 FOOLED = 0.8  # of them, that a success has to fool
@@ -147,8 +148,10 @@ class Classifier:
 
         They are brought to the network's own type, and its batch is filled up where it is fixed. `network` is
         a copy that is asked in its place. With `before_softmax`, the scores of a network that ends in a
-        softmax are what goes into it, where that can be seen: the same argmax, and a slope everywhere.
+        softmax are what goes into it, where that can be seen: the same argmax, and a slope everywhere. Raises
+        TimeUp where a deadline around is over.
         """
+        check_time()
         ask = partial(self._answers, network=network or self.network, before_softmax=before_softmax)
         return ask(inputs) if self.batch is None else exactly(ask, inputs, self.batch)
 

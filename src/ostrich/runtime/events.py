@@ -11,6 +11,7 @@ Nobody listens unless `listening` says who: the command line draws bars and prin
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
@@ -32,9 +33,13 @@ def silent(done: int, total: int) -> None:
 
 
 class Listener:
-    """Who listens; this one does not. `command` is what was typed, as run.json keeps it."""
+    """Who listens; this one does not.
+
+    `command` is what was typed, as run.json keeps it, and `begun` when, by `time.monotonic`.
+    """
 
     command: str | None = None
+    begun: float | None = None
     level = Level.NORMAL
 
     def progress(self, title: str, total: int) -> AbstractContextManager[Progress]:
@@ -79,6 +84,12 @@ def detail(*sentences: str) -> None:
 def command() -> str | None:
     """The command as typed, None where there is none."""
     return _listener.get().command
+
+
+def running() -> float:
+    """Seconds since the command was typed; 0 where there is none."""
+    begun = _listener.get().begun
+    return 0.0 if begun is None else time.monotonic() - begun
 
 
 def is_quiet() -> bool:

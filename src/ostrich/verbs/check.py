@@ -13,12 +13,12 @@ from ostrich.crashtest.gates import SWEPT, read_floor
 from ostrich.crashtest.report import write_report
 from ostrich.errors import InputError
 from ostrich.models.loading import load
-from ostrich.runtime.events import progress
 from ostrich.runtime.runs import Run, read_run
 from ostrich.verbs.inputs import Images, Model, as_classifier, as_samples
 from ostrich.verbs.outcome import Kept, Where, begun_on
 
 DEMO_MODEL, DEMO_DATA, DEMO_IMAGES, DEMO_MINUTES = "zoo:toybox-resnet20", "toybox", 128, 2.0
+MINUTES = 10.0  # of a check, where neither they nor images are said
 
 
 class CheckResult(Kept):
@@ -59,7 +59,8 @@ def check(
     model: Model,
     data: Images,
     *,
-    minutes: float = 10.0,
+    minutes: float | None = None,
+    images: int | None = None,
     only: str | Sequence[str] | None = None,
     fail_under: str | Iterable[str] = (),
     baseline: str | Path | CheckResult | None = None,
@@ -72,10 +73,11 @@ def check(
     """Crash-test a network: how does it fail, how badly, and the files that prove it.
 
     `model` is a classifier, a module, a function or a MODEL; `data` images (N, C, H, W) in [0, 1], a pair of
-    them with labels (N,), a DataLoader, or DATA as on the command line. Probes run in order of worth while
-    the `minutes` last, or those named in `only`. Gates: `fail_under` are least robust accuracies,
-    "linf:1/255=0.2"; `baseline` an earlier run, of which no figure may be worse. `limit` takes a seeded,
-    class-balanced choice; `precision` is "fast" or "exact", of gradients only.
+    them with labels (N,), a DataLoader, or DATA as on the command line. `limit` takes a seeded choice of
+    them, class-balanced. Probes run in order of worth within the `minutes` (10 unless said), or those named
+    in `only`. With `images` instead, every probe takes that many, however long it takes, and the same check
+    gives the same results. Gates: `fail_under` are least robust accuracies, "linf:1/255=0.2"; `baseline` an
+    earlier run, of which no figure may be worse. `precision` is "fast" or "exact", of gradients only.
 
     Returns a `CheckResult`: `gates`, `passed`, `findings`, `report`, `figures`, and `save(folder)`. With
     `out` it is written there from the beginning, and an interrupted one goes on. Raises InputError,
@@ -85,7 +87,8 @@ def check(
         "check",
         model,
         data,
-        minutes=minutes,
+        minutes=MINUTES if minutes is None and images is None else minutes,
+        images=images,
         only=only,
         fail_under=fail_under,
         baseline=baseline,
@@ -116,11 +119,12 @@ def _checked(
     model: Model,
     data: Images,
     *,
-    minutes: float,
+    minutes: float | None,
     limit: int | None,
     seed: int,
     out: Where,
     force: bool,
+    images: int | None = None,
     only: str | Sequence[str] | None = None,
     fail_under: str | Iterable[str] = (),
     baseline: str | Path | CheckResult | None = None,
@@ -129,8 +133,11 @@ def _checked(
     """A check or the demo. What cannot be used is refused before anything is loaded."""
     only = only if only is None or isinstance(only, str) else ",".join(only)
     probes = chosen_probes(only, DEMO_PROBES if name == "demo" else PROBES)
-    if not minutes > 0:
+    if minutes is not None and images is not None:
+        raise InputError("Give minutes, a time for all, or images, which take as long as they take.")
+    if minutes is not None and not minutes > 0:
         raise InputError(f"minutes is above 0; got {minutes}.")
+    limit = limit if images is None else images
     if precision not in ("fast", "exact"):
         raise InputError(f"precision is fast or exact; got {precision!r}.")
     fail_under = [fail_under] if isinstance(fail_under, str) else list(fail_under)
@@ -139,6 +146,7 @@ def _checked(
     asked = {
         "only": only,
         "minutes": minutes,
+        **({} if images is None else {"images": images}),
         "precision": precision,
         "fail_under": fail_under,
         "baseline": None if earlier is None else str(earlier),
@@ -146,10 +154,7 @@ def _checked(
     before = None if earlier is None else (str(earlier), read_run(earlier))
     classifier = as_classifier(model)
     samples = as_samples(data, None, classifier, limit=limit, seed=seed)
-    with (
-        begun_on(name, asked, classifier, samples, seed=seed, out=out, force=force) as run,
-        progress("attacking", len(samples)) as advance,
-    ):
+    with begun_on(name, asked, classifier, samples, seed=seed, out=out, force=force) as run:
         context = Context(
             classifier=classifier,
             samples=samples,
@@ -159,7 +164,6 @@ def _checked(
             seed=seed,
             precision=precision,
             budgets={norm: [f.eps for f in floors if f.norm == norm] for norm in SWEPT},
-            progress=advance,
         )
         results = crash_test(context, run, names=probes, minutes=minutes, floors=floors, baseline=before)
         write_report(run.folder)

@@ -7,11 +7,11 @@ from collections import Counter
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Confusion, Confusions, Number
 from ostrich.crashtest.context import Context
-from ostrich.crashtest.plan import Cost
+from ostrich.crashtest.plan import ANYTIME
 from ostrich.statistics import wilson
 
 TITLE = "Clean accuracy"
-COST = Cost(forwards=1)
+COST = ANYTIME
 SHOWN = 8  # confusions
 
 

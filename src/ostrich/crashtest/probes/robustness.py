@@ -1,58 +1,72 @@
 """How accurate is the network against an adversary, as the budget grows?
 
-PGD over a sweep of budgets. An image broken at one budget is broken at every larger one, so it is
-attacked no further; the curve falls by construction, and every point of it is a set of files. Where an
-image stands because its gradient was of no use, or there is none, one attack by labels alone finds the
-smallest change, which tells of every budget: RayS under Linf, HopSkipJump under L2, on as many images as
-there is time for.
+PGD, whose budget is searched for each image by bisection over a sweep: what is broken at one budget is broken
+at every larger one, and what stands stands at every smaller one. So the curve falls by construction, and each
+point of it is a set of files. Images come in random order, a few at first: there is a figure after seconds,
+of ever more images until the time of the probe is over. Where an image stands because its gradient was of no
+use, or there is none, one attack by labels alone finds the smallest change, which tells of every budget: RayS
+under Linf, HopSkipJump under L2, on as many images as there is time for.
 
-When all probes are done, `with_worst_case` brings the curve to what all attacks of the check left.
+When all probes are done, `completed` brings the curve to what all attacks of the check left, and shows random
+noise beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ostrich.attacks import L2, PGD, HopSkipJump, Linf, RayS, Untargeted
-from ostrich.attacks.base import InputSpecificAttack
+from ostrich.attacks import L2, PGD, HopSkipJump, Linf, RayS, Threat, Untargeted
+from ostrich.attacks.engine.result import Result
 from ostrich.attacks.threats import Unbounded
 from ostrich.crashtest.answer import Answer, ProbeAnswer, RobustAccuracy
 from ostrich.crashtest.blocks import Block, Curve, Pair, Pairs, Point, Series
-from ostrich.crashtest.context import CannotRun, Context, budget_text, sweep
-from ostrich.crashtest.outcomes import CLOSE, broken_within
-from ostrich.crashtest.plan import Cost
+from ostrich.crashtest.context import CannotRun, Context, budget_text, growing, sweep
+from ostrich.crashtest.outcomes import broken_within
+from ostrich.crashtest.plan import ANYTIME
+from ostrich.runtime.deadline import TimeUp
 from ostrich.statistics import wilson
 
 TITLE = "Robust accuracy"
+NORMS = ("linf", "l2")
+THREATS: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2}
 STEPS = 40
 QUERIES = 1000  # of an attack without gradients
-# Forwards are estimated: most budgets either break an image in a few steps or are small. Of gradients at most
-# about two budgets per norm spend all their steps.
-COST = Cost(forwards=30, gradients=2.0 * STEPS)
+COST = ANYTIME
 SHOWN = 6  # pairs
 LEAST = "least that any attack left"
+NOISE = "random noise"
 
 
 def probe(context: Context) -> Answer:
     """The question of this file."""
-    rows = torch.tensor(context.rows("robustness"))
-    right = rows[context.correct.cpu()[rows]]
-    if not len(right):
+    if not context.correct.any():
         raise CannotRun("The network gets none of these images right, so there is nothing to break.")
+    done: dict[str, list[int]] = {norm: [] for norm in NORMS}
+    gallery = _Gallery(context)
+    with suppress(TimeUp):  # what is whole by then is the answer
+        for batch in growing(torch.tensor(context.in_random_order())):
+            for norm in NORMS:
+                _attacked(context, norm, batch, gallery)
+                done[norm] += batch.tolist()
+    rows = sorted(done["l2"] or done["linf"])
+    whole = [norm for norm in NORMS if done[norm]]
+    if not rows:
+        raise TimeUp
+    correct = context.correct.tolist()
+    right = [row for row in rows if correct[row]]
     figures: dict[str, Any] = {"n": len(rows), "clean": len(right) / len(rows), "steps": STEPS}
     blocks: list[Block] = []
-    gallery: list[Pair] = []
-    for norm in ("linf", "l2"):
-        points, broken = _curve(context, norm, rows, right)
+    for norm in whole:
+        points = _points(context, norm, right, len(rows))
         figures[norm] = [point.model_dump() for point in points]
         blocks.append(_block(context, norm, points))
-        gallery = gallery or broken
-    if gallery:
-        blocks.append(Pairs(items=gallery[:SHOWN]))
+    if gallery.pairs:
+        blocks.append(Pairs(items=list(gallery.pairs.values())))
     linf = figures["linf"]
     first = linf[_halving([point["y"] for point in linf], figures["clean"])]
     by = "PGD" if context.classifier.access == "gradient" else "attacks without gradients"
@@ -63,12 +77,14 @@ def probe(context: Context) -> Answer:
         "random noise of the same size.",
         figures=figures,
         blocks=blocks,
-        rows=rows.tolist(),
-        budgets=[(norm, p["x"]) for norm in ("linf", "l2") for p in figures.get(norm, ()) if p["x"] > 0],
+        rows=rows,
+        budgets=[(norm, p["x"]) for norm in whole for p in figures[norm] if p["x"] > 0],
     )
 
 
-def with_worst_case(answer: ProbeAnswer, robust: Sequence[RobustAccuracy]) -> ProbeAnswer:
+def completed(
+    answer: ProbeAnswer, robust: Sequence[RobustAccuracy], noise: ProbeAnswer | None = None
+) -> ProbeAnswer:
     """The probe's answer once all figures are known: each point is the least that any attack left."""
     known = {(one["norm"], one["eps"]): one for one in robust}
     figures, blocks = dict(answer.figures), list(answer.blocks)
@@ -82,10 +98,11 @@ def with_worst_case(answer: ProbeAnswer, robust: Sequence[RobustAccuracy]) -> Pr
             points.append(point)
         block = blocks[place]
         assert isinstance(block, Curve)
-        series = [one for one in block.series if one.name != LEAST]
+        series = [one for one in block.series if one.name not in (LEAST, NOISE)]
         if [p["y"] for p in points] != [p.y for p in series[0].points]:
             plain = [Point(**{name: point[name] for name in Point.model_fields}) for point in points]
             series = [Series(name=LEAST, style="attack", points=plain), *series]
+        series += _noise(noise, norm)
         blocks[place] = block.model_copy(update={"series": series})
         figures[norm] = points
     sentence = headline(robust, figures["clean"])
@@ -116,44 +133,67 @@ def _halving(accuracies: Sequence[float], clean: float) -> int:
     return next((i for i, y in enumerate(accuracies) if y <= clean / 2), len(accuracies) - 1)
 
 
-def _curve(context: Context, norm: str, rows: Tensor, right: Tensor) -> tuple[list[Point], list[Pair]]:
-    """The points of one norm's curve, and the first broken images as pairs."""
-    standing, points = right, [_point(0.0, "0", len(right), len(rows))]
-    pairs: list[Pair] = []
+class _Gallery:
+    """The first broken images as pairs, each at the smallest budget that broke it."""
+
+    def __init__(self, context: Context) -> None:
+        self.context, self.pairs = context, dict[int, Pair]()
+
+    def show(self, rows: Tensor, result: Result, eps: float | None = None) -> None:
+        """Images at `rows` (n,) that were attacked under Linf; without a budget their distance is it."""
+        for i in torch.nonzero(result.success)[:, 0].tolist():
+            row = int(rows[i])
+            if row in self.pairs or len(self.pairs) < SHOWN:
+                name = f"broken-linf-{self.context.samples.index[row]}"
+                value = float(result.distance[i]) if eps is None else eps
+                text = budget_text("linf", value)
+                self.pairs[row] = self.context.comparison(
+                    name, result.originals[i], result.images[i], text, value
+                )
+
+
+def _attacked(context: Context, norm: str, rows: Tensor, gallery: _Gallery) -> None:
+    """Search the smallest budget of the sweep that breaks each image; what came of it are outcomes."""
+    right = rows[context.correct.cpu()[rows]]
+    if context.classifier.access == "gradient":
+        _bisect(context, norm, sweep(context, norm), right, gallery)
+    blind = context.without_gradient(right)[: context.images_within_time(QUERIES)]
+    if len(blind):
+        method = (
+            RayS(threat=Unbounded("linf"), queries=QUERIES)
+            if norm == "linf"
+            else HopSkipJump(queries=QUERIES)
+        )
+        result = context.attack(method, blind, Untargeted(context.labels[blind]))
+        if norm == "linf":
+            gallery.show(blind, result)
+
+
+def _bisect(context: Context, norm: str, budgets: list[float], rows: Tensor, gallery: _Gallery) -> None:
+    """The middle one of the budgets; then a smaller one for what it broke, a larger one for what stands."""
+    known = broken_within(context.outcomes, norm, budgets[0]) if budgets else set()
+    rows = torch.tensor([row for row in rows.tolist() if row not in known], dtype=rows.dtype)
+    if not (len(rows) and budgets):
+        return
+    middle = len(budgets) // 2
+    eps = budgets[middle]
+    result = context.attack(
+        PGD(threat=THREATS[norm](eps), steps=STEPS), rows, Untargeted(context.labels[rows])
+    )
+    if norm == "linf":
+        gallery.show(rows, result, eps)
+    broken = result.success.cpu()
+    _bisect(context, norm, budgets[:middle], rows[broken], gallery)
+    _bisect(context, norm, budgets[middle + 1 :], rows[~broken], gallery)
+
+
+def _points(context: Context, norm: str, right: list[int], count: int) -> list[Point]:
+    """The points of one norm's curve: of `count` images those in `right` are right without an attack."""
+    points = [_point(0.0, "0", len(right), count)]
     for eps in sweep(context, norm):
-        text = budget_text(norm, eps)
-        for method in _attacks(context, norm, eps):
-            tried = standing if isinstance(method, PGD) else _by_labels(context, norm, standing)
-            if not len(tried):
-                continue
-            result = context.attack(method, tried, Untargeted(context.labels[tried]))
-            broken = result.success.cpu() & (result.distance.cpu().double() <= eps * (1 + CLOSE))
-            if norm == "linf":
-                for i in torch.nonzero(broken)[: max(0, SHOWN - len(pairs)), 0].tolist():
-                    name = f"broken-{norm}-{context.samples.index[int(tried[i])]}"
-                    pairs.append(context.comparison(name, result.originals[i], result.images[i], text, eps))
-        fallen = broken_within(context.outcomes, norm, eps)
-        standing = torch.tensor([row for row in standing.tolist() if row not in fallen], dtype=rows.dtype)
-        points.append(_point(eps, text, len(standing), len(rows)))
-    return points, pairs
-
-
-def _attacks(context: Context, norm: str, eps: float) -> list[InputSpecificAttack]:
-    """What is tried at a budget, in turn: by gradients, then by labels on images without slope."""
-    threat = Linf(eps) if norm == "linf" else L2(eps)
-    by_gradient = [PGD(threat=threat, steps=STEPS)] if context.classifier.access == "gradient" else []
-    by_labels = RayS(threat=Unbounded("linf"), queries=QUERIES)
-    return [*by_gradient, by_labels if norm == "linf" else HopSkipJump(queries=QUERIES)]
-
-
-def _by_labels(context: Context, norm: str, standing: Tensor) -> Tensor:
-    """The images without slope that no attack by labels has been tried on, as many as there is time for."""
-    done = {
-        row for one in context.outcomes if one["norm"] == norm and one["eps"] is None for row in one["rows"]
-    }
-    if done:  # once tells of every budget
-        return standing[:0]
-    return context.without_gradient(standing)[: context.images_within_time(QUERIES)]
+        standing = set(right) - broken_within(context.outcomes, norm, eps)
+        points.append(_point(eps, budget_text(norm, eps), len(standing), count))
+    return points
 
 
 def _point(eps: float, text: str, kept: int, count: int) -> Point:
@@ -165,9 +205,12 @@ def _block(context: Context, norm: str, points: list[Point]) -> Curve:
     label = "largest change of a value" if norm == "linf" else "L2 length of the change"
     name = f"PGD, {STEPS} steps" if context.classifier.access == "gradient" else "without gradients"
     series = [Series(name=name, style="attack", points=points)]
-    noise = context.earlier("noise")
-    if noise:
-        curves = (block for block in noise.blocks if isinstance(block, Curve))
-        known = next(block.series[0] for block in curves if f"({norm})" in block.x_label)
-        series.append(known.model_copy(update={"name": "random noise"}))
     return Curve(x_label=f"{label} ({norm})", y_label="accuracy", series=series)
+
+
+def _noise(answer: ProbeAnswer | None, norm: str) -> list[Series]:
+    """The curve of random noise of that norm, where it is known."""
+    curves = [] if answer is None else [block for block in answer.blocks if isinstance(block, Curve)]
+    return [
+        curve.series[0].model_copy(update={"name": NOISE}) for curve in curves if f"({norm})" in curve.x_label
+    ]

@@ -1,29 +1,33 @@
 """What is the worst that a set of different attacks finds for each image, and which of them finds it?
 
-AutoAttack (Croce and Hein 2020) in its fast form. One attack is no proof where it left an image standing, and
-the worst of several is the honest figure: so it is asked for at the budgets that gates judge, else at
-the largest budget of the sweep at which PGD left one.
+AutoAttack (Croce and Hein 2020) in its fast form, on what the sweep of budgets left standing. One attack is
+no proof where it left an image, and the worst of several is the honest figure: so it is asked for at the
+budgets that gates judge, else at the largest budget of the sweep at which PGD left one. Its attacks are tried
+one after the other, each on all images that stand. Where the time ends before, the figure is that of those
+which had time: what they broke is broken.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ostrich.attacks import L2, AutoAttack, Linf, Threat, Untargeted
-from ostrich.attacks.engine.runner import Result
+from ostrich.attacks.engine.result import Result
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Block, Pair, Pairs, Table
-from ostrich.crashtest.context import CannotRun, Context, budget_text, sweep
-from ostrich.crashtest.plan import Cost
+from ostrich.crashtest.context import CannotRun, Context, budget_text, growing, sweep
+from ostrich.crashtest.outcomes import broken_within
+from ostrich.crashtest.plan import ANYTIME
+from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
 from ostrich.statistics import wilson
 
 TITLE = "Worst case of several attacks"
-COST = Cost(forwards=400, gradients=200)  # per budget, where about two in five stand to the end
-AS_FORWARDS = 3.0  # a gradient costs about as many
+COST = ANYTIME
 SHOWN = 6  # images, at each budget
 THREATS: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2}
 UNITS = {"linf": "per value", "l2": "of L2 length"}
@@ -33,29 +37,32 @@ def probe(context: Context) -> Answer:
     """The question of this file."""
     if context.classifier.access != "gradient":
         raise CannotRun("This is a prediction function: AutoAttack needs gradients.")
-    rows = torch.tensor(context.rows("worst-case"))
-    right = rows[context.correct.cpu()[rows]]
-    if not len(right):
+    if not context.correct.any():
         raise CannotRun("The network gets none of these images right, so there is nothing to break.")
+    sweep_of = context.earlier("robustness")
+    order = context.in_random_order()
+    rows = order if sweep_of is None else [row for row in order if row in set(sweep_of.rows)]
     found: list[dict[str, Any]] = []
     blocks: list[Block] = []
     sentences = []
-    for norm, eps in _budgets(context):
-        queries = int(COST.forwards + AS_FORWARDS * COST.gradients)
-        if found and context.images_within_time(queries) < len(right):
-            break  # there is no time for a further one
-        method = AutoAttack(threat=THREATS[norm](eps), preset="fast")
-        result = context.attack(method, right, Untargeted(context.labels[right]))
-        found.append(_figures(norm, eps, method.titles, result, len(rows)))
-        sentences.append(_sentence(found[-1], len(method.titles)))
-        blocks.append(_by_attack(method.titles, result, budget_text(norm, eps)))
-        blocks.append(Pairs(items=_hardest(context, right, result, norm, eps)))
+    budgets = _budgets(context)
+    for place, (norm, eps) in enumerate(budgets):
+        before = set() if sweep_of is None else broken_within(sweep_of.outcomes, norm, eps)
+        worst = _Worst(context, norm, eps, rows, before)
+        with suppress(TimeUp), until(Deadline(time_left() / (len(budgets) - place))):
+            worst.attack()
+        if worst.tried or not worst.standing:
+            found.append(worst.figures())
+            sentences.append(worst.sentence())
+            blocks += [worst.table(), Pairs(items=worst.hardest())]
+    if not found:
+        raise TimeUp
     return Answer(
         sentence=" ".join(sentences),
         how_to_read="Each attack is tried on what the ones before it left standing, so the numbers tell "
         "what each added. A query is one image through the network.",
         figures={"n": len(rows), **found[0], **({"further": found[1:]} if found[1:] else {})},
-        rows=rows.tolist(),
+        rows=sorted(rows),
         budgets=[(one["norm"], one["eps"]) for one in found],
         blocks=blocks,
     )
@@ -72,51 +79,89 @@ def _budgets(context: Context) -> list[tuple[str, float]]:
     return open_ or [("linf", max(stood, default=sweep(context, "linf")[0]))]
 
 
-def _figures(norm: str, eps: float, titles: tuple[str, ...], result: Result, count: int) -> dict[str, Any]:
-    """What is known at one budget, of `count` images in all."""
-    standing = int((~result.success).sum())
-    found = Counter(titles[i] for i in result.found_by.tolist() if i >= 0)
-    return {
-        "norm": norm,
-        "eps": eps,
-        "robust_accuracy": standing / count,
-        "interval": list(wilson(standing, count)),
-        "broken_by": {title: found[title] for title in titles},
-        "forwards": result.forwards.double().mean().item(),
-        "backwards": result.backwards.double().mean().item(),
-    }
+class _Worst:
+    """What the attacks did at one budget to the images at `rows`, of which some are `broken` before."""
 
+    def __init__(self, context: Context, norm: str, eps: float, rows: list[int], broken: set[int]) -> None:
+        self.context, self.norm, self.eps, self.count = context, norm, eps, len(rows)
+        method = AutoAttack(threat=THREATS[norm](eps), preset="fast")
+        self.members = dict(zip(method.titles, method.members, strict=True))
+        correct = context.correct.tolist()
+        right = [row for row in rows if correct[row]]
+        self.standing = [row for row in right if row not in broken]
+        self.before = len(right) - len(self.standing)
+        self.tried: dict[str, int] = {}  # images, by attack
+        self.by: dict[int, str] = {}
+        self.cost = {row: [0, 0] for row in self.standing}  # forwards, backwards
+        self.images: dict[int, tuple[Tensor, Tensor]] = {}  # of the costliest that broke
 
-def _sentence(figures: dict[str, Any], attacks: int) -> str:
-    text, what = budget_text(figures["norm"], figures["eps"]), UNITS[figures["norm"]]
-    broken = ", ".join(f"{title} {number}" for title, number in figures["broken_by"].items() if number)
-    return (
-        f"Against the worst of {attacks} attacks with {text} {what}, it is right on "
-        f"{figures['robust_accuracy']:.0%} of images" + (f" (broken by {broken})." if broken else ".")
-    )
+    def attack(self) -> None:
+        """Try one attack after the other on what stands. Raises TimeUp."""
+        for title, member in self.members.items():
+            for part in growing(torch.tensor(self.standing, dtype=torch.int64)):
+                goal = Untargeted(self.context.labels[part])
+                self._note(title, part.tolist(), self.context.attack(member, part, goal))
 
+    def _note(self, title: str, rows: list[int], result: Result) -> None:
+        self.tried[title] = self.tried.get(title, 0) + len(rows)
+        for i, row in enumerate(rows):
+            self.cost[row][0] += int(result.forwards[i])
+            self.cost[row][1] += int(result.backwards[i])
+            if result.success[i]:
+                self.by[row] = title
+                self.standing.remove(row)
+                self.images[row] = (result.originals[i], result.images[i])
+        for row in sorted(self.images, key=lambda row: -self.cost[row][1])[SHOWN:]:
+            del self.images[row]
 
-def _by_attack(titles: tuple[str, ...], result: Result, budget: str) -> Table:
-    """A table: what each attack broke, and what the images it broke had cost by then."""
-    rows: list[list[Any]] = []
-    for number, title in [*enumerate(titles), (-1, "still right")]:
-        mask = result.found_by == number
-        cost = [
-            spent[mask].double().mean().item() if mask.any() else None
-            for spent in (result.forwards, result.backwards)
+    def figures(self) -> dict[str, Any]:
+        """What is known at this budget."""
+        forwards, backwards = (sum(cost[i] for cost in self.cost.values()) for i in (0, 1))
+        found = list(self.by.values())
+        return {
+            "norm": self.norm,
+            "eps": self.eps,
+            "robust_accuracy": len(self.standing) / self.count,
+            "interval": list(wilson(len(self.standing), self.count)),
+            "broken_before": self.before,
+            "broken_by": {title: found.count(title) for title in self.members},
+            "tried_on": {title: self.tried.get(title, 0) for title in self.members},
+            "forwards": forwards / max(1, len(self.cost)),
+            "backwards": backwards / max(1, len(self.cost)),
+        }
+
+    def sentence(self) -> str:
+        """The least that any of them left, and what broke it."""
+        counts = {"PGD": self.before, **self.figures()["broken_by"]}
+        broken = ", ".join(f"{title} {number}" for title, number in counts.items() if number)
+        late = len(self.members) - len(self.tried) if self.standing else 0
+        return (
+            f"Against the worst of {len(self.members)} attacks with {budget_text(self.norm, self.eps)} "
+            f"{UNITS[self.norm]}, it is right on {len(self.standing) / self.count:.0%} of {self.count} images"
+            + (f" (broken by {broken})." if broken else ".")
+            + (f" For {late} of the attacks there was no time." if late else "")
+        )
+
+    def table(self) -> Table:
+        """What each attack broke, and what the images it broke had cost by then."""
+        lines: list[list[Any]] = [["the sweep's PGD", self.before, None, None]] if self.before else []
+        groups = {title: [row for row, by in self.by.items() if by == title] for title in self.members}
+        for title, rows in {**groups, "still right": self.standing}.items():
+            cost = [sum(self.cost[row][i] for row in rows) / len(rows) if rows else None for i in (0, 1)]
+            lines.append([title, len(rows), *cost])
+        budget = budget_text(self.norm, self.eps)
+        columns = [f"attack with {budget}", "broke", "forwards an image", "backwards an image"]
+        return Table(columns=columns, rows=lines)
+
+    def hardest(self) -> list[Pair]:
+        """The broken images that cost most, before and after."""
+        text = budget_text(self.norm, self.eps)
+        return [
+            self.context.comparison(
+                f"worst-{self.norm}-{text.replace('/', '-')}-{self.context.samples.index[row]}",
+                *self.images[row],
+                text,
+                self.eps,
+            )
+            for row in sorted(self.images, key=lambda row: -self.cost[row][1])
         ]
-        rows.append([title, int(mask.sum()), *cost])
-    columns = [f"attack with {budget}", "broke", "forwards an image", "backwards an image"]
-    return Table(columns=columns, rows=rows)
-
-
-def _hardest(context: Context, rows: torch.Tensor, result: Result, norm: str, eps: float) -> list[Pair]:
-    """The broken images that cost most, before and after."""
-    cost = torch.where(result.success, result.backwards, -1)
-    items = []
-    for i in cost.argsort(descending=True)[:SHOWN].tolist():
-        if result.success[i]:
-            text = budget_text(norm, eps)
-            name = f"worst-{norm}-{text.replace('/', '-')}-{context.samples.index[int(rows[i])]}"
-            items.append(context.comparison(name, result.originals[i], result.images[i], text, eps))
-    return items
