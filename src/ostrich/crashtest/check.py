@@ -47,6 +47,7 @@ from ostrich.crashtest.probes import (
 )
 from ostrich.errors import OstrichError, UnknownName
 from ostrich.images import write_image
+from ostrich.models.fastpath import copies_shared
 from ostrich.runtime import events
 from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
 from ostrich.runtime.facts import digest
@@ -129,6 +130,7 @@ def crash_test(
     with (
         stopwatch() as spent,
         threads_restored(),
+        copies_shared(),
         Computation(run.folder, _facts(context), "json", waits=False) as kept,
     ):
         plan = Plan.open(kept)
@@ -141,6 +143,7 @@ def crash_test(
             plan.n = plan.n or plan.affordable(len(context.samples), whole.left)
             plan.save()
             context.restrict(plan.n)
+        _write_images(context, run.folder)
         _announce(context, plan, names, minutes)
         answers: dict[str, ProbeAnswer] = {}
         left = sorted(names, key=lambda name: list(FIRST).index(name) if name in FIRST else len(FIRST))
@@ -166,7 +169,6 @@ def crash_test(
                 answers["robustness"], robust, answers.get("noise")
             )
             kept.save(Piece("probes/robustness"), answer.model_dump(), answer.seconds or 0.0)
-    _write_images(context, run.folder)
     figures = {name: answer.figures for name, answer in answers.items()}
     labelled = context.samples.labels is not None
     gates = [judge_floor(floor, robust, labelled) for floor in floors]

@@ -65,8 +65,8 @@ def probe(context: Context) -> Answer:
         points = _points(context, norm, right, len(rows))
         figures[norm] = [point.model_dump() for point in points]
         blocks.append(_block(context, norm, points))
-    if gallery.pairs:
-        blocks.append(Pairs(items=list(gallery.pairs.values())))
+    if gallery.kept:
+        blocks.append(Pairs(items=gallery.pairs()))
     linf = figures["linf"]
     first = linf[_halving([point["y"] for point in linf], figures["clean"])]
     by = "PGD" if context.classifier.access == "gradient" else "attacks without gradients"
@@ -134,29 +134,33 @@ def _halving(accuracies: Sequence[float], clean: float) -> int:
 
 
 class _Gallery:
-    """The first broken images as pairs, each at the smallest budget that broke it."""
+    """The first images that broke under Linf, each at the smallest budget that broke it."""
 
     def __init__(self, context: Context) -> None:
-        self.context, self.pairs = context, dict[int, Pair]()
+        self.context, self.kept = context, dict[int, tuple[float, Tensor, Tensor]]()
 
-    def show(self, rows: Tensor, result: Result, eps: float | None = None) -> None:
-        """Images at `rows` (n,) that were attacked under Linf; without a budget their distance is it."""
+    def keep(self, rows: Tensor, result: Result, eps: float | None = None) -> None:
+        """Images at `rows` (n,) that were attacked; without a budget their distance is it."""
         for i in torch.nonzero(result.success)[:, 0].tolist():
-            row = int(rows[i])
-            if row in self.pairs or len(self.pairs) < SHOWN:
-                name = f"broken-linf-{self.context.samples.index[row]}"
-                value = float(result.distance[i]) if eps is None else eps
-                text = budget_text("linf", value)
-                self.pairs[row] = self.context.comparison(
-                    name, result.originals[i], result.images[i], text, value
-                )
+            row, value = int(rows[i]), float(result.distance[i]) if eps is None else eps
+            if row in self.kept or len(self.kept) < SHOWN:
+                self.kept[row] = (value, result.originals[i], result.images[i])
+
+    def pairs(self) -> list[Pair]:
+        """Each before and after."""
+        index, show = self.context.samples.index, self.context.comparison
+        return [
+            show(f"broken-linf-{index[row]}", before, after, budget_text("linf", eps), eps)
+            for row, (eps, before, after) in self.kept.items()
+        ]
 
 
 def _attacked(context: Context, norm: str, rows: Tensor, gallery: _Gallery) -> None:
     """Search the smallest budget of the sweep that breaks each image; what came of it are outcomes."""
     right = rows[context.correct.cpu()[rows]]
     if context.classifier.access == "gradient":
-        _bisect(context, norm, sweep(context, norm), right, gallery)
+        budgets = sweep(context, norm)
+        _bisect(context, norm, budgets, right, gallery, _usual(context, norm, budgets))
     blind = context.without_gradient(right)[: context.images_within_time(QUERIES)]
     if len(blind):
         method = (
@@ -166,22 +170,35 @@ def _attacked(context: Context, norm: str, rows: Tensor, gallery: _Gallery) -> N
         )
         result = context.attack(method, blind, Untargeted(context.labels[blind]))
         if norm == "linf":
-            gallery.show(blind, result)
+            gallery.keep(blind, result)
 
 
-def _bisect(context: Context, norm: str, budgets: list[float], rows: Tensor, gallery: _Gallery) -> None:
-    """The middle one of the budgets; then a smaller one for what it broke, a larger one for what stands."""
+def _usual(context: Context, norm: str, budgets: list[float]) -> int:
+    """The place of the budget that breaks the median image so far; the middle one where none did."""
+    places = [len(broken_within(context.outcomes, norm, eps)) for eps in budgets]
+    return next((i for i, count in enumerate(places) if 2 * count >= max(1, places[-1])), len(budgets) // 2)
+
+
+def _bisect(
+    context: Context,
+    norm: str,
+    budgets: list[float],
+    rows: Tensor,
+    gallery: _Gallery,
+    first: int | None = None,
+) -> None:
+    """The middle one of the budgets, or the `first`; then smaller ones for what it broke, or larger ones."""
     known = broken_within(context.outcomes, norm, budgets[0]) if budgets else set()
     rows = torch.tensor([row for row in rows.tolist() if row not in known], dtype=rows.dtype)
     if not (len(rows) and budgets):
         return
-    middle = len(budgets) // 2
+    middle = len(budgets) // 2 if first is None else first
     eps = budgets[middle]
     result = context.attack(
         PGD(threat=THREATS[norm](eps), steps=STEPS), rows, Untargeted(context.labels[rows])
     )
     if norm == "linf":
-        gallery.show(rows, result, eps)
+        gallery.keep(rows, result, eps)
     broken = result.success.cpu()
     _bisect(context, norm, budgets[:middle], rows[broken], gallery)
     _bisect(context, norm, budgets[middle + 1 :], rows[~broken], gallery)
