@@ -1,10 +1,11 @@
 """How accurate is the network against an adversary, as the budget grows?
 
-PGD over a sweep of budgets. An image broken at one budget is broken at every larger one, so it is
-attacked no further; the curve falls by construction, and every point of it is a set of files. Where an
-image stands because its gradient was of no use, or there is none, one attack by labels alone finds the
-smallest change, which tells of every budget: RayS under Linf, HopSkipJump under L2, on as many images as
-there is time for.
+PGD over a sweep of budgets, first on cross-entropy, which shares a budget among all other classes, then,
+on what stands, on the margin, which spends it on one. An image broken at one budget is broken at every
+larger one, so it is attacked no further; the curve falls by construction, and every point of it is a set
+of files. Where an image stands because its gradient was of no use, or there is none, one attack by labels
+alone finds the smallest change, which tells of every budget: RayS under Linf, HopSkipJump under L2, on as
+many images as there is time for.
 
 When all probes are done, `with_worst_case` brings the curve to what all attacks of the check left.
 """
@@ -28,11 +29,11 @@ from ostrich.crashtest.plan import Cost
 from ostrich.statistics import wilson
 
 TITLE = "Robust accuracy"
-STEPS = 40
+STEPS, MARGIN_STEPS = 40, 20  # on cross-entropy; on the margin of what stands then
 QUERIES = 1000  # of an attack without gradients
 # Forwards are estimated: most budgets either break an image in a few steps or are small. Of gradients at most
 # about two budgets per norm spend all their steps.
-COST = Cost(forwards=30, gradients=2.0 * STEPS)
+COST = Cost(forwards=30, gradients=2.0 * (STEPS + MARGIN_STEPS))
 SHOWN = 6  # pairs
 LEAST = "least that any attack left"
 
@@ -132,18 +133,27 @@ def _curve(context: Context, norm: str, rows: Tensor, right: Tensor) -> tuple[li
                 for i in torch.nonzero(broken)[: max(0, SHOWN - len(pairs)), 0].tolist():
                     name = f"broken-{norm}-{context.samples.index[int(tried[i])]}"
                     pairs.append(context.comparison(name, result.originals[i], result.images[i], text, eps))
-        fallen = broken_within(context.outcomes, norm, eps)
-        standing = torch.tensor([row for row in standing.tolist() if row not in fallen], dtype=rows.dtype)
+            standing = _unbroken(context, norm, eps, standing)
+        standing = _unbroken(context, norm, eps, standing)
         points.append(_point(eps, text, len(standing), len(rows)))
     return points, pairs
+
+
+def _unbroken(context: Context, norm: str, eps: float, standing: Tensor) -> Tensor:
+    """Those of some images that no attack of the check so far broke within a budget."""
+    fallen = broken_within(context.outcomes, norm, eps)
+    return torch.tensor([row for row in standing.tolist() if row not in fallen], dtype=standing.dtype)
 
 
 def _attacks(context: Context, norm: str, eps: float) -> list[InputSpecificAttack]:
     """What is tried at a budget, in turn: by gradients, then by labels on images without slope."""
     threat = Linf(eps) if norm == "linf" else L2(eps)
-    by_gradient = [PGD(threat=threat, steps=STEPS)] if context.classifier.access == "gradient" else []
-    by_labels = RayS(threat=Unbounded("linf"), queries=QUERIES)
-    return [*by_gradient, by_labels if norm == "linf" else HopSkipJump(queries=QUERIES)]
+    rays = RayS(threat=Unbounded("linf"), queries=QUERIES)
+    by_labels = rays if norm == "linf" else HopSkipJump(queries=QUERIES)
+    if context.classifier.access != "gradient":
+        return [by_labels]
+    margin = PGD(threat=threat, steps=MARGIN_STEPS, loss="margin")
+    return [PGD(threat=threat, steps=STEPS), margin, by_labels]
 
 
 def _by_labels(context: Context, norm: str, standing: Tensor) -> Tensor:
