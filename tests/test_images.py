@@ -27,6 +27,15 @@ def test_what_is_written_is_what_was_rounded(height, width, channels, seed):
         assert [p.name for p in Path(folder).iterdir()] == ["x.png"]
 
 
+def test_the_way_into_the_range_has_a_slope_at_both_ends():
+    given = [-1.0, 0.0, 0.25, 1.0, 1.5, float("nan")]
+    x = torch.tensor(given, dtype=torch.float64, requires_grad=True)
+    found = images.into_range(x)
+    assert found.tolist()[:-1] == [0.0, 0.0, 0.25, 1.0, 1.0]
+    assert found[-1].isnan()
+    assert torch.autograd.grad(found[:-1].sum(), x)[0].tolist()[:-1] == [0.0, 1.0, 1.0, 1.0, 0.0]
+
+
 def save(path, mode: str, value) -> str:
     Image.new(mode, (6, 4), value).save(path)
     return str(path)

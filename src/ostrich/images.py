@@ -30,6 +30,15 @@ INTERPOLATIONS = {
 }
 
 
+def into_range(images: Tensor) -> Tensor:
+    """Images (..., H, W) with what lies beyond 0 or 1 brought to that end.
+
+    The gradient is 1 inside and at both ends, 0 beyond, so that a white or a black pixel can be moved
+    inwards. From torch 2.15 on `clamp` passes none at its ends, where pixels of photographs often are.
+    """
+    return images.masked_fill(images < 0, 0).masked_fill(images > 1, 1)
+
+
 def rounded(images: Tensor) -> Tensor:
     """The nearest images on the 8-bit grid, same shape and dtype: what a PNG file can hold."""
     return images.clamp(0, 1).mul(LEVELS).round().div(LEVELS)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import math
 import runpy
 from collections.abc import Callable
@@ -59,7 +60,6 @@ OTHERS = {  # no attack by scores or gradients within one of the three norms
     "boundary": "sees labels only",
     "hopskipjump": "sees labels only",
 }
-UNFIT = {("square", "l2")}  # half of each square is raised, half lowered: the means stay nearly as they are
 
 
 def colour() -> ostrich.Classifier:
@@ -121,7 +121,7 @@ def cases() -> list[Any]:
         losses = ("ce", "dlr") if name == "apgd" else ("ce", "margin") if "loss" in known else (None,)
         stops = (None, "first") if kind().stop == "minimum" and "stop" in known else (None,)
         for norm, loss, stop in itertools.product(kind.norms, losses, stops):
-            if (name, norm) not in UNFIT and (loss, norm) != ("ce", "l2"):
+            if (loss, norm) != ("ce", "l2"):
                 given = {key: word for key, word in (("loss", loss), ("stop", stop)) if word}
                 words = "-".join((name, norm, *given.values()))
                 found.append(pytest.param(name, norm, QUICK.get(name, {}) | given, stop, id=words))
@@ -179,6 +179,19 @@ def test_in_l2_cross_entropy_is_followed_to_where_it_leads(method):
     assert max(a - b for a, b in zip(right, true, strict=True)) >= 2  # so the two are told apart
 
 
+def test_gates_of_a_check_in_l2_judge_the_closed_form():
+    x, labels = images()
+    true = breaking(x)["l2"]
+    asked = [float(f"{eps:.4f}") for eps in budgets("l2")[2:8:2]]
+    gates = [f"l2:{eps}={(standing(true, eps) + 1.5) / 12}" for eps in asked]
+    found = ostrich.check(colour(), (x, labels), only="robustness", fail_under=gates)
+    figures = {one["eps"]: one for one in found.figures["robustness"] if one["norm"] == "l2"}
+    for eps in asked:
+        assert 0 <= round(12 * figures[eps]["robust_accuracy"]) - standing(true, eps) <= 1
+        assert figures[eps]["bound"] == "upper"
+    assert [gate["passed"] for gate in found.gates] == [False, False, False]
+
+
 def test_without_a_way_left_a_flat_loss_is_no_fault():
     """CW's loss has no slope beyond the boundary: within a budget, what stands is known to stand."""
     result = attacked(INPUT_SPECIFIC["cw"](threat=NORMS["l2"](0.2), iterations=60))
@@ -220,7 +233,7 @@ def rows_of(shared: Path, kit: Path, out: Path, network: str, *words: str) -> li
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("network", ["log_softmax_saturated", "masked_classes"])
+@pytest.mark.parametrize("network", ["log_softmax_saturated", "masked_classes", "in_a_dict", "in_an_object"])
 @pytest.mark.parametrize(
     ("words", "norm"),
     [
@@ -242,6 +255,18 @@ def test_smallest_changes_whatever_is_around_the_network(shared, kit, tmp_path, 
     for eps in torch.linspace(true.min().item(), true.max().item(), POINTS, dtype=torch.float64).tolist():
         eps = (1 + 1e-5) * eps  # a distance is written with six digits
         assert 0 <= standing(found, eps) - standing(true, eps) <= 1
+
+
+@pytest.mark.shared
+@pytest.mark.filterwarnings("ignore:.*quant")  # torch moves it to another package
+@pytest.mark.parametrize("network", ["no_gradient", "hard_vote", "coarse_input", "static_int8"])
+@pytest.mark.parametrize("name", ["cw", "fab", "ddn", "deepfool", "lbfgs"])
+def test_a_smallest_change_that_had_no_gradient_is_not_known(shared, kit, tmp_path, capsys, network, name):
+    assert not any(row["success"] == "true" for row in rows_of(shared, kit, tmp_path / "run", network, name))
+    results = json.loads((tmp_path / "run/run.json").read_text())["results"]
+    assert (results["bound"], results["zero_gradient"]) == (None, 18)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "not known, at most 1: 18 images stand whose gradient was zero or not finite" in told
 
 
 @pytest.mark.shared

@@ -64,6 +64,12 @@ def test_jpeg_is_pillows_and_passes_the_gradient_straight_through():
     assert jpeg(image()[:, :1].float(), [60]).shape == (1, 1, 8, 8)
 
 
+def test_a_view_passes_the_gradient_of_white_and_black_pixels():
+    x = image().round().requires_grad_(True)
+    views = EOT(samples=2, **NOTHING).apply(x, [keyed(3)])
+    assert torch.autograd.grad(views.sum(), x)[0].eq(2).all()
+
+
 def test_the_gradient_is_that_of_the_mean_over_the_views():
     model = nets.small(dtype=torch.float64)
     images = nets.random_images(2, dtype=torch.float64)

@@ -90,6 +90,22 @@ def test_on_a_linear_network_the_perturbation_is_the_closed_form(norm):
     assert (found.epochs, found.backwards, found.forwards) == (4, 32, 40)  # 8 more for the clean logits
 
 
+def test_white_and_black_pixels_move_as_others_do():
+    """They lie at the ends of the range, where a clamp may pass no gradient: nothing would change."""
+    model, direction = two_classes()
+    images = nets.random_images(8, (5, 4), dtype=torch.float64).round()
+    goal = Targeted(torch.ones(8, dtype=torch.int64))
+    universal = Universal(threat=Linf(0.05), epochs=2, batch_size=4)
+    found = fit(universal, model, images, goal).tensors["perturbation"]
+    torch.testing.assert_close(found, 0.05 * direction.sign())
+    white = torch.ones(1, 3, 6, 6, dtype=torch.float64, requires_grad=True)
+    matrices = torch.eye(3, dtype=torch.float64)[None]
+    laid = placement.placed(white, torch.ones(1, 6, 6, dtype=torch.float64), images[:1], matrices, 20)
+    assert torch.equal(laid, torch.ones_like(laid))
+    (slope,) = torch.autograd.grad(laid.sum(), white)
+    assert slope.sum().item() == pytest.approx(laid.numel())
+
+
 def test_what_is_kept_spends_the_whole_budget_and_mirrored_images_count():
     """Four steps of a tenth of the budget; with mirrored batches they are others."""
     model, images = nets.small(), nets.random_images(16)

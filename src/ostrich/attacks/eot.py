@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from ostrich.errors import InputError
-from ostrich.images import from_bytes, picture
+from ostrich.images import from_bytes, into_range, picture
 from ostrich.warping import warp
 
 NUMBERS = 9  # uniform random numbers of one view
@@ -75,7 +75,7 @@ class EOT:
             shape = (self.samples, *images.shape[1:])
             grain = [torch.randn(shape, generator=g, dtype=torch.float64) for g in generators]
             views = views + self.noise * torch.cat(grain).to(images)
-        views = views.clamp(0, 1)
+        views = into_range(views)
         if self.jpeg:
             qualities = self.jpeg + (BEST_JPEG - self.jpeg) * numbers[:, 8]
             views = views + (jpeg(views.detach(), qualities.round().int().tolist()) - views).detach()

@@ -20,7 +20,7 @@ import torch
 
 from ostrich.attacks.engine import evidence
 from ostrich.attacks.engine.resuming import network_facts
-from ostrich.crashtest.answer import ModelFacts, Next, NotRun, ProbeAnswer, Results, RobustAccuracy
+from ostrich.crashtest.answer import ModelFacts, Next, ProbeAnswer, Results, RobustAccuracy
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import Floor, judge_baseline, judge_floor
 from ostrich.crashtest.outcomes import combined
@@ -145,24 +145,7 @@ def crash_test(
             context.restrict(plan.n)
         _write_images(context, run.folder)
         _announce(context, plan, names, minutes)
-        answers: dict[str, ProbeAnswer] = {}
-        left = sorted(names, key=lambda name: list(FIRST).index(name) if name in FIRST else len(FIRST))
-        while left:
-            name, *left = left
-            answer = _answer(name, context, kept, plan, _share(name, left, whole))
-            if answer is not None:
-                answers[name] = answer
-                events.say(f"{name}: {answer.sentence}")
-        not_run: list[NotRun] = [
-            {
-                "probe": name,
-                "reason": f"It did not fit into the {minutes:g} minutes.",
-                "command": context.command(name),
-            }
-            for name in names
-            if name not in answers
-        ]
-        answers = {name: answers[name] for name in names if name in answers}
+        answers = _answers(context, kept, plan, names, whole)
         robust = combined(answers, context.correct.tolist(), _against(context))
         if "robustness" in answers and answers["robustness"].done:
             answers["robustness"] = answer = robustness.completed(
@@ -183,7 +166,15 @@ def crash_test(
         "robustness": robust,
         "probes": figures,
         "gates": gates,
-        "not_run": not_run,
+        "not_run": [
+            {
+                "probe": name,
+                "reason": f"It did not fit into the {minutes:g} minutes.",
+                "command": context.command(name),
+            }
+            for name in names
+            if name not in answers
+        ],
         "next_commands": list(NEXT),
         "seconds": spent.seconds,
     }
@@ -236,6 +227,30 @@ def _announce(context: Context, plan: Plan, names: Sequence[str], minutes: float
     events.say(f"{count}, {speed}. Within {minutes:g} min: {', '.join(first)}{follow}.")
 
 
+def _answers(
+    context: Context, kept: Computation, plan: Plan, names: Sequence[str], whole: Deadline
+) -> dict[str, ProbeAnswer]:
+    """The answers that fit into the time, in the order of `names`.
+
+    In what is left of the time in the end, more images are attacked.
+    """
+    answers: dict[str, ProbeAnswer] = {}
+    left = sorted(names, key=lambda name: list(FIRST).index(name) if name in FIRST else len(FIRST))
+    while left:
+        name, *left = left
+        answer = _answer(name, context, kept, plan, _share(name, left, whole))
+        if answer is not None:
+            answers[name] = answer
+            events.say(f"{name}: {answer.sentence}")
+    first = answers.get("robustness")
+    if first is not None and first.done and len(first.rows) < len(context.samples):
+        more = _answer("robustness", context, kept, plan, whole, anew=True)
+        if more is not None and len(more.rows) > len(first.rows):
+            answers["robustness"] = more
+            events.say(f"robustness, with the time that was left: {more.sentence}")
+    return {name: answers[name] for name in names if name in answers}
+
+
 def _share(name: str, left: Sequence[str], whole: Deadline) -> Deadline:
     """By when a probe has to answer, if those in `left` follow."""
     if name not in FIRST:
@@ -246,11 +261,14 @@ def _share(name: str, left: Sequence[str], whole: Deadline) -> Deadline:
 
 
 def _answer(
-    name: str, context: Context, kept: Computation, plan: Plan, deadline: Deadline
+    name: str, context: Context, kept: Computation, plan: Plan, deadline: Deadline, *, anew: bool = False
 ) -> ProbeAnswer | None:
-    """A probe's answer, stored or new; None where it does not fit into the time that is left."""
+    """A probe's answer, stored or new; None where it does not fit into the time that is left.
+
+    With `anew` it is asked again, though there is an answer: its attacks are found again, and more follow.
+    """
     piece = Piece(f"probes/{name}")
-    if (stored := kept.load(piece)) is not None:
+    if not anew and (stored := kept.load(piece)) is not None:
         found = ProbeAnswer.model_validate(stored)
         if _checksums(context.folder, found.files) == found.files:
             return found
@@ -267,6 +285,8 @@ def _answer(
                 if not images:
                     return None
                 plan.begin(name, images)
+            if anew:
+                return ProbeAnswer.model_validate(_ask(name, context).model_dump())
             done = kept.run([piece], lambda piece: _ask(name, context).model_dump())
         except TimeUp:
             return None

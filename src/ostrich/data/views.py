@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ostrich.images import fingerprints, luma, rounded
+from ostrich.images import fingerprints, into_range, luma, rounded
 
 if TYPE_CHECKING:
     from ostrich.data.meshes import Mesh
@@ -89,4 +89,4 @@ class Views:
         images = images.view(len(looks), height, width, 3).movedim(3, 1)
         if self.channels == 1:
             images = luma(images)
-        return images.clamp(0, 1)
+        return into_range(images)

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ostrich.errors import InputError
 from ostrich.figures.clips import is_clip
+from ostrich.images import into_range
 from ostrich.published import published
 from ostrich.runtime.randomness import keyed
 from ostrich.visualization.ascent import Ascent
@@ -71,7 +72,7 @@ class Prior:
         size = canvas.shape[1:]
         if drawn.shape[2:] != size:
             drawn = F.interpolate(drawn, size, mode="bilinear", align_corners=False, antialias=True)
-        return ((drawn + 1) / 2).clamp(0, 1).expand(-1, canvas.shape[0], -1, -1)  # grey ones in all channels
+        return into_range((drawn + 1) / 2).expand(-1, canvas.shape[0], -1, -1)  # grey ones in all channels
 
     def project(self, parameters: Tensor) -> Tensor:
         return self.generator.codes.clipped(parameters)

@@ -27,6 +27,7 @@ from ostrich.attacks.base import FittedAttack, FittingState, Tensors
 from ostrich.attacks.fitted.fitting import Fitting
 from ostrich.attacks.fitted.universal_perturbation import Universal, random_change
 from ostrich.attacks.threats import Linf, Threat
+from ostrich.images import into_range
 from ostrich.runtime.randomness import keyed
 from ostrich.runtime.ranges import above, at_least
 
@@ -145,10 +146,10 @@ class Generator(FittedAttack):
         """The images under attack, the whole budget spent, in [0, 1]."""
         common, own = SHARED * shared / self.threat.eps, OWN * network(images)
         if self.threat.norm == "linf":
-            return (images + self.threat.eps * (common + own).tanh()).clamp(0, 1)
+            return into_range(images + self.threat.eps * (common + own).tanh())
         change = common + own / math.sqrt(shared.numel())
         size = change.flatten(1).norm(dim=1).clamp_min(1e-12).view(-1, 1, 1, 1)
-        return (images + self.threat.eps * change / size).clamp(0, 1)
+        return into_range(images + self.threat.eps * change / size)
 
 
 def _varied(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -31,7 +31,7 @@ from ostrich.attacks.fitted.fitting import Fitting
 from ostrich.attacks.minimum_norm.deepfool import DeepFool
 from ostrich.attacks.threats import Linf, Threat, Unbounded
 from ostrich.errors import InputError
-from ostrich.images import fingerprints
+from ostrich.images import fingerprints, into_range
 from ostrich.runtime.randomness import keyed
 from ostrich.runtime.ranges import above, at_least
 
@@ -120,13 +120,13 @@ class Universal(FittedAttack):
 
     def _slide(self, fitting: Fitting, v: Tensor, rows: Tensor, x: Tensor) -> Tensor:
         """v after a step down the mean loss of a batch of images x (n, C, H, W)."""
-        gradient = fitting.gradient(v, rows, lambda v: (x + v).clamp(0, 1))
+        gradient = fitting.gradient(v, rows, lambda v: into_range(x + v))
         length = self.step_size if self.step_size is not None else self.threat.eps / 10
         return within_budget(self.threat, v - length * self.threat.direction(gradient[None])[0])
 
     def _cross(self, fitting: Fitting, v: Tensor, rows: Tensor, x: Tensor) -> Tensor:
         """v with the smallest changes added that take the unfooled images of a batch over a boundary."""
-        shifted = (x + v).clamp(0, 1)
+        shifted = into_range(x + v)
         still = ~fitting.reached(shifted, rows)
         for change in smallest_changes(fitting, shifted[still], rows[still]):
             v = within_budget(self.threat, v + change)
@@ -135,7 +135,7 @@ class Universal(FittedAttack):
     def _unfooled(self, fitting: Fitting, v: Tensor) -> float:
         """The part of the fitting images that v does not fool."""
         rows = torch.arange(len(fitting.images), device=v.device)
-        return 1 - fitting.reached((fitting.images + v).clamp(0, 1), rows).double().mean().item()
+        return 1 - fitting.reached(into_range(fitting.images + v), rows).double().mean().item()
 
 
 def smallest_changes(fitting: Fitting, images: Tensor, rows: Tensor) -> Tensor:

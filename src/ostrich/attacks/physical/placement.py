@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ostrich.images import into_range
 from ostrich.warping import warp
 
 NUMBERS = 5  # uniform random numbers of one placement: angle, foreshortening (2), place (2)
@@ -74,7 +75,7 @@ def placed(patches: Tensor, mask: Tensor, images: Tensor, matrices: Tensor, most
     flat = cover.flatten(1)
     order = flat.argsort(dim=1, descending=True, stable=True)[:, :most]
     first = torch.zeros_like(flat, dtype=torch.bool).scatter(1, order, True).view_as(cover)
-    return torch.where(first & (cover >= 0.5), colours.clamp(0, 1), images)
+    return torch.where(first & (cover >= 0.5), into_range(colours), images)
 
 
 def _shapes(numbers: Tensor, rotation: float, perspective: float) -> Tensor:

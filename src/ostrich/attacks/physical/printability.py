@@ -15,6 +15,8 @@ import itertools
 import torch
 from torch import Tensor
 
+from ostrich.images import into_range
+
 # Coated offset paper's solid overprints in sRGB, 0..255: with cyan, with magenta, with yellow.
 SOLIDS = {
     (0, 0, 0): (255, 255, 255),
@@ -36,7 +38,7 @@ def on_paper(images: Tensor) -> Tensor:
     """
     inks = 1 - images.expand(-1, 3, -1, -1).movedim(1, -1)  # (n, H, W, 3): cyan, magenta, yellow
     black = inks.new_tensor(SOLIDS[1, 1, 1]) / 255
-    colours = ((_neugebauer(inks) - black) / (1 - black)).clamp(0, 1).movedim(-1, 1)
+    colours = into_range((_neugebauer(inks) - black) / (1 - black)).movedim(-1, 1)
     return colours if images.shape[1] == 3 else colours.mean(1, keepdim=True)
 
 

@@ -1,4 +1,4 @@
-"""Bumps, which Square moves under L2: two opposite heaps in a square, and a grid of them to begin with.
+"""What Square moves under L2: bumps, two opposite heaps in a square; with a grid of them it begins.
 
 Andriushchenko, Croce, Flammarion, Hein 2020, section 3.3 and algorithm 3.
 """
@@ -29,6 +29,16 @@ def bumps(problem: Problem) -> Tensor:
     pattern = bump(side).repeat(down, across).to(change)
     change[:, :, top : top + down * side, left : left + across * side] = signs.to(change) * pattern
     return change
+
+
+@cache
+def even_shifts(channels: int) -> Tensor:
+    """Changes (m, C) of every pixel alike: one channel against another, one alone, and all together."""
+    one = torch.eye(channels)
+    pairs = [one[j] - one[i] for i in range(channels) for j in range(channels) if i != j]
+    alone = [sign * row for row in one for sign in (1.0, -1.0)]
+    whole = [torch.ones(channels), -torch.ones(channels)] if channels > 1 else []
+    return torch.stack([*pairs, *alone, *whole])
 
 
 def moved_bump(change: Tensor, eps: float, side: Tensor, signs: Tensor, drawn: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
 """How accurate is the network against an adversary, as the budget grows?
 
-PGD, whose budget is searched for each image by bisection over a sweep: what is broken at one budget is broken
-at every larger one, and what stands stands at every smaller one. So the curve falls by construction, and each
-point of it is a set of files. Images come in random order, a few at first: there is a figure after seconds,
-of ever more images until the time of the probe is over. Where an image stands because its gradient was of no
-use, or there is none, one attack by labels alone finds the smallest change, which tells of every budget: RayS
-under Linf, HopSkipJump under L2, on as many images as there is time for.
+PGD on cross-entropy, which shares a budget among all other classes, and on what stands then on the margin,
+which spends it on one. Each image's budget is searched by bisection over a sweep: what is broken at a budget
+is broken at every larger one, and what stands stands at every smaller one. So the curve falls by itself, and
+each point of it is a set of files. Images come in random order, a few at first: there is a figure after
+seconds, of ever more images until the time of the probe is over. Where an image stands because its gradient
+was of no use, or there is none, one attack by labels alone finds the smallest change, which tells of every
+budget: RayS under Linf, HopSkipJump under L2, on as many images as there is time for.
 
 When all probes are done, `completed` brings the curve to what all attacks of the check left, and shows random
 noise beside it.
@@ -34,7 +35,7 @@ from ostrich.statistics import wilson
 TITLE = "Robust accuracy"
 NORMS = ("linf", "l2")
 THREATS: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2}
-STEPS = 40
+STEPS, MARGIN_STEPS = 40, 20  # on cross-entropy; on the margin, of what stands then
 QUERIES = 1000  # of an attack without gradients
 COST = ANYTIME
 SHOWN = 6  # pairs
@@ -194,14 +195,17 @@ def _bisect(
         return
     middle = len(budgets) // 2 if first is None else first
     eps = budgets[middle]
-    result = context.attack(
-        PGD(threat=THREATS[norm](eps), steps=STEPS), rows, Untargeted(context.labels[rows])
-    )
-    if norm == "linf":
-        gallery.keep(rows, result, eps)
-    broken = result.success.cpu()
-    _bisect(context, norm, budgets[:middle], rows[broken], gallery)
-    _bisect(context, norm, budgets[middle + 1 :], rows[~broken], gallery)
+    threat, standing = THREATS[norm](eps), rows
+    for method in (PGD(threat=threat, steps=STEPS), PGD(threat=threat, steps=MARGIN_STEPS, loss="margin")):
+        if len(standing):
+            result = context.attack(method, standing, Untargeted(context.labels[standing]))
+            if norm == "linf":
+                gallery.keep(standing, result, eps)
+            standing = standing[~result.success.cpu()]
+    stands = set(standing.tolist())
+    broken = torch.tensor([row for row in rows.tolist() if row not in stands], dtype=rows.dtype)
+    _bisect(context, norm, budgets[:middle], broken, gallery)
+    _bisect(context, norm, budgets[middle + 1 :], standing, gallery)
 
 
 def _points(context: Context, norm: str, right: list[int], count: int) -> list[Point]:
