@@ -131,7 +131,7 @@ def test_the_budget_of_each_image_is_found_by_bisection(tmp_path, monkeypatch):
         standing = (breaks > point["x"] + 1e-9).double().mean().item()
         assert point["y"] == pytest.approx(standing)
     assert [point["x"] for point in answer.figures["linf"][1:]] == pytest.approx(swept)
-    assert sum(count for norm, count in asked if norm == "linf") <= 3 * 12  # of five budgets
+    assert sum(count for norm, count in asked if norm == "linf") < 5 * 12  # two attacks at each of five budgets would be ten
     assert sorted(answer.rows) == list(range(12))
 
 

@@ -53,7 +53,7 @@ from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
 from ostrich.runtime.facts import digest
 from ostrich.runtime.resumable import Computation, Piece
 from ostrich.runtime.runs import Run
-from ostrich.runtime.stopwatch import stopwatch
+from ostrich.runtime.stopwatch import found, stopwatch
 
 PROBES: dict[str, Probe] = {  # in order of worth
     "clean": clean,
@@ -244,7 +244,9 @@ def _answers(
             events.say(f"{name}: {answer.sentence}")
     first = answers.get("robustness")
     if first is not None and first.done and len(first.rows) < len(context.samples):
-        more = _answer("robustness", context, kept, plan, whole, anew=True)
+        with stopwatch() as again:
+            more = _answer("robustness", context, kept, plan, whole, anew=True)
+        found(-again.found)  # what is found on disk was counted when it was computed
         if more is not None and len(more.rows) > len(first.rows):
             answers["robustness"] = more
             events.say(f"robustness, with the time that was left: {more.sentence}")
@@ -269,9 +271,9 @@ def _answer(
     """
     piece = Piece(f"probes/{name}")
     if not anew and (stored := kept.load(piece)) is not None:
-        found = ProbeAnswer.model_validate(stored)
-        if _checksums(context.folder, found.files) == found.files:
-            return found
+        known = ProbeAnswer.model_validate(stored)
+        if _checksums(context.folder, known.files) == known.files:
+            return known
         (context.folder / "probes" / f"{name}.json").unlink()  # a file of it is damaged: it is asked again
     timed = deadline.left < math.inf
     title = f"{name}, at most {deadline.left:.0f} s" if timed else name

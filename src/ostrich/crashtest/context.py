@@ -18,7 +18,7 @@ from ostrich.crashtest.blocks import Pair
 from ostrich.crashtest.outcomes import outcome
 from ostrich.data.dataset import Samples
 from ostrich.errors import OstrichError
-from ostrich.images import write_png
+from ostrich.images import fingerprints, write_png
 from ostrich.models import Classifier
 from ostrich.models.answers import predictions, right
 from ostrich.runtime import events
@@ -55,6 +55,7 @@ class Context:
     outcomes: list[AttackOutcome] = field(default_factory=list)  # of attacks since a probe began
     saved: list[str] = field(default_factory=list)  # files since a probe began, by their paths
     _logits: Tensor | None = None
+    _said: dict[int, Tensor] = field(default_factory=dict)  # logits (K,) by an image's fingerprint
 
     @property
     def images(self) -> Tensor:
@@ -65,7 +66,9 @@ class Context:
     def logits(self) -> Tensor:
         """The network's clean logits (N, K)."""
         if self._logits is None:
-            self._logits = self.classifier.predict(self.images)
+            images = self.images
+            self._logits = self.classifier.predict(images)
+            self._said |= dict(zip(fingerprints(images), self._logits, strict=True))
         return self._logits
 
     @property
@@ -133,11 +136,19 @@ class Context:
 
     def confidences(self, image: Tensor, count: int = 3) -> list[tuple[str, float]]:
         """The most probable classes of one image (C, H, W), with their probabilities."""
-        with in_its_own_time():
-            logits = self.classifier.predict(image[None])
-        top = logits.softmax(1)[0].topk(min(count, logits.shape[1]))
+        (key,) = fingerprints(image[None])
+        if key not in self._said:
+            self.ask(image[None])
+        logits = self._said[key]
+        top = logits.softmax(0).topk(min(count, len(logits)))
         pairs = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         return [(self.classifier.class_name(k), p) for k, p in pairs]
+
+    def ask(self, images: Tensor) -> None:
+        """What the network says of images (n, C, H, W) that will be shown, in one go, however late it is."""
+        with in_its_own_time():
+            logits = self.classifier.predict(images)
+        self._said |= dict(zip(fingerprints(images), logits, strict=True))
 
     def save(self, name: str, image: Tensor) -> str:
         """Write one image (C, H, W) under pictures/ and return the path as the report names it."""

@@ -150,6 +150,7 @@ class _Gallery:
     def pairs(self) -> list[Pair]:
         """Each before and after."""
         index, show = self.context.samples.index, self.context.comparison
+        self.context.ask(torch.stack([after for _, _, after in self.kept.values()]))
         return [
             show(f"broken-linf-{index[row]}", before, after, budget_text("linf", eps), eps)
             for row, (eps, before, after) in self.kept.items()

@@ -156,6 +156,8 @@ class _Worst:
     def hardest(self) -> list[Pair]:
         """The broken images that cost most, before and after."""
         text = budget_text(self.norm, self.eps)
+        if self.images:
+            self.context.ask(torch.stack([after for _, after in self.images.values()]))
         return [
             self.context.comparison(
                 f"worst-{self.norm}-{text.replace('/', '-')}-{self.context.samples.index[row]}",
