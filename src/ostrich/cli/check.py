@@ -25,9 +25,10 @@ Only = Annotated[str | None, typer.Option(metavar="PROBE,PROBE", help="these pro
 Minutes = Annotated[float, typer.Option(help="time for the whole check")]
 
 
-@o.takes_model
+@o.takes_options
 def command(
     chosen: o.ModelOptions,
+    read_as: o.DataOptions,
     data: o.DataArgument,
     fail_under: FailUnder = None,
     baseline: Baseline = None,
@@ -37,7 +38,6 @@ def command(
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
     out: o.Out = None,
-    skip_bad: o.SkipBad = False,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> int:
@@ -46,7 +46,7 @@ def command(
     from ostrich.runtime.runs import NEW
     from ostrich.verbs.check import check
 
-    classifier, samples = read(chosen, data, limit, seed, skip_bad, out)
+    classifier, samples = read(chosen, data, limit, seed, read_as, out)
     found = check(
         classifier,
         samples,

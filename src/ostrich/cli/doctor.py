@@ -21,16 +21,16 @@ Surrogate = Annotated[
 Minutes = Annotated[float, typer.Option(help="what has not begun by then is left out")]
 
 
-@o.takes_model
+@o.takes_options
 def command(
     chosen: o.ModelOptions,
+    read_as: o.DataOptions,
     data: o.DataArgument,
     surrogate: Surrogate = None,
     minutes: Minutes = 2.0,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     out: o.Out = None,
-    skip_bad: o.SkipBad = False,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
@@ -39,7 +39,7 @@ def command(
     from ostrich.runtime.runs import NEW
     from ostrich.verbs.doctor import doctor
 
-    classifier, samples = read(chosen, data, limit, seed, skip_bad, out)
+    classifier, samples = read(chosen, data, limit, seed, read_as, out)
     found = doctor(
         classifier, samples, surrogate=surrogate, minutes=minutes, seed=seed, out=out or NEW, force=force
     )

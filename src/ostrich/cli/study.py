@@ -13,7 +13,7 @@ from ostrich.cli.completion import completing
 NAME = "study"
 
 
-@o.takes_model
+@o.takes_options
 def command(
     name: Annotated[
         str,

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ostrich.data import dataset as datasets
+from ostrich.data import loading as datasets
 from ostrich.data import toyscenes
 from ostrich.data.dataset import Samples
 from ostrich.data.spec import open_data
