@@ -21,10 +21,12 @@ from ostrich.data.levels import Levels
 from ostrich.data.matching import Matching
 from ostrich.data.sources import Decoded, Given, Kept, Source
 from ostrich.errors import InputError
-from ostrich.images import check_images, fingerprint, fingerprints
+from ostrich.images import check_images, fingerprint, fingerprints, from_bytes
 
 if TYPE_CHECKING:
     from ostrich.data.views import Views
+
+DecodeAt = Callable[[int, tuple[int, int], "int | tuple[int, int] | None", str], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,8 @@ class Samples:
     `skipped` the files that could not be read; `views`, of a mesh, what else is known of the pictures;
     `words` the DATA that named them, as typed, `limit` the most that were asked for, and `class_names` those
     of the data; `matching` says how they became the classifier's, and `remarks` what else was found out or
-    guessed about the data, in sentences.
+    guessed about the data, in sentences; `unused` counts files by suffix, and `decode_at` reads a picture of
+    the data set again at another size.
     """
 
     name: str
@@ -84,6 +87,8 @@ class Samples:
     class_names: tuple[str, ...] | None = None
     matching: Matching | None = None
     remarks: Mapping[str, str] = field(default_factory=dict)
+    unused: Mapping[str, int] = field(default_factory=dict)
+    decode_at: DecodeAt | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -119,6 +124,14 @@ class Samples:
         if self.labels is None:
             raise InputError(f"{self.name!r} has no labels to train on.")
         return self.tensor(), self.labels
+
+    def at(
+        self, rows: Sequence[int], size: tuple[int, int], resize: int | tuple[int, int] | None, kind: str
+    ) -> Tensor:
+        """Images (n, C, H, W) of some rows at another size, read again; the arguments are those of `fit`."""
+        assert self.decode_at is not None
+        pixels = [self.decode_at(self.index[row], size, resize, kind) for row in rows]
+        return from_bytes(np.stack(pixels))
 
     def take(self, rows: Sequence[int]) -> Samples:
         """The same, restricted to some rows."""

@@ -51,7 +51,9 @@ def load(
         return replace(_drawn(dataset, dataset.views(chosen, size, channels), class_names), limit=limit)
     one_at_a_time = Lock()  # what somebody's function reads need not bear threads
 
-    def decode(i: int) -> np.ndarray:
+    def decode_at(
+        i: int, size: tuple[int, int], resize: int | tuple[int, int] | None, interpolation: str
+    ) -> np.ndarray:
         with one_at_a_time:
             picture = dataset.read(i)
         _check_channels(picture, channels, dataset.files[i])
@@ -59,6 +61,9 @@ def load(
             return fit_array(picture, size, resize, interpolation)
         fitted = fit(picture, size, resize, interpolation)
         return np.asarray(fitted.convert("L"))[..., None] if channels == 1 else np.asarray(fitted)
+
+    def decode(i: int) -> np.ndarray:
+        return decode_at(i, size, resize, interpolation)
 
     keep = len(chosen) * size[0] * size[1] * channels <= MOST_KEPT
     skip_bad = skip_bad or dataset.skip_bad
@@ -107,6 +112,8 @@ def load(
         limit=limit,
         class_names=dataset.class_names,
         matching=matching,
+        unused=dataset.unused,
+        decode_at=decode_at,
         remarks={what: sentence for what, sentence in remarks.items() if sentence},
     )
 
