@@ -112,14 +112,17 @@ def only_splits(folder: Path) -> dict[str, Path]:
     return splits_of(folder) if all(name.lower() in words for name in folders_in(folder)) else {}
 
 
+def counted(unused: Mapping[str, int]) -> str:
+    """Files by suffix, the most first: "2 .heic, 1 .npy"."""
+    kinds = sorted(unused.items(), key=lambda kind: (-kind[1], kind[0]))
+    return ", ".join(f"{number} {kind}" for kind, number in kinds)
+
+
 def unused_sentence(unused: Mapping[str, int]) -> str | None:
     """What was not used, by suffix: "3 files were not used: 2 .heic, 1 .npy"."""
     count = sum(unused.values())
     if not count:
         return None
-    kinds = ", ".join(
-        f"{number} {kind}" for kind, number in sorted(unused.items(), key=lambda kv: (-kv[1], kv[0]))
-    )
     heif = set(unused) & HEIF and not reads_heif()
     way_out = " (HEIC needs pip install 'ostrich-vision[heif]')" if heif else ""
-    return f"{count} file{'s were' if count > 1 else ' was'} not used: {kinds}{way_out}"
+    return f"{count} file{'s were' if count > 1 else ' was'} not used: {counted(unused)}{way_out}"

@@ -37,7 +37,8 @@ INPUT = frozenset(
         "wrong-input-range",
     )
 )
-ORDER = frozenset(("wrong-class-order", "other-preprocessing"))
+ORDER = frozenset(("wrong-class-order",))
+OTHER = frozenset(("other-preprocessing",))
 RANDOM = frozenset(("stochastic-output",))
 USELESS = frozenset(("zero-gradient", "nan-gradient", "constant-gradient"))
 
@@ -72,8 +73,8 @@ CHECKS = (  # causes before their symptoms
     Check(name="class order", run=classes.order),
     Check(name="normalised twice", run=double_normalization.normalised_twice, needs="gradient"),
     Check(name="other inputs", run=normalization.alternatives, unless=BLIND | INPUT),
-    Check(name="other preprocessing", run=preprocessing.others, unless=BLIND | INPUT),
-    Check(name="the head", run=data.head, unless=BLIND | INPUT | ORDER),
+    Check(name="other preprocessing", run=preprocessing.others, unless=BLIND | INPUT | ORDER),
+    Check(name="the head", run=data.head, unless=BLIND | INPUT | ORDER | OTHER),
     Check(name="files that are not used", run=data.unused, unless=frozenset()),
     Check(
         name="batch-norm statistics",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from scipy import stats
 
+from ostrich.data.walking import counted
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
 from ostrich.diagnosis.significance import p_value_text
 
@@ -54,12 +55,11 @@ def unused(model: ModelUnderTest) -> Iterator[Finding]:
     kinds = {kind: number for kind, number in model.samples.unused.items() if _holds_images(kind)}
     if not kinds:
         return
-    listed = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
     yield Finding(
         code="unused-files",
         sentence="Some of the pictures are not used.",
-        evidence=f"{listed}, beside {len(model.samples)} images that were chosen.",
-        fix=" ".join(dict.fromkeys(_way_out(kind) for kind in kinds)),
+        evidence=f"{counted(kinds)}, beside {len(model.samples)} images that were chosen.",
+        fix=" ".join(dict.fromkeys(_way_out(kind) for kind in sorted(kinds))),
     )
 
 
