@@ -11,6 +11,7 @@ import pytest
 import ostrich
 from ostrich.cli.main import run
 from ostrich.data import load, open_data
+from ostrich.data.training_data import open_split
 from ostrich.errors import InputError
 
 COLOURS = ("red", "green", "blue")
@@ -75,6 +76,15 @@ def test_a_folder_of_splits_says_which():
         open_data("folder:splits")
     with pytest.raises(InputError, match="no split 'val'"):
         open_data("folder:named:val")
+
+
+def test_training_takes_the_splits_of_a_folder():
+    train, test = (open_split("folder:splits", split, (3, 16, 16)) for split in ("train", "test"))
+    assert (len(train), len(test)) == (9, 9)
+    assert train.sha256 == load(open_data("folder:splits:train"), size=(16, 16)).sha256
+    assert test.sha256 == load(open_data("folder:splits:test"), size=(16, 16)).sha256
+    held, kept = (open_split("folder:splits:train", split, (3, 16, 16)) for split in ("test", "train"))
+    assert (len(held) + len(kept), len(kept) > len(held)) == (9, True)
 
 
 def test_what_is_not_used_is_counted():

@@ -206,9 +206,8 @@ class Samples:
 
     def said(self) -> dict[str, str]:
         """What a reader is told of the data: what was found out or guessed, in sentences."""
-        matched = self.matching is not None and not self.matching.same
         skipped = {"left out": f"{len(self.skipped)} that cannot be read"} if self.skipped else {}
-        classes = {"classes": str(self.describe()["classes"])} if matched else {}
+        classes = {"classes": str(self.describe()["classes"])} if self.matching is not None else {}
         return classes | dict(self.remarks) | skipped
 
 

@@ -99,6 +99,8 @@ def load(
     if dataset.levels is not None:
         dataset.levels.check(dataset.name)
         remarks["range"] = dataset.levels.remark()
+    if matching is not None and matching.same and dataset.levels is None:
+        matching = None  # data of our own with its own names: nothing was matched
     return Samples(
         name=dataset.name,
         files=tuple(dataset.files[i] for i in kept),

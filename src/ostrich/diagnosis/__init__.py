@@ -40,14 +40,14 @@ Of a robustness figure (robustness.py)
     black-box-beats-white-box   Square breaks images that PGD does not
     transfer-beats-white-box    so do images made for another network
 
-It costs about 40 forwards an image for the outputs and the input, and, on 16 of the images, at most
+It costs about 32 forwards an image for the outputs and the input, and, on 16 of the images, at most
 about 200 gradients each (a network that breaks as usual takes some 20) and Square where PGD failed.
 """
 
 from ostrich.diagnosis.checks import CHECKS, Examination, examine
 from ostrich.diagnosis.model_under_test import FEW, Finding, ModelUnderTest
 
-FORWARDS_PER_IMAGE = 40
+FORWARDS_PER_IMAGE = 32
 GRADIENTS_OF_FEW = 25 * FEW  # of a network that breaks as usual
 
 __all__ = [

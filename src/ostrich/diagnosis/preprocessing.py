@@ -30,7 +30,8 @@ CIFAR = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
 MNIST = ((0.1307,), (0.3081,))
 USUAL_SIZES = (28, 32, 48, 64, 96, 128, 160, 192, 224, 240, 256, 288, 299, 384)
 FACTOR = 1.6  # sizes further away are not tried
-AT_OTHER_SIZES = 128  # images
+AT_OTHER_SIZES = 64  # images
+MOST_SIZES = 4  # the nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,10 +151,10 @@ def _other_sizes(
 ) -> Iterator[Way]:
     """Usual sizes of square images not far from the network's, resized as in use."""
     side = size[0]
-    for other in USUAL_SIZES if size[0] == size[1] else ():
-        if other != side and 1 / FACTOR <= other / side <= FACTOR:
-            scaled = round(resize * other / side) if isinstance(resize, int) else None
-            yield (other, other), (other, other) if isinstance(resize, tuple) else scaled, interpolation
+    near = [other for other in USUAL_SIZES if other != side and 1 / FACTOR <= other / side <= FACTOR]
+    for other in sorted(near, key=lambda one: abs(one - side))[:MOST_SIZES] if side == size[1] else ():
+        scaled = round(resize * other / side) if isinstance(resize, int) else None
+        yield (other, other), (other, other) if isinstance(resize, tuple) else scaled, interpolation
 
 
 def _in_words(size: tuple[int, int], resize: int | tuple[int, int] | None, kind: str) -> tuple[str, str]:
