@@ -427,6 +427,20 @@ def test_options_that_do_not_belong_are_refused(here):
             open_data("images:files", range=white)
 
 
+def test_the_words_of_a_data_set_open_it_again(here):
+    (here / "map.csv").write_text("0,bee\n")
+    np.savez("a.npz", images=PIXELS.astype(np.uint16) * 16, labels=LABELS)
+    first = open_data("npz:a.npz", range=4080, class_map="map.csv", skip_bad=True)
+    assert first.words == ("npz:a.npz", "--skip-bad", "--range", "4080", "--class-map", "map.csv")
+    again = open_data(first.words)
+    assert (again.words, again.class_map, again.skip_bad) == (first.words, {"0": "bee"}, True)
+    pixels = [load(one, size=(8, 8), class_names=NAMES).pixels for one in (first, again)]
+    assert (pixels[0] == pixels[1]).all()
+    for words in (["npz:a.npz", "--size", "3"], ["npz:a.npz", "--range"]):
+        with pytest.raises(InputError, match="no option of DATA, or has no value"):
+            open_data(words)
+
+
 def test_a_data_set_is_data_for_every_verb(here):
     np.savez("a.npz", images=PIXELS.astype(np.uint16) * 16, labels=LABELS)
     network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())

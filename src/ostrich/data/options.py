@@ -8,8 +8,10 @@ the data set that they open, and so stand in run.json and in the commands that r
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from ostrich.errors import InputError
 from ostrich.runtime.options import option, option_words
@@ -29,6 +31,27 @@ class DataOptions:
     def words(self) -> list[str]:
         """The same as command-line words."""
         return option_words(self)
+
+    def with_words(self, words: Sequence[str]) -> tuple[list[str], DataOptions]:
+        """Words of a data set without the options at their end, and these beside the options here.
+
+        So the words of a data set open it again. Raises InputError for an option that DATA has not.
+        """
+        start = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
+        found: dict[str, Any] = {}
+        rest = iter(words[start:])
+        kinds = {one.name: one.type for one in fields(self)}
+        for word in rest:
+            name = word.removeprefix("--").replace("-", "_")
+            value = True if kinds.get(name) == "bool" else next(rest, None)
+            if name not in kinds or value is None:
+                known = ", ".join(f"--{one.replace('_', '-')}" for one in kinds)
+                raise InputError(f"{word!r} is no option of DATA, or has no value; known: {known}.")
+            found[name] = Path(str(value)) if name == "class_map" else value
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        return list(words[:start]), DataOptions(
+            **found | {name: value for name, value in given.items() if value not in (None, False)}
+        )
 
 
 def read_class_map(path: str | Path) -> dict[str, str]:

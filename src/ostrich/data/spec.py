@@ -100,7 +100,11 @@ def open_data(
 
 
 def opened(words: list[str], options: DataOptions) -> Dataset:
-    """The data set that words name, read as the options say. Raises InputError."""
+    """The data set that words name, read as the options say; those at the end of the words too.
+
+    Raises InputError.
+    """
+    words, options = options.with_words(words)
     levels = Levels(options.range)
     found = _opened(words, levels)
     if options.range is not None and found.levels is None:

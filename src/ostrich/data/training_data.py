@@ -36,7 +36,8 @@ def open_split(
 
     At a shape (C, T, H, W) they are clips: of the toybox, or of the videos of `clips:PATH`.
     A folder may have splits: its train, and its test or val. Of one that has none, and of samples, about a
-    tenth is held out as the test split, by the seed and each image's content (`split.hold_out_share`); a limit is class-balanced.
+    tenth is held out as the test split, by the seed and each image's content
+    (`split.hold_out_share`); a limit is class-balanced.
     """
     channels, *size = shape
     if isinstance(data, Samples):
