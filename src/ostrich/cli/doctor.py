@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ostrich.verbs.doctor import DoctorResult
 
 NAME = "doctor"
+SHOWN = 3  # of the preprocessings that were tried, the best
 
 Surrogate = Annotated[
     str | None,
@@ -66,6 +67,11 @@ def _print(found: DoctorResult) -> None:
             table.add_row(one.code, said)
         console.print(table)
     console.print(found.verdict, style="bold")
+    given, *others = results["preprocessing"] or [None]
+    best = sorted(others, key=lambda one: -one["accuracy"])[:SHOWN]
+    for one in [given, *best] if given else []:
+        options = f": {one['options']}" if one["options"] else ""
+        console.print(f"{one['accuracy']:.1%} right, {one['words']}{options}", soft_wrap=True)
     reasons: dict[str, list[str]] = {}
     for one in results["skipped"]:
         reasons.setdefault(one["reason"], []).append(one["check"])
