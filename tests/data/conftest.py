@@ -1,4 +1,4 @@
-"""The folders and tables of the shared kit, written once."""
+"""The folders and tables of the shared kit, written once, and twelve pictures of our own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from twelve import PIXELS, png
 
 PART = "import runpy, sys, pathlib; kit = runpy.run_path(sys.argv[1]); out = pathlib.Path(sys.argv[2]); \
 [kit[name](out) for name in ('folders', 'names', 'tables')]"
@@ -19,3 +20,12 @@ def kit(shared, tmp_path_factory) -> Path:
     script = str(shared / "strangers/folders.py")
     subprocess.run([sys.executable, "-W", "ignore", "-c", PART, script, str(out)], check=True, cwd=out)
     return out
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "files").mkdir()
+    for i, one in enumerate(PIXELS):
+        (tmp_path / f"files/{i:02d}.png").write_bytes(png(one))
+    return tmp_path
