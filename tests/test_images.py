@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ostrich import images
+from ostrich.data.pictures import open_image
 from ostrich.errors import InputError, UnreadableImage
 
 
@@ -57,7 +58,7 @@ def save(path, mode: str, value) -> str:
     ],
 )
 def test_every_kind_of_file_becomes_8_bit_rgb(tmp_path, mode, value, suffix, expected):
-    picture = images.open_image(save(tmp_path / f"a.{suffix}", mode, value))
+    picture = open_image(save(tmp_path / f"a.{suffix}", mode, value))
     assert picture.mode == "RGB"
     assert picture.size == (6, 4)
     assert picture.getpixel((2, 2)) == expected
@@ -68,7 +69,7 @@ def test_a_rotated_photograph_stands_upright(tmp_path):
     exif = picture.getexif()
     exif[274] = 6  # rotated by 90 degrees
     picture.save(tmp_path / "a.jpg", exif=exif)
-    assert images.open_image(tmp_path / "a.jpg").size == (4, 8)
+    assert open_image(tmp_path / "a.jpg").size == (4, 8)
 
 
 def test_damaged_and_missing_files_are_named(tmp_path):
@@ -78,7 +79,7 @@ def test_damaged_and_missing_files_are_named(tmp_path):
     (tmp_path / "text.png").write_text("not an image")
     for name in ("cut.jpg", "text.png", "none.png"):
         with pytest.raises(UnreadableImage, match=name):
-            images.open_image(tmp_path / name)
+            open_image(tmp_path / name)
 
 
 @pytest.mark.parametrize("given_size", [(1, 1), (300, 100), (33, 500)])

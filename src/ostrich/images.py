@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from ostrich.errors import InputError, UnreadableImage
+from ostrich.errors import InputError
 from ostrich.runtime.files import whole
 
 LEVELS = 255  # an 8-bit channel has the values 0/255 ... 255/255
@@ -89,51 +89,6 @@ def fingerprint(*content: bytes) -> int:
 
 
 # Reading ---------------------------------------------------------------------------------------
-
-
-def open_image(path: Path | str) -> Image.Image:
-    """The file as an upright 8-bit RGB picture.
-
-    CMYK, palette, grey and 16-bit files are converted; transparent ones are laid on white.
-    Raises UnreadableImage if the file is missing, truncated, or no image.
-    """
-    path = Path(path)
-    try:
-        with Image.open(path) as picture:
-            picture.load()
-            return as_rgb(ImageOps.exif_transpose(picture))
-    except FileNotFoundError:
-        raise UnreadableImage(f"There is no image file {str(path)!r}.") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableImage(
-            f"{str(path)!r} cannot be read as an image ({error}). Remove or repair it, or pass --skip-bad."
-        ) from None
-
-
-def open_array(path: Path | str) -> Image.Image | np.ndarray:
-    """A .npy file (H, W, C) or (H, W), bytes or floats in [0, 1]; as a picture where it has 1 or 3 channels.
-
-    Raises UnreadableImage for anything else.
-    """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UnreadableImage(f"{str(path)!r} cannot be read as an array ({error}).") from None
-    if array.ndim == 2:
-        array = array[..., None]
-    if array.ndim != 3 or not array.size:
-        raise UnreadableImage(f"{str(path)!r} has shape {array.shape}; an image is (H, W, C) or (H, W).")
-    if array.dtype != np.uint8:
-        low, high = array.min(), array.max()
-        if array.dtype.kind != "f" or not (low >= 0 and high <= 1):
-            raise UnreadableImage(
-                f"{str(path)!r} holds {array.dtype} from {low} to {high}; bytes (uint8) or floats in [0, 1] "
-                "are expected."
-            )
-        array = (array * LEVELS).round().astype(np.uint8)
-    if array.shape[2] in (1, 3):
-        return as_rgb(Image.fromarray(array[..., 0] if array.shape[2] == 1 else array))
-    return array
 
 
 def as_rgb(picture: Image.Image) -> Image.Image:

@@ -67,8 +67,8 @@ def test_a_network_that_becomes_ten_times_slower_ends_in_time(tmp_path):
     images = nets.random_images(40)
     labels = nets.predictions(small, images)
     slow = ostrich.load(SlowsDown(small.network, calls=20), size=tuple(images.shape[2:]))
-    found = ostrich.check(slow, (images, labels), minutes=0.2, only=FIRST, out=tmp_path / "out")
-    assert found.figures["seconds"] < 0.95 * 12 + 0.5  # the rest is the report's
+    found = ostrich.check(slow, (images, labels), minutes=0.3, only=FIRST, out=tmp_path / "out")
+    assert found.figures["seconds"] < 0.95 * 18  # the rest is the report's
     probes = found.figures["probes"]
     assert set(FIRST.split(",")) <= set(probes)
     assert 0 < probes["robustness"]["n"] <= 40
@@ -131,7 +131,7 @@ def test_the_budget_of_each_image_is_found_by_bisection(tmp_path, monkeypatch):
         standing = (breaks > point["x"] + 1e-9).double().mean().item()
         assert point["y"] == pytest.approx(standing)
     assert [point["x"] for point in answer.figures["linf"][1:]] == pytest.approx(swept)
-    assert sum(count for norm, count in asked if norm == "linf") < 5 * 12  # two attacks at each of five budgets would be ten
+    assert sum(count for norm, count in asked if norm == "linf") < 5 * 12  # ten would be all
     assert sorted(answer.rows) == list(range(12))
 
 

@@ -16,10 +16,11 @@ from PIL import Image
 
 import ostrich
 from ostrich.cli.main import run
-from ostrich.data import dataset as datasets
+from ostrich.data import loading as datasets
 from ostrich.data.files import class_folders
+from ostrich.data.pictures import open_array
 from ostrich.errors import InputError, UnreadableImage
-from ostrich.images import open_array, read_png, to_bytes, visible, write_image
+from ostrich.images import read_png, to_bytes, visible, write_image
 from ostrich.models.options import ModelOptions
 
 NETWORK = """
@@ -116,9 +117,22 @@ def test_other_channels_than_the_network_takes(here, capsys):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.full((4, 4, 5), 200.0), r"float64 from 200.0 to 200.0; bytes"),
-        (np.full((4, 4, 5), np.nan), "nan"),
+        (np.full((4, 4, 5), 200.0), "float64 from 200 to 200; bytes"),
         (np.full((4, 4, 5), 4095, np.uint16), "uint16 from 4095"),
+    ],
+)
+def test_arrays_whose_white_is_not_known(tmp_path, array, message):
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(InputError, match=message) as caught:
+        open_array(tmp_path / "a.npy")
+    assert not isinstance(caught.value, UnreadableImage)  # which --skip-bad would leave out
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.full((4, 4, 5), np.nan), "nan"),
+        (np.full((4, 4), "a"), "<U1"),
         (np.zeros((2, 2, 2, 2), np.uint8), r"shape \(2, 2, 2, 2\)"),
     ],
 )

@@ -13,7 +13,6 @@ from PIL import Image
 
 import ostrich
 from ostrich.data import load, open_data, subset
-from ostrich.data.matching import match_classes
 from ostrich.errors import InputError, UnreadableImage
 
 
@@ -64,16 +63,6 @@ def test_the_checksum_is_of_what_was_taken(folder):
     again = load(open_data(f"folder:{folder}"), size=(16, 16), num_classes=2)
     part = load(open_data(f"folder:{folder}"), size=(8, 8), num_classes=2, limit=3)
     assert first.sha256 == again.sha256 != part.sha256
-
-
-def test_classes_match_by_name_then_index_then_order():
-    assert match_classes(("king_penguin", "Ostrich"), ("ostrich", "bus", "king penguin"), 3) == [2, 0]
-    assert match_classes(("009_ostrich", "779_bus"), None, 1000) == [9, 779]
-    assert match_classes(("a", "b"), ("x", "y"), 2) == [0, 1]
-    assert match_classes(("a", "b"), None, None) == [0, 1]
-    for theirs, ours, count in [(("a", "b"), ("x", "y", "z"), 3), (("5_a", "1_b"), ("x", "y", "z"), 3)]:
-        with pytest.raises(InputError):
-            match_classes(theirs, ours, count)
 
 
 def test_grey_networks_get_grey_images(folder):

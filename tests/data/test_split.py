@@ -14,7 +14,8 @@ from PIL import Image
 
 from ostrich.attacks.fitted.held_out import hold_out_split
 from ostrich.data import open_data
-from ostrich.data.dataset import Samples, load
+from ostrich.data.dataset import Samples
+from ostrich.data.loading import load
 from ostrich.data.split import by_content, hold_out, hold_out_share
 from ostrich.errors import InputError
 

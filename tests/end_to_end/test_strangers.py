@@ -18,7 +18,7 @@ from ostrich.attacks.base import InputSpecificAttack
 from ostrich.attacks.decision_based.rays import RayS
 from ostrich.attacks.gradient.pgd import PGD
 from ostrich.attacks.score_based.square import Square
-from ostrich.data import dataset as datasets
+from ostrich.data import loading as datasets
 from ostrich.data.files import class_folders
 from ostrich.errors import InputError
 from ostrich.models.answers import predictions

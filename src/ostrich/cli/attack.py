@@ -35,10 +35,11 @@ Surrogate = Annotated[
 ]
 
 
-@o.takes_model
+@o.takes_options
 def command(
     name: Name,
     chosen: o.ModelOptions,
+    read_as: o.DataOptions,
     data: Data = None,
     settings: o.Settings = None,
     target: Target = None,
@@ -49,7 +50,6 @@ def command(
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
     out: o.Out = None,
-    skip_bad: o.SkipBad = False,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
@@ -57,6 +57,8 @@ def command(
     from ostrich.attacks import CamouflageAttack, find
     from ostrich.attacks.engine.settings import configure_eot, read_settings
     from ostrich.cli.session import read, show
+    from ostrich.data.spec import opened
+    from ostrich.errors import InputError
     from ostrich.runtime.runs import NEW
     from ostrich.runtime.settings import pairs
     from ostrich.verbs.attack import attack
@@ -72,12 +74,15 @@ def command(
         method, values = with_settings(kind, values), rest
     model: Any = chosen
     images: Any = data or None
+    if images is None and read_as.words():
+        raise InputError(f"{' '.join(read_as.words())} is about DATA, and none is given.")
     if issubclass(kind, CamouflageAttack):
         model = chosen.detector()
+        images = None if images is None else opened(images, read_as)
     elif noise or images is None:
         model = chosen.load()
     else:
-        model, images = read(chosen, images, limit, seed, skip_bad, out)
+        model, images = read(chosen, images, limit, seed, read_as, out)
     found = attack(
         method,
         model,
@@ -90,7 +95,6 @@ def command(
         limit=limit,
         seed=seed,
         precision=precision,
-        skip_bad=skip_bad,
         out=out or NEW,
         force=force,
         **values,

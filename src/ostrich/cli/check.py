@@ -26,9 +26,10 @@ Minutes = Annotated[float | None, typer.Option(help="time for the whole check [d
 Images = Annotated[int | None, typer.Option(help="this many images in every probe, instead of --minutes")]
 
 
-@o.takes_model
+@o.takes_options
 def command(
     chosen: o.ModelOptions,
+    read_as: o.DataOptions,
     data: o.DataArgument,
     fail_under: FailUnder = None,
     baseline: Baseline = None,
@@ -39,7 +40,6 @@ def command(
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
     out: o.Out = None,
-    skip_bad: o.SkipBad = False,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> int:
@@ -48,7 +48,7 @@ def command(
     from ostrich.runtime.runs import NEW
     from ostrich.verbs.check import check
 
-    classifier, samples = read(chosen, data, images or limit, seed, skip_bad, out)
+    classifier, samples = read(chosen, data, images or limit, seed, read_as, out)
     found = check(
         classifier,
         samples,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ostrich.verbs.doctor import DoctorResult
 
 NAME = "doctor"
+SHOWN = 3  # of the preprocessings that were tried, the best
 
 Surrogate = Annotated[
     str | None,
@@ -21,16 +22,16 @@ Surrogate = Annotated[
 Minutes = Annotated[float, typer.Option(help="what has not begun by then is left out")]
 
 
-@o.takes_model
+@o.takes_options
 def command(
     chosen: o.ModelOptions,
+    read_as: o.DataOptions,
     data: o.DataArgument,
     surrogate: Surrogate = None,
     minutes: Minutes = 2.0,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     out: o.Out = None,
-    skip_bad: o.SkipBad = False,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
@@ -39,7 +40,7 @@ def command(
     from ostrich.runtime.runs import NEW
     from ostrich.verbs.doctor import doctor
 
-    classifier, samples = read(chosen, data, limit, seed, skip_bad, out)
+    classifier, samples = read(chosen, data, limit, seed, read_as, out)
     found = doctor(
         classifier, samples, surrogate=surrogate, minutes=minutes, seed=seed, out=out or NEW, force=force
     )
@@ -66,6 +67,11 @@ def _print(found: DoctorResult) -> None:
             table.add_row(one.code, said)
         console.print(table)
     console.print(found.verdict, style="bold")
+    given, *others = results["preprocessing"] or [None]
+    best = sorted(others, key=lambda one: -one["accuracy"])[:SHOWN]
+    for one in [given, *best] if given else []:
+        options = f": {one['options']}" if one["options"] else ""
+        console.print(f"{one['accuracy']:.1%} right, {one['words']}{options}", soft_wrap=True)
     reasons: dict[str, list[str]] = {}
     for one in results["skipped"]:
         reasons.setdefault(one["reason"], []).append(one["check"])

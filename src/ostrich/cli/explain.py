@@ -33,10 +33,11 @@ Limit = Annotated[
 ]
 
 
-@o.takes_model
+@o.takes_options
 def command(
     name: Name,
     chosen: o.ModelOptions,
+    read_as: o.DataOptions,
     data: o.DataArgument,
     unit: Unit = None,
     settings: o.Settings = None,
@@ -44,7 +45,6 @@ def command(
     limit: Limit = None,
     seed: o.Seed = 0,
     out: o.Out = None,
-    skip_bad: o.SkipBad = False,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
@@ -63,7 +63,7 @@ def command(
     else:
         method = as_explainer(name, pairs(settings or ()))
     most = 256 if name == SHEET else 16
-    classifier, samples = read(chosen, data, most if limit is None else limit, seed, skip_bad, out)
+    classifier, samples = read(chosen, data, most if limit is None else limit, seed, read_as, out)
     found = explain(
         method,
         classifier,

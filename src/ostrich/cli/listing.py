@@ -26,7 +26,7 @@ def models(as_json: o.Json = False) -> None:
 
 
 @app.command("units")
-@o.takes_model
+@o.takes_options
 def units(chosen: o.ModelOptions, as_json: o.Json = False) -> None:
     """The layers of a network: name, type, output shape, parameters; features and the map they lie on."""
     from dataclasses import asdict

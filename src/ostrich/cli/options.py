@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from ostrich.cli.completion import completing
+from ostrich.data.options import DataOptions as DataOptions
 from ostrich.errors import InputError
 from ostrich.models.options import ModelOptions as ModelOptions
 from ostrich.runtime.settings import pair as pair
@@ -20,7 +21,8 @@ DataArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA",
-        help="image files, images:PATH, folder:PATH, toybox, digits, cifar10[:PATH], faces, generator:NAME",
+        help="image files, images:PATH, folder:PATH[:SPLIT], csv:FILE, npz:FILE, PATH.py:FUNCTION, toybox, "
+        "cifar10[:PATH], ...: `ostrich list data`",
         autocompletion=completing("data"),
     ),
 ]
@@ -29,50 +31,56 @@ Seed = Annotated[int, typer.Option(help="of everything random")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Precision = Annotated[str, typer.Option(help="fast or exact; gradients only")]
 Limit = Annotated[int, typer.Option(help="images: a seeded, class-balanced choice")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="leave unreadable images out, and say so")]
 Force = Annotated[bool, typer.Option("--force", help="replace a finished run")]
 Json = Annotated[bool, typer.Option("--json", help="results as JSON on standard output")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="a setting, such as eps=8/255 (repeatable)"),
 ]
+EXPANDED = (ModelOptions, DataOptions)
 
 
-def takes_model(command: Callable[..., Any]) -> Callable[..., Any]:
-    """A command whose parameter of type ModelOptions is MODEL and every option of a network.
+def takes_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command whose parameters of types in EXPANDED are options of the command line, field by field.
 
-    What the command declares itself under an option's name is its own, and stays out of the ModelOptions;
-    only MODEL, which may then be left out, is put in.
+    ModelOptions is MODEL and every option of a network, DataOptions every option of DATA. What the command
+    declares itself under an option's name is its own, and stays out; only MODEL, which may then be left out,
+    is put in.
     """
     hints = get_type_hints(command, include_extras=True)
-    (target,) = (name for name, hint in hints.items() if hint is ModelOptions)
     own = inspect.signature(command).parameters
-    types = get_type_hints(ModelOptions)
-    added = [f for f in fields(ModelOptions) if f.name not in own]
-    given = {f.name: Annotated[types[f.name], _typed_as(f)] for f in added}
+    targets = {name: hint for name, hint in hints.items() if hint in EXPANDED and name in own}
+    added = {name: [f for f in fields(kind) if f.name not in own] for name, kind in targets.items()}
 
     @functools.wraps(command)
     def called(**values: Any) -> Any:
-        chosen = {f.name: values.pop(f.name) for f in added}
-        if "model" in own:
-            chosen["model"] = values["model"] or ""
-        return command(**{target: ModelOptions(**chosen)}, **values)
+        given = {}
+        for name, kind in targets.items():
+            chosen = {f.name: values.pop(f.name) for f in added[name]}
+            if kind is ModelOptions and "model" in own:
+                chosen["model"] = values["model"] or ""
+            given[name] = kind(**chosen)
+        return command(**given, **values)
 
-    signature: dict[str, Any] = {}
+    first: dict[str, Any] = {}
+    last: dict[str, Any] = {}
+    annotations = {name: hint for name, hint in hints.items() if name not in targets}
     for name in own:
-        if name != target:
-            signature[name] = own[name].default
-        elif "model" in given:
-            signature["model"] = inspect.Parameter.empty
-    signature |= {f.name: f.default for f in added if f.name != "model"}
-    annotations = {name: hint for name, hint in hints.items() if name != target} | given
+        if name not in targets:
+            first[name] = own[name].default
+        for option in added.get(name, ()):
+            place = first if option.default is MISSING else last
+            place[option.name] = inspect.Parameter.empty if option.default is MISSING else option.default
+            annotations[option.name] = Annotated[
+                get_type_hints(targets[name])[option.name], _typed_as(option)
+            ]
     called.__annotations__ = annotations
     called.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter(
                 name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotations[name]
             )
-            for name, default in signature.items()
+            for name, default in (first | last).items()
         ]
     )
     return called

@@ -9,10 +9,10 @@ from typing import Any
 
 import typer
 
-from ostrich import data as datasets
-from ostrich.cli.options import ModelOptions
+from ostrich.cli.options import DataOptions, ModelOptions
 from ostrich.cli.terminal import console as console
 from ostrich.data.dataset import Samples
+from ostrich.data.spec import opened
 from ostrich.models import Classifier
 from ostrich.runtime.runs import RUNS, check_writable
 from ostrich.verbs.inputs import read_samples
@@ -20,13 +20,18 @@ from ostrich.verbs.outcome import Outcome
 
 
 def read(
-    options: ModelOptions, data: Sequence[str], limit: int | None, seed: int, skip_bad: bool, out: Path | None
+    options: ModelOptions,
+    data: Sequence[str],
+    limit: int | None,
+    seed: int,
+    read_as: DataOptions,
+    out: Path | None,
 ) -> tuple[Classifier, Samples]:
     """Model and data as typed; a network without an input size takes the data's. Raises InputError."""
     check_writable(out or RUNS)
-    dataset = datasets.open_data(data)
+    dataset = opened(list(data), read_as)
     classifier = options.load(dataset.size)
-    return classifier, read_samples(dataset, classifier, limit=limit, seed=seed, skip_bad=skip_bad)
+    return classifier, read_samples(dataset, classifier, limit=limit, seed=seed)
 
 
 def show(found: Outcome, as_json: bool) -> None:

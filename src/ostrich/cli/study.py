@@ -13,7 +13,7 @@ from ostrich.cli.completion import completing
 NAME = "study"
 
 
-@o.takes_model
+@o.takes_options
 def command(
     name: Annotated[
         str,
@@ -22,6 +22,7 @@ def command(
         ),
     ],
     network: o.ModelOptions,
+    read_as: o.DataOptions,
     model: Annotated[str | None, typer.Argument(metavar="[MODEL", help="of a study about a network")] = None,
     images: Annotated[list[str] | None, typer.Argument(metavar="DATA]", help="its images")] = None,
     scale: Annotated[str, typer.Option(help="smoke, cpu, gpu or paper")] = "cpu",
@@ -51,11 +52,13 @@ def command(
     study = find(name)
     if study.takes_model and data is not None:
         raise InputError(f"{name} takes its images as an argument: MODEL DATA, not --data.")
+    if read_as.words() and not images:
+        raise InputError(f"{' '.join(read_as.words())} is about the DATA of a study that takes MODEL DATA.")
     spec = as_spec(
         study,
         scale,
         model=None if network.words() == [""] else network,
-        data=images if study.takes_model else data,
+        data=[*images, *read_as.words()] if images and study.takes_model else data,
         device=device,
         seeds=seeds,
         changes=pairs(settings or []),

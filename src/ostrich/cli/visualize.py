@@ -36,7 +36,7 @@ Judges = Annotated[
 Gif = Annotated[bool, typer.Option("--gif", help="the ascent as ascent.gif")]
 
 
-@o.takes_model
+@o.takes_options
 def command(
     chosen: o.ModelOptions,
     unit: Unit = None,

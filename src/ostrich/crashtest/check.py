@@ -79,8 +79,8 @@ FIRST = {  # parts of the time, of which what is left over goes to those that fo
     "clean": 0.05,
     "robustness": 0.4,
     "worst-case": 0.2,
-    "doctor": 0.15,
     "targeted-pair": 0.1,
+    "doctor": 0.15,
 }
 OTHERS = 0.1  # together, of the time, at least
 FOR_THE_REPORT, TO_WRITE_IT = 0.05, 2.0  # of the time; seconds

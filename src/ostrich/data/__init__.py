@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from ostrich.data.dataset import Dataset, Samples, load
+    from ostrich.data.dataset import Dataset, Samples
+    from ostrich.data.loading import load
     from ostrich.data.spec import open_data
     from ostrich.data.split import subset
     from ostrich.data.toys import toybox
@@ -16,7 +17,8 @@ __all__ = ["Dataset", "Samples", "load", "open_data", "subset", "toybox"]
 __getattr__, __dir__, _ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "dataset": ["Dataset", "Samples", "load"],
+        "dataset": ["Dataset", "Samples"],
+        "loading": ["load"],
         "spec": ["open_data"],
         "split": ["subset"],
         "toys": ["toybox"],

@@ -1,14 +1,14 @@
 """What a data set is, which part of it a command takes, and how it meets a classifier.
 
 A `Dataset` knows its pictures by index and reads them one at a time; `split.subset` chooses
-indices; `load` brings the chosen ones to the classifier's size in 8 bits, with labels in the
+indices; `loading.load` brings the chosen ones to the classifier's size in 8 bits, with labels in the
 classifier's own numbering, as `Samples`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ostrich.data.matching import match_classes, places, plain
-from ostrich.data.sources import MOST_KEPT, Decoded, Given, Kept, Source
-from ostrich.data.split import subset
-from ostrich.errors import InputError, UnreadableImage
-from ostrich.images import check_images, fingerprint, fingerprints, fit, fit_array, to_bytes
-from ostrich.runtime.events import detail
+from ostrich.data.levels import Levels
+from ostrich.data.matching import Matching
+from ostrich.data.sources import Decoded, Given, Kept, Source
+from ostrich.errors import InputError
+from ostrich.images import check_images, fingerprint, fingerprints, from_bytes
 
 if TYPE_CHECKING:
     from ostrich.data.views import Views
+
+DecodeAt = Callable[[int, tuple[int, int], "int | tuple[int, int] | None", str], np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,9 @@ class Dataset:
     `read(i)` is the RGB picture i (UnreadableImage if it is damaged), or bytes (H, W, C) where it has other
     than 1 or 3 channels; `content(i)` the bytes that its checksum is taken of; `labels` index `class_names`;
     `size` is the pictures' common (H, W) where they have one; `words` the DATA that named them. Those of a
-    mesh are drawn at any size by `views(indices, (H, W), channels)`.
+    mesh are drawn at any size by `views(indices, (H, W), channels)`. `unused` counts by suffix the files that
+    are no part of it; `levels` says which value of deep images is white, and `class_map` which class is which
+    of the classifier's; with `skip_bad` unreadable ones are left out.
     """
 
     name: str
@@ -47,6 +50,10 @@ class Dataset:
     size: tuple[int, int] | None = None
     words: tuple[str, ...] = ()
     views: Callable[[Sequence[int], tuple[int, int], int], Views] | None = None
+    unused: Mapping[str, int] = field(default_factory=dict)
+    levels: Levels | None = None
+    class_map: Mapping[str, str] | None = None
+    skip_bad: bool = False
 
     def __len__(self) -> int:
         return len(self.files)
@@ -61,7 +68,9 @@ class Samples:
     it has one, of a mesh's views which view it is: what is held out is chosen by them (`split.py`);
     `skipped` the files that could not be read; `views`, of a mesh, what else is known of the pictures;
     `words` the DATA that named them, as typed, `limit` the most that were asked for, and `class_names` those
-    of the data.
+    of the data; `matching` says how they became the classifier's, and `remarks` what else was found out or
+    guessed about the data, in sentences; `unused` counts files by suffix, and `decode_at` reads a picture of
+    the data set again at another size.
     """
 
     name: str
@@ -76,6 +85,10 @@ class Samples:
     words: tuple[str, ...] = ()
     limit: int | None = None
     class_names: tuple[str, ...] | None = None
+    matching: Matching | None = None
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    unused: Mapping[str, int] = field(default_factory=dict)
+    decode_at: DecodeAt | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -111,6 +124,14 @@ class Samples:
         if self.labels is None:
             raise InputError(f"{self.name!r} has no labels to train on.")
         return self.tensor(), self.labels
+
+    def at(
+        self, rows: Sequence[int], size: tuple[int, int], resize: int | tuple[int, int] | None, kind: str
+    ) -> Tensor:
+        """Images (n, C, H, W) of some rows at another size, read again; the arguments are those of `fit`."""
+        assert self.decode_at is not None
+        pixels = [self.decode_at(self.index[row], size, resize, kind) for row in rows]
+        return from_bytes(np.stack(pixels))
 
     def take(self, rows: Sequence[int]) -> Samples:
         """The same, restricted to some rows."""
@@ -179,107 +200,17 @@ class Samples:
         facts: dict[str, object] = {"name": self.name, "n": len(self), "sha256": self.sha256}
         if self.skipped:
             facts["skipped"] = list(self.skipped)
-        return facts
+        if self.matching is not None:
+            facts["classes"] = f"matched {self.matching.sentence}"
+        return facts | dict(self.remarks)
+
+    def said(self) -> dict[str, str]:
+        """What a reader is told of the data: what was found out or guessed, in sentences."""
+        skipped = {"left out": f"{len(self.skipped)} that cannot be read"} if self.skipped else {}
+        classes = {"classes": str(self.describe()["classes"])} if self.matching is not None else {}
+        return classes | dict(self.remarks) | skipped
 
 
 def _content(images: Tensor) -> bytes:
     """The bytes of a tensor."""
     return images.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-
-
-def load(
-    dataset: Dataset,
-    *,
-    size: tuple[int, int],
-    resize: int | tuple[int, int] | None = None,
-    interpolation: str = "bilinear",
-    channels: int = 3,
-    class_names: Sequence[str] | None = None,
-    num_classes: int | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_bad: bool = False,
-) -> Samples:
-    """Read the chosen pictures at (H, W) = `size`, in 8 bits; `resize` and `interpolation` as in `fit`.
-
-    `limit` is a choice by position (`split.subset`): it is made before any file is read. `class_names` and
-    `num_classes` are the classifier's, to which the labels are matched.
-    Raises UnreadableImage unless `skip_bad`, InputError where nothing is left.
-    """
-    chosen = subset(dataset.labels, len(dataset), limit, seed)
-    if dataset.views is not None:
-        return replace(_drawn(dataset, dataset.views(chosen, size, channels), class_names), limit=limit)
-
-    def decode(i: int) -> np.ndarray:
-        picture = dataset.read(i)
-        _check_channels(picture, channels, dataset.files[i])
-        if isinstance(picture, np.ndarray):
-            return fit_array(picture, size, resize, interpolation)
-        fitted = fit(picture, size, resize, interpolation)
-        return np.asarray(fitted.convert("L"))[..., None] if channels == 1 else np.asarray(fitted)
-
-    keep = len(chosen) * size[0] * size[1] * channels <= MOST_KEPT
-    checksum = hashlib.sha256()
-    kept, keys, skipped, pixels = [], [], [], []
-    for i in chosen:
-        try:
-            found = decode(i)
-        except UnreadableImage:
-            if not skip_bad:
-                raise
-            skipped.append(dataset.files[i])
-            continue
-        pixels += [found] if keep else []
-        content = dataset.content(i)
-        checksum.update(content)
-        keys.append(fingerprint(content))
-        kept.append(i)
-    if not kept:
-        raise InputError(f"{dataset.name} holds no readable image.")
-    detail(f"data {dataset.name}: {len(kept)} of {len(dataset)} images, read at {size[0]}x{size[1]}")
-    labels = None
-    if dataset.labels is not None:
-        translate = match_classes(dataset.class_names, class_names, num_classes)
-        labels = torch.tensor([translate[dataset.labels[i]] for i in kept])
-    return Samples(
-        name=dataset.name,
-        files=tuple(dataset.files[i] for i in kept),
-        index=tuple(kept),
-        keys=tuple(keys),
-        source=Kept(np.stack(pixels)) if keep else Decoded(decode, tuple(kept)),
-        labels=labels,
-        sha256=checksum.hexdigest(),
-        skipped=tuple(skipped),
-        words=dataset.words,
-        limit=limit,
-        class_names=dataset.class_names,
-    )
-
-
-def _check_channels(picture: Image.Image | np.ndarray, channels: int, file: str) -> None:
-    """Refuse, by an InputError, an image of other channels than the network takes."""
-    shape = picture.shape if isinstance(picture, np.ndarray) else (picture.height, picture.width, 3)
-    if shape[2] == channels or (shape[2] == 3 and channels == 1):
-        return
-    turned = " Its first axis has as many: an array is (H, W, C)." if shape[0] == channels else ""
-    raise InputError(f"The network takes {channels} channels; {file!r} has {shape[2]}.{turned}")
-
-
-def _drawn(dataset: Dataset, views: Views, class_names: Sequence[str] | None) -> Samples:
-    """Views of a mesh; its label is the class of its name, where the classifier has that."""
-    checksum = hashlib.sha256()
-    for i in views.numbers:
-        checksum.update(dataset.content(i))
-    found = places(class_names)[plain((dataset.class_names or ("",))[0])]
-    return Samples(
-        name=dataset.name,
-        files=tuple(dataset.files[i] for i in views.numbers),
-        index=views.numbers,
-        keys=views.numbers,
-        source=Kept(to_bytes(views.untouched)),
-        labels=torch.tensor(found * len(views)) if len(found) == 1 else None,
-        sha256=checksum.hexdigest(),
-        views=views,
-        words=dataset.words,
-        class_names=dataset.class_names,
-    )

@@ -2,104 +2,135 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from ostrich.data.dataset import Dataset
-from ostrich.errors import InputError
-from ostrich.images import open_array, open_image
+from ostrich.data.levels import Levels
+from ostrich.data.pictures import KINDS, open_file
+from ostrich.data.walking import (
+    files_in,
+    folders_in,
+    images_below,
+    images_in,
+    is_picture,
+    only_splits,
+    splits_of,
+    suffix,
+    the_folder,
+    unused_sentence,
+)
+from ostrich.errors import InputError, UnreadableImage
 
-ARRAY = ".npy"
 
-
-def image_files(paths: Sequence[str]) -> Dataset:
+def image_files(paths: Sequence[str], levels: Levels | None = None) -> Dataset:
     """One or more image files; no labels."""
     for path in paths:
         if not Path(path).is_file():
             raise InputError(f"There is no image file {path!r}.")
-    return _dataset("files", [Path(path) for path in paths])
+    return of_files("files", list(paths), levels=levels)
 
 
-def image_folder(folder: str) -> Dataset:
+def image_folder(folder: str, levels: Levels | None = None) -> Dataset:
     """`images:PATH`: every image directly inside a folder; no labels."""
-    found = images_in(the_folder(folder), arrays=True)
-    if not found:
-        raise InputError(f"The folder {folder!r} holds no image files ({_kinds()}).")
-    return _dataset(f"images:{folder}", found)
-
-
-def class_folders(folder: str, name: str | None = None) -> Dataset:
-    """`folder:PATH`: one folder per class, images inside."""
     root = the_folder(folder)
-    classes = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    files: list[Path] = []
+    found, unused = images_in(root)
+    if not found:
+        below = f" For its class folders write folder:{folder}." if folders_in(root) else ""
+        raise InputError(f"The folder {folder!r} holds no image files ({KINDS}).{below}")
+    files = [os.path.join(root, name) for name in found]
+    return of_files(f"images:{folder}", files, unused=unused, levels=levels)
+
+
+def class_folders(
+    folder: str, split: str | None = None, *, name: str | None = None, levels: Levels | None = None
+) -> Dataset:
+    """`folder:PATH`: one folder per class, images inside at any depth; or that of a split inside."""
+    root = split_folder(folder, split)
+    files: list[str] = []
     labels: list[int] = []
     names: list[str] = []
-    for path in classes:
-        inside = images_in(path, arrays=True)
+    beside = "beside the class folders"
+    unused = Counter(f"{suffix(one)} {beside}" if is_picture(one) else suffix(one) for one in files_in(root))
+    for one in folders_in(root):
+        inside, others = images_below(root / one)
+        unused += others
         if inside:
-            files += inside
+            files += [os.path.join(one, file) for file in inside]
             labels += [len(names)] * len(inside)
-            names.append(path.name)
+            names.append(one)
     if not files:
+        others_said = f" ({unused_sentence(unused)})" if unused else ""
         raise InputError(
-            f"{folder!r} holds no class folders with images. "
+            f"{folder!r} holds no class folders with images{others_said}. "
             f"For a folder of images without labels write images:{folder}."
         )
-    return _dataset(name or f"folder:{folder}", files, labels, tuple(names), root)
+    return of_files(
+        name or f"folder:{folder}{f':{split}' if split else ''}",
+        files,
+        labels,
+        tuple(names),
+        root=root,
+        unused=unused,
+        levels=levels,
+    )
 
 
-def _dataset(
+def split_folder(folder: str, split: str | None) -> Path:
+    """The folder of class folders. Raises InputError where a split is to be chosen, or is not there."""
+    root = the_folder(folder)
+    if split is None:
+        if found := only_splits(root):
+            commands = " or ".join(f"folder:{folder}:{one}" for one in found)
+            raise InputError(f"{folder!r} holds splits, not classes: write {commands}.")
+        return root
+    found = splits_of(root)
+    if split not in found:
+        there = (
+            ", ".join(f"folder:{folder}:{one}" for one in found) or f"none; folder:{folder} takes it whole"
+        )
+        raise InputError(f"{folder!r} has no split {split!r} of class folders. There is {there}.")
+    return found[split]
+
+
+def of_files(
     name: str,
-    files: list[Path],
+    files: list[str],
     labels: list[int] | None = None,
     class_names: tuple[str, ...] | None = None,
+    *,
     root: Path | None = None,
+    unused: Mapping[str, int] | None = None,
+    levels: Levels | None = None,
 ) -> Dataset:
+    """Pictures of files, by their paths or their paths below `root`; each is opened when it is read."""
+    levels = levels or Levels()
+
+    def path(i: int) -> str:
+        return files[i] if root is None else os.path.join(root, files[i])
+
     def read(i: int) -> Image.Image | np.ndarray:
-        return open_array(files[i]) if files[i].suffix.lower() == ARRAY else open_image(files[i])
+        return open_file(path(i), levels)
 
     def content(i: int) -> bytes:
-        return files[i].read_bytes()
+        try:
+            with open(path(i), "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise UnreadableImage(f"The image file {path(i)!r} cannot be read ({error.strerror}).") from None
 
     return Dataset(
         name=name,
-        files=[str(path.relative_to(root)) if root else str(path) for path in files],
+        files=files,
         read=read,
         content=content,
         labels=labels,
         class_names=class_names,
+        unused=unused or {},
+        levels=levels,
     )
-
-
-def the_folder(folder: str) -> Path:
-    """The folder of that name. Raises InputError where there is none."""
-    path = Path(folder)
-    if not path.is_dir():
-        raise InputError(f"There is no folder {folder!r}.")
-    return path
-
-
-def images_in(folder: Path, arrays: bool = False) -> list[Path]:
-    """The image files directly inside a folder, by name; with `arrays` .npy files too."""
-    known = _suffixes() | {ARRAY} if arrays else _suffixes()
-    return sorted(
-        p
-        for p in folder.iterdir()
-        if p.is_file() and p.suffix.lower() in known and not p.name.startswith(".")
-    )
-
-
-@cache
-def _suffixes() -> frozenset[str]:
-    """The suffixes Pillow can decode."""
-    extensions = Image.registered_extensions()
-    return frozenset(suffix for suffix, kind in extensions.items() if kind in Image.OPEN)
-
-
-def _kinds() -> str:
-    return "JPEG, PNG, WebP, TIFF and what else Pillow reads, and arrays (H, W, C) as .npy"

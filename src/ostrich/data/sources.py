@@ -8,7 +8,9 @@ only a batch is ever held.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -80,17 +82,35 @@ class Given:
         return Given(self.images(rows))
 
 
-@dataclass(frozen=True, eq=False)
 class Decoded:
-    """Pictures that `decode(i)` reads as uint8 (H, W, C), for the places `chosen` in their data set."""
+    """Pictures that `decode(i)` reads as uint8 (H, W, C), for the places `chosen` in their data set.
 
-    decode: Callable[[int], np.ndarray]
-    chosen: tuple[int, ...]
+    While a batch is computed with, one thread decodes the next.
+    """
+
+    def __init__(self, decode: Callable[[int], np.ndarray], chosen: tuple[int, ...]) -> None:
+        self.decode = decode
+        self.chosen = chosen
+        self._ahead: tuple[range, Future[np.ndarray]] | None = None
 
     def __len__(self) -> int:
         return len(self.chosen)
 
     def pixels(self, rows: Sequence[int]) -> np.ndarray:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == rows:
+            found = ahead[1].result()
+        else:
+            if ahead is not None:
+                ahead[1].cancel()
+            found = self._decoded(rows)
+        if isinstance(rows, range) and rows.step == 1:
+            following = range(rows.stop, min(rows.stop + len(rows), len(self)))
+            if len(rows) > 1 and len(following):
+                self._ahead = (following, _decoder().submit(self._decoded, following))
+        return found
+
+    def _decoded(self, rows: Sequence[int]) -> np.ndarray:
         return np.stack([self.decode(self.chosen[row]) for row in rows])
 
     def images(self, rows: Sequence[int]) -> Tensor:
@@ -98,6 +118,12 @@ class Decoded:
 
     def take(self, rows: Sequence[int]) -> Decoded:
         return Decoded(self.decode, tuple(self.chosen[row] for row in rows))
+
+
+@cache
+def _decoder() -> ThreadPoolExecutor:
+    """The one thread that decodes ahead."""
+    return ThreadPoolExecutor(1, thread_name_prefix="decode")
 
 
 def _images(pixels: np.ndarray) -> Tensor:

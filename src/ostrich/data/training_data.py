@@ -5,21 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ostrich.data import dataset as datasets
+from ostrich.data import loading as datasets
 from ostrich.data import toyscenes
 from ostrich.data.dataset import Samples
 from ostrich.data.spec import open_data
 from ostrich.data.split import by_content, hold_out_share
 from ostrich.data.videos import contents, read_clips, videos
+from ostrich.data.walking import only_splits
 from ostrich.errors import InputError
 from ostrich.figures.clips import is_clip
 from ostrich.images import fingerprint, fit
+from ostrich.runtime.events import say
 
 TEST_CLIPS = 512  # of the toybox, where no limit is set
 SPLIT = ("toybox", "digits", "cifar10", "faces", "face-windows")  # data that has a test split of its own
@@ -32,8 +35,9 @@ def open_split(
     """The split "train" or "test" of a DATA spec without its `:train`, or of samples, at the shape (C, H, W).
 
     At a shape (C, T, H, W) they are clips: of the toybox, or of the videos of `clips:PATH`.
-    A folder has no splits, nor have samples: about a tenth is held out as the test split, by the seed and
-    each image's content (`split.hold_out_share`); a limit is class-balanced.
+    A folder may have splits: its train, and its test or val. Of one that has none, and of samples, about a
+    tenth is held out as the test split, by the seed and each image's content
+    (`split.hold_out_share`); a limit is class-balanced.
     """
     channels, *size = shape
     if isinstance(data, Samples):
@@ -43,16 +47,27 @@ def open_split(
     if data == "toybox" and split == "train":
         return _toybox(limit, shape)
     own = data.partition(":")[0] in SPLIT
+    parts = _splits(data)
     samples = datasets.load(
-        open_data(f"{data}:{split}" if own else data),
+        open_data(parts.get(split) or (f"{data}:{split}" if own else data)),
         size=(size[0], size[1]),
-        limit=limit if own else None,
+        limit=limit if own or parts else None,
         seed=seed,
         channels=channels,
     )
-    if not own:
+    if split == "train":
+        say(*(f"{what}: {sentence}" for what, sentence in samples.said().items()))
+    if not own and not parts:
         samples = samples.take(_division(samples.keys, samples.labels, split, limit, seed))
     return replace(samples.kept(), name=f"{data}:{split}")
+
+
+def _splits(data: str) -> dict[str, str]:
+    """The DATA of both splits, of a folder that holds nothing but splits; empty of all else."""
+    kind, _, path = data.partition(":")
+    found = only_splits(Path(path)) if kind == "folder" and Path(path).is_dir() else {}
+    test = next((one for one in ("test", "val") if one in found), None)
+    return {"train": f"{data}:train", "test": f"{data}:{test}"} if test and "train" in found else {}
 
 
 def _of_samples(

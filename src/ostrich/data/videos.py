@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ostrich.data.files import images_in, the_folder
+from ostrich.data.pictures import ARRAY, open_image
+from ostrich.data.walking import files_in, is_picture, suffix, the_folder
 from ostrich.errors import InputError
 from ostrich.figures.clips import video_frames
-from ostrich.images import fit, open_image
+from ostrich.images import fit
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ogv", ".gif")
 
@@ -19,7 +20,7 @@ SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".
 def videos(folder: str) -> list[Path]:
     """The video files of a folder and the folders of frames in it, by name. Raises InputError."""
     inside = sorted(p for p in the_folder(folder).iterdir() if not p.name.startswith("."))
-    found = [p for p in inside if (images_in(p) if p.is_dir() else p.suffix.lower() in SUFFIXES)]
+    found = [p for p in inside if (_frame_files(p) if p.is_dir() else p.suffix.lower() in SUFFIXES)]
     if not found:
         raise InputError(
             f"The folder {folder!r} holds no videos: neither files ({', '.join(s[1:] for s in SUFFIXES)}) "
@@ -57,11 +58,16 @@ def read_clips(path: Path, length: int, size: tuple[int, int], channels: int = 3
 
 def contents(path: Path) -> Iterator[bytes]:
     """The bytes that a video's checksum is taken of."""
-    for file in images_in(path) if path.is_dir() else [path]:
+    for file in _frame_files(path) if path.is_dir() else [path]:
         yield file.read_bytes()
 
 
 def _frames(path: Path) -> Iterator[Image.Image]:
     if path.is_dir():
-        return (open_image(file) for file in images_in(path))
+        return (open_image(file) for file in _frame_files(path))
     return video_frames(path)
+
+
+def _frame_files(folder: Path) -> list[Path]:
+    """The pictures directly inside, by name."""
+    return [folder / name for name in files_in(folder) if is_picture(name) and suffix(name) != ARRAY]

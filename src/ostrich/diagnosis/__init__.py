@@ -12,13 +12,17 @@ Of the outputs (outputs.py)
     softmax-as-logits           probabilities; log-probabilities are harmless and pass
     sigmoid-as-logits           probabilities of each class alone
     saturated-logits            cross-entropy in float32 is exactly zero for most images
-Of the input (normalization.py, double_normalization.py, batchnorm.py), most found by trying the alternatives
+Of the input (normalization.py, preprocessing.py, double_normalization.py, batchnorm.py), most by trials
     missing-normalization       a normalisation does clearly better than none
     wrong-normalization         another does clearly better
     double-normalization        none, or one less, does clearly better; or the network normalises too
     wrong-channel-order         BGR does clearly better
     wrong-input-range           0..255 does clearly better
+    other-preprocessing         another usual normalisation, resize or input size does better
     batch-norm-statistics       far from those of the images
+Of the data (data.py)
+    wrong-head                  no better than guessing one of the data's classes
+    unused-files                pictures or tables in the folder that were not read
 Of the classes (classes.py)
     wrong-class-order           another order of the classes does clearly better
     too-few-classes-for-dlr     fewer than the four that the targeted DLR loss compares
@@ -36,14 +40,14 @@ Of a robustness figure (robustness.py)
     black-box-beats-white-box   Square breaks images that PGD does not
     transfer-beats-white-box    so do images made for another network
 
-It costs about 20 forwards an image for the outputs and the input, and, on 16 of the images, at most
+It costs about 32 forwards an image for the outputs and the input, and, on 16 of the images, at most
 about 200 gradients each (a network that breaks as usual takes some 20) and Square where PGD failed.
 """
 
 from ostrich.diagnosis.checks import CHECKS, Examination, examine
 from ostrich.diagnosis.model_under_test import FEW, Finding, ModelUnderTest
 
-FORWARDS_PER_IMAGE = 20
+FORWARDS_PER_IMAGE = 32
 GRADIENTS_OF_FEW = 25 * FEW  # of a network that breaks as usual
 
 __all__ = [

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from ostrich.diagnosis import (
     batchnorm,
     classes,
+    data,
     double_normalization,
     gradients,
     normalization,
     outputs,
+    preprocessing,
     robustness,
 )
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
@@ -36,6 +38,8 @@ INPUT = frozenset(
         "wrong-input-range",
     )
 )
+ORDER = frozenset(("wrong-class-order",))
+OTHER = frozenset(("other-preprocessing",))
 RANDOM = frozenset(("stochastic-output",))
 USELESS = frozenset(("zero-gradient", "nan-gradient", "constant-gradient"))
 
@@ -73,6 +77,9 @@ CHECKS = (  # causes before their symptoms
     Check(name="class order", run=classes.order),
     Check(name="normalised twice", run=double_normalization.normalised_twice, needs="gradient"),
     Check(name="other inputs", run=normalization.alternatives, unless=BLIND | INPUT),
+    Check(name="other preprocessing", run=preprocessing.others, unless=BLIND | INPUT | ORDER),
+    Check(name="the head", run=data.head, unless=BLIND | INPUT | ORDER | OTHER),
+    Check(name="files that are not used", run=data.unused, unless=frozenset()),
     Check(
         name="batch-norm statistics",
         run=batchnorm.statistics,

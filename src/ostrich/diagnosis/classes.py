@@ -14,6 +14,7 @@ from ostrich.diagnosis.significance import SURE, p_value_text, paired_test
 
 GAIN, ALIKE, TRAINED = 0.1, 0.02, 0.5
 FITTED = "the order that fits the other half of the images"
+LISTED = 12  # classes that a sentence names
 DLR = 4  # classes that the targeted loss compares
 
 
@@ -44,9 +45,38 @@ def order(model: ModelUnderTest) -> Iterator[Finding]:
         code="wrong-class-order",
         sentence="The network numbers its classes in another order than the labels do.",
         evidence=f"With {words}: {accuracy:.1%} right instead of {now.double().mean():.1%} (n = {len(now)}, "
-        f"{p_value_text(p)}). {_examples(model, labels, predictions)}",
-        fix="Give the class names in the order of the network's outputs with --classes FILE, and name the "
-        "folders as its classes, or INDEX_name.",
+        f"{p_value_text(p)}). {_in_use(model)}{_examples(model, labels, predictions)}",
+        fix=_way_out(model, labels, predictions, classes),
+    )
+
+
+def _in_use(model: ModelUnderTest) -> str:
+    """The order in use: how the data's classes were matched."""
+    matching, names = model.matching, model.samples.class_names if model.samples else None
+    if matching is None or names is None:
+        return ""
+    pairs = sorted(zip(matching.classes, names))
+    shown = ", ".join(f"{name} is {k}" for k, name in pairs[:LISTED])
+    return f"In use, matched {matching.sentence}: {shown}{', ...' if len(pairs) > LISTED else ''}. "
+
+
+def _way_out(model: ModelUnderTest, labels: Tensor, predictions: Tensor, classes: int) -> str:
+    """The better order, as rows of --class-map where the data's classes have names."""
+    matching, names = model.matching, model.samples.class_names if model.samples else None
+    general = (
+        "Give the class names in the order of the network's outputs with --classes FILE, and name the "
+        "folders as its classes, or INDEX_name"
+    )
+    if matching is None or names is None:
+        return f"{general}."
+    meant = _assignment(labels, predictions, classes).tolist()
+    output = {k: place for place, k in enumerate(meant)}
+    known = set(labels.tolist())
+    rows = [f"{name},{output[k]}" for name, k in zip(names, matching.classes) if k in known]
+    more = f" ... ({len(rows)} rows)" if len(rows) > LISTED else ""
+    return (
+        f"{general}; or write the better order into a file, after the line folder,class the lines "
+        f"{' '.join(rows[:LISTED])}{more}, and give it with --class-map FILE."
     )
 
 

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from ostrich.attacks import Result, Untargeted
 from ostrich.attacks import attack as run_attack
 from ostrich.attacks.base import InputSpecificAttack
+from ostrich.data.dataset import Samples
+from ostrich.data.matching import Matching
 from ostrich.errors import OstrichError
 from ostrich.models import Classifier
 
@@ -56,16 +58,19 @@ class ModelUnderTest:
     """A network, its images (N, C, H, W) and, where they are known, its labels (N,).
 
     Forwards and gradients of single images are counted. `surrogate` is another network for the same
-    classes, from which attacks may transfer.
+    classes, from which attacks may transfer; `samples` are what the images were read from, row by row, where
+    that is known. `tried` are the preprocessings that were compared, in words, with their accuracies.
     """
 
     classifier: Classifier
     images: Tensor
     labels: Tensor | None = None
     surrogate: Classifier | None = None
+    samples: Samples | None = None
     seed: int = 0
     forwards: int = 0
     gradients: int = 0
+    tried: list[dict[str, object]] = field(default_factory=list)
     _logits: Tensor | None = None
     _attacked: dict[str, Result] = field(default_factory=dict)
 
@@ -101,6 +106,11 @@ class ModelUnderTest:
         return self._logits
 
     @property
+    def matching(self) -> Matching | None:
+        """How the data's classes became the network's, where that is known."""
+        return None if self.samples is None else self.samples.matching
+
+    @property
     def predictions(self) -> Tensor:
         """The predictions (N,)."""
         return self.logits.argmax(1)
@@ -115,6 +125,8 @@ class ModelUnderTest:
         """Go on with the images where `mask` (N,) is true."""
         assert not self._attacked, "the images of attacks are chosen once"
         self.images, self._logits = self.images[mask], self.logits[mask]
+        if self.samples is not None:
+            self.samples = self.samples.take(mask.nonzero()[:, 0].tolist())
         self.labels = None if self.labels is None else self.labels[mask]
 
     def gradient(self, images: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor | None:

@@ -97,11 +97,11 @@ def candidate_inputs(model: ModelUnderTest) -> Iterator[Alternative]:
     given = any(v != 0 for v in classifier.mean or ()) or any(v != 1 for v in classifier.std or ())
     code = "wrong-normalization" if given else "missing-normalization"
     for words, mean, std in _normalisations(x):
-        if not _close(classifier.mean, mean) or not _close(classifier.std, std):
+        if not close(classifier.mean, mean) or not close(classifier.std, std):
             shown = [",".join(f"{v:.3g}" for v in values) for values in (mean, std)]
             fix = f"Load it with --mean {shown[0]} --std {shown[1]}"
             fix += ", or with the exact values of its training." if "images' own" in words else "."
-            yield Alternative(code=code, inputs=_normal(x, mean, std), words=words, fix=fix)
+            yield Alternative(code=code, inputs=normal(x, mean, std), words=words, fix=fix)
     if given:
         fix = "Leave --mean and --std out: the network normalises by itself, or was trained without."
         yield Alternative(
@@ -188,7 +188,8 @@ def _without_labels(model: ModelUnderTest, scores: Tensor, larger: bool) -> tupl
     )
 
 
-def _normal(x: Tensor, mean: Numbers, std: Numbers) -> Tensor:
+def normal(x: Tensor, mean: Numbers, std: Numbers) -> Tensor:
+    """Images (N, C, H, W) less a mean, by a deviation, per channel."""
     return (x - _view(mean, x)) / _view(std, x)
 
 
@@ -196,5 +197,6 @@ def _view(values: Numbers, x: Tensor) -> Tensor:
     return x.new_tensor(values).view(1, -1, 1, 1)
 
 
-def _close(given: Numbers | None, other: Numbers) -> bool:
+def close(given: Numbers | None, other: Numbers) -> bool:
+    """Whether numbers per channel are the same, as they are published."""
     return given is not None and all(abs(a - b) < 1e-3 for a, b in zip(given, other))

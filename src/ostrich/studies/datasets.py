@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ostrich.data import dataset as datasets
+from ostrich.data import loading as datasets
 from ostrich.data import open_data, toyscenes
 from ostrich.data.dataset import Samples
 from ostrich.data.digits import CLASS_NAMES as DIGITS

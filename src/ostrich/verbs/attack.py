@@ -152,7 +152,9 @@ class Question:
     def answered(self, run: Run | None) -> AttackResult:
         """The result; with a run, its pieces are kept there, and its files written."""
         method, classifier, samples = self.method, self.classifier, self.samples
-        labels, predictions = targets.labels(classifier, samples, self.labels)
+        labels, predictions = self.labels, None
+        if labels is None or samples.in_memory:  # of many large images they come with the attack
+            labels, predictions = targets.labels(classifier, samples, labels)
         goal = self.goal or targets.goal(classifier, samples, labels, self.target, self.seed)
         files = None if run is None else evidence.Evidence(run.folder, samples, labels, goal)
         holds = files is None or samples.in_memory or method.photographs
@@ -187,7 +189,9 @@ class Question:
                 progress=advance,
                 keep=keep,
             )
-        correct, labelled = right(predictions, labels), self.labels is not None
+        clean = found.clean_predictions if predictions is None else predictions
+        labels = labels.to(clean.device)
+        correct, labelled = right(clean, labels), self.labels is not None
         norm, seconds = method.threat.norm, spent.seconds - wrote
         figures = attack_figures(method.name, found, norm, correct, labelled, seconds, classifier)
         figures |= broken_by(method, found)

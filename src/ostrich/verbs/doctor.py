@@ -23,6 +23,7 @@ class DoctorResult(Kept):
             "findings": [asdict(finding) for finding in found.findings],
             "checks": found.done,
             "skipped": found.skipped,
+            "preprocessing": model.tried,
             "forwards": model.forwards,
             "gradients": model.gradients,
             "seconds": found.seconds,
@@ -82,6 +83,7 @@ def doctor(
             images=samples.images(),
             labels=samples.labels,
             surrogate=other,
+            samples=samples,
             seed=seed,
         )
         found = examine(examined, minutes=minutes, progress=advance)

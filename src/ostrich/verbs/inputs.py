@@ -18,10 +18,12 @@ from ostrich.models.classifier import Classifier
 from ostrich.models.loading import load
 
 Model = Classifier | nn.Module | Callable[[Tensor], Any] | str
-Images = Tensor | Samples | str | Path | Sequence[str | Path] | tuple[Tensor, Tensor] | DataLoader[Any]
+Images = (
+    Tensor | Samples | Dataset | str | Path | Sequence[str | Path] | tuple[Tensor, Tensor] | DataLoader[Any]
+)
 DATA = (
-    "a tensor (N, C, H, W) in [0, 1], a pair (images, labels), ostrich.data.Samples, a DataLoader, or DATA "
-    "as on the command line"
+    "a tensor (N, C, H, W) in [0, 1], a pair (images, labels), ostrich.data.Samples or Dataset, a "
+    "DataLoader, or DATA as on the command line"
 )
 
 
@@ -84,10 +86,11 @@ def held_samples(data: Any) -> Samples | None:
 def _samples(data: Any, classifier: Classifier, *, limit: int | None, seed: int, skip_bad: bool) -> Samples:
     if (found := held_samples(data)) is not None:
         return found
-    return read_samples(_named(data), classifier, limit=limit, seed=seed, skip_bad=skip_bad)
+    named = data if isinstance(data, Dataset) else _named(data)
+    return read_samples(named, classifier, limit=limit, seed=seed, skip_bad=skip_bad)
 
 
-def as_dataset(data: Images | Dataset | None) -> Dataset:
+def as_dataset(data: Images | None) -> Dataset:
     """Pictures as they are, at their own sizes, for what needs no classifier. Raises InputError."""
     if isinstance(data, Dataset):
         return data
@@ -124,7 +127,7 @@ def read_samples(
 ) -> Samples:
     """A data set's images at the classifier's size and with its numbering of classes. Raises InputError.
 
-    A classifier without class names takes the data's where their numbers agree.
+    A classifier without class names takes the data's where each class has one.
     """
     if classifier.size is None:
         if dataset.size is None:
@@ -145,9 +148,10 @@ def read_samples(
         seed=seed,
         skip_bad=skip_bad,
     )
-    names = found.class_names
-    if classifier.class_names is None and names and len(names) == classifier.num_classes:
-        classifier.class_names = names
+    if classifier.class_names is None and found.class_names and found.matching is not None:
+        names = dict(zip(found.matching.classes, found.class_names))
+        if sorted(names) == list(range(classifier.num_classes)):
+            classifier.class_names = tuple(names[k] for k in range(classifier.num_classes))
     return found
 
 

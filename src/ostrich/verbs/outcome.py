@@ -220,7 +220,8 @@ def begun_on(
         whole |= {"data": list(samples.words), "sha256": samples.sha256, "limit": samples.limit}
         data = samples.describe()
     remarks = classifier.remarks()
-    events.say(*(f"{what}: {sentence}" for what, sentence in remarks.items()))
+    said = remarks | ({} if samples is None else samples.said())
+    events.say(*(f"{what}: {sentence}" for what, sentence in said.items()))
     return begun(
         name,
         {**whole, **asked},

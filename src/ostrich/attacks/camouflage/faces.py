@@ -34,6 +34,7 @@ class FaceSet:
 
 def read_faces(dataset: Dataset, detector: Detector, limit: int | None, seed: int, skip_bad: bool) -> FaceSet:
     """Faces of known place, or photographs in which the detector finds the surest face by itself."""
+    leave_out = skip_bad or dataset.skip_bad
     known = dataset.class_names == CLASS_NAMES and dataset.name.startswith("faces")
     faces: list[Face] = []
     backgrounds: list[Tensor] = []
@@ -44,7 +45,7 @@ def read_faces(dataset: Dataset, detector: Detector, limit: int | None, seed: in
         try:
             image = picture(dataset, i)
         except UnreadableImage:
-            if not skip_bad:
+            if not leave_out:
                 raise
             skipped.append(dataset.files[i])
             continue
@@ -56,13 +57,15 @@ def read_faces(dataset: Dataset, detector: Detector, limit: int | None, seed: in
         box = Box(*BOX) if known else surest(detector.boxes(grey(image)))
         if box is not None:
             faces.append(Face(dataset.files[i], image, box, fingerprints(image[None])[0]))
-        elif skip_bad:
+        elif leave_out:
             skipped.append(dataset.files[i])
         else:
             raise InputError(
                 f"{detector.name} finds no face in {dataset.files[i]}, so there is nothing to hide from it: "
                 "give another picture, a larger or more frontal face, or skip_bad to leave it out."
             )
+    if dataset.levels is not None:
+        dataset.levels.check(dataset.name)
     if not faces:
         raise InputError(
             f"{detector.name} finds no face in {dataset.name}: there is nothing to hide from it. Give "

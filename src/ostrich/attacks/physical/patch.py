@@ -30,8 +30,9 @@ from ostrich.attacks.physical.placement import drawn, homographies, placed, wide
 from ostrich.attacks.physical.printability import non_printability, on_paper, total_variation
 from ostrich.attacks.physical.printing import read_width, write_pdf
 from ostrich.attacks.threats import Patch
+from ostrich.data.pictures import open_image
 from ostrich.errors import InputError
-from ostrich.images import from_bytes, open_image, rounded
+from ostrich.images import from_bytes, rounded
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.randomness import keyed
 from ostrich.runtime.ranges import above, at_least

@@ -24,7 +24,11 @@ def probe(context: Context) -> Answer:
     rows = torch.tensor(context.rows("doctor"))
     labels = None if context.samples.labels is None else context.labels[rows]
     model = ModelUnderTest(
-        classifier=context.classifier, images=context.images[rows], labels=labels, seed=context.seed
+        classifier=context.classifier,
+        images=context.images[rows],
+        labels=labels,
+        samples=context.samples.take(rows.tolist()),
+        seed=context.seed,
     )
     found = examine(model, progress=context.progress)
     findings = [asdict(finding) for finding in found.findings]

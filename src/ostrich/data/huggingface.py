@@ -1,0 +1,216 @@
+"""`hf:DIR`: a folder as Hugging Face's `datasets` knows it.
+
+    metadata.csv, metadata.jsonl     beside the images, or in a folder of a split: file_name, label
+    *.parquet                        images inside the table (extra `hf`, pyarrow), as on the hub
+    *.arrow                          the same, as `save_to_disk` writes it
+    class folders                    as folder:DIR
+
+The names of classes are those that the table's own description has. Where there are splits and none is asked
+for, it is the test split, else the validation's. Nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ostrich.data.dataset import Dataset
+from ostrich.data.files import class_folders
+from ostrich.data.levels import Levels
+from ostrich.data.pictures import open_image
+from ostrich.data.tables import LABELS, numbered, of_rows, read_csv, read_json_lines
+from ostrich.data.walking import SPLITS, files_below, splits_of
+from ostrich.errors import InputError, MissingExtra, UnreadableImage
+
+METADATA = {"metadata.csv": read_csv, "metadata.jsonl": read_json_lines}
+TABLES = (".parquet", ".arrow")
+PREFERRED = ("test", "val", "train")  # where no split is asked for
+IMAGES = ("image", "img", "pixel_values")
+
+
+def hugging_face(path: str, split: str | None, levels: Levels) -> Dataset:
+    """The data set in a folder. Raises InputError, MissingExtra."""
+    root = Path(path)
+    if not root.is_dir():
+        raise InputError(
+            f"There is no folder {path!r}, and nothing is downloaded. For a data set of the hub: "
+            f"`huggingface-cli download {path} --repo-type dataset --local-dir DIR`, then hf:DIR."
+        )
+    files = sorted(files_below(root))
+    tables = [file for file in files if Path(file).suffix.lower() in TABLES]
+    metadata = [file for file in files if Path(file).name in METADATA]
+    if not tables and not metadata:
+        if split is None and (there := splits_of(root)):
+            split = next(one for one in PREFERRED if one in there)
+        return class_folders(path, split, levels=levels)
+    chosen, found = _of_split(path, metadata or tables, split)
+    name = f"hf:{path}{f':{found}' if found else ''}"
+    if metadata:
+        rows = []
+        for file in chosen:
+            folder = os.path.dirname(file)
+            for row in METADATA[Path(file).name](root / file):
+                rows.append(dict(row) | {"file_name": os.path.join(folder, str(row.get("file_name")))})
+        return of_rows(name, rows, root, levels)
+    return _of_tables(name, root, [root / file for file in chosen], levels)
+
+
+def _of_split(path: str, files: Sequence[str], split: str | None) -> tuple[list[str], str | None]:
+    """The files of a split, and which it is; None where the files belong to none. Raises InputError."""
+    by_split: dict[str | None, list[str]] = {}
+    for file in files:
+        by_split.setdefault(_split_of(file), []).append(file)
+    there = [one for one in PREFERRED if one in by_split]
+    wanted = split or next(iter(there), None)
+    if wanted not in by_split:
+        raise InputError(f"hf:{path} has no split {wanted!r}. There is {', '.join(there) or 'none'}.")
+    return by_split[wanted], wanted
+
+
+def _split_of(file: str) -> str | None:
+    """The split that a file's name or a folder of its path names: data/test-00000-of-00001.parquet."""
+    for part in reversed(Path(file).with_suffix("").parts):
+        word = part.lower().split("-")[0].split(".")[0]
+        for split, words in SPLITS.items():
+            if word in words:
+                return split
+    return None
+
+
+def _of_tables(name: str, root: Path, files: Sequence[Path], levels: Levels) -> Dataset:
+    """Parquet or arrow files of one split. Raises InputError, MissingExtra."""
+    parts = [part for file in files for part in _parts(file)]
+    if not parts or not sum(len(part) for part in parts):
+        raise InputError(f"{name} has no rows.")
+    starts = np.cumsum([0, *(len(part) for part in parts)])
+    labels, names = _labels(name, parts)
+
+    def cell(i: int) -> tuple[str, bytes]:
+        place = int(np.searchsorted(starts, i, side="right")) - 1
+        value = parts[place].image(int(i - starts[place]))
+        content, file = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (value, None)
+        if content is None and file:
+            content = (root / file).read_bytes() if (root / file).is_file() else None
+        if not isinstance(content, bytes):
+            raise UnreadableImage(f"Row {i} of {name} holds no image.")
+        return f"row {i} of {name}", content
+
+    def read(i: int) -> Image.Image:
+        row, content = cell(i)
+        return open_image(row, levels, content)
+
+    return Dataset(
+        name=name,
+        files=[f"{i:06d}" for i in range(starts[-1])],
+        read=read,
+        content=lambda i: cell(i)[1],
+        labels=labels,
+        class_names=names,
+        levels=levels,
+    )
+
+
+class Part:
+    """Rows of a table that are read together: a row group of a parquet file, or an arrow file."""
+
+    def __init__(self, file: Path, group: int, rows: int, schema: Any) -> None:
+        self.file, self.group, self.rows = file, group, rows
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {})
+        self.features: dict[str, Any] = features.get("features", {})
+        self.image_column = _image_column(file, schema, self.features)
+        self.label_column = _label_column(schema.names, self.features)
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def image(self, row: int) -> Any:
+        """What stands in the column of images."""
+        return _last_column(self.file, self.group, self.image_column)[row].as_py()
+
+    def labels(self) -> list[Any]:
+        """The column of labels."""
+        assert self.label_column is not None
+        return list(_read_column(self.file, self.group, self.label_column).to_pylist())
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The names of classes in the table's description."""
+        names = self.features.get(self.label_column or "", {}).get("names")
+        return names if isinstance(names, list) else None
+
+
+def _parts(file: Path) -> list[Part]:
+    """The parts of a file. Raises InputError, MissingExtra."""
+    try:
+        import pyarrow as arrow
+        import pyarrow.ipc as stream
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise MissingExtra(f"{file.name} needs pyarrow: pip install 'ostrich-vision[hf]'.") from None
+    try:
+        if file.suffix.lower() == ".arrow":
+            with arrow.memory_map(str(file)) as mapped, stream.open_stream(mapped) as reader:
+                table = reader.read_all()
+                return [Part(file, 0, table.num_rows, table.schema)]
+        with parquet.ParquetFile(file) as stored:
+            groups = range(stored.num_row_groups)
+            return [Part(file, g, stored.metadata.row_group(g).num_rows, stored.schema_arrow) for g in groups]
+    except (arrow.ArrowException, OSError) as error:
+        raise InputError(f"{str(file)!r} cannot be read as a table ({error}).") from None
+
+
+def _read_column(file: Path, group: int, name: str) -> Any:
+    """A column of a part."""
+    import pyarrow as arrow
+    import pyarrow.ipc as stream
+    import pyarrow.parquet as parquet
+
+    if file.suffix.lower() == ".arrow":
+        return stream.open_stream(arrow.memory_map(str(file))).read_all().column(name)
+    with parquet.ParquetFile(file) as stored:
+        return stored.read_row_group(group, columns=[name]).column(name)
+
+
+_last_column = lru_cache(2)(_read_column)  # rows are asked for in their order
+
+
+def _image_column(file: Path, schema: Any, features: dict[str, Any]) -> str:
+    """The column of images. Raises InputError where there is none."""
+    described = [
+        name for name, one in features.items() if isinstance(one, dict) and one.get("_type") == "Image"
+    ]
+    known = [name for name in IMAGES if name in schema.names]
+    for name in [*described, *known]:
+        return name
+    raise InputError(f"{str(file)!r} has the columns {', '.join(schema.names)}, and none of images.")
+
+
+def _label_column(columns: Sequence[str], features: dict[str, Any]) -> str | None:
+    """The column of labels, where there is one."""
+    known = [name for name in (*LABELS, "fine_label") if name in columns]
+    described = [
+        name for name, one in features.items() if isinstance(one, dict) and one.get("_type") == "ClassLabel"
+    ]
+    return next(iter([*known, *described]), None)
+
+
+def _labels(name: str, parts: Sequence[Part]) -> tuple[list[int] | None, tuple[str, ...] | None]:
+    """Labels and the names of their classes; None where there are none, or all are hidden (-1)."""
+    if parts[0].label_column is None:
+        return None, None
+    values = [value for part in parts for value in part.labels()]
+    if all(value in (None, -1) for value in values):
+        return None, None
+    if any(isinstance(value, bool) or not isinstance(value, int | str) for value in values):
+        raise InputError(f"{name}: a label in {parts[0].label_column} is no number or name.")
+    names = parts[0].class_names
+    if names is not None and all(isinstance(value, int) and 0 <= value < len(names) for value in values):
+        return [int(value) for value in values], tuple(names)
+    return numbered(str(value) for value in values)

@@ -1,0 +1,154 @@
+"""The chosen pictures of a data set at a network's size, with labels in its numbering."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from threading import Lock
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ostrich.data.dataset import Dataset, Samples
+from ostrich.data.matching import Names, match_classes
+from ostrich.data.sources import MOST_KEPT, Decoded, Kept
+from ostrich.data.split import subset
+from ostrich.data.views import Views
+from ostrich.data.walking import unused_sentence
+from ostrich.errors import InputError, UnreadableImage
+from ostrich.images import fingerprint, fit, fit_array, to_bytes
+from ostrich.runtime.events import detail
+
+DECODED_FIRST = 2048  # of images that are not kept: enough to meet every kind of file, in seconds
+
+
+def load(
+    dataset: Dataset,
+    *,
+    size: tuple[int, int],
+    resize: int | tuple[int, int] | None = None,
+    interpolation: str = "bilinear",
+    channels: int = 3,
+    class_names: Sequence[str] | None = None,
+    num_classes: int | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_bad: bool = False,
+) -> Samples:
+    """Read the chosen pictures at (H, W) = `size`, in 8 bits; `resize` and `interpolation` as in `fit`.
+
+    `limit` is a choice by position (`split.subset`): it is made before any file is read. `class_names` and
+    `num_classes` are the classifier's, to which the labels are matched; without both they stay the data's.
+
+    Each image is decoded once, to find those that are unreadable before anything is computed; of more than
+    are kept in memory DECODED_FIRST, evenly spread, unless `skip_bad` asks for all.
+    Raises UnreadableImage unless `skip_bad`, InputError where nothing is left.
+    """
+    chosen = subset(dataset.labels, len(dataset), limit, seed)
+    if dataset.views is not None:
+        return replace(_drawn(dataset, dataset.views(chosen, size, channels), class_names), limit=limit)
+    one_at_a_time = Lock()  # what somebody's function reads need not bear threads
+
+    def decode_at(
+        i: int, size: tuple[int, int], resize: int | tuple[int, int] | None, interpolation: str
+    ) -> np.ndarray:
+        with one_at_a_time:
+            picture = dataset.read(i)
+        _check_channels(picture, channels, dataset.files[i])
+        if isinstance(picture, np.ndarray):
+            return fit_array(picture, size, resize, interpolation)
+        fitted = fit(picture, size, resize, interpolation)
+        return np.asarray(fitted.convert("L"))[..., None] if channels == 1 else np.asarray(fitted)
+
+    def decode(i: int) -> np.ndarray:
+        return decode_at(i, size, resize, interpolation)
+
+    keep = len(chosen) * size[0] * size[1] * channels <= MOST_KEPT
+    skip_bad = skip_bad or dataset.skip_bad
+    tried = set(chosen if skip_bad or keep else _spread(chosen, DECODED_FIRST))
+    checksum = hashlib.sha256()
+    kept, keys, skipped = [], [], []
+    pixels: list[np.ndarray] = []
+    for i in chosen:
+        try:
+            found = decode(i) if i in tried else None
+            content = dataset.content(i)
+        except UnreadableImage:
+            if not skip_bad:
+                raise
+            skipped.append(dataset.files[i])
+            continue
+        pixels += [found] if keep and found is not None else []
+        checksum.update(content)
+        keys.append(fingerprint(content))
+        kept.append(i)
+    if not kept:
+        raise InputError(f"{dataset.name} holds no readable image.")
+    detail(f"data {dataset.name}: {len(kept)} of {len(dataset)} images, read at {size[0]}x{size[1]}")
+    matching = None
+    for_a_network = class_names is not None or num_classes is not None or dataset.class_map is not None
+    if dataset.labels is not None and for_a_network:
+        matching = match_classes(dataset.class_names or (), class_names, num_classes, dataset.class_map)
+    labels = None
+    if dataset.labels is not None:
+        numbers = [dataset.labels[i] for i in kept]
+        labels = torch.tensor(numbers if matching is None else [matching.classes[k] for k in numbers])
+    remarks = {"unused": unused_sentence(dataset.unused)}
+    if dataset.levels is not None:
+        dataset.levels.check(dataset.name)
+        remarks["range"] = dataset.levels.remark()
+    if matching is not None and matching.same and dataset.levels is None:
+        matching = None  # data of our own with its own names: nothing was matched
+    return Samples(
+        name=dataset.name,
+        files=tuple(dataset.files[i] for i in kept),
+        index=tuple(kept),
+        keys=tuple(keys),
+        source=Kept(np.stack(pixels)) if keep else Decoded(decode, tuple(kept)),
+        labels=labels,
+        sha256=checksum.hexdigest(),
+        skipped=tuple(skipped),
+        words=dataset.words,
+        limit=limit,
+        class_names=dataset.class_names,
+        matching=matching,
+        unused=dataset.unused,
+        decode_at=decode_at,
+        remarks={what: sentence for what, sentence in remarks.items() if sentence},
+    )
+
+
+def _spread(chosen: Sequence[int], count: int) -> list[int]:
+    """At most `count` of them, evenly spread."""
+    return [chosen[k * len(chosen) // count] for k in range(count)] if len(chosen) > count else list(chosen)
+
+
+def _check_channels(picture: Image.Image | np.ndarray, channels: int, file: str) -> None:
+    """Refuse, by an InputError, an image of other channels than the network takes."""
+    shape = picture.shape if isinstance(picture, np.ndarray) else (picture.height, picture.width, 3)
+    if shape[2] == channels or (shape[2] == 3 and channels == 1):
+        return
+    turned = " Its first axis has as many: an array is (H, W, C)." if shape[0] == channels else ""
+    raise InputError(f"The network takes {channels} channels; {file!r} has {shape[2]}.{turned}")
+
+
+def _drawn(dataset: Dataset, views: Views, class_names: Sequence[str] | None) -> Samples:
+    """Views of a mesh; its label is the class of its name, where the classifier has that."""
+    checksum = hashlib.sha256()
+    for i in views.numbers:
+        checksum.update(dataset.content(i))
+    found = Names(class_names or ()).places((dataset.class_names or ("",))[0])
+    return Samples(
+        name=dataset.name,
+        files=tuple(dataset.files[i] for i in views.numbers),
+        index=views.numbers,
+        keys=views.numbers,
+        source=Kept(to_bytes(views.untouched)),
+        labels=torch.tensor(found * len(views)) if len(found) == 1 else None,
+        sha256=checksum.hexdigest(),
+        views=views,
+        words=dataset.words,
+        class_names=dataset.class_names,
+    )

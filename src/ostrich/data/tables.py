@@ -1,0 +1,120 @@
+"""`csv:FILE` and `jsonl:FILE`: a table of image files and their labels.
+
+The file stands in the column path, file_name, filename, file or image, relative to the table; the label, a
+name or a number, in label or class. Without such a column the images have no labels.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ostrich.data.dataset import Dataset
+from ostrich.data.files import of_files
+from ostrich.data.levels import Levels
+from ostrich.errors import InputError
+
+PATHS = ("path", "file_name", "filename", "file", "image")
+LABELS = ("label", "class", "labels", "class_name", "category")
+
+
+def csv_table(path: str, split: str | None, levels: Levels) -> Dataset:
+    """`csv:FILE`; commas, semicolons or tabs part the columns. Raises InputError."""
+    return of_rows(f"csv:{path}", read_csv(path), Path(path).parent, levels, split)
+
+
+def json_lines(path: str, split: str | None, levels: Levels) -> Dataset:
+    """`jsonl:FILE`, an object a line. Raises InputError."""
+    return of_rows(f"jsonl:{path}", read_json_lines(path), Path(path).parent, levels, split)
+
+
+def read_csv(path: str | Path) -> list[dict[str, Any]]:
+    """The rows of a CSV file by the names of its columns. Raises InputError."""
+    text = _text(path)
+    head = text.partition("\n")[0]
+    delimiter = max(",;\t", key=head.count)
+    try:
+        return list(csv.DictReader(text.splitlines(), delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise InputError(f"{str(path)!r} is no CSV table ({error}).") from None
+
+
+def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
+    """The objects of a file, one a line. Raises InputError."""
+    rows = []
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            raise InputError(
+                f"{str(path)!r}, line {number}: an object is expected, such as "
+                '{"file_name": "a.png", "label": 0}.'
+            )
+        rows.append(row)
+    return rows
+
+
+def of_rows(
+    name: str, rows: Sequence[Mapping[str, Any]], root: Path, levels: Levels, split: str | None = None
+) -> Dataset:
+    """The image files that rows name, with their labels. Raises InputError."""
+    if split is not None:
+        rows = [row for row in rows if str(row.get("split", "")).lower() == split]
+        if not rows:
+            raise InputError(f"{name}:{split} has no rows: no column `split` says {split!r}. Write {name}.")
+    if not rows:
+        raise InputError(f"{name} has no rows.")
+    columns = list(rows[0])
+    file_column = _column(columns, PATHS)
+    if file_column is None:
+        raise InputError(
+            f"{name} has the columns {', '.join(map(str, columns))}; the image files stand in one called "
+            f"{', '.join(PATHS[:-1])} or {PATHS[-1]}."
+        )
+    files = [_cell(row, file_column, name, number) for number, row in enumerate(rows, 1)]
+    label_column = _column(columns, LABELS)
+    if label_column is None:
+        return of_files(name, files, root=root, levels=levels)
+    said = [_cell(row, label_column, name, number) for number, row in enumerate(rows, 1)]
+    labels, class_names = numbered(said)
+    return of_files(name, files, labels, class_names, root=root, levels=levels)
+
+
+def numbered(labels: Iterable[str]) -> tuple[list[int], tuple[str, ...]]:
+    """Labels as places among their sorted names, numbers sorted by value; and these names."""
+    labels = list(labels)
+    numeric = all(label.isdecimal() for label in labels)
+    names = sorted(set(labels), key=int if numeric else str)
+    places = {name: place for place, name in enumerate(names)}
+    return [places[label] for label in labels], tuple(names)
+
+
+def _column(columns: Sequence[str], known: Sequence[str]) -> str | None:
+    """The first of the known columns that is there."""
+    by_name = {str(column).strip().lower(): column for column in columns}
+    return next((by_name[name] for name in known if name in by_name), None)
+
+
+def _cell(row: Mapping[str, Any], column: str, name: str, number: int) -> str:
+    """What stands there, as text. Raises InputError where nothing does."""
+    value = row.get(column)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise InputError(f"{name}, row {number}: its {column} is {value!r}; a name or a number is expected.")
+    return str(value).strip()
+
+
+def _text(path: str | Path) -> str:
+    """A text file. Raises InputError."""
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The table {str(path)!r} cannot be read ({error}).") from None

@@ -1,0 +1,128 @@
+"""What a folder holds, listed without opening anything: images by name, and what is not used by suffix."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ostrich.data.pictures import HEIF, picture_suffixes, reads_heif
+from ostrich.errors import InputError
+
+NO_DATA = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "__pycache__"))
+SPLITS = {  # of a folder, and what folders of it are called
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing"),
+}
+BELOW = "in folders below"
+
+
+def the_folder(folder: str) -> Path:
+    """The folder of that name. Raises InputError where there is none."""
+    path = Path(folder)
+    if not path.is_dir():
+        raise InputError(f"There is no folder {folder!r}.")
+    return path
+
+
+def is_data(name: str) -> bool:
+    """Whether a file or folder is somebody's data, and not what a computer leaves beside it."""
+    return not name.startswith(".") and name.lower() not in NO_DATA
+
+
+def suffix(name: str) -> str:
+    """The suffix of a file, as it is counted."""
+    return os.path.splitext(name)[1].lower() or "without a suffix"
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file of that name can be decoded."""
+    return suffix(name) in picture_suffixes()
+
+
+def images_in(folder: str | Path) -> tuple[list[str], Counter[str]]:
+    """The images directly inside a folder by name, and the other files, those below included, by suffix."""
+    here = files_in(folder)
+    unused = Counter(suffix(name) for name in here if not is_picture(name))
+    for name in folders_in(folder):
+        unused.update(f"{suffix(file)} {BELOW}" for file in files_below(os.path.join(folder, name)))
+    return [name for name in here if is_picture(name)], unused
+
+
+def images_below(folder: str | Path) -> tuple[list[str], Counter[str]]:
+    """The images at any depth by their relative path, and the other files by suffix."""
+    found, unused = [], Counter[str]()
+    for name in files_below(folder):
+        if is_picture(name):
+            found.append(name)
+        else:
+            unused[suffix(name)] += 1
+    return sorted(found), unused
+
+
+def files_in(folder: str | Path) -> list[str]:
+    """The files directly inside, by name."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if is_data(entry.name) and entry.is_file())
+
+
+def files_below(folder: str | Path) -> Iterator[str]:
+    """The files at any depth, by their relative path; a folder that is linked into itself is read once."""
+    seen: set[str] = set()
+
+    def below(path: str, prefix: str) -> Iterator[str]:
+        real = os.path.realpath(path)
+        if real in seen:
+            return
+        seen.add(real)
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if not is_data(entry.name):
+                    continue
+                if entry.is_dir():
+                    yield from below(entry.path, f"{prefix}{entry.name}{os.sep}")
+                elif entry.is_file():
+                    yield prefix + entry.name
+
+    return below(str(folder), "")
+
+
+def folders_in(folder: str | Path) -> list[str]:
+    """The folders directly inside, by name."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir() and is_data(entry.name))
+
+
+def splits_of(folder: Path) -> dict[str, Path]:
+    """The splits train, val, test that a folder has as folders with class folders in them."""
+    names = folders_in(folder)
+    found: dict[str, Path] = {}
+    for split, words in SPLITS.items():
+        for name in names:
+            if name.lower() in words and split not in found and folders_in(folder / name):
+                found[split] = folder / name
+    return found
+
+
+def only_splits(folder: Path) -> dict[str, Path]:
+    """The splits of a folder that holds nothing but splits: they are no classes."""
+    words = {word for several in SPLITS.values() for word in several}
+    return splits_of(folder) if all(name.lower() in words for name in folders_in(folder)) else {}
+
+
+def counted(unused: Mapping[str, int]) -> str:
+    """Files by suffix, the most first: "2 .heic, 1 .npy"."""
+    kinds = sorted(unused.items(), key=lambda kind: (-kind[1], kind[0]))
+    return ", ".join(f"{number} {kind}" for kind, number in kinds)
+
+
+def unused_sentence(unused: Mapping[str, int]) -> str | None:
+    """What was not used, by suffix: "3 files were not used: 2 .heic, 1 .npy"."""
+    count = sum(unused.values())
+    if not count:
+        return None
+    heif = set(unused) & HEIF and not reads_heif()
+    way_out = " (HEIC needs pip install 'ostrich-vision[heif]')" if heif else ""
+    return f"{count} file{'s were' if count > 1 else ' was'} not used: {counted(unused)}{way_out}"

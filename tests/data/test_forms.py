@@ -1,0 +1,255 @@
+"""Forms of DATA: tables, arrays and functions give back the same twelve pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from twelve import LABELS, NAMES, PIXELS, gives_them_back
+
+import ostrich
+from ostrich.data import load, open_data
+from ostrich.errors import InputError, UnreadableImage
+
+# Tables ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("columns", [("path", "label"), ("file_name", "class"), ("Filename", "Label")])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_csv(here, columns, delimiter):
+    for labels in (LABELS, [NAMES[k] for k in LABELS]):
+        with open("t.csv", "w", newline="", encoding="utf-8-sig") as file:
+            rows = csv.writer(file, delimiter=delimiter)
+            rows.writerow([*columns, "more"])
+            rows.writerows([f"files/{i:02d}.png", label, "x"] for i, label in enumerate(labels))
+        gives_them_back("csv:t.csv")
+
+
+def test_jsonl(here):
+    (here / "below").mkdir()
+    with open("below/t.jsonl", "w") as file:
+        for i, label in enumerate(LABELS):
+            file.write(json.dumps({"path": str(here / f"files/{i:02d}.png"), "class": int(label)}) + "\n\n")
+    gives_them_back("jsonl:below/t.jsonl")
+
+
+def test_a_table_without_labels_and_with_splits(here):
+    with open("t.csv", "w") as file:
+        file.write("file,split\n" + "".join(f"files/{i:02d}.png,{'test' * (i < 4)}\n" for i in range(12)))
+    gives_them_back("csv:t.csv", labelled=False)
+    assert len(open_data("csv:t.csv:test")) == 4
+    with pytest.raises(InputError, match="no rows: no column `split` says 'val'"):
+        open_data("csv:t.csv:val")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no rows"),
+        ("a,b\n1,2\n", "columns a, b; the image files stand in one called path"),
+        ("path,label\na.png,\n", "row 1: its label is ''"),
+        ("path,label\n,1\n", "row 1: its path is ''"),
+        ('path,label\n"a.png,1\n', "no CSV table"),
+    ],
+)
+def test_tables_that_cannot_be_read(here, text, message):
+    (here / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        open_data("csv:t.csv")
+
+
+def test_lines_that_are_no_objects_and_files_that_are_not_there(here):
+    (here / "t.jsonl").write_text('{"path": "a.png", "label": 0}\n[1]\n')
+    with pytest.raises(InputError, match="line 2: an object"):
+        open_data("jsonl:t.jsonl")
+    (here / "t.jsonl").write_text('{"path": "a.png", "label": true}\n')
+    with pytest.raises(InputError, match="row 1: its label is True"):
+        open_data("jsonl:t.jsonl")
+    (here / "t.jsonl").write_text('{"path": "a.png", "label": 0}\n')
+    with pytest.raises(UnreadableImage, match="no image file"):
+        load(open_data("jsonl:t.jsonl"), size=(8, 8))
+    with pytest.raises(InputError, match="cannot be read"):
+        open_data("csv:none.csv")
+
+
+# Arrays ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "keys"),
+    [
+        ("npz:a.npz", ("images", "labels")),
+        ("npz:a.npz", ("x_test", "y_test")),
+        ("npz:a.npz:test", ("x_test", "y_test")),
+        ("npz:a.npz:val", ("val_images", "val_labels")),
+        ("npz:a.npz:train", ("train_images", "train_labels")),
+        ("npz:a.npz", ("arr_0", "arr_1")),
+    ],
+)
+def test_npz(here, word, keys):
+    forms = [LABELS, LABELS[:, None], np.eye(3)[LABELS], LABELS.astype(float), np.array(NAMES)[LABELS]]
+    for labels in forms:
+        np.savez("a.npz", **dict(zip(keys, (PIXELS, labels))))
+        gives_them_back(word)
+    np.savez("a.npz", **{keys[0]: PIXELS.transpose(0, 3, 1, 2) / 255})
+    gives_them_back(word, labelled=False)
+
+
+def test_npz_that_cannot_be_read(here):
+    np.savez("a.npz", images=np.array([{}], object), labels=LABELS)
+    with pytest.raises(InputError, match="without pickles"):
+        open_data("npz:a.npz")
+    np.savez("a.npz", pictures=PIXELS)
+    with pytest.raises(InputError, match="holds pictures; npz:FILE reads"):
+        open_data("npz:a.npz")
+    np.savez("a.npz", images=PIXELS, labels=LABELS[:5])
+    with pytest.raises(InputError, match="for each of 12 images"):
+        open_data("npz:a.npz")
+    np.savez("a.npz", images=PIXELS[0, 0], labels=LABELS)
+    with pytest.raises(InputError, match="got shape"):
+        open_data("npz:a.npz")
+    (here / "a.npz").write_bytes(b"nothing")
+    for word in ("npz:a.npz", "npz:b.npz"):
+        with pytest.raises(InputError):
+            open_data(word)
+
+
+# Functions -------------------------------------------------------------------------------------
+
+FUNCTIONS = """
+import numpy as np, torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
+
+pixels, labels = np.load("pixels.npy"), np.arange(12) % 3
+read = []
+
+class Mine(Dataset):
+    def __init__(self, form):
+        self.form = form
+    def __len__(self):
+        return len(pixels)
+    def __getitem__(self, i):
+        read.append(i)
+        if not 0 <= i < 12:
+            raise IndexError(i)
+        label = ["ant", "bee", "cat"][labels[i]] if self.form == "names" else torch.tensor(labels[i])
+        if self.form == "dict":
+            return {"image": pixels[i], "label": label}
+        if self.form == "pictures":
+            return Image.fromarray(pixels[i]), int(labels[i])
+        return torch.from_numpy(pixels[i]).permute(2, 0, 1) / 255, label
+
+class WithTargets(Mine):
+    def __init__(self):
+        super().__init__("tensors")
+        self.targets, self.classes = labels.tolist(), ["ant", "bee", "cat"]
+
+class Stream(IterableDataset):
+    def __iter__(self):
+        return iter(Mine("pictures")[i] for i in range(12))
+
+def tensors(): return Mine("tensors")
+def names(): return Mine("names")
+def mappings(): return Mine("dict")
+def pictures(): return Mine("pictures")
+def targets(): return WithTargets()
+def subset(): return Subset(Subset(WithTargets(), list(range(11, -1, -1))), list(range(11, -1, -1)))
+def stream(): return Stream()
+def arrays(): return pixels, labels
+def both(): return torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255, torch.from_numpy(labels)
+def pairs(): return TensorDataset(torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(labels))
+def unlabelled(): return pixels
+def normalised(): return (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.5) / 0.2, labels
+def loader(): return DataLoader(Mine("tensors"))
+def nothing(): return None
+def fails(): raise OSError("disk is gone")
+def empty(): return Subset(Mine("tensors"), [])
+"""
+
+
+@pytest.fixture
+def functions(here):
+    np.save("pixels.npy", PIXELS)
+    (here / "mine.py").write_text(FUNCTIONS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["tensors", "names", "mappings", "pictures", "targets", "subset", "stream", "arrays", "both", "pairs"],
+)
+def test_functions(functions, name):
+    gives_them_back(f"mine.py:{name}")
+
+
+def test_a_function_without_labels_and_one_that_is_read_when_needed(functions):
+    gives_them_back("mine.py:unlabelled", labelled=False)
+    import sys
+
+    dataset = open_data("mine.py:targets")
+    read = sys.modules["_ostrich_user_mine"].read
+    assert read == [0]  # to see what an item is
+    load(dataset, size=(8, 8), limit=3)
+    assert len(set(read)) <= 4
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("normalised", "without normalisation"),
+        ("loader", "return its dataset"),
+        ("nothing", "returns NoneType; it returns a torch Dataset"),
+        ("fails", "OSError: disk is gone"),
+        ("empty", "no first item|is empty"),
+        ("pixels", "is no function"),
+        ("nome", "Did you mean"),
+    ],
+)
+def test_functions_that_cannot_be_used(functions, name, message):
+    with pytest.raises(InputError, match=message):
+        load(open_data(f"mine.py:{name}"), size=(8, 8))
+
+
+# What all of them have in common ---------------------------------------------------------------
+
+
+def test_options_that_do_not_belong_are_refused(here):
+    with pytest.raises(InputError, match="--range belongs to files"):
+        open_data("digits", range=255)
+    (here / "map.csv").write_text("a,1\n")
+    with pytest.raises(InputError, match="has no labels"):
+        open_data("images:files", class_map="map.csv")
+    with pytest.raises(InputError, match="splits train and test"):
+        open_data("digits:val")
+    for white in ("-1", "0", "white", "half=3", "inf", "1,,2"):
+        with pytest.raises(InputError, match="a number above 0"):
+            open_data("images:files", range=white)
+
+
+def test_the_words_of_a_data_set_open_it_again(here):
+    (here / "map.csv").write_text("0,bee\n")
+    np.savez("a.npz", images=PIXELS.astype(np.uint16) * 16, labels=LABELS)
+    first = open_data("npz:a.npz", range=4080, class_map="map.csv", skip_bad=True)
+    assert first.words == ("npz:a.npz", "--skip-bad", "--range", "4080", "--class-map", "map.csv")
+    again = open_data(first.words)
+    assert (again.words, again.class_map, again.skip_bad) == (first.words, {"0": "bee"}, True)
+    pixels = [load(one, size=(8, 8), class_names=NAMES).pixels for one in (first, again)]
+    assert (pixels[0] == pixels[1]).all()
+    for words in (["npz:a.npz", "--size", "3"], ["npz:a.npz", "--range"]):
+        with pytest.raises(InputError, match="no option of DATA, or has no value"):
+            open_data(words)
+
+
+def test_a_data_set_is_data_for_every_verb(here):
+    np.savez("a.npz", images=PIXELS.astype(np.uint16) * 16, labels=LABELS)
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    data = open_data("npz:a.npz", range=4080)
+    model = ostrich.load(network, size=8, classes=NAMES)
+    found = ostrich.attack("fgsm", model, data, eps=0.1)
+    right = (PIXELS.mean((1, 2)).argmax(1) == LABELS).mean()
+    assert found.figures["clean_accuracy"] == pytest.approx(right)
+    assert ostrich.explain("gradient", model, data).maps.shape[0] == 12
+    assert ostrich.doctor(model, data).figures["n"] == 12

@@ -1,0 +1,172 @@
+"""Forms of DATA that others store: tar files, Hugging Face's folders, torchvision's sets."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+from twelve import LABELS, NAMES, PIXELS, gives_them_back, png
+
+from ostrich.data import load, open_data
+from ostrich.errors import InputError, MissingExtra, UnknownName
+
+# Tar files -------------------------------------------------------------------------------------
+
+
+def tar(path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as written:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            written.addfile(member, io.BytesIO(content))
+
+
+@pytest.mark.parametrize(
+    ("ending", "label"),
+    [
+        ("cls", str),
+        ("cls", lambda k: NAMES[k] + "\n"),
+        ("json", lambda k: json.dumps({"label": int(k), "more": []})),
+        ("json", lambda k: json.dumps({"class": NAMES[k]})),
+    ],
+)
+def test_webdataset(here, ending, label):
+    files = {}
+    for i, one in enumerate(PIXELS):
+        files[f"./a/{i:02d}.png"] = png(one)
+        files[f"./a/{i:02d}.{ending}"] = label(LABELS[i]).encode()
+    tar("shard.tar", files | {"__MACOSX/._0.png": b"", "README.md": b"", "notes": b"", "a/00.xmp": b""})
+    samples = gives_them_back("webdataset:shard.tar")
+    assert samples.describe()["unused"] == "3 files were not used: 1 .md, 1 .xmp, 1 without a suffix"
+
+
+def test_tar_files_that_cannot_be_read(here):
+    tar("shard.tar", {"0.png": png(PIXELS[0]), "1.png": png(PIXELS[1]), "1.cls": b"1"})
+    with pytest.raises(InputError, match="for 1 of 2 images"):
+        open_data("webdataset:shard.tar")
+    tar("shard.tar", {"0.png": png(PIXELS[0]), "0.cls": b"\xff"})
+    with pytest.raises(InputError, match=r"0.cls holds no label"):
+        open_data("webdataset:shard.tar")
+    tar("shard.tar", {"0.txt": b"1"})
+    with pytest.raises(InputError, match="holds no images"):
+        open_data("webdataset:shard.tar")
+    (here / "shard.tar.gz").write_bytes(b"\x1f\x8b" + bytes(600))
+    with pytest.raises(InputError, match="gunzip"):
+        open_data("webdataset:shard.tar.gz")
+    with pytest.raises(InputError, match="no file"):
+        open_data("webdataset:none.tar")
+    (here / "a.tar").write_bytes(b"")
+    with pytest.raises(InputError, match=r"write webdataset:a.tar"):
+        open_data("a.tar")
+
+
+# Hugging Face ----------------------------------------------------------------------------------
+
+FEATURES = {
+    "image": {"_type": "Image"},
+    "label": {"_type": "ClassLabel", "names": list(NAMES)},
+}
+
+
+def table(rows, described: bool):
+    arrow = pytest.importorskip("pyarrow")
+    images = [{"bytes": png(PIXELS[i]), "path": f"{i}.png"} for i in rows]
+    found = arrow.table({"image": images, "label": [int(LABELS[i]) for i in rows]})
+    if described:
+        facts = json.dumps({"info": {"features": FEATURES}})
+        found = found.replace_schema_metadata({"huggingface": facts})
+    return found
+
+
+@pytest.mark.parametrize("described", [True, False])
+def test_parquet(here, described):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (here / "set/data").mkdir(parents=True)
+    parquet.write_table(table(range(7), described), "set/data/test-00000-of-00002.parquet", row_group_size=3)
+    parquet.write_table(table(range(7, 12), described), "set/data/test-00001-of-00002.parquet")
+    parquet.write_table(table(range(2), described), "set/data/train-00000-of-00001.parquet")
+    gives_them_back("hf:set")
+    gives_them_back("hf:set:test")
+    assert len(open_data("hf:set:train")) == 2
+    assert (open_data("hf:set").class_names == NAMES) == described
+    with pytest.raises(InputError, match=r"no split 'val'. There is test, train"):
+        open_data("hf:set:val")
+
+
+def test_arrow(here):
+    stream = pytest.importorskip("pyarrow.ipc")
+    (here / "saved/test").mkdir(parents=True)
+    rows = table(range(12), True)
+    with stream.new_stream("saved/test/data-00000-of-00001.arrow", rows.schema) as writer:
+        writer.write_table(rows)
+    (here / "saved/dataset_dict.json").write_text('{"splits": ["test"]}')
+    gives_them_back("hf:saved")
+
+
+@pytest.mark.parametrize("split", ["", "test/"])
+def test_images_beside_metadata(here, split):
+    (here / "set").mkdir()
+    (here / "set" / split).mkdir(exist_ok=True)
+    (here / "files").rename(here / "set" / split / "pictures")
+    with open(f"set/{split}metadata.csv", "w") as file:
+        file.write("file_name,label\n" + "".join(f"pictures/{i:02d}.png,{k}\n" for i, k in enumerate(LABELS)))
+    gives_them_back("hf:set")
+
+
+def test_folders_of_hugging_face_that_cannot_be_read(here, monkeypatch):
+    with pytest.raises(InputError, match="huggingface-cli download org/name"):
+        open_data("hf:org/name")
+    (here / "set").mkdir()
+    (here / "set/test.parquet").write_bytes(b"PAR1")
+    pytest.importorskip("pyarrow")
+    with pytest.raises(InputError, match="cannot be read as a table"):
+        open_data("hf:set")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(MissingExtra, match=r"ostrich-vision\[hf\]"):
+        open_data("hf:set")
+
+
+# torchvision -----------------------------------------------------------------------------------
+
+
+def test_torchvision_reads_mnist(shared, tmp_path):
+    import zipfile
+
+    with zipfile.ZipFile(shared / "data/mnist.zip") as stored:
+        stored.extractall(tmp_path, [name for name in stored.namelist() if "t10k" in name])
+    labels = np.frombuffer((tmp_path / "MNIST/raw/t10k-labels-idx1-ubyte").read_bytes()[8:], np.uint8)
+    pixels = np.frombuffer((tmp_path / "MNIST/raw/t10k-images-idx3-ubyte").read_bytes()[16:], np.uint8)
+    for name in ("MNIST/raw/train-labels-idx1-ubyte", "MNIST/raw/train-images-idx3-ubyte"):
+        (tmp_path / name).write_bytes(b"")  # torchvision wants them there, and reads the split alone
+    dataset = open_data(f"torchvision:MNIST:{tmp_path}")
+    samples = load(dataset, size=(28, 28), channels=1, class_names=tuple("0123456789"), limit=50)
+    assert len(dataset) == 10_000
+    assert samples.labels.tolist() == labels[list(samples.index)].tolist()
+    assert (samples.pixels[..., 0] == pixels.reshape(-1, 28, 28)[list(samples.index)]).all()
+
+
+@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST", "CIFAR10", "CIFAR100", "SVHN", "STL10"])
+def test_what_torchvision_has_not_stored(tmp_path, name):
+    for split in ("", ":train"):
+        with pytest.raises(InputError, match=rf"torchvision.datasets.{name}\(.*download=True"):
+            open_data(f"torchvision:{name}:{tmp_path}{split}")
+    with pytest.raises(InputError, match="needs the folder"):
+        open_data(f"torchvision:{name}")
+
+
+def test_cifar100_as_torchvision_keeps_it(tmp_path, monkeypatch):
+    from torchvision import datasets
+
+    from ostrich.data import torchvision_sets
+
+    class Kept(datasets.VisionDataset):
+        def __init__(self, root, train):
+            self.data, self.targets, self.classes = PIXELS, LABELS.tolist(), list(NAMES)
+
+    monkeypatch.setattr(torchvision_sets.datasets, "CIFAR100", Kept)
+    gives_them_back(f"torchvision:CIFAR100:{tmp_path}")
+    with pytest.raises(UnknownName, match="CIFAR100"):
+        open_data(f"torchvision:CIFAR1000:{tmp_path}")
