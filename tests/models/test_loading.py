@@ -11,8 +11,8 @@ from torch import nn
 
 import ostrich
 from ostrich.errors import CheckpointMismatch, InputError, UnknownName
+from ostrich.models.bundled import zoo_cards
 from ostrich.models.checkpoints import Checkpoint
-from ostrich.models.loading import zoo_cards
 
 
 @pytest.fixture

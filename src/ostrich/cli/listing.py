@@ -19,8 +19,8 @@ app = typer.Typer(
 def models(as_json: o.Json = False) -> None:
     """Networks of ours: trained (zoo:), to be trained (arch:), generators (zoo:); face detectors."""
     from ostrich.generative.generator import known_generators
+    from ostrich.models.bundled import known_models
     from ostrich.models.detectors import known_detectors
-    from ostrich.models.loading import known_models
 
     _show([*known_models(), *known_generators(), *known_detectors()], as_json)
 

@@ -230,7 +230,7 @@ def begun_on(
         seed=seed,
         out=out,
         force=force,
-        network=remarks,
+        network={**remarks, "preprocessing": classifier.preprocessing},
     )
 
 

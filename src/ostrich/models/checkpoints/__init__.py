@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ostrich.errors import CheckpointMismatch, InputError
 from ostrich.models.checkpoints import names
 from ostrich.models.checkpoints.files import read_file, whole_network
-from ostrich.models.checkpoints.names import Entry, Match
 from ostrich.models.checkpoints.machine import Refused
+from ostrich.models.checkpoints.names import Entry, Match
 from ostrich.models.checkpoints.tensors import Described
 
 LISTED = 6  # names shown per kind of mismatch
@@ -70,15 +70,20 @@ class Checkpoint:
     def other_classes(self, network: nn.Module, classes: int) -> int | None:
         """The classes of the file's head, where that alone sets it apart from a network of `classes`."""
         expected = _tensors(network)
-        match = self._chosen(expected)
-        differing = [
-            (tuple(expected[own].shape), tuple(self.entries[theirs].value.shape))
-            for own, theirs in match.found.items()
-            if tuple(expected[own].shape) != tuple(self.entries[theirs].value.shape)
-        ]
-        heads = {theirs[0] for ours, theirs in differing if ours[1:] == theirs[1:] and ours[:1] == (classes,)}
-        only_heads = all(ours[1:] == theirs[1:] and ours[:1] == (classes,) for ours, theirs in differing)
-        return heads.pop() if only_heads and len(heads) == 1 else None
+        shapes = {
+            own: (tuple(expected[own].shape), tuple(self.entries[theirs].value.shape))
+            for own, theirs in self._chosen(expected).found.items()
+        }
+        differing = {own for own, (ours, theirs) in shapes.items() if ours != theirs}
+        layers = {own.rpartition(".")[0] for own in differing}
+        heads = set()
+        for own, (ours, theirs) in shapes.items():
+            of_head = ours[:1] == (classes,) and own.rpartition(".")[0] in layers
+            if own in differing and not (of_head and theirs[:1] and ours[1:] == theirs[1:]):
+                return None
+            if of_head:
+                heads.add(theirs[0])
+        return heads.pop() if len(heads) == 1 else None
 
     def class_names(self, count: int) -> tuple[str, ...] | None:
         """Names of so many classes that stand in the file."""
