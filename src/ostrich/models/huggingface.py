@@ -12,6 +12,7 @@ folder is run: its classes are those of transformers. Its processor becomes what
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,9 @@ def hf_facts(spec: str, asked: Asked) -> dict[str, Any]:
     if "num_classes" in options:
         options["num_labels"] = options.pop("num_classes")
     transformers.logging.disable_progress_bar()
+    hub = logging.getLogger("huggingface_hub")
+    level = hub.level
+    hub.setLevel(logging.CRITICAL)  # its complaints come back as the exception
     try:
         config = transformers.AutoConfig.from_pretrained(place, local_files_only=folder, **options)
         auto = transformers.AutoModelForImageClassification
@@ -57,6 +61,8 @@ def hf_facts(spec: str, asked: Asked) -> dict[str, Any]:
     except Exception as error:  # transformers fails with its own exceptions, the hub's and the system's
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"hf:{place} cannot be had: {_way_out(folder, reason)}") from error
+    finally:
+        hub.setLevel(level)
 
     def build(classes: int) -> nn.Module:
         other = transformers.AutoConfig.from_pretrained(place, local_files_only=folder, num_labels=classes)

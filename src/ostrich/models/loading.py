@@ -46,19 +46,20 @@ def load(
     of text in its names, `drop` patterns of names to leave out, `ema` whether averaged weights are taken
     where there are others (None: they are). Where the head in the file has another number of classes, so has
     the network. `mean` and `std` are per channel of images in [0, 1]; `size` N or HxW is a plain resize,
-    `resize` and `crop` (N or HxW) with `interpolation` the published kind; `classes` names or a file of them: each
-    replaces what the model brings. `draws` is how often a network whose answers are random is asked; None: 20
-    times. `output` chooses among several outputs by name or place, and says what one output
+    `resize` and `crop` (N or HxW) with `interpolation` the published kind; `classes` names or a file of them:
+    each replaces what the model brings. `draws` is how often a network whose answers are random is asked;
+    None: 20 times. `output` chooses among several outputs by name or place, and says what one output
     is: "logit", "sigmoid"; "logits" takes the largest of independent sigmoids for the answer. Raises
     InputError (wrong names, weights that do not fit, a network whose answers cannot be read as scores).
     """
     asked = Asked(own_weights=weights is not None, output=output)
-    checkpoint = None if weights is None else Checkpoint(weights, rename, drop, ema)
-    if checkpoint is None and (rename or drop or ema is not None):
+    if weights is None and (rename or drop or ema is not None):
         raise InputError("--rename, --drop and --ema are about a weights file; give it with --weights FILE.")
     facts = named_facts(model, asked) if isinstance(model, str) else _own(model)
-    if checkpoint is not None:
-        facts = _filled(str(model), facts, checkpoint)
+    if weights is not None:
+        if not isinstance(facts["network"], nn.Module):
+            raise InputError(f"{model} is only a prediction function: it takes no weights.")
+        facts = _filled(facts, Checkpoint(weights, rename, drop, ema))
     chosen = Preprocessing(
         size=size, resize=resize, crop=crop, interpolation=interpolation, mean=mean, std=std
     )
@@ -82,11 +83,9 @@ def load(
     return classifier
 
 
-def _filled(model: str, facts: dict[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:
+def _filled(facts: dict[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:
     """The facts with the weights of a file in the network, which gets the file's head."""
-    network = facts["network"]
-    if not isinstance(network, nn.Module):
-        raise InputError(f"{model} is only a prediction function: it takes no weights.")
+    network: nn.Module = facts["network"]
     told: dict[str, str] = dict(facts.get("told", {}))
     builder: Builder | None = facts.get("builder")
     count = None if builder is None else checkpoint.other_classes(network, builder.classes)

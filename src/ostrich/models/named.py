@@ -74,6 +74,15 @@ def named_facts(model: str, asked: Asked) -> dict[str, Any]:
     raise unknown(model)
 
 
+def known_forms() -> list[dict[str, Any]]:
+    """What `ostrich list models` shows of the forms of MODEL: each with an example."""
+    empty = {"parameters": None, "input": None}
+    return [
+        {"name": form, "kind": "form", **empty, "source": f"{what}; {example}"}
+        for form, (example, what) in FORMS.items()
+    ]
+
+
 def unknown(model: object) -> InputError:
     """The error about what is no MODEL."""
     near = get_close_matches(str(model).partition(":")[0], LOADERS, n=1) if ":" in str(model) else []

@@ -17,6 +17,7 @@ from torch import nn
 
 from ostrich.errors import InputError
 from ostrich.models.asked import Asked
+from ostrich.models.checkpoints import Checkpoint
 from ostrich.models.checkpoints.files import is_torchscript, keras_way_out
 from ostrich.models.onnx import onnx_facts
 from ostrich.runtime.python_file import checksum
@@ -50,7 +51,7 @@ def path_facts(model: str, asked: Asked) -> dict[str, Any]:
 def _scripted(path: Path) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch moves on to export
+            warnings.simplefilter("ignore")  # torch's own: it moves on to export
             network = torch.jit.load(str(path), map_location="cpu").eval()
     except (RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
@@ -140,17 +141,18 @@ def _folder(path: Path) -> str:
         except (OSError, ValueError):
             timms = False
         kind = "timm:local-dir" if timms else "hf"
-        return f"{str(path)!r} is a folder with a network in it. Name it {kind}:{path}"
+        return f"{str(path)!r} is a folder with a network in it: ostrich doctor {kind}:{path} DATA"
     if (path / "saved_model.pb").is_file():
         return (
             f"{str(path)!r} is TensorFlow's. Convert it: python -m tf2onnx.convert --saved-model {path} "
-            f"--output {path.name}.onnx, and name the .onnx file as MODEL."
+            f"--output {path.name}.onnx; then ostrich doctor {path.name}.onnx DATA"
         )
     found = [p for p in sorted(path.iterdir()) if p.suffix.lower() in SUFFIXES]
     if found:
-        return f"{str(path)!r} is a folder. Name a file in it, such as {found[0]}"
+        return f"{str(path)!r} is a folder. Name a file in it: ostrich doctor {found[0]} DATA"
     return (
-        f"{str(path)!r} is a folder without a network: no config.json, and no file of {', '.join(SUFFIXES)}."
+        f"{str(path)!r} is a folder without a network: there is no config.json in it, and no file such as "
+        f".onnx or .pt2. MODEL comes before DATA: ostrich doctor MODEL folder:{path}"
     )
 
 
@@ -160,13 +162,18 @@ def _no_network(path: Path, suffix: str) -> str:
     if suffix == ".tflite":
         return (
             f"{str(path)!r} is TensorFlow Lite's. Convert it: python -m tf2onnx.convert --tflite {path} "
-            f"--output {path.stem}.onnx, and name the .onnx file as MODEL."
+            f"--output {path.stem}.onnx; then ostrich doctor {path.stem}.onnx DATA"
         )
     if suffix == ".py":
         return (
-            f"{str(path)!r} is a Python file. Name the function in it that returns a network: {path}:FUNCTION"
+            f"{str(path)!r} is a Python file. Name the function in it that returns a network: "
+            f"ostrich doctor {path}:FUNCTION DATA"
         )
+    tree = Checkpoint(path).tree  # which refuses what holds no weights either
+    named = tree.get("arch") if isinstance(tree, dict) else None
+    network = f"timm:{named}" if isinstance(named, str) and named.isidentifier() else "torchvision:NAME"
     return (
-        f"{str(path)!r} holds weights and no network. Name the network, and give this file as its weights: "
-        f"torchvision:resnet18 --weights {path} (or timm:NAME, arch:NAME, PATH.py:FUNCTION)."
+        f"{str(path)!r} holds weights and no network. Name the network (torchvision:, timm:, hf:, arch: or "
+        f"PATH.py:FUNCTION), and give this file as its weights: ostrich doctor {network} DATA "
+        f"--weights {path}"
     )

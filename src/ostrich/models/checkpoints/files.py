@@ -39,12 +39,12 @@ def read_file(path: Path) -> Any:
     with path.open("rb") as file:
         start = file.read(32)
     try:
+        if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+            return load_file(path)
         if start.startswith(ZIP):
             return _archive(path)
         if start.startswith(PICKLE) and start[1:2] in (b"\2", b"\3", b"\4", b"\5"):
             return _stream(path)
-        if start[8:9] == b"{":
-            return load_file(path)
     except Refused as reason:
         raise InputError(
             f"{str(path)!r} is not read: {reason}. Save `network.state_dict()`, best as safetensors."
@@ -72,10 +72,10 @@ def is_torchscript(path: Path) -> bool:
 
 def keras_way_out(path: str | Path) -> str:
     """How a Keras file becomes one that can be read."""
-    path = Path(path)
+    target = Path(path).with_suffix(".onnx").name
     return (
         f"Convert it where Keras is: python -c \"import keras; keras.models.load_model('{path}')."
-        f"export('{path.with_suffix('.onnx').name}', format='onnx')\", and name the .onnx file as MODEL."
+        f"export('{target}', format='onnx')\"; then ostrich doctor {target} DATA"
     )
 
 

@@ -66,12 +66,11 @@ def mappings(tree: object, *, with_networks: bool = True) -> Iterator[tuple[str,
     left = LONGEST
     waiting = deque([("", tree, 0)])
     while waiting:
-        where, value, level = waiting.popleft()
-        if isinstance(value, Stub):
-            value = _attributes(value, with_networks)
-        if not isinstance(value, dict) or id(value) in seen:
+        where, found, level = waiting.popleft()
+        value = _attributes(found, with_networks) if isinstance(found, Stub) else found
+        if not isinstance(value, dict) or id(found) in seen:
             continue
-        seen.add(id(value))
+        seen.add(id(found))  # of what the tree itself holds, so that it is not another's later
         yield where, value
         for key, part in value.items():
             if level < DEEPEST and isinstance(part, dict | Stub) and isinstance(key, str | int):
@@ -125,7 +124,8 @@ def matches(names: Mapping[str, Entry], expected: Mapping[str, Tensor]) -> list[
                     found[shared, ".".join(parts[:i])][own] = name
     if not found:
         return []
-    fitting = {key: (_counted(pairs), _same_shapes(pairs, names, expected)) for key, pairs in found.items()}
+    counted = {key: _without_counters(pairs) for key, pairs in found.items()}
+    fitting = {key: (len(pairs), _same_shapes(pairs, names, expected)) for key, pairs in counted.items()}
     most = max(count for count, _ in fitting.values())
     shapes = max(same for count, same in fitting.values() if count == most)
     distinct: dict[frozenset[str], Match] = {}
@@ -135,9 +135,9 @@ def matches(names: Mapping[str, Entry], expected: Mapping[str, Tensor]) -> list[
     return list(distinct.values())
 
 
-def _counted(pairs: Mapping[str, str]) -> int:
-    """How many are found; counters of batch norm, which files may lack, do not count."""
-    return sum(not own.endswith("num_batches_tracked") for own in pairs)
+def _without_counters(pairs: Mapping[str, str]) -> dict[str, str]:
+    """What counts: all but the counters of batch norm, which files may lack."""
+    return {own: theirs for own, theirs in pairs.items() if not own.endswith("num_batches_tracked")}
 
 
 def _same_shapes(pairs: Mapping[str, str], names: Mapping[str, Entry], expected: Mapping[str, Tensor]) -> int:
