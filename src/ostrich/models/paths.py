@@ -99,6 +99,10 @@ class Exported(nn.Module):
         for module in self.modules():
             module.training = False
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Exported:
+        """It stays where, and of the type, it was exported: both are written into the program."""
+        return self
+
     def train(self, mode: bool = True) -> Exported:
         if mode:
             raise InputError("An exported program cannot be trained.")
