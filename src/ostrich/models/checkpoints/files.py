@@ -237,7 +237,7 @@ def _pickle(
         kind = next((name for name in sorted(names) if not name.startswith(("torch.", "collections."))), "")
         raise InputError(
             f"{str(path)!r} is a pickle of {value.made_by if isinstance(value, Stub) else kind}, not of "
-            "weights. Write a file with a function that loads it and returns a Module, or a callable from "
-            "images to scores, and name that as PATH.py:FUNCTION."
+            "weights, and no code of it is run here. Where you trust it, write a file with a function that "
+            "loads it and returns a Module, or a callable from images to scores, and name that as PATH.py:FUNCTION."
         )
     return value, place
