@@ -188,6 +188,16 @@ def test_what_looks_like_the_network_is_not_left_out_in_silence(tmp_path):
         load_weights(Net(), saved(tmp_path, lacking))
 
 
+def test_a_head_in_a_sequential_names_its_option(tmp_path):
+    state = {k.replace("head.", "head.1."): v for k, v in weights().items()}
+    path = saved(tmp_path, state)
+    with pytest.raises(CheckpointMismatch, match=r"--rename head\.1\.=head\."):
+        load_weights(Net(), path)
+    network = Net()
+    load_weights(network, path, [("head.1.", "head.")])
+    assert same(network, weights())
+
+
 def test_class_names_of_the_file(tmp_path):
     names = ("ant", "bee", "cat")
     state = Net(3).state_dict()

@@ -302,6 +302,22 @@ def test_every_form_is_listed_and_tried(capsys):
     assert all(FORMS[row["name"]][0] in row["source"] for row in listed)
 
 
+def test_a_folder_without_a_processor_says_so(place, monkeypatch, tmp_path):
+    network = transformers.AutoModelForImageClassification.from_pretrained(place / "hf-vit")
+    network.save_pretrained(tmp_path / "alone")
+    found = ostrich.load(f"hf:{tmp_path / 'alone'}")
+    assert (found.size, found.mean) == ((64, 64), None)
+    assert "no preprocessor_config.json" in found.remarks()["preprocessing"]
+    monkeypatch.chdir(place)
+    chosen = {"mean": 0.5, "std": 0.5, "resize": "64x64", "crop": 64}
+    assert torch.equal(scores(f"hf:{tmp_path / 'alone'}", chosen), scores("hf:hf-vit", {}))
+
+
+def test_what_timm_saved_is_timms_also_by_hf(place, monkeypatch):
+    monkeypatch.chdir(place)
+    assert torch.equal(scores("hf:timm-saved", {}), scores("timm:local-dir:timm-saved", {}))
+
+
 def test_names_of_classes_come_with_the_network(place, monkeypatch):
     monkeypatch.chdir(place)
     assert ostrich.load("hf:hf-vit").class_names == ("ant", "bee", "cat")

@@ -22,8 +22,10 @@ from torch import nn
 from ostrich.errors import InputError, MissingExtra
 from ostrich.images import LEVELS
 from ostrich.models.asked import Asked, Builder, constructed, with_options
+from ostrich.models.libraries import timm_facts
 
 RESAMPLES = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # as Pillow numbers them
+PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 LEVIT = 256 / 224  # how much larger than the crop LeViT's images are
 
 
@@ -50,12 +52,18 @@ def hf_facts(spec: str, asked: Asked) -> dict[str, Any]:
     hub.setLevel(logging.CRITICAL)  # its complaints come back as the exception
     try:
         config = transformers.AutoConfig.from_pretrained(place, local_files_only=folder, **options)
+        if config.model_type == "timm_wrapper":
+            return timm_facts(f"{'local-dir' if folder else 'hf-hub'}:{spec}", asked)
         auto = transformers.AutoModelForImageClassification
         if asked.own_weights:
             network = constructed(f"hf:{spec}", lambda: auto.from_config(config))
         else:
             network = auto.from_pretrained(place, config=config, local_files_only=folder)
-        processor = transformers.AutoImageProcessor.from_pretrained(place, local_files_only=folder)
+        if folder and not any((Path(place) / name).is_file() for name in PROCESSORS):
+            prepared = _unknown_processor(config)
+        else:
+            processor = transformers.AutoImageProcessor.from_pretrained(place, local_files_only=folder)
+            prepared = processor_facts(f"hf:{place}", processor.to_dict())
     except InputError:
         raise
     except Exception as error:  # transformers fails with its own exceptions, the hub's and the system's
@@ -71,9 +79,21 @@ def hf_facts(spec: str, asked: Asked) -> dict[str, Any]:
     return {
         "network": network,
         **({} if "num_labels" in options else {"builder": Builder(classes=config.num_labels, build=build)}),
-        **processor_facts(f"hf:{place}", processor.to_dict()),
+        **prepared,
         "class_names": label_names(config.id2label),
         "source": f"transformers {type(network).__name__}",
+    }
+
+
+def _unknown_processor(config: Any) -> dict[str, Any]:
+    """What stands in for a processor that was not saved: the input size alone, and that it is so."""
+    side = config.to_dict().get("image_size")
+    return {
+        "size": _side_pair(side) if not isinstance(side, list | tuple) else tuple(side),
+        "told": {
+            "preprocessing": "the folder has no preprocessor_config.json: nothing is normalised but by "
+            "--mean and --std, and pictures are resized as --size, or --resize and --crop, say"
+        },
     }
 
 

@@ -196,6 +196,16 @@ def _counted(strange: Sequence[str]) -> str:
     )
 
 
+def _likely_rename(missing: Sequence[str], unexpected: Sequence[str]) -> str:
+    """The option for a head in a Sequential, `fc.1.weight` for `fc.weight`; else its form."""
+    for name in unexpected:
+        layer, _, kind = name.rpartition(".")
+        outer, _, number = layer.rpartition(".")
+        if number.isdigit() and f"{outer}.{kind}" in missing:
+            return f"--rename {layer}.={outer}., where nothing but dropout is beside it"
+    return "--rename OLD=NEW"
+
+
 def _mismatch(path: str | Path, missing: list[str], unexpected: list[str], misshaped: list[str]) -> str:
     parts = [f"{str(path)!r} does not fit the network."]
     kinds = {"missing": missing, "unexpected": unexpected, "wrongly shaped": misshaped}
@@ -204,9 +214,12 @@ def _mismatch(path: str | Path, missing: list[str], unexpected: list[str], missh
             shown = ", ".join(listed[:LISTED]) + (", ..." if len(listed) > LISTED else "")
             parts.append(f"{len(listed)} {kind}: {shown}.")
     if missing and unexpected:
-        parts.append("Names can be changed with --rename OLD=NEW.")
+        parts.append(f"Names can be changed: {_likely_rename(missing, unexpected)}.")
     elif misshaped:
-        parts.append("Is the number of classes or the width another one (arch:NAME,classes=K,width=W)?")
+        parts.append(
+            "Is the number of classes, the width or the number of channels another one (NAME,classes=K; "
+            "arch:NAME,width=W; timm:NAME,in_chans=C)?"
+        )
     elif unexpected:
         parts.append(f"To leave them out: --drop '{unexpected[0].partition('.')[0]}.*'.")
     return " ".join(parts)

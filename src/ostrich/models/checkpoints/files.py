@@ -146,12 +146,12 @@ def _entry(path: Path, info: zipfile.ZipInfo, most: int) -> bytearray:
     """What an entry of an archive holds, which is stored as it is."""
     if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
         raise Refused("it is compressed, as torch never does")
-    if info.file_size > min(most, path.stat().st_size):
-        raise Refused(f"{info.filename} is larger than it can be")
+    if info.file_size > min(most, path.stat().st_size) or info.header_offset < 0:
+        raise Refused(f"{info.filename} is larger than it can be, or elsewhere")
     with path.open("rb") as file:
         file.seek(info.header_offset + 26)  # the header has 30 bytes, then a name and more
-        lengths = file.read(4)
-        file.seek(sum(struct.unpack("<HH", lengths)), io.SEEK_CUR)
+        name, more = struct.unpack("<HH", _whole(file, info.filename, 4))
+        file.seek(name + more, io.SEEK_CUR)
         found = _whole(file, info.filename, info.file_size)
     if zlib.crc32(found) != info.CRC:
         raise Refused(f"{info.filename} is damaged")
@@ -238,6 +238,6 @@ def _pickle(
         raise InputError(
             f"{str(path)!r} is a pickle of {value.made_by if isinstance(value, Stub) else kind}, not of "
             "weights, and no code of it is run here. Where you trust it, write a file with a function that "
-            "loads it and returns a Module, or a callable from images to scores, and name that as PATH.py:FUNCTION."
+            "loads it and returns a Module, or a callable from images to scores: PATH.py:FUNCTION."
         )
     return value, place

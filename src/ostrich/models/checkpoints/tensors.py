@@ -64,8 +64,11 @@ class Described:
     stride: tuple[int, ...]
 
     def tensor(self) -> Tensor:
-        empty = torch.empty(0, dtype=self.dtype)
-        return empty.set_(self.storage.content, self.offset, self.shape, self.stride)
+        try:
+            empty = torch.empty(0, dtype=self.dtype)
+            return empty.set_(self.storage.content, self.offset, self.shape, self.stride)
+        except (RuntimeError, TypeError) as error:  # of a type that torch names and cannot make
+            raise Refused(f"tensors of {self.dtype} are not read") from error
 
 
 def storage_of(found: object, read: Callable[[str, int], bytearray]) -> Storage | Stub:
