@@ -188,6 +188,8 @@ def test_preprocessing_as_said(options, size, resize):
         ({"size": 64, "crop": 64}, "--size is a plain resize.*give either"),
         ({"size": 64, "resize": 64}, "--size is a plain resize.*give either"),
         ({"resize": 200, "crop": 224}, "--resize 200 is smaller than the crop"),
+        ({"resize": 250, "crop": "200x300"}, "--resize 250 is smaller than the crop, 200x300"),
+        ({"resize": "300x200", "crop": "200x300"}, "--resize 300x200 is smaller than the crop"),
         ({"interpolation": "cubic"}, "Did you mean bicubic"),
         ({"crop": "big"}, "A size is N or HxW"),
     ],

@@ -62,10 +62,10 @@ class Preprocessing:
             raise InputError(f"--resize {self.resize} needs --crop N|HxW, the network's input size.")
         if self.resize is None:
             return {"size": size, "resize": min(size) if size[0] == size[1] else None}
-        height, width = parse_size(self.resize)
-        if min(height, width) < min(size) or ("x" in str(self.resize) and (height, width) < size):
-            raise InputError(f"--resize {self.resize} is smaller than the crop, {size[0]}x{size[1]}.")
         both = isinstance(self.resize, tuple) or "x" in str(self.resize).lower()
+        height, width = parse_size(self.resize)
+        if (both and (height < size[0] or width < size[1])) or (not both and height < max(size)):
+            raise InputError(f"--resize {self.resize} is smaller than the crop, {size[0]}x{size[1]}.")
         return {"size": size, "resize": (height, width) if both else height}
 
 
