@@ -306,7 +306,7 @@ BAD = {
     "missing image": (["attack", "fgsm", "net.py:build", "none.jpg", "--size", "16"], "no image file"),
     "missing weights": (["attack", "fgsm", *NET, "--weights", "none.pt"], "no weights file"),
     "text as weights": (["check", *NET, "--weights", "text.pt"], "not a weights file"),
-    "code as weights": (["check", *NET, "--weights", "evil.pt"], "run code|not a weights file"),
+    "code as weights": (["check", *NET, "--weights", "evil.pt"], "no code of it is run|not a weights file"),
     "wrong class count": (["check", "arch:resnet8,classes=3", "folder:photos"], "2 classes"),
     "truncated": (["check", "net.py:build", "images:cut", "--size", "16"], "--skip-bad"),
     "empty folder": (["check", "net.py:build", "images:empty", "--size", "16"], "no image files"),

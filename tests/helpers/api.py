@@ -103,8 +103,8 @@ def completed() -> dict[str, list[str]]:
     from ostrich.data.spec import NAMED
     from ostrich.generative.generator import known_generators
     from ostrich.generative.recipe import RECIPES as GAMES
+    from ostrich.models.bundled import known_models
     from ostrich.models.detectors import known_detectors
-    from ostrich.models.loading import known_models
     from ostrich.studies import STUDIES
     from ostrich.training.recipe import RECIPES
 

@@ -16,7 +16,7 @@ from ostrich.data import open_data
 from ostrich.errors import InputError, MissingExtra, UnknownName
 from ostrich.images import fit
 from ostrich.inspection import units
-from ostrich.models import Classifier, libraries, loading
+from ostrich.models import Classifier, bundled, libraries, loading
 from ostrich.models.alexnet import ResponseNorm
 from ostrich.models.architectures import ARCHITECTURES, build
 from ostrich.published import published
@@ -321,7 +321,7 @@ def test_digits_splits() -> None:
     samples = load_data(train, size=(8, 8), channels=1)
     assert samples.pixels.shape == (1437, 8, 8, 1)
     assert (
-        samples.sha256 == loading.zoo_cards()["digits-cnn"]["data_sha256"]
+        samples.sha256 == bundled.zoo_cards()["digits-cnn"]["data_sha256"]
     )  # what the network was trained on
     assert samples.sha256 == load_data(open_data("digits:train"), size=(8, 8), channels=1).sha256
     mean, std = RECIPES["digits-cnn"].mean[0], RECIPES["digits-cnn"].std[0]
@@ -354,6 +354,6 @@ def test_the_digits_network_reads_digits() -> None:
     samples = load_data(open_data("digits"), size=(8, 8), channels=1, class_names=classifier.class_names)
     with torch.no_grad():
         right = (classifier(samples.images()).argmax(1) == samples.labels).float().mean().item()
-    card = loading.zoo_cards()["digits-cnn"]
+    card = bundled.zoo_cards()["digits-cnn"]
     assert right == pytest.approx(card["test_accuracy"], abs=1.5 / 360)
     assert right >= 0.97

@@ -11,8 +11,8 @@ from torch import nn
 
 import ostrich
 from ostrich.errors import CheckpointMismatch, InputError, UnknownName
-from ostrich.models.checkpoints import read_weights
-from ostrich.models.loading import zoo_cards
+from ostrich.models.bundled import zoo_cards
+from ostrich.models.checkpoints import Checkpoint
 
 
 @pytest.fixture
@@ -77,14 +77,14 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     save(tmp_path, nn.Linear(2, 2), "module.pt")
     for name, message in [
         ("text.pt", "not a weights file"),
-        ("evil.pt", "could run code"),
-        ("evil-zip.pt", "could run code"),
+        ("evil.pt", "no named tensors"),
+        ("evil-zip.pt", "no named tensors"),
         ("list.pt", "no named tensors"),
-        ("module.pt", "could run code"),
+        ("module.pt", "whole network(.|\n)*weights_only=False(.|\n)*state_dict"),
         ("none.pt", "no weights file"),
     ]:
         with pytest.raises(InputError, match=message):
-            read_weights(tmp_path / name)
+            Checkpoint(tmp_path / name)
 
 
 def python_file(tmp_path, body: str) -> str:

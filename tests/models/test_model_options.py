@@ -18,10 +18,15 @@ GIVEN = {
     "mean": "0.1,0.2,0.3",
     "std": "0.5",
     "size": "24x32",
+    "resize": "40",
+    "crop": "32",
+    "interpolation": "bicubic",
     "classes": "names.txt",
     "output": "logits",
     "draws": "5",
     "rename": "module.=",
+    "drop": "loss.*",
+    "ema": "no",
     "device": "cpu",
 }
 
@@ -55,10 +60,15 @@ def test_what_is_typed_arrives():
         mean="0.1,0.2,0.3",
         std="0.5",
         size="24x32",
+        resize="40",
+        crop="32",
+        interpolation="bicubic",
         classes=Path("names.txt"),
         output="logits",
         draws=5,
         rename=["module.=", "a=b"],
+        drop=["loss.*"],
+        ema="no",
         device="cpu",
     )
     again = chosen.words()
@@ -75,7 +85,7 @@ def test_a_command_keeps_what_it_declares_itself():
     def command(network: ModelOptions, model: str | None = None, device: str | None = None) -> None:
         seen.append((network, model, device))
 
-    rest = {"output": None, "draws": None}
+    rest = dict.fromkeys(("output", "draws", "resize", "crop", "interpolation", "drop", "ema"))
     command(
         model=None,
         device="cpu",

@@ -150,7 +150,7 @@ def test_what_is_no_onnx_network_of_images(tmp_path, files):
         ("none.onnx", "no ONNX file"),
         ("text.onnx", "cannot be read as an ONNX network"),
         ("flat.onnx", r"takes x tensor\(float\) \['n', 3\].*PATH.py:FUNCTION"),
-        ("two.onnx", "returns y .*, z .*; one output"),
+        ("two.onnx", "returns y .*, z .*Choose one with --output y.z"),
         ("map.onnx", "one output of scores"),
     ]:
         with pytest.raises(InputError, match=message):

@@ -17,12 +17,13 @@ app = typer.Typer(
 
 @app.command("models")
 def models(as_json: o.Json = False) -> None:
-    """Networks of ours: trained (zoo:), to be trained (arch:), generators (zoo:); face detectors."""
+    """Networks of ours: trained (zoo:), to be trained (arch:), generators (zoo:); detectors; every form."""
     from ostrich.generative.generator import known_generators
+    from ostrich.models.bundled import known_models
     from ostrich.models.detectors import known_detectors
-    from ostrich.models.loading import known_models
+    from ostrich.models.named import known_forms
 
-    _show([*known_models(), *known_generators(), *known_detectors()], as_json)
+    _show([*known_models(), *known_generators(), *known_detectors(), *known_forms()], as_json)
 
 
 @app.command("units")

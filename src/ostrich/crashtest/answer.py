@@ -108,13 +108,14 @@ class Next(TypedDict):
 
 
 class ModelFacts(TypedDict):
-    """The network in facts; `input` is channels, height, width."""
+    """The network in facts; `input` is channels, height, width; older ones do not say the preprocessing."""
 
     name: str
     source: str | None
     parameters: int | None
     num_classes: int | None
     input: list[int]
+    preprocessing: NotRequired[str]
 
 
 class Results(TypedDict):

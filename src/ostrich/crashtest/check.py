@@ -193,6 +193,7 @@ def describe(context: Context) -> ModelFacts:
         "parameters": count,
         "num_classes": classifier.num_classes,
         "input": [classifier.channels, *(classifier.size or ())],
+        "preprocessing": classifier.preprocessing,
     }
 
 

@@ -16,14 +16,13 @@ from torch import nn
 
 from ostrich.errors import InputError, UnknownName
 from ostrich.models.alexnet import alexnet, alexnet_small
+from ostrich.models.asked import RENAMED
 from ostrich.models.digits_cnn import digits_cnn
 from ostrich.models.face_cnn import FaceCNN
 from ostrich.models.mlp import mlp
 from ostrich.models.residual import SmallNet
 from ostrich.models.residual_imagenet import ImageNetResidual
 from ostrich.runtime.settings import read_value
-
-RENAMED = {"classes": "num_classes"}  # the short names of the command line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +41,10 @@ class Architecture:
         parameters = inspect.signature(self.build, eval_str=True).parameters
         found = {short.get(p, p): facts.annotation for p, facts in parameters.items() if p not in fixed}
         return {**found, "size": tuple[int, int]}
+
+    def classes(self) -> int:
+        """How many classes it has, unless said."""
+        return int(inspect.signature(self.build).parameters["num_classes"].default)
 
 
 _ALEX = "Krizhevsky et al. 2012, ImageNet classification with deep convolutional neural networks"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from ostrich.models.channels import per_channel
 from ostrich.models.class_names import class_index
 from ostrich.models.neighbours import APART, ONE_BY_ONE, depends, very_different
 from ostrich.models.outputs import Reading, recognised
+from ostrich.models.preprocessing import described
 from ostrich.models.quantised import content, is_dynamic, is_quantised
 from ostrich.models.returned import OtherRows
 from ostrich.models.untouched import untouched
@@ -46,6 +47,7 @@ class Classifier:
     classifier takes any: it fills the network's batch up. Where it is not given, `probe` finds it. It also
     finds whether the answer to an image depends on the others in its batch: slightly, and images are asked
     about one at a time (`batch` 1, and `one_at_a_time` says so), or wholly, which `neighbours` says.
+    `told` are sentences about how it was loaded, by what they are about.
     With a `surrogate`, attacks follow its gradients, and success is decided by this one. `words` are MODEL
     and its options as the command line takes them.
     """
@@ -67,6 +69,7 @@ class Classifier:
         batch: int | None = None,
         output: str | None = None,
         draws: int | None = None,
+        told: Mapping[str, str] | None = None,
     ) -> None:
         self.network = network
         self.name = name
@@ -75,6 +78,7 @@ class Classifier:
         self.checksum = checksum
         self.batch = batch
         self.wanted = output
+        self.told = dict(told or {})
         self.size = size
         self.resize = resize
         self.interpolation = interpolation
@@ -187,9 +191,19 @@ class Classifier:
         """How the answers are read, in a sentence, where they are not simply logits."""
         return None if self._reading is None else self._reading.sentence
 
+    @property
+    def preprocessing(self) -> str:
+        """What is done to a picture before the network sees it, in words."""
+        return described(self.size, self.resize, self.interpolation, self.mean, self.std)
+
     def remarks(self) -> dict[str, str]:
-        """What was found out about the network by its answers, in sentences, by what they are about."""
-        found = {"output": self.output, "batch": self.one_at_a_time, "neighbours": self.neighbours}
+        """What was guessed or found out about the network, in sentences, by what they are about."""
+        found = {
+            **self.told,
+            "output": self.output,
+            "batch": self.one_at_a_time,
+            "neighbours": self.neighbours,
+        }
         if self.draws > 1:
             found["draws"] = (
                 f"its answers are random: each is asked for {self.draws} times, and a success fools in "

@@ -2,32 +2,51 @@
 
 Each function returns what a `Classifier` is made of. Preprocessing is the published one: resize of
 the shorter side (or of both, where the library squashes), interpolation, centre crop, mean and
-standard deviation.
+standard deviation. Options after the name go to the library's constructor; with `classes=K` other than the
+published number the network is untrained, unless weights come from a file.
 """
 
 from __future__ import annotations
 
 import math
+import re
+import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from torch import nn
 
 from ostrich.errors import InputError, MissingExtra, UnknownName
 from ostrich.images import INTERPOLATIONS
+from ostrich.models.asked import Asked, Builder, constructed, count_of_classes, with_options
+
+WORDNET = re.compile(r"n\d{8}")  # ids, which are no names
+PLACES = ("local-dir", "hf-hub")  # where timm finds networks that are not its own
 
 
-def torchvision_facts(name: str, own_weights: bool) -> dict[str, Any]:
+def torchvision_facts(spec: str, asked: Asked) -> dict[str, Any]:
     """`torchvision:NAME`. Raises UnknownName, and InputError where the weights cannot be had."""
     from torchvision import models as tv
 
+    name, options = with_options(spec)
     known = tv.list_models(module=tv)
     if name not in known:
         raise UnknownName("model", f"torchvision:{name}", [f"torchvision:{n}" for n in known])
     published = tv.get_model_weights(name).DEFAULT
-    preset = published.transforms()
-    if own_weights:
-        network = tv.get_model(name, weights=None)
+    preset, names = published.transforms(), published.meta["categories"]
+    count = count_of_classes(f"torchvision:{spec}", options, len(names))
+
+    def make(**more: Any) -> nn.Module:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # on how untrained ones are initialised
+            return tv.get_model(name, **{"weights": None, **options, **more})
+
+    if asked.own_weights or count != len(names):
+        network = constructed(f"torchvision:{spec}", make)
     else:
         try:
-            network = tv.get_model(name, weights=published)
+            network = constructed(f"torchvision:{spec}", lambda: make(weights=published))
         except OSError as error:
             raise InputError(
                 f"The weights of torchvision:{name} cannot be downloaded ({error}). "
@@ -35,51 +54,103 @@ def torchvision_facts(name: str, own_weights: bool) -> dict[str, Any]:
             ) from None
     return {
         "network": network,
+        **_head(options, count, len(names), asked, lambda k: make(num_classes=k)),
         "size": (preset.crop_size[0], preset.crop_size[0]),
         "resize": preset.resize_size[0],
         "interpolation": preset.interpolation.value,
         "mean": preset.mean,
         "std": preset.std,
-        "class_names": published.meta["categories"],
+        "class_names": names if count == len(names) else None,
         "source": f"torchvision {published.meta.get('recipe', '')}".strip(),
     }
 
 
-def timm_facts(name: str, own_weights: bool) -> dict[str, Any]:
-    """`timm:NAME` or `timm:NAME.TAG`. Raises MissingExtra, UnknownName, and InputError without weights."""
+def _head(
+    options: dict[str, Any], count: int, published: int, asked: Asked, build: Callable[[int], nn.Module]
+) -> dict[str, Any]:
+    """How to build another head, where its size was not said; and that one without weights is untrained."""
+    if "num_classes" not in options:
+        return {"builder": Builder(classes=count, build=build)}
+    if count == published or asked.own_weights:
+        return {}
+    return {"told": {"weights": f"untrained: none are published for {count} classes; --weights FILE"}}
+
+
+def timm_facts(spec: str, asked: Asked) -> dict[str, Any]:
+    """`timm:NAME`, `timm:NAME.TAG`, `timm:local-dir:DIR`, `timm:hf-hub:NAME`.
+
+    Raises MissingExtra, UnknownName, and InputError without weights.
+    """
     try:
         import timm
     except ImportError as error:
         raise MissingExtra(
-            f"timm:{name} needs timm, which is not installed; "
+            f"timm:{spec} needs timm, which is not installed; "
             'install it with: pip install "ostrich-vision[zoo]"'
         ) from error
+    name, options = with_options(spec)
+    place, _, rest = name.partition(":")
+    elsewhere = place in PLACES
+    if place == "local-dir" and not (Path(rest) / "config.json").is_file():
+        raise InputError(
+            f"timm:{name}: {rest!r} is no folder with a config.json, as timm's push_to_hf_hub and "
+            "save_for_hf write them."
+        )
     known = {*timm.list_models(), *timm.list_models(pretrained=True)}
-    if name not in known:
+    if not elsewhere and name not in known:
         raise UnknownName("model", f"timm:{name}", [f"timm:{n}" for n in sorted(known)])
-    published = timm.models.get_pretrained_cfg(name)
-    has_weights = name in timm.list_models(pretrained=True) or timm.models.is_model_pretrained(name)
-    if not own_weights and not has_weights:
-        raise InputError(f"timm publishes no weights for {name}. Give a file with --weights FILE.")
+    published = None if elsewhere else timm.models.get_pretrained_cfg(name)
     if published is not None and not published.num_classes:
         raise InputError(f"timm:{name} is published without classes: it returns features, not scores.")
+    count = count_of_classes(f"timm:{spec}", options, published.num_classes if published else 1000)
+    other_head = published is not None and count != published.num_classes
+    pretrained = not asked.own_weights and not other_head
+    if pretrained and not elsewhere and not _has_weights(name):
+        raise InputError(f"timm publishes no weights for {name}. Give a file with --weights FILE.")
+
+    def make(**more: Any) -> nn.Module:
+        return timm.create_model(name, **{"pretrained": False, **options, **more})
+
+    network = _downloaded(f"timm:{spec}", lambda: make(pretrained=pretrained))
+    own = vars(network)
+    found = own["pretrained_cfg"]
+    found = found if isinstance(found, dict) else found.to_dict()
+    standard = int(found["num_classes"])
+    classes = int(own.get("num_classes", standard))
+    head = _head(options, classes, standard, asked, lambda k: make(num_classes=k))
+    return {"network": network, **head, **timm_preprocessing(name, found, options, classes)}
+
+
+def _has_weights(name: str) -> bool:
+    import timm
+
+    return name in timm.list_models(pretrained=True) or timm.models.is_model_pretrained(name)
+
+
+def _downloaded(model: str, make: Callable[[], nn.Module]) -> nn.Module:
     try:
-        network = timm.create_model(name, pretrained=not own_weights)
+        return constructed(model, make)
+    except InputError:
+        raise
     except Exception as error:  # the hub's client fails with its own exceptions, httpx's and the system's
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
-            f"The weights of timm:{name} cannot be downloaded ({reason[0]}). Give a file with --weights FILE."
+            f"The weights of {model} cannot be downloaded ({reason[0]}). Give a file with --weights FILE."
         ) from None
-    return {"network": network, **timm_preprocessing(name, vars(network)["pretrained_cfg"])}
 
 
-def timm_preprocessing(name: str, published: dict[str, Any]) -> dict[str, Any]:
+def timm_preprocessing(
+    name: str, published: dict[str, Any], options: dict[str, Any] | None = None, classes: int | None = None
+) -> dict[str, Any]:
     """Size, resize, interpolation, mean, std and class names of a timm `pretrained_cfg`.
 
     As timm's evaluation transform: the shorter side becomes floor(size / crop_pct), both sides
-    where the crop mode is "squash".
+    where the crop mode is "squash". `options` are those of the constructor (`img_size`, `in_chans`), and
+    `classes` is the number of classes, where it is another one.
     """
-    size = tuple(published["input_size"][1:])
+    options = options or {}
+    side = options.get("img_size")
+    size = (side, side) if isinstance(side, int) else tuple(published["input_size"][1:])
     mode, interpolation = published.get("crop_mode") or "center", published.get("interpolation") or "bicubic"
     if mode not in ("center", "squash") or interpolation not in INTERPOLATIONS:
         raise InputError(
@@ -87,21 +158,32 @@ def timm_preprocessing(name: str, published: dict[str, Any]) -> dict[str, Any]:
             f"is not done here. Wrap it as PATH.py:FUNCTION and give its --size, --mean and --std."
         )
     scaled = tuple(math.floor(side / (published.get("crop_pct") or 0.875)) for side in size)
+    channels = options.get("in_chans", len(published["mean"]))
+    mean, std = (_for_channels(published[what], channels) for what in ("mean", "std"))
+    names = _class_names(published)
     return {
         "size": size,
         "resize": scaled if mode == "squash" or size[0] != size[1] else scaled[0],
         "interpolation": interpolation,
-        "mean": published["mean"],
-        "std": published["std"],
-        "class_names": _class_names(published),
-        "source": f"timm {published.get('tag', '')}".strip(),
+        "mean": mean,
+        "std": std,
+        "class_names": names if names is None or classes in (None, len(names)) else None,
+        "source": f"timm {published.get('tag') or ''}".strip(),
     }
 
 
+def _for_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
+    """Of another number of channels, their mean for each, as timm averages the weights of the first layer."""
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
+
+
 def _class_names(published: dict[str, Any]) -> tuple[str, ...] | None:
-    """Names where the labels are a known part of ImageNet; of its thousand classes, torchvision's."""
+    """Names of its own; or where the labels are a known part of ImageNet; of its thousand, torchvision's."""
     from timm.data import ImageNetInfo, infer_imagenet_subset
 
+    own = tuple(map(str, published.get("label_names") or ()))
+    if own and not all(WORDNET.fullmatch(name) for name in own):
+        return own
     subset = infer_imagenet_subset(published)
     if subset is None:
         return None

@@ -11,11 +11,13 @@ What a file may look like, and what is done:
     type        float32, float16, float64; uint8 takes 0..255
     outputs     one of scores (N, K); where there are several, the only one of that form
                 one of integer labels (N,), where there are no scores
+                where several may be meant, --output NAME or its place
 """
 
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from torch import Tensor
 
 from ostrich.errors import InputError, MissingExtra
 from ostrich.images import LEVELS
+from ostrich.models.asked import Asked
 from ostrich.models.batches import exactly
 
 TYPES: dict[str, type[np.generic]] = {
@@ -43,7 +46,7 @@ class OnnxNetwork:
     `size` is the (H, W) that the file prescribes, None where it takes any; `channels` likewise.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wanted: str | None = None) -> None:
         self.session = _session(path)
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in TYPES:
@@ -60,30 +63,36 @@ class OnnxNetwork:
         )
         self.channels = channels
         self.size = (height, width) if height and width else None
-        self.output = _output(path, outputs)
+        self.outputs = _outputs(path, outputs, wanted)
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Scores or labels of images (N, C, H, W), on the images' device."""
+    def __call__(self, images: Tensor) -> Tensor | dict[str, Tensor]:
+        """Scores or labels of images (N, C, H, W), on the images' device; of several outputs, by name."""
         values = images.detach().to("cpu")
         if self.type is np.uint8:
             values = values.mul(LEVELS).round().clamp(0, LEVELS)
         values = values.movedim(1, -1) if self.channels_last else values
         size = self.batch or max(1, len(values))  # without images, the form of the answer to one
-        return exactly(self._run, values, size).to(images.device)
+        found = {name: exactly(partial(self._run, name), values, size) for name in self.outputs}
+        answers = {name: answer.to(images.device) for name, answer in found.items()}
+        return answers if len(answers) > 1 else answers[self.outputs[0]]
 
-    def _run(self, values: Tensor) -> Tensor:
+    def _run(self, output: str, values: Tensor) -> Tensor:
         array = np.ascontiguousarray(values.numpy(), dtype=self.type)
-        return torch.from_numpy(self.session.run([self.output], {self.input: array})[0])
+        return torch.from_numpy(self.session.run([output], {self.input: array})[0])
 
 
-def onnx_facts(path: str, own_weights: bool) -> dict[str, Any]:
+def onnx_facts(path: str, asked: Asked) -> dict[str, Any]:
     """What a `Classifier` of an ONNX file is made of. Raises InputError, and MissingExtra."""
     file = Path(path)
     if not file.is_file():
         raise InputError(f"There is no ONNX file {path!r}.")
-    network = OnnxNetwork(file)
+    network = OnnxNetwork(file, asked.output)
+    bytes_ = {
+        "input": "takes bytes, 0 to 255, as the file says: it does its own normalisation, and gets none"
+    }
     return {
         "network": network,
+        **({"told": bytes_, "takes_bytes": True} if network.type is np.uint8 else {}),
         "size": network.size,
         "channels": network.channels,
         "source": path,
@@ -109,16 +118,24 @@ def _session(path: Path) -> Any:
         raise InputError(f"{str(path)!r} cannot be read as an ONNX network: {reason}") from error
 
 
-def _output(path: Path, outputs: list[Any]) -> str:
-    """The name of the output to read: the only one of scores, else the only one of labels."""
+def _outputs(path: Path, outputs: list[Any], wanted: str | None) -> list[str]:
+    """The output to read: the only one of scores, else the only one of labels; all where one is `wanted`."""
+    names = [output.name for output in outputs]
+    places = [*names, *map(str, range(len(names)))]
+    if len(names) > 1 and wanted and any(part.strip() in places for part in wanted.split(",")):
+        return names
     scores = [o for o in outputs if o.type in SCORES and len(o.shape) == 2]
     labels = [o for o in outputs if o.type in LABELS and len(o.shape) == 1]
-    unsure = [o for o in outputs if o.type in SCORES and not o.shape]  # an export may leave the shape out
+    unsure = [  # an export may leave the shape out, or keep axes of length one
+        o
+        for o in outputs
+        if o.type in SCORES and (not o.shape or (len(o.shape) > 2 and set(o.shape[2:]) == {1}))
+    ]
     for found in (scores, labels, unsure):
         if len(found) == 1:
-            return found[0].name
+            return [found[0].name]
         if found:
-            break
+            return names  # which one is told by the answers, or by --output
     raise InputError(
         f"{str(path)!r} returns {_listed(outputs)}; one output of scores (N, K) is expected. {_way_out()}"
     )

@@ -24,21 +24,26 @@ class ModelOptions:
 
     model: str = field(
         metadata={
-            "help": "zoo:NAME, arch:NAME, torchvision:NAME, timm:NAME, PATH.py:FUNCTION, onnx:FILE; for "
-            "dazzle detector:viola-jones|lbp|cnn",
+            "help": "zoo:NAME, arch:NAME, torchvision:NAME, timm:NAME, hf:DIR, PATH.py:FUNCTION, FILE.onnx "
+            "(all forms: ostrich list models); for dazzle detector:viola-jones|lbp|cnn",
             "metavar": "MODEL",
         }
     )
     weights: Path | None = _option("safetensors or torch file")
     mean: str | None = _option("per channel, of images in [0, 1]: 0.485,0.456,0.406")
     std: str | None = _option("per channel: 0.229,0.224,0.225")
-    size: str | None = _option("the network's input size in pixels", "N|HxW")
+    size: str | None = _option("the network's input size in pixels, by a plain resize", "N|HxW")
+    resize: str | None = _option("the shorter side, or both, before --crop", "N|HxW")
+    crop: str | None = _option("the network's input size, cut out of the centre", "N|HxW")
+    interpolation: str | None = _option("of the resize", "nearest|bilinear|bicubic|lanczos")
     classes: Path | None = _option("class names, one a line")
     output: str | None = _option(
         "which of several outputs the scores are, and what one output is", "NAME|INDEX|logit|sigmoid|logits"
     )
     draws: int | None = _option("answers to each image, where they are random [default: 20]")
     rename: list[str] | None = _option("text to replace in the weights' names (repeatable)", "OLD=NEW")
+    drop: list[str] | None = _option("names in the weights file to leave out (repeatable)", "GLOB")
+    ema: str | None = _option("whether a file's averaged weights are taken [default: yes]", "yes|no")
     device: str = _option("auto, cpu or cuda", default="auto")
 
     def load(self, data_size: tuple[int, int] | None = None) -> Any:
@@ -51,7 +56,12 @@ class ModelOptions:
             rename=[pair(text) for text in self.rename or ()],
             mean=numbers("--mean", self.mean),
             std=numbers("--std", self.std),
+            drop=self.drop or (),
+            ema=_yes_or_no("--ema", self.ema),
             size=self.size,
+            resize=self.resize,
+            crop=self.crop,
+            interpolation=self.interpolation,
             classes=self.classes,
             output=self.output,
             draws=self.draws,
@@ -81,6 +91,12 @@ class ModelOptions:
             for one in value if isinstance(value, list) else [value]:
                 words += [f"--{option.name.replace('_', '-')}", str(one)]
         return words
+
+
+def _yes_or_no(option: str, text: str | None) -> bool | None:
+    if text not in (None, "yes", "no"):
+        raise InputError(f"{option} is yes or no; got {text!r}.")
+    return None if text is None else text == "yes"
 
 
 def numbers(option: str, text: str | None) -> tuple[float, ...] | None:

@@ -207,8 +207,8 @@ def _chosen(
     """The tensor of scores in what is returned, and its path. Raises InputError where it cannot be told."""
     found = dict(tensors(output))
     if place is not None:
-        for path, tensor in found.items():
-            if ".".join(path) == place:
+        for number, (path, tensor) in enumerate(found.items()):
+            if place in (".".join(path), str(number)):
                 return path, tensor
         raise InputError(f"--output {place}: {name} returns {shapes(found)}.")
     if () in found:

@@ -1,14 +1,38 @@
-"""Something of the user's own, from a file of theirs: a network's function, an attack's class."""
+"""Something of the user's own, from a file or a module of theirs: a network's function, an attack's class.
+
+While their code is imported and run, the file's folder can be imported from and `sys.argv` has the file's
+name alone: what reads its own options at import finds none. The folder stays at the end of `sys.path`, for
+what a network imports when it is first asked.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ostrich.errors import InputError, UnknownName
+from ostrich.errors import InputError, OstrichError, UnknownName
+
+
+@contextmanager
+def importing(folder: Path, name: str) -> Iterator[None]:
+    """Within it, modules in `folder` come first, and `sys.argv` is [name]."""
+    place, arguments = str(folder.resolve()), sys.argv
+    sys.path.insert(0, place)
+    sys.argv = [name]
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+        if place in sys.path:
+            sys.path.remove(place)
+        if place not in sys.path:
+            sys.path.append(place)
 
 
 def from_file(path: Path, name: str) -> Any:
@@ -23,20 +47,61 @@ def from_file(path: Path, name: str) -> Any:
         raise InputError(f"{str(path)!r} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their annotations up there
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(f"{str(path)!r} cannot be imported: {error!r}.") from error
-    finally:
-        sys.path.pop(0)
-    known = vars(module)
-    if name not in known:
-        own = [n for n, v in known.items() if callable(v) and not n.startswith("_")]
-        raise UnknownName(f"function in {path.name}", name, own)
-    return known[name]
+    with importing(path.parent, str(path)):
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            raise InputError(f"{str(path)!r} cannot be imported: {reason(error)}.") from error
+    return _member(vars(module), name, path.name)
+
+
+def from_module(module: str, name: str) -> Any:
+    """What is called `name` in a module that can be imported, also from the current folder.
+
+    Raises InputError where it fails, UnknownName for another name. ModuleNotFoundError where there is none.
+    """
+    with importing(Path(), module):
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+                raise
+            raise InputError(f"{module!r} cannot be imported: {reason(error)}.") from error
+        except (Exception, SystemExit) as error:
+            raise InputError(f"{module!r} cannot be imported: {reason(error)}.") from error
+    return _member(vars(found), name, module)
+
+
+def called(function: Callable[[], Any], what: str, folder: Path, hint: str = "") -> Any:
+    """What a function of the user's returns without arguments; its folder can be imported from meanwhile.
+
+    `what` is its name in a message, `hint` what may help. Raises InputError where it fails.
+    """
+    with importing(folder, what.rpartition(":")[0]):
+        try:
+            return function()
+        except OstrichError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise InputError(f"{what} fails when called without arguments: {reason(error)}.{hint}") from error
+
+
+def reason(error: BaseException) -> str:
+    """Why code of the user's failed, in words that keep what it named."""
+    if isinstance(error, SystemExit):
+        return f"it ends the program (SystemExit: {error.code})"
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return f"it looks for {str(error.filename)!r}, which is not there, seen from {str(Path.cwd())!r}"
+    return repr(error)
 
 
 def checksum(path: Path) -> str:
     """Of the file's content."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _member(known: dict[str, Any], name: str, where: str) -> Any:
+    if name not in known:
+        own = [n for n, v in known.items() if callable(v) and not n.startswith("_")]
+        raise UnknownName(f"function in {where}", name, own)
+    return known[name]

@@ -231,7 +231,7 @@ def begun_on(
         seed=seed,
         out=out,
         force=force,
-        network=remarks,
+        network={**remarks, "preprocessing": classifier.preprocessing},
     )
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ostrich.errors import InputError
 from ostrich.images import fit, from_bytes, picture
+from ostrich.models.bundled import zoo_cards
 from ostrich.models.classifier import Classifier
-from ostrich.models.loading import load, zoo_cards
+from ostrich.models.loading import load
 from ostrich.statistics import wilson
 
 AT_LEAST = 0.5  # probability from which an image counts as recognised
