@@ -10,6 +10,7 @@ hf:DIR               a folder as Hugging Face's `datasets` writes it  [:train|:v
 webdataset:FILE      a tar file of key.jpg and key.cls or key.json
 torchvision:NAME:PATH  a data set of torchvision's on disk          [:train|:test]
 toybox               the embedded scenes                 [:train|:test]
+photographs          eight that scikit-image and scikit-learn carry, without labels
 digits               handwritten digits, 8x8, grey       [:train|:test]
 cifar10[:PATH]       CIFAR-10, downloaded or in folders   [:train|:test]
 clips:PATH           a folder of videos, or of folders of frames, for generators of clips
@@ -34,11 +35,13 @@ from ostrich.data.faces import face_windows, faces
 from ostrich.data.files import class_folders, image_files, image_folder
 from ostrich.data.levels import Levels
 from ostrich.data.options import DataOptions, read_class_map
+from ostrich.data.photographs import photographs
 from ostrich.data.walking import SPLITS
 from ostrich.errors import InputError, UnknownName
 
 NAMED = {
     "toybox": "rendered scenes of ten objects, 64x64",
+    "photographs": "eight that scikit-image and scikit-learn carry, without labels",
     "digits": "handwritten digits, 8x8, grey",
     "cifar10": "CIFAR-10, or cifar10:PATH",
     "folder:PATH": "class folders, images inside at any depth; folder:PATH:val where it has splits",
@@ -57,8 +60,8 @@ NAMED = {
 }
 FORMS = (
     "image files, images:PATH, folder:PATH, csv:FILE, jsonl:FILE, npz:FILE, PATH.py:FUNCTION, hf:DIR, "
-    "webdataset:FILE, torchvision:NAME:PATH, toybox, digits, cifar10, cifar10:PATH, faces, face-windows, "
-    "generator:NAME, mesh:FILE or mesh:toybox/NAME"
+    "webdataset:FILE, torchvision:NAME:PATH, toybox, photographs, digits, cifar10, cifar10:PATH, faces, "
+    "face-windows, generator:NAME, mesh:FILE or mesh:toybox/NAME"
 )
 MESHES = "ostrich.data.meshes"  # not imported before it is asked for: it brings the renderer
 GENERATED = "ostrich.generative.dataset"  # a room above, which is not imported before it is asked for
@@ -148,6 +151,8 @@ def _opened(words: list[str], levels: Levels) -> Dataset:
         return cifar10(split or "test", path or None)
     if word == "toybox":
         return toys.dataset(split or "test")
+    if word == "photographs":
+        return photographs()
     if word == "digits":
         return digits(split or "test")
     if word == "faces" or words[0] == "faces:astronaut":

@@ -1,4 +1,4 @@
-"""Networks of ours: `zoo:NAME`, trained, with weights and card in `models/zoo/`; `arch:NAME`, untrained."""
+"""`zoo:NAME`, trained, its weights in `models/zoo/` or from a package; `arch:NAME`, ours, untrained."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ostrich.models import architectures
 from ostrich.models.asked import Asked, Builder
 from ostrich.models.channels import input_channels
 from ostrich.models.checkpoints import load_weights
+from ostrich.models.packaged import PACKAGED, packaged_facts
 
 ZOO = Path(__file__).parent / "zoo"
 
@@ -24,9 +25,11 @@ def zoo_cards() -> dict[str, dict[str, Any]]:
 
 def zoo_facts(name: str, asked: Asked) -> dict[str, Any]:
     """`zoo:NAME`. Raises UnknownName."""
+    if name in PACKAGED:
+        return packaged_facts(name, asked)
     cards = zoo_cards()
     if name not in cards:
-        raise UnknownName("model", f"zoo:{name}", [f"zoo:{n}" for n in cards])
+        raise UnknownName("model", f"zoo:{name}", [f"zoo:{n}" for n in (*cards, *PACKAGED)])
     card = cards[name]
     network, _, size = architectures.build(card["architecture"])
     if not asked.own_weights:
@@ -64,6 +67,7 @@ def known_models() -> list[dict[str, Any]]:
             f"trained on {card['data']}, {card['test_accuracy']:.1%} of {card['test_images']} test images"
         )
         rows.append(_row(f"zoo:{name}", "trained", network, size, source))
+    rows += [{"name": f"zoo:{name}", "kind": "trained", **facts} for name, facts in PACKAGED.items()]
     for name, entry in architectures.ARCHITECTURES.items():
         network, _, size = architectures.build(name)
         rows.append(_row(f"arch:{name}", "architecture", network, size, entry.source))
