@@ -85,7 +85,9 @@ FIRST = {  # parts of the time, of which what is left over goes to those that fo
 OTHERS = 0.1  # together, of the time, at least
 FOR_THE_REPORT, TO_WRITE_IT = 0.05, 2.0  # of the time; seconds
 LONG = ("texture", "universal", "patch", "printed")  # left out of the demo, which is to be short
-DEMO_PROBES = {name: probe for name, probe in EVERY_PROBE.items() if name not in LONG}
+DEMO_PROBES = {
+    name: EVERY_PROBE[name] for name in ("clean", "targeted-pair", "photograph", *PROBES) if name not in LONG
+}
 QUERYING = 0.2  # of the time that is left, for attacks by queries on one norm
 NEXT: list[Next] = [
     {
