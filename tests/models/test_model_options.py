@@ -9,7 +9,7 @@ from typer.main import get_command
 
 import ostrich
 from ostrich.cli.main import app, run
-from ostrich.cli.options import takes_model
+from ostrich.cli.options import takes_options
 from ostrich.models.options import ModelOptions
 
 TAKES = ("check", "doctor", "attack", "explain", "visualize", "study", "list units")
@@ -43,7 +43,7 @@ def test_every_command_on_a_network_has_every_option_of_one(name):
 def test_what_is_typed_arrives():
     seen = []
 
-    @takes_model
+    @takes_options
     def command(chosen: ModelOptions, extra: int = 3) -> None:
         seen.append((chosen, extra))
 
@@ -81,7 +81,7 @@ def test_what_is_typed_arrives():
 def test_a_command_keeps_what_it_declares_itself():
     seen = []
 
-    @takes_model
+    @takes_options
     def command(network: ModelOptions, model: str | None = None, device: str | None = None) -> None:
         seen.append((network, model, device))
 

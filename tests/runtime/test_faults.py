@@ -14,7 +14,6 @@ import torch
 
 from ostrich import images
 from ostrich.attacks import IMAGE_AGNOSTIC
-from ostrich.attacks.engine import evidence
 from ostrich.attacks.fitted import artefact
 from ostrich.cli import main
 from ostrich.cli.main import run
@@ -56,7 +55,7 @@ def test_a_fault_of_ours_is_told_also_where_no_traceback_can_be_written(monkeypa
             no_space()
         return write(path, *words, **more)
 
-    monkeypatch.setattr(evidence, "figures", wrong)
+    monkeypatch.setattr("ostrich.verbs.attack.attack_figures", wrong)
     monkeypatch.setattr(Path, "write_text", written)
     assert run(ATTACK) == 3
     said = capsys.readouterr().err

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import sys
 import tempfile
+import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,7 @@ from ostrich.cli.terminal import Terminal, level_of
 from ostrich.errors import OstrichError
 from ostrich.runtime.events import listening
 
+BEGUN = time.monotonic()  # when the command was typed, but for the start of Python
 INTERRUPTED = 130
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # of a path
 NO_MEMORY = ("can't allocate memory", "not enough memory")  # as torch says it
@@ -73,7 +75,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code; no traceback reaches the user."""
     try:
         level, words = level_of(sys.argv[1:] if arguments is None else arguments)
-        with listening(Terminal(level)):
+        with listening(Terminal(level, BEGUN if arguments is None else None)):
             code = app(words, standalone_mode=False)
         if code == INTERRUPTED:  # Typer catches the interrupt, and says nothing
             raise KeyboardInterrupt

@@ -14,15 +14,15 @@ import typer
 from ostrich.errors import InputError
 from ostrich.runtime.events import Level, Listener, Progress, is_quiet, silent
 
-BEGUN = time.monotonic()  # when the command was typed, but for the start of Python
 LEVELS = {"--quiet": Level.QUIET, "--verbose": Level.DETAILS}
 
 
 class Terminal(Listener):
     """Progress bars on a terminal, sentences on standard error, and with details the seconds of each part."""
 
-    def __init__(self, level: Level = Level.NORMAL) -> None:
-        self.command, self.level, self.begun = typed(), level, BEGUN
+    def __init__(self, level: Level = Level.NORMAL, begun: float | None = None) -> None:
+        self.command, self.level = typed(), level
+        self.begun = time.monotonic() if begun is None else begun
 
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[Progress]:

@@ -68,7 +68,7 @@ def hold_out_share(keys: Sequence[int], share: float, *, seed: int) -> tuple[lis
     """
     order = [keys[row] for row in by_content(keys, None, seed)]
     held = {key for key in order if _rank("image", seed, key) < share * LARGEST}
-    if order and order[0] != order[-1]:
+    if order:  # an only image stays
         held = (held | {order[0]}) - {order[-1]}
     return _sides(keys, held)
 
