@@ -35,7 +35,7 @@ TWELVE = tuple(str(number) for number in range(12))
         (("1", "2", "10", "3"), None, 4, (0, 1, 3, 2), "sorted order"),
         (("3", "1", "2"), None, 3, (2, 0, 1), "by number, counted from one"),
         (("a", "b"), ("x", "y"), 2, (0, 1), "in sorted order, since no name matches: a is x, b is y"),
-        (("b", "a"), None, 2, (1, 0), "in sorted order, since the network has no class names"),
+        (("b", "a"), None, 2, (0, 1), "in the data's own order, since the network has no class names"),
         (("a", "b"), None, None, (0, 1), "sorted order"),
         (("crane", "ball", "crane"), ("crane", "ball", "crane"), 3, (0, 1, 2), "by name"),
     ],
@@ -107,3 +107,12 @@ def test_wordnet_ids_are_those_of_imagenet(shared):
 @given(st.permutations(range(12)), st.sampled_from(["{}", "{:03d}", "{}_x"]))
 def test_numbers_are_indices_in_any_order(numbers, form):
     assert match_classes([form.format(k) for k in numbers], None, 12).classes == tuple(numbers)
+
+
+def test_data_with_an_order_of_its_own_keeps_it():
+    """The toybox's classes are in no alphabetical order; a network without class names has them so."""
+    found = match_classes(["school bus", "ostrich", "crane"], None, 3)
+    assert found.classes == (0, 1, 2)
+    assert "in the data's own order" in found.sentence
+    assert "in sorted order" in match_classes(["crane", "ostrich"], None, 2).sentence
+    assert match_classes(["10", "9"], ["a", "b"], 2).classes == (1, 0)

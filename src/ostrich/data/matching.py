@@ -7,7 +7,7 @@ The first rule that holds for every class of the data:
     WordNet id         n01440764 and the like, for a network of ImageNet's thousand classes
     INDEX_name         the number; the name behind it, where every one names a class
     number             below the number of classes; 1 to K, where all K are there, counts from one
-    sorted order       where no name matches at all and the counts agree
+    sorted order       where no name matches at all and the counts agree; or the order that the data has
 
 Where some classes match and some do not, nothing is guessed: an InputError lists them.
 """
@@ -20,7 +20,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from ostrich.errors import InputError
 
@@ -123,7 +122,10 @@ def _matched(theirs: Sequence[str], ours: Sequence[str] | None, count: int | Non
             f"The data has {len(theirs)} classes ({listed(theirs)}), the classifier {count}"
             f"{f' ({listed(ours)})' if ours else ''}, and no name matches. {WAYS_OUT}"
         )
-    order = sorted(theirs, key=_as_sorted(theirs))
+    # Folders come sorted as text; data that has an order of its own keeps it.
+    numbers = all(name.strip().isdecimal() for name in theirs)
+    order = sorted(theirs, key=int) if numbers else list(theirs)
+    how = "in sorted order" if numbers or order == sorted(order) else "in the data's own order"
     why = "no name matches" if ours is not None else "the network has no class names"
     shown = (
         ""
@@ -132,7 +134,7 @@ def _matched(theirs: Sequence[str], ours: Sequence[str] | None, count: int | Non
     )
     return Matching(
         classes=tuple(order.index(name) for name in theirs),
-        sentence=f"in sorted order, since {why}{shown}",
+        sentence=f"{how}, since {why}{shown}",
     )
 
 
@@ -217,11 +219,6 @@ def plain(name: str) -> str:
     """A name as it is compared: of 01 and 1, and of Deep-Red and deep_red, the same."""
     words = re.sub(r"[\s_-]+", " ", name).strip().casefold()
     return str(int(words)) if words.isdecimal() else words
-
-
-def _as_sorted(names: Sequence[str]) -> Any:
-    """The key by which names are sorted: numbers by their value."""
-    return int if all(name.strip().isdecimal() for name in names) else str
 
 
 def listed(names: Sequence[str], most: int = LISTED) -> str:
