@@ -7,6 +7,7 @@ the network gets right; the smallest budget is searched by bisection.
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Literal
 
 import torch
 
@@ -32,27 +33,31 @@ def probe(context: Context) -> Answer:
     row, target = _choose(context)
     name = context.classifier.class_name
     source_name, target_name = name(int(context.labels[row])), name(target)
-    rows = torch.tensor([row])
     goal = Targeted(torch.tensor([target], device=context.images.device))
     tried: dict[int, Pair] = {}
-    smallest: Pair | None = None
+    reached: list[int] = []
+
+    def attack(level: int, stop: Literal["first", "budget"]) -> bool:
+        method = PGD(threat=Linf(level / 255), steps=STEPS, stop=stop)
+        result = context.attack(method, torch.tensor([row]), goal)
+        text, images = budget_text("linf", level / 255), (result.originals[0], result.images[0])
+        tried[level] = context.comparison(f"pair-{level}", *images, text, level / 255)
+        return bool(result.success[0])
+
     levels = list(LEVELS)
     with suppress(TimeUp):  # the best so far is the answer
         while levels:  # what succeeds at a budget succeeds at every larger one
             level = levels[len(levels) // 2]
-            method = PGD(threat=Linf(level / 255), steps=STEPS, stop="budget")
-            result = context.attack(method, rows, goal)
-            text = budget_text("linf", level / 255)
-            tried[level] = context.comparison(
-                f"pair-{level}", result.originals[0], result.images[0], text, level / 255
-            )
-            if bool(result.success[0]):
-                smallest = tried[level]
+            if attack(level, "budget" if tried else "first"):  # something to show is there soon
+                reached.append(level)
                 levels = [other for other in levels if other < level]
             else:
                 levels = [other for other in levels if other > level]
+        if reached and reached[-1] == LEVELS[len(LEVELS) // 2]:
+            attack(reached[-1], "budget")
     if not tried:
         raise TimeUp
+    smallest = tried[reached[-1]] if reached else None
     items = [tried[level] for level in sorted(tried)]
     if smallest is None:
         sentence = (
