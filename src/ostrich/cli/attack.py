@@ -62,27 +62,23 @@ def command(
     from ostrich.runtime.runs import NEW
     from ostrich.runtime.settings import pairs
     from ostrich.verbs.attack import attack
-    from ostrich.verbs.attack_inputs import starts_from_noise, with_settings
+    from ostrich.verbs.attack_inputs import starts_from_noise
 
     kind = find(name)
     eot, own = configure_eot(pairs(settings or ()))
     noise = starts_from_noise(kind)
     values = read_settings(kind, own, {"confidence": float} if noise else None)
-    method: Any = kind
-    if artefact is None:  # which has its settings; and an attack may have one that is called as an option is
-        rest = {name: values.pop(name) for name in ("confidence",) if noise and name in values}
-        method, values = with_settings(kind, values), rest
-    model: Any = chosen
-    images: Any = data or None
-    if images is None and read_as.words():
+    method, rest = _configured(kind, values, noise) if artefact is None else (kind, values)
+    if not data and read_as.words():
         raise InputError(f"{' '.join(read_as.words())} is about DATA, and none is given.")
+    model: Any
+    images: Any
     if issubclass(kind, CamouflageAttack):
-        model = chosen.detector()
-        images = None if images is None else opened(images, read_as)
-    elif noise or images is None:
-        model = chosen.load()
+        model, images = chosen.detector(), opened(data, read_as) if data else None
+    elif noise or not data:
+        model, images = chosen.load(), data or None
     else:
-        model, images = read(chosen, images, limit, seed, read_as, out)
+        model, images = read(chosen, data, limit, seed, read_as, out)
     found = attack(
         method,
         model,
@@ -97,6 +93,14 @@ def command(
         precision=precision,
         out=out or NEW,
         force=force,
-        **values,
+        **rest,
     )
     show(found, as_json)
+
+
+def _configured(kind: type[Any], values: dict[str, Any], noise: bool) -> tuple[Any, dict[str, Any]]:
+    """The attack with its settings, and what is none of them: it may have one that is named as an option."""
+    from ostrich.verbs.attack_inputs import with_settings
+
+    rest = {name: values.pop(name) for name in ("confidence",) if noise and name in values}
+    return with_settings(kind, values), rest

@@ -13,7 +13,6 @@ import typer
 
 from ostrich.cli.completion import completing
 from ostrich.data.options import DataOptions as DataOptions
-from ostrich.errors import InputError
 from ostrich.models.options import ModelOptions as ModelOptions
 from ostrich.runtime.settings import pair as pair
 
@@ -91,9 +90,3 @@ def _typed_as(option: Field[Any]) -> Any:
     if option.default is MISSING:
         return typer.Argument(**option.metadata, autocompletion=completing("models"))
     return typer.Option(f"--{option.name.replace('_', '-')}", **option.metadata)
-
-
-def check_precision(precision: str) -> None:
-    """Refuse what is no precision."""
-    if precision not in ("fast", "exact"):
-        raise InputError(f"--precision is fast or exact; got {precision!r}.")

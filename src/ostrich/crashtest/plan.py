@@ -25,7 +25,7 @@ from ostrich.runtime.resumable import Computation, Piece
 
 PIECE = Piece("plan")
 FEWEST = 16  # images; a figure of fewer says nothing
-ASKED = 0.1  # of the time, at most, for what the network says of the images as they are
+CLEAN_SHARE = 0.1  # largest part of the time that the clean predictions may take
 TIMINGS, ENOUGH = 4, 0.5  # of forward and gradient, the fastest counts; seconds after which fewer do
 TIMED = 8  # images in a call that is timed
 
@@ -87,7 +87,7 @@ class Plan:
 
     def affordable(self, count: int, left: float) -> int:
         """How many of `count` images can be asked about once in their share of `left` seconds."""
-        return max(1, int(min(count, ASKED * left * self.forwards_per_second)))
+        return max(1, int(min(count, CLEAN_SHARE * left * self.forwards_per_second)))
 
     def seconds(self, probe: Probe, images: int) -> float:
         """What a probe costs at most."""

@@ -2,7 +2,7 @@
 
 Batch norm in evaluation mode is linear, so it is folded into the convolution before it; layouts
 are channels-last; parameters are frozen; with precision "fast", convolutions run in bf16 where the
-processor computes in it quicker than in fp32. Success is never decided here: see `attacks/engine.py`.
+processor computes in it quicker than in fp32. Success is never decided here: see `attacks/engine/`.
 """
 
 from __future__ import annotations

@@ -6,16 +6,13 @@ metadata), stands in the commands that a report prints, and is used by `load`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ostrich.errors import InputError
+from ostrich.runtime.options import option, option_words
 from ostrich.runtime.settings import pair
-
-
-def _option(what: str, metavar: str | None = None, default: Any = None) -> Any:
-    return field(default=default, metadata={"help": what, "metavar": metavar})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,22 +26,22 @@ class ModelOptions:
             "metavar": "MODEL",
         }
     )
-    weights: Path | None = _option("safetensors or torch file")
-    mean: str | None = _option("per channel, of images in [0, 1]: 0.485,0.456,0.406")
-    std: str | None = _option("per channel: 0.229,0.224,0.225")
-    size: str | None = _option("the network's input size in pixels, by a plain resize", "N|HxW")
-    resize: str | None = _option("the shorter side, or both, before --crop", "N|HxW")
-    crop: str | None = _option("the network's input size, cut out of the centre", "N|HxW")
-    interpolation: str | None = _option("of the resize", "nearest|bilinear|bicubic|lanczos")
-    classes: Path | None = _option("class names, one a line")
-    output: str | None = _option(
+    weights: Path | None = option("safetensors or torch file")
+    mean: str | None = option("per channel, of images in [0, 1]: 0.485,0.456,0.406")
+    std: str | None = option("per channel: 0.229,0.224,0.225")
+    size: str | None = option("the network's input size in pixels, by a plain resize", "N|HxW")
+    resize: str | None = option("the shorter side, or both, before --crop", "N|HxW")
+    crop: str | None = option("the network's input size, cut out of the centre", "N|HxW")
+    interpolation: str | None = option("of the resize", "nearest|bilinear|bicubic|lanczos")
+    classes: Path | None = option("class names, one a line")
+    output: str | None = option(
         "which of several outputs the scores are, and what one output is", "NAME|INDEX|logit|sigmoid|logits"
     )
-    draws: int | None = _option("answers to each image, where they are random [default: 20]")
-    rename: list[str] | None = _option("text to replace in the weights' names (repeatable)", "OLD=NEW")
-    drop: list[str] | None = _option("names in the weights file to leave out (repeatable)", "GLOB")
-    ema: str | None = _option("whether a file's averaged weights are taken [default: yes]", "yes|no")
-    device: str = _option("auto, cpu or cuda", default="auto")
+    draws: int | None = option("answers to each image, where they are random [default: 20]")
+    rename: list[str] | None = option("text to replace in the weights' names (repeatable)", "OLD=NEW")
+    drop: list[str] | None = option("names in the weights file to leave out (repeatable)", "GLOB")
+    ema: str | None = option("whether a file's averaged weights are taken [default: yes]", "yes|no")
+    device: str = option("auto, cpu or cuda", default="auto")
 
     def load(self, data_size: tuple[int, int] | None = None) -> Any:
         """The `Classifier`; where it has no input size of its own, the data's. Raises InputError."""
@@ -83,14 +80,7 @@ class ModelOptions:
 
     def words(self) -> list[str]:
         """The same as command-line words, to be printed in other commands; these choose their device."""
-        words = [self.model]
-        for option in fields(self):
-            value = getattr(self, option.name)
-            if option.name in ("model", "device") or value == option.default:
-                continue
-            for one in value if isinstance(value, list) else [value]:
-                words += [f"--{option.name.replace('_', '-')}", str(one)]
-        return words
+        return [self.model, *option_words(self, without=("model", "device"))]
 
 
 def _yes_or_no(option: str, text: str | None) -> bool | None:
