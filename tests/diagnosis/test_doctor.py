@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -473,3 +474,17 @@ def test_the_probe_of_the_report(tmp_path, capsys):
     page = (tmp_path / "faulty/index.html").read_text()
     assert finding["code"] in page
     assert "--mean" in page
+
+
+def test_a_check_in_the_middle_of_which_the_time_ends_is_left_out():
+    def slow(logits):
+        time.sleep(0.02)
+        return logits
+
+    model = ModelUnderTest(classifier=subject(after=slow), images=IMAGES, labels=LABELS)
+    found = examine(model, minutes=0.5 / 60)
+    assert found.done
+    assert {one["reason"] for one in found.skipped if one["check"] == "an attack without bounds"} == {
+        "The time was up."
+    }
+    assert found.seconds < 1.5

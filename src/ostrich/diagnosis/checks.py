@@ -22,7 +22,7 @@ from ostrich.diagnosis import (
 )
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
 from ostrich.models.untouched import untouched
-from ostrich.runtime.deadline import TimeUp
+from ostrich.runtime.deadline import Deadline, TimeUp, until
 from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.randomness import seeded
 
@@ -117,17 +117,17 @@ def examine(
     only: Sequence[str] | None = None,
     progress: Progress = silent,
 ) -> Examination:
-    """Run every check, or those named in `only`. What has not begun after `minutes` is left out, and said.
+    """Run every check, or those named in `only`. What is not done after `minutes` is left out, and said.
 
     The network is as it was afterwards, and so are torch's random numbers.
     """
-    started, found = time.monotonic(), Examination()
+    started, found, deadline = time.monotonic(), Examination(), Deadline(60 * minutes)
     # What a network draws by itself is the same each time.
-    with untouched(model.classifier.network), seeded(model.seed, model.images.device):
+    with until(deadline), untouched(model.classifier.network), seeded(model.seed, model.images.device):
         chosen = [check for check in CHECKS if only is None or check.name in only]
         for place, check in enumerate(chosen):
             progress(place, len(chosen))
-            reason = _reason(check, model, found, time.monotonic() - started > minutes * 60)
+            reason = _reason(check, model, found, deadline.reached)
             if not reason:
                 try:
                     found.findings += check.run(model)
