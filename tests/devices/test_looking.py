@@ -14,12 +14,14 @@ from on_both import on_both
 from torch import nn
 
 import ostrich
+from ostrich.attacks import AutoAttack
 from ostrich.attribution import EXPLAINERS, explain
 from ostrich.attribution.importance import importance
 from ostrich.attribution.pictures import picture
 from ostrich.attribution.sanity import fading, pointing_game, randomisation
 from ostrich.crashtest.check import PROBES
 from ostrich.crashtest.context import CannotRun, Context
+from ostrich.crashtest.probes import worst_case
 from ostrich.data.dataset import Samples
 from ostrich.diagnosis import ModelUnderTest, examine
 from ostrich.visualization import (
@@ -182,7 +184,9 @@ def cost(name: str) -> float:
 
 
 @pytest.mark.parametrize("name", [name for name in PROBES if cost(name) <= DEAREST])
-def test_a_probe_of_the_crash_test_answers_the_same(accelerator, name, tmp_path):
+def test_a_probe_of_the_crash_test_answers_the_same(accelerator, name, tmp_path, monkeypatch):
+    short = {"iterations": 4, "queries": 20}  # of AutoAttack, whose members are tried on both elsewhere
+    monkeypatch.setattr(worst_case, "AutoAttack", lambda threat, preset: AutoAttack(threat=threat, **short))
     pixels = np.random.default_rng(0).integers(0, 256, (COUNT, 16, 16, 3), np.uint8)
     samples = Samples.of_pixels(pixels, name="random")  # without labels the network is right on all of them
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from ostrich.images import fingerprints, write_png
 from ostrich.models import Classifier
 from ostrich.models.answers import predictions, right
 from ostrich.runtime import events
-from ostrich.runtime.deadline import in_its_own_time
+from ostrich.runtime.deadline import in_its_own_time, time_left
 from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.facts import MARK, digest
 from ostrich.runtime.randomness import keyed
@@ -197,11 +198,12 @@ class Context:
 def growing(rows: Tensor) -> Iterator[Tensor]:
     """Some places (n,) in batches: a few of them, then ever more at once.
 
-    So there is an answer after few, and a batch for which there is no time is a part of all before it.
+    So there is an answer after few, and a batch for which there is no time is a part of all before it. Where
+    the time has no end they are one batch.
     """
-    start = 0
+    start, endless = 0, time_left() == math.inf
     while start < len(rows):
-        stop = start + max(FIRST_BATCH, start // PART)
+        stop = len(rows) if endless else start + max(FIRST_BATCH, start // PART)
         yield rows[start:stop]
         start = stop
 
