@@ -82,7 +82,7 @@ FIRST = {  # parts of the time, of which what is left over goes to those that fo
     "targeted-pair": 0.1,
     "doctor": 0.15,
 }
-OTHERS = 0.1  # together, of the time, at least
+OTHERS = 0.3  # together
 FOR_THE_REPORT, TO_WRITE_IT = 0.05, 2.0  # of the time; seconds
 LONG = ("texture", "universal", "patch", "printed")  # left out of the demo, which is to be short
 DEMO_PROBES = {
@@ -143,8 +143,10 @@ def crash_test(
         if minutes is not None:
             plan.measure(context)
             plan.n = plan.n or plan.affordable(len(context.samples), whole.left)
+            plan.first = plan.first or plan.first_batch(whole.left)
             plan.save()
             context.restrict(plan.n)
+            context.first_batch = plan.first
         _write_images(context, run.folder)
         _announce(context, plan, names, minutes)
         answers = _answers(context, kept, plan, names, whole)

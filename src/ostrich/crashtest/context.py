@@ -30,7 +30,7 @@ from ostrich.runtime.randomness import keyed
 from ostrich.runtime.resumable import peek
 
 ORDER = 41  # purpose of random numbers
-FIRST_BATCH, PART = 4, 2  # images in the first batches; later ones are half of what came before
+PART = 2  # of the images that came before, a batch is so large a part: a half
 
 
 class CannotRun(OstrichError):
@@ -53,6 +53,7 @@ class Context:
     progress: Progress = silent
     # Of so many queries for each image, how many images there is time for.
     images_within_time: Callable[[int], int] = lambda queries: 2**31
+    first_batch: int = 4  # images that are attacked first
     outcomes: list[AttackOutcome] = field(default_factory=list)  # of attacks since a probe began
     saved: list[str] = field(default_factory=list)  # files since a probe began, by their paths
     _logits: Tensor | None = None
@@ -195,15 +196,15 @@ class Context:
         return shlex.join(words)
 
 
-def growing(rows: Tensor) -> Iterator[Tensor]:
-    """Some places (n,) in batches: a few of them, then ever more at once.
+def growing(rows: Tensor, first: int) -> Iterator[Tensor]:
+    """Some places (n,) in batches: the `first` ones, then ever more at once.
 
     So there is an answer after few, and a batch for which there is no time is a part of all before it. Where
     the time has no end they are one batch.
     """
     start, endless = 0, time_left() == math.inf
     while start < len(rows):
-        stop = len(rows) if endless else start + max(FIRST_BATCH, start // PART)
+        stop = len(rows) if endless else start + max(first, start // PART)
         yield rows[start:stop]
         start = stop
 

@@ -24,6 +24,7 @@ from ostrich.models.untouched import untouched
 from ostrich.runtime.resumable import Computation, Piece
 
 PIECE = Piece("plan")
+FEW, FIRST_SHARE, GRADIENTS = 4, 0.02, 100  # images; part of the time; of an image that is attacked
 FEWEST = 16  # images; a figure of fewer says nothing
 CLEAN_SHARE = 0.1  # largest part of the time that the clean predictions may take
 TIMINGS, ENOUGH = 4, 0.5  # of forward and gradient, the fastest counts; seconds after which fewer do
@@ -54,13 +55,17 @@ class Probe(Protocol):
 
 @dataclass
 class Plan:
-    """The network's speed as measured last, and what a resumed check keeps: images by probe, `n` of all."""
+    """The network's speed as measured last, and what a resumed check keeps.
+
+    That is how many images there are, `n` in all, `images` by probe, and how many are attacked `first`.
+    """
 
     kept: Computation
     forwards_per_second: float = math.inf
     gradients_per_second: float = math.inf
     images: dict[str, int] = field(default_factory=dict)
     n: int | None = None
+    first: int | None = None
     threads: int = field(default_factory=torch.get_num_threads)  # of torch, as it was
 
     @classmethod
@@ -83,11 +88,15 @@ class Plan:
 
     def save(self) -> None:
         """Keep it for a check that goes on after an interruption."""
-        self.kept.save(PIECE, {"images": self.images, "n": self.n}, 0.0)
+        self.kept.save(PIECE, {"images": self.images, "n": self.n, "first": self.first}, 0.0)
 
     def affordable(self, count: int, left: float) -> int:
         """How many of `count` images can be asked about once in their share of `left` seconds."""
         return max(1, int(min(count, CLEAN_SHARE * left * self.forwards_per_second)))
+
+    def first_batch(self, left: float) -> int:
+        """How many images are attacked first, so that their answer takes a small part of `left` seconds."""
+        return max(FEW, int(FIRST_SHARE * left * self.gradients_per_second / GRADIENTS))
 
     def seconds(self, probe: Probe, images: int) -> float:
         """What a probe costs at most."""

@@ -50,7 +50,7 @@ def probe(context: Context) -> Answer:
     done: dict[str, list[int]] = {norm: [] for norm in NORMS}
     gallery = _Gallery(context)
     with suppress(TimeUp):  # what is whole by then is the answer
-        for batch in growing(torch.tensor(context.in_random_order())):
+        for batch in growing(torch.tensor(context.in_random_order()), context.first_batch):
             for norm in NORMS:
                 _attacked(context, norm, batch, gallery)
                 done[norm] += batch.tolist()

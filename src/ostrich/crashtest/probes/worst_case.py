@@ -98,7 +98,8 @@ class _Worst:
     def attack(self) -> None:
         """Try one attack after the other on what stands. Raises TimeUp."""
         for title, member in self.members.items():
-            for part in growing(torch.tensor(self.standing, dtype=torch.int64)):
+            standing = torch.tensor(self.standing, dtype=torch.int64)
+            for part in growing(standing, self.context.first_batch):
                 goal = Untargeted(self.context.labels[part])
                 self._note(title, part.tolist(), self.context.attack(member, part, goal))
 
