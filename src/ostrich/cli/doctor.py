@@ -19,7 +19,7 @@ Surrogate = Annotated[
     str | None,
     typer.Option(metavar="MODEL", help="another network for the same classes: do its attacks transfer?"),
 ]
-Minutes = Annotated[float, typer.Option(help="what has not begun by then is left out")]
+Minutes = Annotated[float, typer.Option(help="what is not done by then is left out")]
 
 
 @o.takes_options

@@ -293,7 +293,7 @@ def _answer(
                     return None
                 plan.begin(name, images)
             if anew:
-                return ProbeAnswer.model_validate(_ask(name, context).model_dump())
+                return _ask(name, context)
             done = kept.run([piece], lambda piece: _ask(name, context).model_dump())
         except TimeUp:
             return None

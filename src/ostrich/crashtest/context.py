@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ostrich.attacks import Goal, InputSpecificAttack, Result
+from ostrich.attacks import L2, Goal, InputSpecificAttack, Linf, Result, Threat
 from ostrich.attacks import attack as run_attack
 from ostrich.attacks.engine.resuming import goal_facts
 from ostrich.crashtest.answer import AttackOutcome, ProbeAnswer
@@ -30,7 +30,9 @@ from ostrich.runtime.randomness import keyed
 from ostrich.runtime.resumable import peek
 
 ORDER = 41  # purpose of random numbers
+FEW = 4  # images that are attacked first, at least
 PART = 2  # of the images that came before, a batch is so large a part: a half
+THREATS: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2}
 
 
 class CannotRun(OstrichError):
@@ -53,7 +55,7 @@ class Context:
     progress: Progress = silent
     # Of so many queries for each image, how many images there is time for.
     images_within_time: Callable[[int], int] = lambda queries: 2**31
-    first_batch: int = 4  # images that are attacked first
+    first_batch: int = FEW
     outcomes: list[AttackOutcome] = field(default_factory=list)  # of attacks since a probe began
     saved: list[str] = field(default_factory=list)  # files since a probe began, by their paths
     _logits: Tensor | None = None

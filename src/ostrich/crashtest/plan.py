@@ -19,12 +19,12 @@ from torch import Tensor
 
 from ostrich.attacks.engine.problem import Access
 from ostrich.crashtest.answer import Answer
-from ostrich.crashtest.context import Context
+from ostrich.crashtest.context import FEW, Context
 from ostrich.models.untouched import untouched
 from ostrich.runtime.resumable import Computation, Piece
 
 PIECE = Piece("plan")
-FEW, FIRST_SHARE, GRADIENTS = 4, 0.02, 100  # images; part of the time; of an image that is attacked
+FIRST_SHARE, GRADIENTS = 0.02, 100  # part of the time; of an image that is attacked
 FEWEST = 16  # images; a figure of fewer says nothing
 CLEAN_SHARE = 0.1  # largest part of the time that the clean predictions may take
 TIMINGS, ENOUGH = 4, 0.5  # of forward and gradient, the fastest counts; seconds after which fewer do

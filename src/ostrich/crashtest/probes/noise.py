@@ -6,11 +6,9 @@ from typing import Any
 
 import torch
 
-from ostrich.attacks import Linf
-from ostrich.attacks.threats import L2, Threat
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Curve, Point, Series
-from ostrich.crashtest.context import CannotRun, Context, budget_text, sweep
+from ostrich.crashtest.context import THREATS, CannotRun, Context, budget_text, sweep
 from ostrich.crashtest.plan import Cost
 from ostrich.models.answers import predictions
 from ostrich.runtime.randomness import keyed
@@ -53,7 +51,7 @@ def _noisy_predictions(context: Context, rows: torch.Tensor, norm: str, eps: flo
     draw = torch.stack(
         [torch.randn(images.shape[1:], generator=keyed(context.seed, 3, int(i))) for i in rows]
     )
-    threat: Threat = Linf(eps) if norm == "linf" else L2(eps)
+    threat = THREATS[norm](eps)
     moved = images + eps * threat.direction(draw.to(images))
     noisy = threat.quantize(threat.project(moved, images), images)
     return predictions(context.classifier.predict(noisy))

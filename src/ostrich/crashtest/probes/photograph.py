@@ -48,7 +48,11 @@ def probe(context: Context) -> Answer:
     seen = Context(
         classifier=classifier,
         samples=read(
-            photographs(), size=classifier.size, resize=classifier.resize, interpolation="bicubic", channels=3
+            photographs(),
+            size=classifier.size,
+            resize=classifier.resize,
+            interpolation=classifier.interpolation,
+            channels=3,
         ),
         folder=context.folder,
         saved=context.saved,

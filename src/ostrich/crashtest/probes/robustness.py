@@ -14,19 +14,19 @@ noise beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ostrich.attacks import L2, PGD, HopSkipJump, Linf, RayS, Threat, Untargeted
+from ostrich.attacks import PGD, HopSkipJump, RayS, Untargeted
 from ostrich.attacks.engine.result import Result
 from ostrich.attacks.threats import Unbounded
 from ostrich.crashtest.answer import Answer, ProbeAnswer, RobustAccuracy
 from ostrich.crashtest.blocks import Block, Curve, Pair, Pairs, Point, Series
-from ostrich.crashtest.context import CannotRun, Context, budget_text, growing, sweep
+from ostrich.crashtest.context import THREATS, CannotRun, Context, budget_text, growing, sweep
 from ostrich.crashtest.outcomes import broken_within
 from ostrich.crashtest.plan import ANYTIME
 from ostrich.runtime.deadline import TimeUp
@@ -34,7 +34,6 @@ from ostrich.statistics import wilson
 
 TITLE = "Robust accuracy"
 NORMS = ("linf", "l2")
-THREATS: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2}
 STEPS, MARGIN_STEPS = 40, 20  # on cross-entropy; on the margin, of what stands then
 QUERIES = 1000  # of an attack without gradients
 COST = ANYTIME

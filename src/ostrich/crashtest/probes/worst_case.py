@@ -9,18 +9,17 @@ which had time: what they broke is broken.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ostrich.attacks import L2, AutoAttack, Linf, Threat, Untargeted
+from ostrich.attacks import AutoAttack, Untargeted
 from ostrich.attacks.engine.result import Result
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Block, Pair, Pairs, Table
-from ostrich.crashtest.context import CannotRun, Context, budget_text, growing, sweep
+from ostrich.crashtest.context import THREATS, CannotRun, Context, budget_text, growing, sweep
 from ostrich.crashtest.outcomes import broken_within
 from ostrich.crashtest.plan import ANYTIME
 from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
@@ -29,7 +28,6 @@ from ostrich.statistics import wilson
 TITLE = "Worst case of several attacks"
 COST = ANYTIME
 SHOWN = 6  # images, at each budget
-THREATS: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2}
 UNITS = {"linf": "per value", "l2": "of L2 length"}
 
 
