@@ -38,6 +38,6 @@ def test_two_levels_of_255_make_the_cat_an_ostrich(tmp_path):
 
 
 def test_without_the_package_it_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "package_file", lambda package, file: None)
     with pytest.raises(CannotRun, match="imagenet"):
         photograph.probe(context_of(tmp_path))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.toybox.difficulty import LIMITS, RECORD
 from ostrich.data.toyscenes import (
     CLASS_NAMES,
     clip,
@@ -20,7 +21,6 @@ from ostrich.data.toyscenes import (
     test_images,
 )
 from ostrich.data.toyscenes import sampling as sampler
-from ostrich.data.toyscenes.difficulty import LIMITS, RECORD
 from ostrich.data.toyscenes.meshes import solid
 from ostrich.data.toyscenes.raycast import rays
 from ostrich.data.toyscenes.scenes import Camera

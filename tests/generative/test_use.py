@@ -35,12 +35,13 @@ from ostrich.generative.frechet import (
     moments,
     precision_recall,
 )
-from ostrich.generative.generator import CARD, WEIGHTS, ZOO, load_generator, zoo_generators
+from ostrich.generative.generator import CARD, WEIGHTS, ZOO, load_generator
 from ostrich.generative.inception import inception
 from ostrich.generative.neighbours import memorisation, nearest, neighbours, sentence
 from ostrich.generative.recipe import INVERSION, RECIPES, GeneratorRecipe
 from ostrich.generative.training import train_gan
 from ostrich.images import read_png, to_bytes
+from ostrich.models.bundled import zoo_cards
 from ostrich.training.run import save
 
 NAMES = ("school bus", "ostrich", "umbrella")
@@ -75,7 +76,7 @@ def conditional(tmp_path: Path) -> str:
 # The bundled ones ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", zoo_generators())
+@pytest.mark.parametrize("name", zoo_cards(ZOO))
 def test_bundled_generators_are_what_their_cards_say(name):
     generator = load_generator(f"zoo:{name}", torch.device("cpu"))
     card, recipe = generator.card, RECIPES[name]

@@ -100,7 +100,7 @@ def completed() -> dict[str, list[str]]:
     """What has a name on the command line."""
     from ostrich.attacks import ATTACKS
     from ostrich.attribution import EXPLAINERS
-    from ostrich.data.spec import NAMED
+    from ostrich.data.forms import FORMS
     from ostrich.generative.generator import known_generators
     from ostrich.generative.recipe import RECIPES as GAMES
     from ostrich.models.bundled import known_models
@@ -110,7 +110,7 @@ def completed() -> dict[str, list[str]]:
 
     return {
         "attacks": list(ATTACKS),
-        "data": [name for name in NAMED if name.islower()],
+        "data": [name for name in FORMS if name.islower()],
         "explainers": [*EXPLAINERS, "sheet"],
         "games": list(GAMES),
         "generators": [row["name"] for row in known_generators()],

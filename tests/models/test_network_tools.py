@@ -15,7 +15,7 @@ from ostrich.errors import InputError, UnknownName
 from ostrich.models.batchnorm import precise_statistics
 from ostrich.models.ensemble import ensemble
 from ostrich.models.fastpath import fold_batch_norm
-from ostrich.models.initialisation import STARTS, initialise, standard_deviation
+from ostrich.models.initialization import STARTS, initialise, standard_deviation
 from ostrich.models.net2net import deepened
 from ostrich.models.residual import SmallNet
 

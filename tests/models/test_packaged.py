@@ -58,7 +58,7 @@ def test_it_knows_the_photographs(network):
 
 
 def test_without_the_package_it_says_which(monkeypatch):
-    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
+    monkeypatch.setattr(packaged, "package_file", lambda package, file: None)
     with pytest.raises(ostrich.OstrichError, match=r"ostrich-vision\[imagenet\]"):
         ostrich.load("zoo:imagenet-efficientnet-lite0")
 

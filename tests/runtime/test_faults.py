@@ -55,7 +55,7 @@ def test_a_fault_of_ours_is_told_also_where_no_traceback_can_be_written(monkeypa
             no_space()
         return write(path, *words, **more)
 
-    monkeypatch.setattr("ostrich.verbs.attack.attack_figures", wrong)
+    monkeypatch.setattr("ostrich.verbs.attack.input_specific.attack_figures", wrong)
     monkeypatch.setattr(Path, "write_text", written)
     assert run(ATTACK) == 3
     said = capsys.readouterr().err

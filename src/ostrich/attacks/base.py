@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ostrich.attacks.eot import EOT
     from ostrich.attacks.fitted.fitting import Fitting
     from ostrich.attacks.goals import Goal
-    from ostrich.data.views import Views
+    from ostrich.data.mesh_views import Views
     from ostrich.models.classifier import Classifier
 
 ATTACKS: dict[str, type[Attack]] = {}  # every attack by its name; `ostrich.attacks` fills it

@@ -56,6 +56,13 @@ class EOT:
             if not 0 <= vars(self)[name] <= most:
                 raise InputError(f"EOT's {name} lies between 0 and {most}; got {vars(self)[name]}.")
 
+    @classmethod
+    def light(cls, *, brightness: float, blur: float, noise: float) -> EOT:
+        """One view that does not move: what a camera does to a picture."""
+        return cls(
+            samples=1, rotation=0, scale=0, translation=0, brightness=brightness, blur=blur, noise=noise
+        )
+
     def apply(self, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
         """Views (n * samples, C, H, W) of images (n, C, H, W); each image draws from its generator."""
         count = len(images) * self.samples

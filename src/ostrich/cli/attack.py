@@ -62,7 +62,7 @@ def command(
     from ostrich.runtime.runs import NEW
     from ostrich.runtime.settings import pairs
     from ostrich.verbs.attack import attack
-    from ostrich.verbs.attack_inputs import starts_from_noise
+    from ostrich.verbs.attack.given import starts_from_noise
 
     kind = find(name)
     eot, own = configure_eot(pairs(settings or ()))
@@ -100,7 +100,7 @@ def command(
 
 def _configured(kind: type[Any], values: dict[str, Any], noise: bool) -> tuple[Any, dict[str, Any]]:
     """The attack with its settings, and what is none of them: it may have one that is named as an option."""
-    from ostrich.verbs.attack_inputs import with_settings
+    from ostrich.verbs.attack.given import with_settings
 
     rest = {name: values.pop(name) for name in ("confidence",) if noise and name in values}
     return with_settings(kind, values), rest

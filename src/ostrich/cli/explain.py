@@ -53,8 +53,8 @@ def command(
     from ostrich.runtime.runs import NEW
     from ostrich.runtime.settings import pairs
     from ostrich.verbs.explain import Explanation, as_explainer, explain
-    from ostrich.verbs.explain_sheet import NAME as SHEET
-    from ostrich.verbs.explain_sheet import sheet_settings
+    from ostrich.verbs.explain.sheets import NAME as SHEET
+    from ostrich.verbs.explain.sheets import sheet_settings
 
     own: dict[str, Any] = {}
     method: Any = name

@@ -40,7 +40,7 @@ def units(chosen: o.ModelOptions, as_json: o.Json = False) -> None:
 @app.command("data")
 def data(as_json: o.Json = False) -> None:
     """Data that has a name."""
-    from ostrich.data.spec import known_data
+    from ostrich.data.forms import known_data
 
     _show(known_data(), as_json)
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from ostrich.cli.completion import completing
+from ostrich.data.forms import LISTED
 from ostrich.data.options import DataOptions as DataOptions
 from ostrich.models.options import ModelOptions as ModelOptions
 from ostrich.runtime.settings import pair as pair
@@ -20,8 +21,7 @@ DataArgument = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA",
-        help="image files, images:PATH, folder:PATH[:SPLIT], csv:FILE, npz:FILE, PATH.py:FUNCTION, toybox, "
-        "cifar10[:PATH], ...: `ostrich list data`",
+        help=f"{LISTED}: `ostrich list data`",
         autocompletion=completing("data"),
     ),
 ]

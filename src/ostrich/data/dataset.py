@@ -24,7 +24,7 @@ from ostrich.errors import InputError
 from ostrich.images import check_images, fingerprint, fingerprints, from_bytes
 
 if TYPE_CHECKING:
-    from ostrich.data.views import Views
+    from ostrich.data.mesh_views import Views
 
 DecodeAt = Callable[[int, tuple[int, int], "int | tuple[int, int] | None", str], np.ndarray]
 

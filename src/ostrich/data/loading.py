@@ -13,9 +13,9 @@ from PIL import Image
 
 from ostrich.data.dataset import Dataset, Samples
 from ostrich.data.matching import Names, match_classes
+from ostrich.data.mesh_views import Views
 from ostrich.data.sources import MOST_KEPT, Decoded, Kept
 from ostrich.data.split import subset
-from ostrich.data.views import Views
 from ostrich.data.walking import unused_sentence
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.images import fingerprint, fit, fit_array, to_bytes

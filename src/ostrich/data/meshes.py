@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ostrich.data.dataset import Dataset
+from ostrich.data.mesh_views import Views
 from ostrich.data.toyscenes.meshes import (
     CLASS_NAMES,
     Solid,
@@ -30,7 +31,6 @@ from ostrich.data.toyscenes.meshes import (
 from ostrich.data.toyscenes.meshes import mesh as toybox_mesh
 from ostrich.data.toyscenes.sampling import view
 from ostrich.data.toyscenes.views import bake, look, standing, turntable
-from ostrich.data.views import Views
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import as_rgb, from_bytes
 from ostrich.runtime.files import write_bytes

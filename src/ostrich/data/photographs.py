@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from ostrich.data.dataset import Dataset
 from ostrich.data.pictures import open_image
+from ostrich.runtime.package_files import package_file
 
 FILES = {  # what they show, the library's folder and the file
     "cat": ("skimage.data", "chelsea.png"),
@@ -32,6 +32,6 @@ def photographs() -> Dataset:
 
 def _path(i: int) -> Path:
     package, file = list(FILES.values())[i]
-    found = find_spec(package)
-    assert found is not None and found.origin is not None  # both libraries are dependencies
-    return Path(found.origin).parent / file
+    found = package_file(package, file)
+    assert found is not None  # both libraries are dependencies
+    return found

@@ -1,24 +1,4 @@
-"""The DATA spec of the command line, as a data set.
-
-PATH [PATH ...]      image files
-images:PATH          a folder of images without labels
-folder:PATH          class folders, images inside at any depth    [:train|:val|:test]
-csv:FILE, jsonl:FILE a table of paths and labels
-npz:FILE             arrays of images and labels                   [:train|:val|:test]
-PATH.py:FUNCTION     a torch Dataset, or arrays and labels, of your own
-hf:DIR               a folder as Hugging Face's `datasets` writes it  [:train|:val|:test]
-webdataset:FILE      a tar file of key.jpg and key.cls or key.json
-torchvision:NAME:PATH  a data set of torchvision's on disk          [:train|:test]
-toybox               the embedded scenes                 [:train|:test]
-photographs          eight that scikit-image and scikit-learn carry, without labels
-digits               handwritten digits, 8x8, grey       [:train|:test]
-cifar10[:PATH]       CIFAR-10, downloaded or in folders   [:train|:test]
-clips:PATH           a folder of videos, or of folders of frames, for generators of clips
-faces                100 faces and 100 others, grey       [:train|:test], or faces:astronaut
-face-windows         24-pixel windows, faces or not       [:train|:test]
-generator:NAME       samples of a generator, bundled or in the folder of its run
-mesh:FILE            views of a textured mesh; mesh:toybox/NAME of an object of the toybox
-"""
+"""The DATA spec of the command line, as a data set. `forms.py` says what a spec may look like."""
 
 from __future__ import annotations
 
@@ -33,36 +13,13 @@ from ostrich.data.dataset import Dataset
 from ostrich.data.digits import digits
 from ostrich.data.faces import face_windows, faces
 from ostrich.data.files import class_folders, image_files, image_folder
+from ostrich.data.forms import FORMS, LISTED
 from ostrich.data.levels import Levels
 from ostrich.data.options import DataOptions, read_class_map
 from ostrich.data.photographs import photographs
 from ostrich.data.walking import SPLITS
 from ostrich.errors import InputError, UnknownName
 
-NAMED = {
-    "toybox": "rendered scenes of ten objects, 64x64",
-    "photographs": "eight that scikit-image and scikit-learn carry, without labels",
-    "digits": "handwritten digits, 8x8, grey",
-    "cifar10": "CIFAR-10, or cifar10:PATH",
-    "folder:PATH": "class folders, images inside at any depth; folder:PATH:val where it has splits",
-    "images:PATH": "a folder of images without labels: the label is the prediction",
-    "csv:FILE": "a table with the columns path (or file_name) and label (or class); jsonl:FILE likewise",
-    "npz:FILE": "arrays images and labels, x_test and y_test, or as MedMNIST names them",
-    "PATH.py:FUNCTION": "a torch Dataset, or arrays and labels, that your function returns",
-    "hf:DIR": "a folder of Hugging Face's datasets: metadata beside images, parquet or arrow files",
-    "webdataset:FILE": "a tar file of key.jpg and key.cls or key.json",
-    "torchvision:NAME:PATH": "MNIST, FashionMNIST, CIFAR10, CIFAR100, SVHN or STL10 as torchvision stores it",
-    "clips:PATH": "videos, or folders of frames, for generators of clips",
-    "faces": "100 faces and 100 others, grey, 140x140; faces:astronaut is one photograph",
-    "face-windows": "faces and what is none in windows of 24x24, grey",
-    "generator:NAME": "samples of a generator, bundled or in the folder of its run",
-    "mesh:toybox/NAME": "views of an object of the toybox, or mesh:FILE of a textured mesh",
-}
-FORMS = (
-    "image files, images:PATH, folder:PATH, csv:FILE, jsonl:FILE, npz:FILE, PATH.py:FUNCTION, hf:DIR, "
-    "webdataset:FILE, torchvision:NAME:PATH, toybox, photographs, digits, cifar10, cifar10:PATH, faces, "
-    "face-windows, generator:NAME, mesh:FILE or mesh:toybox/NAME"
-)
 MESHES = "ostrich.data.meshes"  # not imported before it is asked for: it brings the renderer
 GENERATED = "ostrich.generative.dataset"  # a room above, which is not imported before it is asked for
 Opener = Callable[[str, str | None, Levels], Dataset]
@@ -77,11 +34,6 @@ STORED: dict[
     "torchvision": ("ostrich.data.torchvision_sets", "torchvision_set"),
 }
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".npz": "npz", ".tar": "webdataset"}
-
-
-def known_data() -> list[dict[str, str]]:
-    """The rows of `ostrich list data`: data that has a name."""
-    return [{"name": name, "what": what} for name, what in NAMED.items()]
 
 
 def open_data(
@@ -120,7 +72,7 @@ def opened(words: list[str], options: DataOptions) -> Dataset:
 
 def _opened(words: list[str], levels: Levels) -> Dataset:
     if not words:
-        raise InputError(f"No data is given. It is {FORMS}.")
+        raise InputError(f"No data is given. It is {LISTED}.")
     if len(words) > 1:
         return image_files(words, levels)
     word, split = _split(words[0])
@@ -136,7 +88,7 @@ def _opened(words: list[str], levels: Levels) -> Dataset:
     if kind == "images" and path:
         return image_folder(words[0].partition(":")[2], levels)
     if kind == "clips" and path:
-        raise InputError(f"{word!r} is data for generators of clips; images are needed: {FORMS}.")
+        raise InputError(f"{word!r} is data for generators of clips; images are needed: {LISTED}.")
     if kind == "generator" and path:
         made: Dataset = import_module(GENERATED).generated(path)
         return made
@@ -179,8 +131,8 @@ def _by_path(word: str, levels: Levels) -> Dataset:
             f"images:{word} if it holds images."
         )
     if ending or "/" in word:
-        raise InputError(f"There is no image file {word!r}. Data is {FORMS}.")
-    raise UnknownName("data", word, NAMED, f"Data is {FORMS}.")
+        raise InputError(f"There is no image file {word!r}. Data is {LISTED}.")
+    raise UnknownName("data", word, FORMS, f"Data is {LISTED}.")
 
 
 def _split(word: str) -> tuple[str, str | None]:

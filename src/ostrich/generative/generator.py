@@ -6,7 +6,6 @@ A generator is named by `zoo:NAME` (bundled), by the folder of its run, or by an
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from ostrich.generative.biggan import ConditionalGenerator
 from ostrich.generative.codes import Codes
 from ostrich.generative.gan import GAN
 from ostrich.generative.video_gan import VideoGenerator
+from ostrich.models.bundled import zoo_cards
 from ostrich.models.checkpoints import load_weights
 from ostrich.models.class_names import class_index
 from ostrich.runtime.files import read_json
@@ -159,15 +159,10 @@ class Generator:
         return torch.cat(parts).add_(1).div_(2).clamp_(0, 1) if parts else torch.empty(0, *self.shape)
 
 
-def zoo_generators() -> dict[str, dict[str, Any]]:
-    """The cards of the bundled generators by name."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(ZOO.glob("*.json"))}
-
-
 def known_generators() -> list[dict[str, Any]]:
     """The rows of `ostrich list models` for the bundled generators; the input is the code's length."""
     rows = []
-    for name, card in zoo_generators().items():
+    for name, card in zoo_cards(ZOO).items():
         gan = build_gan(card["architecture"])
         count = sum(p.numel() for p in gan.generator.parameters())
         rows.append(
@@ -186,7 +181,7 @@ def load_generator(name: str, device: torch.device | None = None) -> Generator:
     """The generator of that name, in evaluation mode. Raises InputError, UnknownName."""
     bare = name.removeprefix("zoo:")
     folder = Path(name)
-    if bare in (bundled := zoo_generators()):
+    if bare in (bundled := zoo_cards(ZOO)):
         card, weights = bundled[bare], ZOO / f"{bare}.safetensors"
     elif folder.is_dir():
         card, weights = _read_card(folder), folder / WEIGHTS

@@ -18,9 +18,9 @@ from ostrich.models.packaged import PACKAGED, packaged_facts
 ZOO = Path(__file__).parent / "zoo"
 
 
-def zoo_cards() -> dict[str, dict[str, Any]]:
-    """The cards of the bundled networks by name."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(ZOO.glob("*.json"))}
+def zoo_cards(folder: Path = ZOO) -> dict[str, dict[str, Any]]:
+    """The cards of the bundled networks in a folder, by name."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
 
 
 def zoo_facts(name: str, asked: Asked) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import INTERPOLATIONS
 from ostrich.models.answers import NO_ANSWER
+from ostrich.models.batch_dependence import APART, ONE_BY_ONE, depends, very_different
 from ostrich.models.batches import Batches, exactly, fixed_batch, images_per_forward
 from ostrich.models.channels import input_channels as input_channels
 from ostrich.models.channels import per_channel
 from ostrich.models.class_names import class_index
-from ostrich.models.neighbours import APART, ONE_BY_ONE, depends, very_different
 from ostrich.models.outputs import Reading, recognised
 from ostrich.models.preprocessing import described
 from ostrich.models.quantised import content, is_dynamic, is_quantised

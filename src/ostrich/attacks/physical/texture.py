@@ -2,7 +2,7 @@
 
 Athalye, Engstrom, Ilyas, Kwok 2018, "Synthesizing robust adversarial examples", section 2.3: the
 texture of a fixed mesh follows the gradient of the mean loss over viewpoints, distances, tilts, lights
-and backgrounds. A picture is linear in the texture once its rays have been traced (`data/views.py`).
+and backgrounds. A picture is linear in the texture once its rays have been traced (`data/mesh_views.py`).
 They penalise the distance in Lab space; here the change of each texel is bounded, in its values
 (Linf) or in its colour (Lab), and the steps are signs with momentum (Dong et al. 2018), ever shorter.
 
@@ -25,7 +25,7 @@ from ostrich.attacks.eot import EOT
 from ostrich.attacks.fitted.fitting import Fitting
 from ostrich.attacks.threats import Linf, Threat, Unbounded, within
 from ostrich.attacks.threats.cielab import Lab
-from ostrich.data.views import Views
+from ostrich.data.mesh_views import Views
 from ostrich.images import fingerprints, to_bytes, write_png
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.randomness import keyed
@@ -76,8 +76,7 @@ class AdversarialTexture(FittedAttack):
     @property
     def camera(self) -> EOT:
         """What a camera does to a picture."""
-        light = EOT(samples=1, brightness=self.brightness, blur=self.blur, noise=self.noise)
-        return replace(light, rotation=0, scale=0, translation=0)
+        return EOT.light(brightness=self.brightness, blur=self.blur, noise=self.noise)
 
     @property
     def judged_in(self) -> Threat:

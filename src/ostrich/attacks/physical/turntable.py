@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ostrich.attacks.fitted.fitting import Tensors
 from ostrich.attacks.fooling.gallery import gallery
-from ostrich.data.views import Views
+from ostrich.data.mesh_views import Views
 from ostrich.images import from_bytes, magnified, rounded, write_gif, write_png
 from ostrich.models.classifier import Classifier
 

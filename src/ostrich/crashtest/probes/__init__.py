@@ -1,1 +1,4 @@
-"""The probes of the crash test: each file asks one question of a network."""
+"""The probes of the crash test: each file asks one question of a network.
+
+`fitted.py` is what those of image-agnostic attacks share.
+"""

@@ -10,8 +10,8 @@ from ostrich.attacks import AdversarialPatch, Patch
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Block, Pairs, Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context
-from ostrich.crashtest.fitted import examples, fit_and_judge
 from ostrich.crashtest.plan import Cost
+from ostrich.crashtest.probes.fitted import examples, fit_and_judge
 
 TITLE = "A patch, wherever it lies"
 AREA, EPOCHS = 0.08, 40

@@ -18,8 +18,8 @@ from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Pairs, Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context, budget_text, indices
 from ostrich.crashtest.plan import Cost
+from ostrich.data.mesh_views import Views
 from ostrich.data.toyscenes.meshes import CLASS_NAMES
-from ostrich.data.views import Views
 from ostrich.errors import MissingExtra
 
 TITLE = "A painted object"

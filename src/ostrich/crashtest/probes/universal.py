@@ -10,8 +10,8 @@ from ostrich.attacks import Linf, Universal
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Block, Pairs, Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context, budget_text
-from ostrich.crashtest.fitted import examples, fit_and_judge
 from ostrich.crashtest.plan import Cost
+from ostrich.crashtest.probes.fitted import examples, fit_and_judge
 
 TITLE = "One change for every image"
 LEVEL, EPOCHS = 10, 30  # of 255, the published budget

@@ -4,7 +4,7 @@
     scenes -> sampling                                          which scene is image i
     structure -> raycast, shade                                 its picture
     clips                                                       the object in motion
-    store (the committed test images, the cache), testfile (writes them), difficulty, speed
+    store                                                       the committed test images, the cache
 
 Only rendering needs embreex, and only `mesh` needs trimesh.
 """

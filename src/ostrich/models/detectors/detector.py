@@ -6,7 +6,9 @@ draw them so (on scikit-image's faces their median boxes agree within a pixel of
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -54,3 +56,8 @@ class Detector(Protocol):
 def grey(image: Tensor) -> Picture:
     """One image (C, H, W) in [0, 1] as a detector takes it: grey as Pillow and OpenCV make it."""
     return np.asarray(to_picture(image).convert("L"))
+
+
+def digest_of(file: Path, settings: str) -> str:
+    """The `digest` of a detector that is all in a file, asked with these settings."""
+    return hashlib.sha256(file.read_bytes() + settings.encode()).hexdigest()[:16]

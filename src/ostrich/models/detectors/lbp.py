@@ -7,11 +7,10 @@ scikit-image's 100 faces, and something in one of the 100 others.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 
-from ostrich.models.detectors.detector import Box, Picture
+from ostrich.models.detectors.detector import Box, Picture, digest_of
 
 FACTOR, NEIGHBOURS = 1.1, 3
 SMALLEST = 24  # pixels, the cascade's window
@@ -60,4 +59,4 @@ class LocalBinaryPatterns:
         return math.log1p(len(found))
 
     def digest(self) -> str:
-        return hashlib.sha256(self.file.read_bytes() + self.settings.encode()).hexdigest()[:16]
+        return digest_of(self.file, self.settings)

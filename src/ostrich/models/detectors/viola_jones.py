@@ -6,7 +6,6 @@ scikit-image's faces it finds 99 of 100, and nothing in the 100 others.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ostrich.errors import MissingExtra
-from ostrich.models.detectors.detector import Box, Picture
+from ostrich.models.detectors.detector import Box, Picture, digest_of
 
 FILE = "haarcascade_frontalface_default.xml"
 FACTOR, NEIGHBOURS = 1.05, 2
@@ -54,7 +53,7 @@ class ViolaJones:
         return math.log1p(len(found))
 
     def digest(self) -> str:
-        return hashlib.sha256(self.file.read_bytes() + self.settings.encode()).hexdigest()[:16]
+        return digest_of(self.file, self.settings)
 
     @contextmanager
     def _one_thread(self) -> Iterator[None]:

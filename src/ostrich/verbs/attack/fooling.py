@@ -25,7 +25,7 @@ from ostrich.models.classifier import Classifier
 from ostrich.runtime.events import progress
 from ostrich.runtime.runs import Run
 from ostrich.runtime.stopwatch import stopwatch
-from ostrich.verbs.attack_inputs import Given
+from ostrich.verbs.attack.given import Given
 from ostrich.verbs.inputs import Model, as_classifier
 from ostrich.verbs.outcome import Kept, Where, begun_on
 

@@ -1,7 +1,7 @@
-"""Render the committed test images anew: `python -m ostrich.data.toyscenes.testfile`.
+"""Render the committed test images anew: `python -m benchmarks.toybox.committed_images`.
 
-Needed only after a change to the scenes, together with a higher `store.VERSION` and a new run of
-`difficulty`; writes the three files that `store.test_images` reads.
+Needed only after a change to the scenes, together with a higher `toyscenes.store.VERSION` and a new run of
+`difficulty`; writes the three files that `toyscenes.store.test_images` reads.
 """
 
 import json
@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .meshes import CLASS_NAMES
-from .rendering import render
-from .sampling import label, scene
-from .store import HERE, TILES, VERSION, digest
+from ostrich.data.toyscenes.meshes import CLASS_NAMES
+from ostrich.data.toyscenes.rendering import render
+from ostrich.data.toyscenes.sampling import label, scene
+from ostrich.data.toyscenes.store import HERE, TILES, VERSION, digest
 
 
 def write_test_file(folder: Path = HERE) -> None:

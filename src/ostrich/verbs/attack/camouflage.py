@@ -24,8 +24,8 @@ from ostrich.errors import InputError
 from ostrich.models.detectors import DETECTORS, PREFIX, Detector, open_detector
 from ostrich.runtime.events import progress
 from ostrich.runtime.runs import Run
-from ostrich.verbs.attack_inputs import Given
-from ostrich.verbs.fitted import as_artefact
+from ostrich.verbs.attack.fitted import as_artefact
+from ostrich.verbs.attack.given import Given
 from ostrich.verbs.inputs import as_dataset
 from ostrich.verbs.outcome import Kept, Where, begun
 

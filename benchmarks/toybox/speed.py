@@ -1,4 +1,4 @@
-"""How fast are scenes drawn and rendered on one core: `python -m ostrich.data.toyscenes.speed`.
+"""How fast are scenes drawn and rendered on one core: `python -m benchmarks.toybox.speed`.
 
 Prints images per second of elapsed and of processor time (the latter is what counts on a machine
 that is busy with something else).
@@ -9,8 +9,8 @@ import time
 
 from rich.console import Console
 
-from .rendering import render
-from .sampling import CLASS_NAMES, scene
+from ostrich.data.toyscenes.rendering import render
+from ostrich.data.toyscenes.sampling import CLASS_NAMES, scene
 
 
 def measure(n: int, size: int) -> tuple[float, float]:

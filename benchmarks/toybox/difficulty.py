@@ -1,4 +1,4 @@
-"""How hard is the toybox? `python -m ostrich.data.toyscenes.difficulty` measures and records it.
+"""How hard is the toybox? `python -m benchmarks.toybox.difficulty` measures and records it.
 
 Three limits were fixed before any network was trained on it: on the 512 test images a linear
 classifier on the pixels may reach at most 35 %, the nearest neighbour (L2) at most 45 %, and the
@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from .meshes import CLASS_NAMES
-from .store import VERSION, Stored, render_split, test_images
+from ostrich.data.toyscenes.meshes import CLASS_NAMES
+from ostrich.data.toyscenes.store import VERSION, Stored, render_split, test_images
 
 LIMITS = {"linear": 0.35, "nearest_neighbour": 0.45, "centre_on_object": 0.5}
 RECORD = Path(__file__).parent / "difficulty.json"
@@ -98,7 +98,7 @@ def measure(n: int, workers: int, progress: bool) -> dict:
         "centre_on_object": centre_on_object(test),
     }
     return {
-        "command": f"python -m ostrich.data.toyscenes.difficulty --n {n}",
+        "command": f"python -m benchmarks.toybox.difficulty --n {n}",
         "version": VERSION,
         "n_train": n,
         "n_test": len(test.labels),

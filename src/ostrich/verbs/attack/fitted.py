@@ -29,7 +29,7 @@ from ostrich.errors import InputError
 from ostrich.images import fingerprints
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.runs import Run
-from ostrich.verbs.attack_inputs import Given, check_labels
+from ostrich.verbs.attack.given import Given, check_labels
 from ostrich.verbs.inputs import Model, as_classifier, as_samples
 from ostrich.verbs.outcome import Kept, Where, begun_on
 

@@ -25,7 +25,7 @@ from ostrich.attacks import (
 from ostrich.attacks.eot import EOT
 from ostrich.attacks.fitted.artefact import Artefact
 from ostrich.attacks.fooling.ascent import CONFIDENCE
-from ostrich.data.spec import FORMS
+from ostrich.data.forms import LISTED
 from ostrich.errors import InputError, UnknownName
 from ostrich.models.classifier import Classifier
 from ostrich.verbs.inputs import Model
@@ -184,7 +184,7 @@ def _refusals(given: Given, kind: type[Attack]) -> Iterator[str]:
     if camouflage and given.labels is not None:
         yield f"{name} hides faces and takes no labels; leave them out."
     if given.images is None and not noise:
-        yield f"{name} needs DATA: a tensor of images (N, C, H, W) in [0, 1], or {FORMS}."
+        yield f"{name} needs DATA: a tensor of images (N, C, H, W) in [0, 1], or {LISTED}."
     if given.goal is not None and (camouflage or noise or (fitted and given.goal.kind != "untargeted")):
         yield f"{name} takes no goal of single images; a target is one class for all: target=CLASS."
 
