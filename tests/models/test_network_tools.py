@@ -1,4 +1,4 @@
-"""Tools for anyone's network: starts, precise statistics, folding, deepening, ensembles."""
+"""Tools for anyone's network: starts, precise statistics, folding, deepening."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import math
 
 import pytest
 import torch
-from nets import predictions, random_images, small
 from torch import nn
 
-import ostrich
 from ostrich.errors import InputError, UnknownName
 from ostrich.models.batchnorm import precise_statistics
-from ostrich.models.ensemble import ensemble
 from ostrich.models.fastpath import fold_batch_norm
 from ostrich.models.initialization import STARTS, initialise, standard_deviation
 from ostrich.models.net2net import deepened
@@ -137,41 +134,3 @@ def test_a_deeper_network_equals_the_shallower_one(residual, norm):
 def test_a_depth_that_does_not_do_is_refused(depth):
     with pytest.raises(InputError, match="above 8"):
         deepened(some_net(), depth, torch.randn(2, 3, 16, 16))
-
-
-# Ensembles ---------------------------------------------------------------------------------------
-
-
-def test_an_ensemble_averages_what_its_members_say():
-    members = [small(seed) for seed in range(3)]
-    images = random_images(6)
-    with torch.no_grad():
-        scores = torch.stack([member(images) for member in members])
-        softmax, logits = (ensemble(members, way)(images) for way in ("probabilities", "logits"))
-    torch.testing.assert_close(softmax.exp(), scores.softmax(2).mean(0))
-    torch.testing.assert_close(logits, scores.mean(0))
-    assert (ensemble(members).size, ensemble(members).num_classes) == ((16, 16), 5)
-
-
-def test_an_ensemble_is_attacked_like_any_classifier():
-    members = [small(seed) for seed in range(2)]
-    both = ensemble(members)
-    images = random_images(6)
-    labels = predictions(both, images)
-    pgd = ostrich.attacks.PGD(threat=ostrich.Linf(32 / 255), steps=10)
-    result = ostrich.attacks.attack(pgd, both, images, goal=ostrich.Untargeted(labels))
-    assert result.success.any()
-    changed = predictions(both, result.images) != labels
-    assert torch.equal(changed, result.success)
-    assert all(not module.training for module in both.network.modules())
-
-
-def test_members_that_do_not_belong_together_are_refused():
-    with pytest.raises(InputError, match="at least two"):
-        ensemble([small(0)])
-    with pytest.raises(InputError, match="differ"):
-        ensemble([small(0), small(1, num_classes=4)])
-    with pytest.raises(InputError, match="prediction function"):
-        ensemble([small(0), ostrich.Classifier(lambda x: x.mean((2, 3)), size=(16, 16))])
-    with pytest.raises(InputError, match="probabilities or logits"):
-        ensemble([small(0), small(1)], average="votes")  # type: ignore[arg-type]

@@ -10,7 +10,6 @@ import ostrich
 from ostrich.attribution import Explainer, Gradient, Occlusion, explain
 from ostrich.inspection.watching import observe
 from ostrich.models.batches import VALUES, exactly, fixed_batch
-from ostrich.models.ensemble import ensemble
 
 
 class Fixed(nn.Module):
@@ -71,18 +70,6 @@ def test_a_class_is_explained_of_a_network_with_a_fixed_batch(method: Explainer)
     found, expected = (explain(method, one, images, ["class:1", "class:3"]) for one in (fixed, free))
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
     assert expected.abs().max() > 1e-3
-
-
-def test_an_ensemble_brings_each_member_its_batch_and_type() -> None:
-    torch.manual_seed(0)
-    members = [ostrich.Classifier(Fixed(4), size=(8, 8), channels=3) for _ in range(2)]
-    members[1].network.double()
-    for member in members:
-        member.probe()
-    images = torch.rand(5, 3, 8, 8)
-    both = ensemble(members, average="logits")
-    mean = torch.stack([member.predict(images).double() for member in members]).mean(0)
-    torch.testing.assert_close(both.predict(images).double(), mean, atol=1e-6, rtol=1e-5)
 
 
 def test_a_network_that_fails_for_another_reason_has_no_batch() -> None:
