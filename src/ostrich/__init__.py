@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ostrich.verbs.compare import compare
     from ostrich.verbs.doctor import doctor
     from ostrich.verbs.explain import explain
+    from ostrich.verbs.report import report
     from ostrich.verbs.study import study
     from ostrich.verbs.train import train
     from ostrich.verbs.visualize import visualize
@@ -65,6 +66,7 @@ _NAMES = {
     "verbs.explain": ["explain"],
     "verbs.visualize": ["visualize"],
     "verbs.compare": ["compare"],
+    "verbs.report": ["report"],
     "verbs.study": ["study"],
     "verbs.train": ["train"],
     "verbs.check": ["check"],
@@ -99,6 +101,7 @@ __all__ = [
     "images",
     "inspection",
     "load",
+    "report",
     "study",
     "train",
     "visualization",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ostrich.cli.main import run
 from ostrich.crashtest.report import write_report
 from ostrich.errors import InputError
 from ostrich.figures.curve import Curve, percent
+from ostrich.verbs.compare import compare
+from ostrich.verbs.report import report
 
 HOSTILE = "<script>alert('ostrich')</script>"
 HOSTILE_FILE = 'a"><img src=x onerror=alert(1)>.png'
+PARTS = ("original", "adversarial", "difference")
+OLD = Path(__file__).parent / "run-of-0.1"  # of `ostrich check` before run.json had a version
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
 
@@ -138,9 +145,9 @@ def run_folder(tmp_path: Path) -> Path:
         "seconds": 12.0,
         "probes": {"everything": {}, "broken": {}, "mesh": {}, "vanished": {}},
     }
-    run = {"command": "ostrich check it", "versions": {"ostrich": "0.1", "torch": HOSTILE}, "seed": 0}
-    run |= {"device": "cpu", "threads": 1, "data": {"name": HOSTILE, "n": 64, "sha256": "0" * 64}}
-    (tmp_path / "run.json").write_text(json.dumps(run | {"results": results}))
+    content = {"command": "ostrich check it", "versions": {"ostrich": "0.1", "torch": HOSTILE}, "seed": 0}
+    content |= {"device": "cpu", "threads": 1, "data": {"name": HOSTILE, "n": 64, "sha256": "0" * 64}}
+    (tmp_path / "run.json").write_text(json.dumps(content | {"results": results}))
     return tmp_path
 
 
@@ -178,16 +185,37 @@ def test_nothing_comes_from_outside(written: Path, page: Page) -> None:
     assert "url(" not in text
 
 
-def test_all_pictures_are_embedded_and_the_evidence_byte_for_byte(written: Path, page: Page) -> None:
+def pixels(content: bytes) -> bytes:
+    with Image.open(io.BytesIO(content)) as opened:
+        return opened.convert("RGB").tobytes()
+
+
+def test_all_pictures_are_embedded_and_the_evidence_pixel_for_pixel(written: Path, page: Page) -> None:
     sources = {image["src"] for image in page.all("img")}
-    contents = {base64.b64decode((source or "").partition(",")[2]) for source in sources}
-    for name in ("original.png", "adversarial.png", HOSTILE_FILE):
-        assert (written / "files" / name).read_bytes() in contents
-    assert (written / "files" / "difference.png").read_bytes() not in contents  # 120 KB of noise: lighter
+    shown = {pixels(base64.b64decode((source or "").partition(",")[2])) for source in sources}
+    for name in ("original.png", "adversarial.png", HOSTILE_FILE):  # the second, 120 KB of noise, as WebP
+        assert pixels((written / "files" / name).read_bytes()) in shown
+    assert pixels((written / "files" / "difference.png").read_bytes()) not in shown  # no evidence: lighter
     # confusions 1, pictures 1, and three for each of: first screen, two slider stops, one pair
     assert len(page.all("img")) == 2 + 3 * 4
-    assert all(image["alt"] and image["width"] and image["height"] for image in page.all("img"))
+    assert all(image["width"] and image["height"] for image in page.all("img"))
+    assert all(image["alt"] for image in page.all("img"))
     assert "missing" not in page.text
+
+
+def test_a_page_stays_light_however_many_pictures_it_shows(folder: Path) -> None:
+    pairs = []
+    for i in range(24):
+        item = every_block(folder)[5]["items"][0]
+        names = {part: picture(folder, f"{i}-{part}.png", 224, 3 * i + k) for k, part in enumerate(PARTS)}
+        pairs.append({**item, **names})
+    assert sum(file.stat().st_size for file in (folder / "files").iterdir()) > 10e6
+    probe(folder, "everything", blocks=[{"kind": "pairs", "items": pairs}])
+    assert write_report(folder).stat().st_size < 7e6  # noise, of which no way of writing it is short
+    exact = {pixels((folder / "files" / f"{i}-adversarial.png").read_bytes()) for i in range(24)}
+    page = Page((folder / "index.html").read_text("utf-8"))
+    shown = {pixels(base64.b64decode((i["src"] or "").partition(",")[2])) for i in page.all("img")}
+    assert 0 < len(exact & shown) < 24  # the first ones without loss
 
 
 def test_files_are_linked_beside_the_page(page: Page) -> None:
@@ -289,6 +317,92 @@ def test_a_run_of_another_command_is_the_callers_mistake(tmp_path: Path) -> None
     (tmp_path / "run.json").write_text(json.dumps({"results": None}))
     with pytest.raises(InputError, match="no finished `ostrich check`"):
         write_report(tmp_path)
+
+
+def complete(folder: Path) -> dict[str, Any]:
+    """The run of `run_folder` with all that a check of today adds; its run.json."""
+    run_folder(folder)
+    content: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    line = {"name": "robust accuracy at linf 8/255", "value": 0.25, "low": 0.1, "high": 0.4}
+    line |= {"n": 64, "measured_by": ["apgd"], "verdict": "not known", "reason": f"masking {HOSTILE}"}
+    changed = {"figure": "clean accuracy", "first": 0.9, "first_low": 0.8, "first_high": 0.95}
+    changed |= {"second": 0.7, "second_low": 0.6, "second_high": 0.8, "difference": -0.2, "beyond": True}
+    steady = {**changed, "figure": "another", "difference": 0.0, "beyond": False}
+    fallen = {"index": 3, "file": HOSTILE, "name": HOSTILE, "norm": "linf", "distance": 1 / 255}
+    weak = {"name": HOSTILE, "n": 4, "right": 3, "attacked": 3, "standing": 1}
+    classes = [{**weak, "name": f"{HOSTILE}{i}"} for i in range(20)]
+    content["results"] |= {
+        "summary": [line, {**line, "name": "the doctor", "value": None, "low": None, "high": None}],
+        "since": {"run": HOSTILE, "command": None, "same_images": False, "rows": [changed, steady]},
+        "by_class": {
+            "norm": "linf",
+            "eps": 2 / 255,
+            "classes": classes,
+        },
+        "first_to_fall": [{**fallen, "attack": "pgd", "clean_file": "files/original.png"}],
+    }
+    item = every_block(folder)[5]["items"][0]
+    probe(folder, "vanished", blocks=[{"kind": "pairs", "items": [item, item, item]}])
+    (folder / "run.json").write_text(json.dumps(content))
+    return content
+
+
+def test_the_summary_stands_before_the_answers(folder: Path) -> None:
+    complete(folder)
+    page = Page(write_report(folder).read_text("utf-8"))
+    order = [section["id"] for section in page.all("section") if section.get("id")]
+    assert order[:5] == ["since", "next", "figures", "classes", "first-to-fall"]
+    assert "robust accuracy at linf 8/255 25 % 10 % to 40 % 64" in page.text
+    assert f"not known masking {HOSTILE}" in page.text
+    assert "one figure moved beyond its interval" in page.text
+    assert "−20 points" in page.text
+    assert "8 further classes" in page.text
+    assert "1 (33%)" in page.text
+    assert "1/255, pgd" in page.text
+
+
+def test_several_pairs_are_tiles_that_open(folder: Path) -> None:
+    complete(folder)
+    page = Page(write_report(folder).read_text("utf-8"))
+    tiles = [one for one in page.all("details") if one.get("class") == "tile"]
+    assert len(tiles) == 3
+    assert len({one["name"] for one in tiles}) == 1  # of which one at a time is open
+    assert not [one for one in tiles if "open" in one]
+
+
+def test_a_run_of_version_0_1_is_shown_and_compared(tmp_path: Path) -> None:
+    shutil.copytree(OLD, tmp_path / "old")
+    page = Page(write_report(tmp_path / "old").read_text("utf-8"))
+    assert "no readable answer" not in page.text
+    assert "robust accuracy at linf 8/255" in page.text
+    assert "holds" in page.text
+    (robust,) = [one for one in compare(OLD, OLD).rows if one["figure"] == "robust accuracy at linf 8/255"]
+    assert robust["beyond"] is False
+    assert run(["report", str(tmp_path / "old")]) == 0
+
+
+def test_many_runs_on_one_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        complete(tmp_path / name)
+    shutil.copytree(OLD, tmp_path / "old")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "run.json").write_text(json.dumps({"results": {"success_rate": 1.0}}))
+    folders = [tmp_path / name for name in ("old", "first", "second", "other")]
+    assert run(["report", *map(str, folders)]) == 0
+    out = capsys.readouterr()
+    assert "other' holds no finished `ostrich check`" in out.err + out.out
+    page = Page((tmp_path / "overview.html").read_text("utf-8"))
+    assert {"./old/index.html", "./first/index.html", "./second/index.html"} <= {
+        link["href"] for link in page.all("a")
+    }
+    assert len(page.all("script")) == 1
+    assert "3 crash tests" in page.text
+    assert "Not all runs saw the same images." in page.text
+    with pytest.raises(InputError, match="None of these"):
+        report([tmp_path / "other"])
+    with pytest.raises(InputError, match="There is no run"):
+        report([tmp_path / "first", tmp_path / "nothing"])
 
 
 @pytest.mark.parametrize(

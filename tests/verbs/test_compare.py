@@ -35,7 +35,9 @@ def test_rows_are_those_of_the_command(runs, capsys):
     assert robust["figure"] == "robust accuracy at linf 1/255"
     assert robust["difference"] == pytest.approx(-0.2)
     assert robust["beyond"] is True  # 0.3 lies below 0.4
-    assert number == {"figure": "n", "first": 100, "second": 100, "difference": 0, "beyond": None}
+    known = {"figure": "n", "first": 100, "second": 100, "difference": 0, "beyond": None}
+    assert number == {**known, **dict.fromkeys(("first_low", "first_high", "second_low", "second_high"))}
+    assert (robust["first_low"], robust["first_high"]) == (0.4, 0.6)
     assert median["figure"] == "distance median"
     assert ostrich.compare(two, one).rows[0]["beyond"] is False  # 0.5 lies in [0, 1]
     assert repr(found) == "<compare: figures=3, beyond_the_interval=1>"

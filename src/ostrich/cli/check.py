@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from ostrich.verbs.check import CheckResult
 
 NAME = "check"
+JOB_SUMMARY = "GITHUB_STEP_SUMMARY"  # a CI system's file of what a job found
 
 FailUnder = Annotated[
     list[str] | None,
@@ -24,6 +27,11 @@ Baseline = Annotated[
 Only = Annotated[str | None, typer.Option(metavar="PROBE,PROBE", help="these probes alone")]
 Minutes = Annotated[float | None, typer.Option(help="time for the whole check [default: 10]")]
 Images = Annotated[int | None, typer.Option(help="this many images in every probe, instead of --minutes")]
+JUnit = Annotated[Path | None, typer.Option(metavar="FILE", help="write the gates as a JUnit file")]
+Summary = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help=f"write a summary in Markdown [default: what {JOB_SUMMARY} names]"),
+]
 
 
 @o.takes_options
@@ -36,6 +44,8 @@ def command(
     only: Only = None,
     minutes: Minutes = None,
     images: Images = None,
+    junit: JUnit = None,
+    summary: Summary = None,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
@@ -54,6 +64,8 @@ def command(
         samples,
         minutes=minutes,
         images=images,
+        junit=junit,
+        summary=summary or os.environ.get(JOB_SUMMARY) or None,
         only=only,
         fail_under=fail_under or (),
         baseline=baseline,
@@ -67,7 +79,7 @@ def command(
 
 def show_check(found: CheckResult, as_json: bool) -> int:
     """The verdict, the gates, what was left out, and what to type next; the exit code."""
-    from ostrich.cli.session import console
+    from ostrich.cli.session import GATE_WORDS, console
 
     results = found.figures
     if as_json:
@@ -76,7 +88,7 @@ def show_check(found: CheckResult, as_json: bool) -> int:
     console.print()
     console.print(results["verdict"], style="bold", soft_wrap=True)
     for gate in found.gates:
-        word = {True: "passed", False: "FAILED", None: "NOT JUDGED"}[gate["passed"]]
+        word = GATE_WORDS[gate["passed"]]
         console.print(f"gate {gate['text']}: {word}. {gate['sentence']}", soft_wrap=True)
     for missing in results["not_run"]:
         console.print(

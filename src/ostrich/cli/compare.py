@@ -13,20 +13,30 @@ NAME = "compare"
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="a run directory or its run.json")]
 
 
-def command(first: RunArgument, second: RunArgument, as_json: o.Json = False) -> None:
+Fail = Annotated[
+    bool, typer.Option("--fail", help="end with 1 where the second is worse beyond the first's intervals")
+]
+
+
+def command(first: RunArgument, second: RunArgument, fail: Fail = False, as_json: o.Json = False) -> int:
     """Put two runs side by side; differences beyond the first one's interval are marked."""
     from rich.table import Table
 
-    from ostrich.cli.session import console
+    from ostrich.cli.session import GATE_WORDS, console
     from ostrich.verbs.compare import compare
 
     found = compare(first, second)
     if as_json:
         typer.echo(json.dumps(found.rows))
-        return
-    table = Table(box=None, pad_edge=False)
-    for column in ("figure", first, second, "difference", ""):
-        table.add_column(column, justify="left" if column in ("figure", "") else "right")
-    for row in found.table():
-        table.add_row(*row)
-    console.print(table)
+    else:
+        table = Table(box=None, pad_edge=False)
+        for column in ("figure", first, second, "difference", ""):
+            table.add_column(column, justify="left" if column in ("figure", "") else "right")
+        for row in found.table():
+            table.add_row(*row)
+        console.print(table)
+    if not fail:
+        return 0
+    if not as_json:
+        console.print(f"\n{GATE_WORDS[found.gate['passed']]}. {found.gate['sentence']}", soft_wrap=True)
+    return 0 if found.gate["passed"] else 1

@@ -27,6 +27,7 @@ from ostrich.cli import (
     explain,
     generate,
     listing,
+    report,
     study,
     train,
     visualize,
@@ -46,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, check, doctor, attack, explain, visualize, train, study, compare):
+for module in (demo, check, doctor, attack, explain, visualize, train, study, compare, report):
     app.command(module.NAME)(module.command)
 app.add_typer(generate.app, name=generate.NAME)
 app.add_typer(listing.app, name="list")

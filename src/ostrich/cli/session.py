@@ -18,6 +18,8 @@ from ostrich.runtime.runs import RUNS, check_writable
 from ostrich.verbs.inputs import read_samples
 from ostrich.verbs.outcome import Outcome
 
+GATE_WORDS = {True: "passed", False: "FAILED", None: "NOT JUDGED"}
+
 
 def read(
     options: ModelOptions,

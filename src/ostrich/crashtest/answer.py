@@ -19,6 +19,19 @@ from typing_extensions import TypedDict
 from ostrich.crashtest.blocks import Block
 
 
+class Measurement(TypedDict):
+    """A line of the summary: a figure with its 95 % interval, of n images, and a verdict (`summary.py`)."""
+
+    name: str
+    value: float | None  # None where it is no number
+    low: float | None
+    high: float | None
+    n: int | None
+    measured_by: list[str]
+    verdict: str
+    reason: str | None  # of the verdict, where it needs one
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """One sentence, how to read what is shown, the figures, and the blocks of the report."""
@@ -29,6 +42,7 @@ class Answer:
     blocks: list[Block]
     rows: list[int] = field(default_factory=list)  # the images asked about, where robustness was
     budgets: list[tuple[str, float]] = field(default_factory=list)  # norm and eps at which it was
+    summary: list[Measurement] = field(default_factory=list)  # its lines there
 
 
 class AttackOutcome(TypedDict):
@@ -61,6 +75,7 @@ class ProbeAnswer(BaseModel):
     rows: list[int] = []
     budgets: list[tuple[str, float]] = []
     outcomes: list[AttackOutcome] = []
+    summary: list[Measurement] = []
     files: dict[str, str | None] = {}
     seconds: float | None = None
 
@@ -100,6 +115,59 @@ class NotRun(TypedDict):
     command: str | None
 
 
+class ClassOutcome(TypedDict):
+    """What became of the images of one class, with nothing done to them and at a budget."""
+
+    name: str
+    n: int
+    right: int | None  # without an attack; None where there are no labels
+    attacked: int  # of those that are right
+    standing: int  # of those that were attacked
+
+
+class ByClass(TypedDict):
+    """The classes at one budget, the weakest first."""
+
+    norm: str
+    eps: float
+    classes: list[ClassOutcome]
+
+
+class Fallen(TypedDict):
+    """An image that falls to a small change: the smallest distance at which any attack broke it."""
+
+    index: int
+    file: str
+    name: str  # of its class
+    norm: str
+    distance: float
+    attack: str
+    clean_file: str
+
+
+class Changed(TypedDict):
+    """A figure then and now, with the 95 % intervals; `beyond`: now lies outside of the interval then."""
+
+    figure: str
+    first: float
+    first_low: float | None
+    first_high: float | None
+    second: float
+    second_low: float | None
+    second_high: float | None
+    difference: float
+    beyond: bool | None  # None where there is no interval
+
+
+class Since(TypedDict):
+    """What changed since the baseline, beyond its intervals first."""
+
+    run: str
+    command: str | None
+    same_images: bool
+    rows: list[Changed]
+
+
 class Next(TypedDict):
     """What to type next."""
 
@@ -126,6 +194,10 @@ class Results(TypedDict):
     clean_accuracy: NotRequired[float | None]
     verdict: str
     robustness: NotRequired[list[RobustAccuracy]]
+    summary: NotRequired[list[Measurement]]
+    by_class: NotRequired[ByClass | None]
+    first_to_fall: NotRequired[list[Fallen]]
+    since: NotRequired[Since | None]
     probes: dict[str, dict[str, Any]]  # the figures by probe
     gates: list[Gate]
     not_run: list[NotRun]

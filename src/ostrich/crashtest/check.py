@@ -20,7 +20,10 @@ import torch
 
 from ostrich.attacks.engine import evidence
 from ostrich.attacks.engine.resuming import network_facts
-from ostrich.crashtest.answer import ModelFacts, Next, ProbeAnswer, Results, RobustAccuracy
+from ostrich.crashtest.advice import advice
+from ostrich.crashtest.answer import ModelFacts, Next, NotRun, ProbeAnswer, Results, RobustAccuracy
+from ostrich.crashtest.by_class import by_class, first_to_fall
+from ostrich.crashtest.comparison import since
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import Floor, judge_baseline, judge_floor
 from ostrich.crashtest.outcomes import combined
@@ -45,6 +48,7 @@ from ostrich.crashtest.probes import (
     universal,
     worst_case,
 )
+from ostrich.crashtest.summary import summary
 from ostrich.errors import OstrichError, UnknownName
 from ostrich.images import write_image
 from ostrich.models.fastpath import copies_shared
@@ -89,21 +93,6 @@ DEMO_PROBES = {
     name: EVERY_PROBE[name] for name in ("clean", "targeted-pair", "photograph", *PROBES) if name not in LONG
 }
 QUERYING = 0.2  # of the time that is left, for attacks by queries on one norm
-NEXT: list[Next] = [
-    {
-        "text": "Your weights, your folder of class folders:",
-        "command": "ostrich check torchvision:resnet50 folder:PHOTOS --weights FILE",
-    },
-    {
-        "text": "Any network that Python can build:",
-        "command": "ostrich check my_model.py:build folder:PHOTOS --size 224 "
-        "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
-    },
-    {
-        "text": "As a test in your CI, which fails when it gets worse:",
-        "command": "ostrich check MODEL DATA --fail-under linf:1/255=0.2 --baseline runs/OLD/run.json",
-    },
-]
 
 
 def chosen_probes(only: str | None, known: Iterable[str]) -> list[str]:
@@ -123,10 +112,12 @@ def crash_test(
     minutes: float | None,
     floors: Sequence[Floor] = (),
     baseline: tuple[str, Mapping[str, Any]] | None = None,
+    then: Sequence[Next] | None = None,
 ) -> Results:
     """Run the probes that fit into the `minutes`, None: all; judge the gates, and return the results.
 
-    run.json has them too; it is finished when the report is written.
+    `then` is what to type next, else advice by what was found. run.json has the results too; it is finished
+    when the report is written.
     """
     whole = Deadline(None if minutes is None else _for_probes(minutes))
     with (
@@ -147,7 +138,7 @@ def crash_test(
             plan.save()
             context.restrict(plan.n)
             context.first_batch = plan.first
-        _write_images(context, run.folder)
+        clean_files = _write_images(context, run.folder)
         _announce(context, plan, names, minutes)
         answers = _answers(context, kept, plan, names, whole)
         robust = combined(answers, context.correct.tolist(), _against(context))
@@ -158,28 +149,35 @@ def crash_test(
             kept.save(Piece("probes/robustness"), answer.model_dump(), answer.seconds or 0.0)
     figures = {name: answer.figures for name, answer in answers.items()}
     labelled = context.samples.labels is not None
+    now = {"probes": figures, "robustness": robust}
     gates = [judge_floor(floor, robust, labelled) for floor in floors]
     if baseline is not None:
-        now = {"probes": figures, "robustness": robust}
         gates.append(judge_baseline(*baseline, now, run.facts["data"]))
+    outcomes = [one for answer in answers.values() for one in answer.outcomes]
+    not_run: list[NotRun] = [
+        {
+            "probe": name,
+            "reason": f"It did not fit into the {minutes:g} minutes.",
+            "command": context.command(name),
+        }
+        for name in names
+        if name not in answers
+    ]
+    advised = advice(context, answers, robust, gates, not_run, minutes=minutes)
     results: Results = {
         "model": describe(context),
         "n": len(context.samples),
         "clean_accuracy": figures.get("clean", {}).get("accuracy"),
         "verdict": _verdict(answers, robust),
         "robustness": robust,
+        "summary": summary(answers, robust, context.classifier.num_classes),
+        "by_class": by_class(context, robust, answers),
+        "first_to_fall": first_to_fall(context, outcomes, clean_files),
+        "since": None if baseline is None else since(*baseline, now, run.facts["data"]),
         "probes": figures,
         "gates": gates,
-        "not_run": [
-            {
-                "probe": name,
-                "reason": f"It did not fit into the {minutes:g} minutes.",
-                "command": context.command(name),
-            }
-            for name in names
-            if name not in answers
-        ],
-        "next_commands": list(NEXT),
+        "not_run": not_run,
+        "next_commands": advised if then is None else list(then),
         "seconds": spent.seconds,
     }
     run.update(results)
@@ -326,16 +324,18 @@ def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str | None]:
     }
 
 
-def _write_images(context: Context, folder: Path) -> None:
-    """images.csv of the images that were checked, and the images."""
+def _write_images(context: Context, folder: Path) -> list[str]:
+    """images.csv of the images that were checked, and the images; how their files are called."""
     columns = ("index", "file", "label", "clean_prediction", "clean_file")
     predictions, labels = context.predictions.tolist(), context.labels.tolist()
-    rows = []
+    rows, clean_files = [], []
     for i, image in enumerate(context.images):
         clean_file = write_image(folder, f"images/{context.samples.index[i]:05d}-clean", image)
+        clean_files.append(clean_file)
         values = (context.samples.index[i], context.samples.files[i], labels[i], predictions[i], clean_file)
         rows.append(dict(zip(columns, values, strict=True)))
     evidence.write_table(folder / "images.csv", columns, rows)
+    return clean_files
 
 
 def _against(context: Context) -> list[str]:

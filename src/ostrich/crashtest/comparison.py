@@ -5,28 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ostrich.crashtest.answer import Changed, Since
 from ostrich.crashtest.gates import comparable
 
+NONE: dict[str, Any] = {"low": None, "high": None}
 
-def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The figures that both results have: [{figure, first, second, difference, beyond}, ...].
 
-    `beyond` says whether the second lies outside the first's 95 % interval, None where it has none.
-    """
+def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Changed]:
+    """The figures that both results have, those with an interval first, as they stand in the results."""
     ours, theirs = comparable(first), comparable(second)
-    rows = []
-    for name in ours:
-        if name in theirs:
-            a, b = ours[name], theirs[name]["value"]
-            outside = not a["low"] <= b <= a["high"]
-            rows.append(_row(name, a["value"], b, outside))
+    rows = [_row(name, ours[name], theirs[name]) for name in ours if name in theirs]
     flat = [_flat(first), _flat(second)]
-    rows += [_row(name, flat[0][name], flat[1][name], None) for name in flat[0] if name in flat[1]]
+    known = {name.partition(" at ")[0] for name in ours}
+    for name, value in flat[0].items():
+        if name in flat[1] and name not in known:
+            rows.append(_row(name, {"value": value, **NONE}, {"value": flat[1][name], **NONE}))
     return rows
 
 
-def _row(figure: str, a: float, b: float, beyond: bool | None) -> dict[str, Any]:
-    return {"figure": figure, "first": a, "second": b, "difference": b - a, "beyond": beyond}
+def since(
+    path: str, baseline: Mapping[str, Any], results: Mapping[str, Any], data: Mapping[str, Any]
+) -> Since:
+    """What changed since an earlier run: what lies beyond its interval first, the largest change first."""
+    rows = [row for row in differences(baseline.get("results") or {}, results) if row["beyond"] is not None]
+    same = (baseline.get("data") or {}).get("sha256") == data.get("sha256")
+    rows.sort(key=lambda row: (not row["beyond"], -abs(row["difference"]) if row["beyond"] else 0.0))
+    return {"run": path, "command": baseline.get("command"), "same_images": same, "rows": rows}
+
+
+def _row(figure: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Changed:
+    return {
+        "figure": figure,
+        "first": a["value"],
+        "first_low": a["low"],
+        "first_high": a["high"],
+        "second": b["value"],
+        "second_low": b["low"],
+        "second_high": b["high"],
+        "difference": b["value"] - a["value"],
+        "beyond": None if a["low"] is None else not a["low"] <= b["value"] <= a["high"],
+    }
 
 
 def _flat(results: Mapping[str, Any]) -> dict[str, float]:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,6 +91,13 @@ class Context:
     def correct(self) -> Tensor:
         """Which images the network gets right, (N,) bool."""
         return right(self.predictions, self.labels)
+
+    @property
+    def clean_accuracy(self) -> float | None:
+        """The share of images that it gets right; None where they have no labels."""
+        if self.samples.labels is None:
+            return None
+        return int(self.correct.sum()) / len(self.samples)
 
     def restrict(self, count: int) -> None:
         """Keep so many images, in random order the first."""
@@ -187,14 +195,29 @@ class Context:
 
     def command(self, probe: str) -> str:
         """What runs one probe alone: a command, or a call where there is none."""
+        limited = len(self.samples) != 256 and events.command() is not None
+        return self.typed(
+            "check",
+            only=probe,
+            limit=len(self.samples) if limited else None,
+            seed=self.seed or None,
+        )
+
+    def typed(self, verb: str, *names: str, **options: Any) -> str:
+        """A command on this network and these images, or a call where there is none; None is left out.
+
+        `settings` are those of a technique, by name.
+        """
+        said = {name: value for name, value in options.items() if value is not None}
+        settings: dict[str, Any] = said.pop("settings", {})
         if events.command() is None:
-            seed = f", seed={self.seed}" if self.seed else ""
-            return f"ostrich.check(model, data, only={probe!r}{seed})"
-        words = ["ostrich", "check", *self.model_words, *self.data_words, "--only", probe]
-        if len(self.samples) != 256:
-            words += ["--limit", str(len(self.samples))]
-        if self.seed:
-            words += ["--seed", str(self.seed)]
+            given = [f"{name}={value!r}" for name, value in {**settings, **said}.items()]
+            return f"ostrich.{verb}({', '.join([*map(repr, names), 'model', 'data', *given])})"
+        words = ["ostrich", verb, *names, *self.model_words, *self.data_words]
+        words += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+        words += [
+            word for name, value in said.items() for word in (f"--{name.replace('_', '-')}", str(value))
+        ]
         return shlex.join(words)
 
 

@@ -16,6 +16,7 @@ from ostrich.crashtest.answer import Gate, RobustAccuracy
 from ostrich.crashtest.context import budget_text
 from ostrich.errors import InputError, UnknownName
 from ostrich.runtime.settings import read_value
+from ostrich.statistics import wilson
 
 SWEPT = ("linf", "l2")
 
@@ -92,11 +93,14 @@ def judge_baseline(
 
 
 def comparable(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The accuracies of a check by name: {"robust accuracy at linf 1/255": {value, low, high, known}}.
+    """The accuracies of a run by name: {"robust accuracy at linf 1/255": {value, low, high, known}}.
 
-    A check of version 0.1 has its robust accuracies in the probe alone, and they are PGD's.
+    Of a check; one of version 0.1 has its robust accuracies in the probe alone, and they are PGD's. Of an
+    attack they are its clean and its robust accuracy, with the intervals of n images.
     """
     found: dict[str, dict[str, Any]] = {}
+    if "probes" not in results and "robustness" not in results:
+        return _of_attack(results)
     probes = results.get("probes") or {}
     clean = probes.get("clean") or {}
     if clean.get("accuracy") is not None:
@@ -110,6 +114,17 @@ def comparable(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         name = f"robust accuracy at {one['norm']} {budget_text(one['norm'], one['eps'])}"
         found[name] = {"value": one["robust_accuracy"], "low": one["low"], "high": one["high"]}
         found[name]["known"] = one.get("bound", "upper") is not None
+    return found
+
+
+def _of_attack(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("clean_accuracy", "robust_accuracy"):
+        value, n = results.get(name), results.get("n")
+        if isinstance(value, float) and isinstance(n, int) and n > 0:
+            low, high = wilson(round(value * n), n)
+            known = name == "clean_accuracy" or results.get("bound", "upper") is not None
+            found[name.replace("_", " ")] = {"value": value, "low": low, "high": high, "known": known}
     return found
 
 

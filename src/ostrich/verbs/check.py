@@ -6,14 +6,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ostrich.crashtest.advice import NEXT
 from ostrich.crashtest.answer import Gate
 from ostrich.crashtest.check import DEMO_PROBES, PROBES, chosen_probes, crash_test
 from ostrich.crashtest.context import Context
 from ostrich.crashtest.gates import SWEPT, read_floor
+from ostrich.crashtest.job_summary import job_summary
+from ostrich.crashtest.junit import junit as junit_file
 from ostrich.crashtest.report import write_report
+from ostrich.crashtest.report.page import answers_of
 from ostrich.errors import InputError
 from ostrich.models.loading import load
-from ostrich.runtime.runs import Run, read_run
+from ostrich.runtime.files import write_bytes
+from ostrich.runtime.runs import Run, check_writable, read_run
 from ostrich.verbs.inputs import Images, Model, as_classifier, as_samples
 from ostrich.verbs.outcome import Kept, Where, begun_on
 
@@ -64,6 +69,8 @@ def check(
     only: str | Sequence[str] | None = None,
     fail_under: str | Iterable[str] = (),
     baseline: str | Path | CheckResult | None = None,
+    junit: str | Path | None = None,
+    summary: str | Path | None = None,
     limit: int | None = None,
     seed: int = 0,
     precision: str = "fast",
@@ -77,7 +84,9 @@ def check(
     them, class-balanced. Probes run in order of worth within the `minutes` (10 unless said), or those named
     in `only`. With `images` instead, every probe takes that many, however long it takes, and the same check
     gives the same results. Gates: `fail_under` are least robust accuracies, "linf:1/255=0.2"; `baseline` an
-    earlier run, of which no figure may be worse. `precision` is "fast" or "exact", of gradients only.
+    earlier run, of which no figure may be worse. `junit` is a file for the gates as CI systems read it,
+    `summary` one to which the figures are added in Markdown. `precision` is "fast" or "exact", of gradients
+    only.
 
     Returns a `CheckResult`: `gates`, `passed`, `findings`, `report`, `figures`, and `save(folder)`. With
     `out` it is written there from the beginning, and an interrupted one goes on. Raises InputError,
@@ -92,6 +101,8 @@ def check(
         only=only,
         fail_under=fail_under,
         baseline=baseline,
+        junit=junit,
+        summary=summary,
         limit=limit,
         seed=seed,
         precision=precision,
@@ -128,6 +139,8 @@ def _checked(
     only: str | Sequence[str] | None = None,
     fail_under: str | Iterable[str] = (),
     baseline: str | Path | CheckResult | None = None,
+    junit: str | Path | None = None,
+    summary: str | Path | None = None,
     precision: str = "fast",
 ) -> CheckResult:
     """A check or the demo. What cannot be used is refused before anything is loaded."""
@@ -152,6 +165,9 @@ def _checked(
         "baseline": None if earlier is None else str(earlier),
     }
     before = None if earlier is None else (str(earlier), read_run(earlier))
+    for file in (junit, summary):
+        if file is not None:
+            check_writable(Path(file).parent)
     classifier = as_classifier(model)
     samples = as_samples(data, None, classifier, limit=limit, seed=seed)
     with begun_on(name, asked, classifier, samples, seed=seed, out=out, force=force) as run:
@@ -165,7 +181,26 @@ def _checked(
             precision=precision,
             budgets={norm: [f.eps for f in floors if f.norm == norm] for norm in SWEPT},
         )
-        results = crash_test(context, run, names=probes, minutes=minutes, floors=floors, baseline=before)
+        results = crash_test(
+            context,
+            run,
+            names=probes,
+            minutes=minutes,
+            floors=floors,
+            baseline=before,
+            then=NEXT if name == "demo" else None,
+        )
         write_report(run.folder)
         run.finish(results)
+        if junit is not None:
+            write_bytes(Path(junit), junit_file(results, answers_of(run.folder, results)))
+        if summary is not None:
+            _add(Path(summary), job_summary(results, results["summary"]))
     return CheckResult(name, run, results)
+
+
+def _add(file: Path, text: str) -> None:
+    """Add to a file of which other steps of a job may have written a part."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", encoding="utf-8", errors="replace") as open_file:
+        open_file.write(text)

@@ -8,7 +8,9 @@ import io
 from pathlib import Path
 from typing import Any
 
+from ostrich.crashtest.answer import Changed, Gate
 from ostrich.crashtest.comparison import differences
+from ostrich.crashtest.gates import judge_baseline
 from ostrich.errors import InputError
 from ostrich.runtime.files import write_text
 from ostrich.runtime.runs import check_writable, read_run
@@ -18,14 +20,16 @@ FILE = "comparison.csv"
 
 
 class Comparison(Outcome):
-    """`rows` of figures that two runs have: [{figure, first, second, difference, beyond}, ...].
+    """`rows` of figures that two runs have: [{figure, first, second, difference, beyond, ...}, ...].
 
-    `beyond` says whether the second lies outside the first's 95 % interval, None where it has none. `names`
-    are those of the runs. The command writes no run directory; `save(folder)` writes the rows as a table.
+    `beyond` says whether the second lies outside the first's 95 % interval, None where it has none; the
+    intervals are `first_low` to `first_high`, and `second_low` to `second_high`. `gate` says whether the
+    second is worse: {passed, sentence, ...}, None where it cannot be judged. `names` are those of the runs.
+    The command writes no run directory; `save(folder)` writes the rows as a table.
     """
 
-    def __init__(self, names: tuple[str, str], rows: list[dict[str, Any]]) -> None:
-        self.name, self.names, self.rows = "compare", names, rows
+    def __init__(self, names: tuple[str, str], rows: list[Changed], gate: Gate) -> None:
+        self.name, self.names, self.rows, self.gate = "compare", names, rows, gate
         beyond = sum(row["beyond"] is True for row in rows)
         self.figures = {"figures": len(rows), "beyond_the_interval": beyond}
         self.folder = None
@@ -69,20 +73,21 @@ def compare(first: str | Path | Outcome, second: str | Path | Outcome) -> Compar
 
     Raises InputError where there is no such run, and where the two have no figure in common.
     """
-    (ours, ours_results), (theirs, theirs_results) = _figures(first), _figures(second)
-    rows = differences(ours_results, theirs_results)
+    (ours, before), (theirs, after) = _figures(first), _figures(second)
+    rows = differences(before.get("results") or {}, after.get("results") or {})
     if not rows:
         raise InputError(f"{ours!r} and {theirs!r} have no figure in common; are both finished?")
-    return Comparison((ours, theirs), rows)
+    gate = judge_baseline(ours, before, after.get("results") or {}, after.get("data") or {})
+    return Comparison((ours, theirs), rows, gate)
 
 
 def _figures(run: str | Path | Outcome) -> tuple[str, dict[str, Any]]:
-    """What a run is called, and its results."""
+    """What a run is called, and its content."""
     if isinstance(run, Outcome):
-        return run.name, run.figures
+        return run.name, read_run(run.folder) if run.folder else {"results": run.figures}
     if not isinstance(run, str | Path):
         raise InputError(
             "A run is its folder, its run.json, or what ostrich.attack, check, ... returned; got "
             f"{type(run).__name__}."
         )
-    return str(run), read_run(run).get("results") or {}
+    return str(run), read_run(run)

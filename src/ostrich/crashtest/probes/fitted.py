@@ -12,8 +12,10 @@ from ostrich.attacks.base import FittedAttack
 from ostrich.attacks.engine.runner import check_attack
 from ostrich.attacks.fitted.artefact import Artefact, Judgement, judge
 from ostrich.attacks.fitted.held_out import fit_part, hold_out_split
+from ostrich.crashtest.answer import Measurement
 from ostrich.crashtest.blocks import Pair
 from ostrich.crashtest.context import CannotRun, Context
+from ostrich.crashtest.summary import success
 from ostrich.errors import InputError
 from ostrich.images import fingerprints
 from ostrich.statistics import wilson
@@ -44,6 +46,12 @@ class HeldOutResult:
             "fooling_rate": self.judged.fooling_rate,
             "by_chance": self.judged.random_baseline,
         }
+
+    def summary(self, what: str) -> list[Measurement]:
+        """Its line of the summary."""
+        result = self.judged.result
+        hits, n = int(result.success.sum()), int(result.attacked.sum())
+        return [success(what, hits, n, [self.artefact.method.name])] if n else []
 
 
 def fit_and_judge(context: Context, method: FittedAttack, target: int | None = None) -> HeldOutResult:

@@ -10,6 +10,7 @@ from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Curve, Point, Series
 from ostrich.crashtest.context import THREATS, CannotRun, Context, budget_text, sweep
 from ostrich.crashtest.plan import Cost
+from ostrich.crashtest.summary import accuracy
 from ostrich.models.answers import predictions
 from ostrich.runtime.randomness import keyed
 from ostrich.statistics import wilson
@@ -36,12 +37,15 @@ def probe(context: Context) -> Answer:
         figures[norm] = [[p.x, p.y] for p in points]
         series.append(Series(name=f"noise, {norm}", style="noise", points=points))
     last = series[0].points[-1]
+    clean = int(context.correct.cpu()[rows].sum()) / len(rows)
+    left = round(last.y * len(rows)) if last.y is not None else 0
     return Answer(
         sentence=f"Random noise of {last.label} per value leaves {last.y:.0%} of images right.",
         how_to_read="Each value moves by exactly the budget up or down (linf), or in a random direction of "
         "that length (l2); one draw per image.",
         figures={"n": len(rows), **figures},
         blocks=[_curve(series[0], "linf"), _curve(series[1], "l2")],
+        summary=[accuracy(f"with random noise of linf {last.label}", left, len(rows), clean)],
     )
 
 

@@ -15,6 +15,7 @@ from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context, indices
 from ostrich.crashtest.plan import Cost
+from ostrich.crashtest.summary import success
 
 TITLE = "One pixel"
 EXAMPLES, POPULATION, GENERATIONS = 6, 200, 8
@@ -58,6 +59,7 @@ def probe(context: Context) -> Answer:
             "queries": result.forwards.double().mean().item(),
         },
         blocks=[Pictures(items=items, columns=3)] if items else [],
+        summary=[success("fooled by one pixel, of the least certain", hits, len(rows), ["one-pixel"])],
     )
 
 

@@ -53,4 +53,5 @@ def probe(context: Context) -> Answer:
         "`--set print_width=12cm` prints one.",
         figures={**figures, "target": name},
         blocks=[*blocks, *([Pairs(items=items)] if items else [])],
+        summary=found.summary(f"turned into {name} by a patch on {AREA:.0%}"),
     )

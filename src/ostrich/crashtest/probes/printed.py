@@ -14,6 +14,7 @@ from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Pairs, Table
 from ostrich.crashtest.context import CannotRun, Context, budget_text
 from ostrich.crashtest.plan import Cost
+from ostrich.crashtest.summary import success
 from ostrich.images import fingerprints
 from ostrich.statistics import wilson
 
@@ -71,6 +72,7 @@ def probe(context: Context) -> Answer:
             *([Pairs(items=items)] if items else []),
             Table(columns=["part", "undone", "clean images right"], rows=table),
         ],
+        summary=[success(f"fooled by photographs of prints, changed by {text}", hits, n, ["printed"])],
     )
 
 

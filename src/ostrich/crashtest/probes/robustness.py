@@ -110,14 +110,12 @@ def completed(
 
 
 def headline(robust: Sequence[RobustAccuracy], clean: float | None = None) -> str:
-    """One sentence: the worst case at the smallest Linf budget that halves it, first whether it is known."""
-    points = [one for one in robust if one["norm"] == "linf"] or list(robust)
-    accuracies = [one["robust_accuracy"] for one in points]
-    one = points[_halving(accuracies, 1.0 if clean is None else clean)]
+    """One sentence: the worst case with its interval at `headline_point`, first whether it is known."""
+    one = headline_point(robust, clean)
     text = budget_text(one["norm"], one["eps"])
     what = "per value" if one["norm"] == "linf" else "of L2 length"
-    share = f"{one['robust_accuracy']:.0%} of n = {one['n']} images"
-    beside = "" if clean is None else f" ({clean:.0%} without an attack)"
+    share = f"{one['robust_accuracy']:.0%} ({one['low']:.0%} to {one['high']:.0%}, n = {one['n']} images)"
+    beside = "" if clean is None else f"; without an attack on {clean:.0%}"
     if one["bound"] is None:
         return (
             f"Robust accuracy is not known: {one['reason']}. With {text} {what} it is right on at most "
@@ -126,6 +124,12 @@ def headline(robust: Sequence[RobustAccuracy], clean: float | None = None) -> st
     names = one["measured_by"]
     by = names[0].upper() if len(names) == 1 else f"the worst of {len(names)} attacks"
     return f"Against {by} with {text} {what}, it is right on {share}{beside}."
+
+
+def headline_point(robust: Sequence[RobustAccuracy], clean: float | None = None) -> RobustAccuracy:
+    """The figure to remember: at the smallest Linf budget that halves the clean accuracy, else the last."""
+    points = [one for one in robust if one["norm"] == "linf"] or list(robust)
+    return points[_halving([one["robust_accuracy"] for one in points], 1.0 if clean is None else clean)]
 
 
 def _halving(accuracies: Sequence[float], clean: float) -> int:

@@ -18,6 +18,7 @@ from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Pairs, Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context, budget_text, indices
 from ostrich.crashtest.plan import Cost
+from ostrich.crashtest.summary import success
 from ostrich.data.mesh_views import Views
 from ostrich.data.toyscenes.meshes import CLASS_NAMES
 from ostrich.errors import MissingExtra
@@ -99,6 +100,7 @@ def probe(context: Context) -> Answer:
                 columns=1,
             ),
         ],
+        summary=[success(f"views of a painted {name} that fool it", len(broken), right, ["texture"])],
     )
 
 

@@ -46,4 +46,5 @@ def probe(context: Context) -> Answer:
         "`ostrich attack universal MODEL DATA --artefact FILE` adds it to any images.",
         figures=figures,
         blocks=[*blocks, *([Pairs(items=items)] if items else [])],
+        summary=found.summary(f"fooled by one change of {text} for all"),
     )

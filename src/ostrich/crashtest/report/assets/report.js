@@ -11,7 +11,7 @@
     if (theme === "auto") root.removeAttribute("data-theme");
     else root.setAttribute("data-theme", theme);
     button.textContent = theme[0].toUpperCase() + theme.slice(1);
-    button.setAttribute("aria-label", "Colours: " + (theme === "auto" ? "as the system" : theme));
+    button.setAttribute("aria-label", button.textContent + ": colours" + (theme === "auto" ? " as the system has them" : ""));
   }
   var theme = "auto";
   try { theme = localStorage.getItem("ostrich-theme") || "auto"; } catch (error) { /* a page without storage */ }

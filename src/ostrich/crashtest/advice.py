@@ -1,0 +1,126 @@
+"""What to do next, in at most three lines: first what would make the figures of a check truer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+
+from ostrich.crashtest.answer import Gate, Next, NotRun, ProbeAnswer, RobustAccuracy
+from ostrich.crashtest.context import Context, budget_text
+from ostrich.crashtest.probes.robustness import headline_point
+
+LINES = 3
+FEW = 0.2  # width of an interval above which more images are asked for
+NEXT: list[Next] = [  # after the demo: how to ask the same of one's own network
+    {
+        "text": "Your weights, your folder of class folders:",
+        "command": "ostrich check torchvision:resnet50 folder:PHOTOS --weights FILE",
+    },
+    {
+        "text": "Any network that Python can build:",
+        "command": "ostrich check my_model.py:build folder:PHOTOS --size 224 "
+        "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
+    },
+    {
+        "text": "As a test in your CI, which fails when it gets worse:",
+        "command": "ostrich check MODEL DATA --fail-under linf:1/255=0.2 --baseline runs/OLD/run.json",
+    },
+]
+
+
+def advice(
+    context: Context,
+    answers: Mapping[str, ProbeAnswer],
+    robust: Sequence[RobustAccuracy],
+    gates: Sequence[Gate],
+    not_run: Sequence[NotRun],
+    *,
+    minutes: float | None,
+) -> list[Next]:
+    """At most three lines."""
+    return [
+        *islice(
+            chain(
+                _mend(context, answers.get("doctor")),
+                _more_images(context, robust, minutes),
+                _more_time(context, not_run, minutes),
+                _keep(context, robust, gates),
+                _look(context, robust),
+            ),
+            LINES,
+        )
+    ]
+
+
+def _mend(context: Context, doctor: ProbeAnswer | None) -> Iterator[Next]:
+    """The first fault that the doctor finds: without it every other figure may be another one."""
+    for finding in [] if doctor is None else doctor.figures.get("findings", [])[:1]:
+        yield {"text": f"{finding['sentence']} {finding['fix']}", "command": context.typed("doctor")}
+
+
+def _more_images(context: Context, robust: Sequence[RobustAccuracy], minutes: float | None) -> Iterator[Next]:
+    """More images, where the interval of the headline is wide because there were few."""
+    if not robust:
+        return
+    one = headline_point(robust, context.clean_accuracy)
+    n, width = one["n"], one["high"] - one["low"]
+    if width > FEW:
+        enough = 10 * math.ceil(n * (width / FEW) ** 2 / 10)
+        text = f"The headline rests on {n} images. About {enough} would narrow its interval to {FEW:.0%}:"
+        yield {
+            "text": text,
+            "command": context.typed(
+                "check",
+                images=enough if minutes is None else None,
+                limit=enough if minutes is not None and n == len(context.samples) else None,
+                minutes=math.ceil(minutes * enough / n)
+                if minutes is not None and n < len(context.samples)
+                else None,
+                only="clean,robustness,worst-case,doctor",
+            ),
+        }
+
+
+def _more_time(context: Context, not_run: Sequence[NotRun], minutes: float | None) -> Iterator[Next]:
+    """More time, for the questions that had none."""
+    if not_run and minutes is not None:
+        names = ", ".join(one["probe"] for one in not_run)
+        count = "One question" if len(not_run) == 1 else f"{len(not_run)} questions"
+        yield {
+            "text": f"{count} had no time: {names}. With more of it:",
+            "command": context.typed("check", minutes=math.ceil(3 * minutes)),
+        }
+
+
+def _keep(context: Context, robust: Sequence[RobustAccuracy], gates: Sequence[Gate]) -> Iterator[Next]:
+    """A gate that holds the network to what it is now."""
+    if robust:
+        one = headline_point(robust, context.clean_accuracy)
+        floor = math.floor(100 * one["low"]) / 100
+        asked = f"{one['norm']}:{budget_text(one['norm'], one['eps'])}={floor:g}"
+        yield {
+            "text": "As a test in your CI, which fails when it gets worse than in this RUN:",
+            "command": context.typed(
+                "check",
+                images=len(context.samples),
+                baseline="RUN/run.json",
+                fail_under=None if gates else asked,
+            ),
+        }
+
+
+def _look(context: Context, robust: Sequence[RobustAccuracy]) -> Iterator[Next]:
+    """What falls, and where the network looks."""
+    if robust:
+        one = headline_point(robust, context.clean_accuracy)
+        yield {
+            "text": "The images that fall at that budget, as files:",
+            "command": context.typed(
+                "attack",
+                "pgd" if context.classifier.access == "gradient" else "rays",
+                settings={"eps": budget_text(one["norm"], one["eps"]), "norm": one["norm"]},
+            ),
+        }
+    if context.classifier.access == "gradient":
+        yield {"text": "Where it looks:", "command": context.typed("explain", "gradcam")}

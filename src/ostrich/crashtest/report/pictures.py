@@ -1,0 +1,91 @@
+"""Pictures inside of a page, so that it needs nothing but itself, and stays light.
+
+Evidence (originals and adversarial examples) travels without loss, pixel for pixel, until a page holds
+`EXACT` bytes of it; what comes later, like other large pictures, is made lighter: the files beside the page
+remain the evidence.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+SMALL = 128  # pixels; pictures up to this side are enlarged by whole numbers, pixels crisp
+HEAVY = 48 * 1024  # bytes; larger pictures are made lighter
+LONGEST = 640  # pixels of a lighter picture's longer side: the widest place in the page
+THUMBNAIL = 160
+EXACT = 1280 * 1024  # bytes of evidence without loss in a page
+
+Kind = Literal["evidence", "picture", "thumbnail"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """A picture as the page shows it: its data: address, and its size in pixels."""
+
+    source: str
+    width: int
+    height: int
+
+    @property
+    def small(self) -> bool:
+        return max(self.width, self.height) <= SMALL
+
+
+def embedder(folder: Path) -> Callable[..., Embedded | None]:
+    """A function from a file name to its picture, None where the file is missing or no picture.
+
+    Raises AssertionError for a picture outside of the folder: a fault of a probe, not of its user.
+    """
+    left = EXACT
+
+    @cache
+    def embedded(file: str, kind: Kind = "picture") -> Embedded | None:
+        nonlocal left
+        path = folder / file
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise AssertionError(f"picture {file!r} lies outside the run's folder")
+        try:
+            raw = path.read_bytes()
+            with Image.open(io.BytesIO(raw)) as picture:
+                width, height = picture.size
+                form = Image.MIME[picture.format or ""]
+                if kind == "thumbnail" and max(picture.size) > THUMBNAIL:
+                    raw, form = _lossy(picture, raw, form, THUMBNAIL, quality=80)
+                elif kind == "evidence" and len(raw) > HEAVY:
+                    exact = _lossless(picture, raw, form) if left else None
+                    left = max(0, left - len(exact[0])) if exact else 0
+                    raw, form = exact if left and exact else _lossy(picture, raw, form, LONGEST, quality=92)
+                elif kind == "picture" and len(raw) > HEAVY and max(picture.size) > SMALL:
+                    raw, form = _lossy(picture, raw, form, LONGEST, quality=82)
+        except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
+            return None
+        source = f"data:{form};base64,{base64.b64encode(raw).decode()}"
+        return Embedded(source=source, width=width, height=height)
+
+    return embedded
+
+
+def _lossless(picture: Image.Image, raw: bytes, form: str) -> tuple[bytes, str]:
+    """The same pixels as WebP, or the picture as it was where that is no gain."""
+    if picture.mode not in ("RGB", "L"):
+        return raw, form
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, format="WEBP", lossless=True, quality=60, method=4)
+    return (buffer.getvalue(), "image/webp") if buffer.tell() < len(raw) else (raw, form)
+
+
+def _lossy(picture: Image.Image, raw: bytes, form: str, longest: int, *, quality: int) -> tuple[bytes, str]:
+    """The picture as WebP of at most so many pixels, or as it was where that is no gain."""
+    small = picture.convert("RGB")
+    small.thumbnail((longest, longest))
+    buffer = io.BytesIO()
+    small.save(buffer, format="WEBP", quality=quality)
+    return (buffer.getvalue(), "image/webp") if buffer.tell() < len(raw) else (raw, form)

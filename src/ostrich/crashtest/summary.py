@@ -1,0 +1,112 @@
+"""All figures of a check in one list, each with a verdict by a rule that is the same for all.
+
+An accuracy under attack, noise or corruption *holds* where its whole 95 % interval lies at or above half of
+the clean accuracy, *falls* where it lies below, and is *undecided* between: more images would tell. Where an
+attack could not work, a figure that does not fall is *not known*. The clean accuracy is *above chance* where
+its interval lies above that of guessing. The success of an attack on images that it has not seen is judged by
+what it leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ostrich.crashtest.answer import Measurement, ProbeAnswer, RobustAccuracy
+from ostrich.crashtest.context import budget_text
+from ostrich.statistics import wilson
+
+HALF = 0.5  # of the clean accuracy
+TONES = {  # of a verdict, as the page and the screen colour it
+    "holds": "good",
+    "above chance": "good",
+    "no fault": "good",
+    "falls": "bad",
+    "no better than chance": "bad",
+    "faults": "bad",
+    "undecided": "unsure",
+    "not known": "unsure",
+}
+
+
+def summary(
+    answers: Mapping[str, ProbeAnswer], robust: Sequence[RobustAccuracy], num_classes: int | None
+) -> list[Measurement]:
+    """The lines of a check: clean, robust accuracies, the doctor, then those that probes have themselves."""
+    done = {name: answer for name, answer in answers.items() if answer.done}
+    lines: list[Measurement] = []
+    if "clean" in done:
+        lines.append(_clean(done["clean"], num_classes))
+    clean = lines[0]["value"] if lines else None
+    lines += [_robust(one, clean) for one in robust]
+    if "doctor" in done:
+        lines.append(_doctor(done["doctor"]))
+    return lines + [line for answer in done.values() for line in answer.summary]
+
+
+def accuracy(
+    name: str, hits: int, n: int, clean: float | None, measured_by: Sequence[str] = ()
+) -> Measurement:
+    """A line for `hits` of n images that are still right, beside the accuracy without anything done."""
+    low, high = wilson(hits, n)
+    return _line(name, hits / n, low, high, n, measured_by, judged(low, high, clean))
+
+
+def success(name: str, hits: int, n: int, measured_by: Sequence[str] = ()) -> Measurement:
+    """A line for an attack that fooled `hits` of n images that were right before."""
+    low, high = wilson(hits, n)
+    return _line(name, hits / n, low, high, n, measured_by, judged(1 - high, 1 - low, 1.0))
+
+
+def judged(low: float, high: float, clean: float | None) -> str:
+    """Whether an accuracy with that interval holds or falls, beside the clean one (None: 1)."""
+    half = HALF * (1.0 if clean is None else clean)
+    return "holds" if low >= half else "falls" if high < half else "undecided"
+
+
+def _clean(answer: ProbeAnswer, num_classes: int | None) -> Measurement:
+    figures = answer.figures
+    if figures.get("accuracy") is None:
+        reason = "the images have no labels: what the network says of them counts as right"
+        return _line("clean accuracy", None, None, None, figures.get("n"), (), "not known", reason)
+    low, high = figures["interval"]
+    chance = 1 / (num_classes or 2)
+    verdict = "above chance" if low > chance else "no better than chance" if high < chance else "undecided"
+    return _line("clean accuracy", figures["accuracy"], low, high, figures["n"], (), verdict)
+
+
+def _robust(one: RobustAccuracy, clean: float | None) -> Measurement:
+    verdict, reason = judged(one["low"], one["high"], clean), None
+    if verdict != "falls" and one["bound"] is None:
+        verdict, reason = "not known", one["reason"]
+    name = f"robust accuracy at {one['norm']} {budget_text(one['norm'], one['eps'])}"
+    value, low, high = one["robust_accuracy"], one["low"], one["high"]
+    return _line(name, value, low, high, one["n"], one["measured_by"], verdict, reason)
+
+
+def _doctor(answer: ProbeAnswer) -> Measurement:
+    findings = answer.figures.get("findings", [])
+    codes = ", ".join(finding["code"] for finding in findings) or None
+    verdict = "faults" if findings else "no fault"
+    return _line("the doctor", None, None, None, answer.figures.get("n"), (), verdict, codes)
+
+
+def _line(
+    name: str,
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    n: int | None,
+    measured_by: Sequence[str],
+    verdict: str,
+    reason: str | None = None,
+) -> Measurement:
+    return {
+        "name": name,
+        "value": value,
+        "low": low,
+        "high": high,
+        "n": n,
+        "measured_by": list(measured_by),
+        "verdict": verdict,
+        "reason": reason,
+    }

@@ -1,0 +1,155 @@
+"""What a check leaves for CI systems: JUnit, a job's summary, exit codes; and `compare --fail`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from junitparser import JUnitXml
+
+from ostrich.cli.main import run
+from ostrich.crashtest.answer import ProbeAnswer
+from ostrich.crashtest.job_summary import job_summary
+from ostrich.crashtest.junit import junit
+from ostrich.errors import InputError
+from ostrich.verbs.report import report
+
+ROOT = Path(__file__).parents[2]
+CHECK = ["check", "zoo:digits-cnn", "digits", "--limit", "6", "--only", "clean,robustness", "--minutes", "30"]
+HOSTILE = "a|b](javascript:alert(1)) <img src=x> `$\x07"
+
+
+def results(*verdicts: bool | None) -> Any:
+    """Results with a gate of each verdict."""
+    return {
+        "model": {"name": HOSTILE, "source": None, "parameters": 1, "num_classes": 2, "input": [3, 8, 8]},
+        "verdict": "It is right on half.",
+        "gates": [
+            {"kind": "fail-under", "text": f"linf:{i}/255=0.5", "passed": passed, "sentence": HOSTILE}
+            for i, passed in enumerate(verdicts)
+        ],
+        "not_run": [{"probe": "patch", "reason": "No time was left.", "command": None}],
+        "next_commands": [{"text": HOSTILE, "command": "ostrich doctor MODEL DATA"}],
+        "since": None,
+        "probes": {},
+        "seconds": 1.5,
+    }
+
+
+def test_junit_is_red_when_the_command_fails() -> None:
+    probes = [
+        ProbeAnswer(name="clean", title="Clean", status="done", sentence="Right.", seconds=0.5),
+        ProbeAnswer(name="mesh", title="Mesh", status="skipped", reason=f"{HOSTILE} has no mesh."),
+        ProbeAnswer(name="fit", title="Fit", status="failed", reason="Out of memory."),
+    ]
+    suites = JUnitXml.fromstring(junit(results(True, False, None), probes))
+    (suite,) = suites
+    assert (suite.tests, suite.failures, suite.errors, suite.skipped) == (7, 1, 1, 3)
+    found = {case.name: [type(one).__name__ for one in case.result] for case in suite}
+    assert found["linf:0/255=0.5"] == []
+    assert found["linf:1/255=0.5"] == ["Failure"]
+    assert found["linf:2/255=0.5"] == ["Error"]
+    assert found["mesh"] == found["fit"] == found["patch"] == ["Skipped"]
+    (green,) = JUnitXml.fromstring(junit(results(True), probes))
+    assert (green.failures, green.errors) == (0, 0)
+
+
+def test_a_strangers_words_are_no_markup() -> None:
+    line = {"name": HOSTILE, "value": 0.5, "low": None, "high": None, "n": 4, "measured_by": []}
+    text = job_summary(results(False), [{**line, "verdict": "falls", "reason": None}])  # type: ignore[typeddict-item]
+    assert "<img" not in text.replace("\\<img", "")
+    assert "](" not in text.replace("\\](", "").replace("](javascript", "") or "\\]" in text
+    for row in text.splitlines():
+        if row.startswith("|"):
+            cells = row.replace("\\|", "").count("|")
+            assert cells in (4, 6), row
+
+
+@pytest.mark.parametrize(("floor", "code"), [("linf:1/255=0.1", 0), ("linf:64/255=0.9", 1)])
+def test_the_files_of_a_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, floor: str, code: int) -> None:
+    job = tmp_path / "job.md"
+    job.write_text("An earlier step.\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(job))
+    files = ["--junit", str(tmp_path / "new" / "junit.xml"), "--out", str(tmp_path / "run")]
+    assert run([*CHECK, "--fail-under", floor, *files]) == code
+    (suite,) = JUnitXml.fromfile(str(tmp_path / "new" / "junit.xml"))
+    assert suite.failures == code
+    assert {case.name for case in suite} == {floor, "clean", "robustness"}
+    assert job.read_text().startswith("An earlier step.\n## Crash test of zoo:digits-cnn")
+    assert ("**failed**" in job.read_text()) == bool(code)
+    summary = tmp_path / "summary.md"
+    assert run([*CHECK, "--summary", str(summary), "--out", str(tmp_path / "again")]) == 0
+    assert "| clean accuracy |" in summary.read_text()
+    assert job.read_text().count("## Crash test") == 1  # the option takes its place
+
+
+def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for option in ("--junit", "--summary"):
+        assert run([*CHECK, option, str(tmp_path / "file" / "x"), "--out", str(tmp_path / "run")]) == 2
+    assert not (tmp_path / "run").exists()
+
+
+def stored(folder: Path, value: float, **more: Any) -> Path:
+    """A check whose robust accuracy at linf 1/255 is `value` of 100 images."""
+    folder.mkdir()
+    robust = {"norm": "linf", "eps": 1 / 255, "robust_accuracy": value, "low": value - 0.1}
+    robust |= {"high": value + 0.1, "bound": "upper", **more}
+    content = {"results": {"robustness": [robust], "probes": {}}, "finished": True}
+    (folder / "run.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_compare_fails_where_the_second_is_worse(tmp_path: Path) -> None:
+    good, worse = stored(tmp_path / "good", 0.6), stored(tmp_path / "worse", 0.4)
+    near = stored(tmp_path / "near", 0.55)
+    unknown = stored(tmp_path / "unknown", 0.6, bound=None)
+    for second, code in ((worse, 1), (near, 0), (unknown, 1)):
+        assert run(["compare", str(good), str(second), "--fail"]) == code
+        assert run(["compare", str(good), str(second)]) == 0
+    assert run(["compare", str(worse), str(good), "--fail", "--json"]) == 0
+
+
+def test_two_attacks_are_compared_by_the_interval_of_their_images(tmp_path: Path) -> None:
+    for name, eps in (("weak", "0"), ("strong", "64/255")):
+        words = ["attack", "fgsm", "zoo:digits-cnn", "digits", "--limit", "24", "--set", f"eps={eps}"]
+        assert run([*words, "--out", str(tmp_path / name)]) == 0
+    weak, strong = str(tmp_path / "weak"), str(tmp_path / "strong")
+    assert run(["compare", weak, strong, "--fail"]) == 1
+    assert run(["compare", strong, weak, "--fail"]) == 0
+
+
+def test_a_missing_run_is_the_callers_mistake(tmp_path: Path) -> None:
+    assert run(["compare", str(tmp_path / "none"), str(tmp_path / "none"), "--fail"]) == 2
+    with pytest.raises(InputError):
+        report(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("floor", "code"), [("linf:1/255=0.1", 0), ("linf:64/255=0.9", 1)])
+def test_the_action_ends_as_its_gates_do(tmp_path: Path, floor: str, code: int) -> None:
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    (step,) = [step for step in action["runs"]["steps"] if step.get("id") == "check"]
+    given = {"model": "zoo:digits-cnn", "data": "digits", "fail-under": f"\n{floor}\n", "images": "6"}
+    given |= {"options": "--only clean,robustness", "out": "out put"}
+    inputs = {name: given.get(name, one.get("default")) for name, one in action["inputs"].items()}
+    named = {
+        name: value.removeprefix("${{ inputs.").removesuffix(" }}") for name, value in step["env"].items()
+    }
+    env = {name: inputs[source] for name, source in named.items()}
+    env |= {"GITHUB_OUTPUT": str(tmp_path / "output"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    shell = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]]
+    done = subprocess.run(shell, env={**os.environ, **env, "PATH": path}, cwd=tmp_path, check=False)
+    assert done.returncode == code
+    assert (tmp_path / "out put" / "index.html").exists()
+    (suite,) = JUnitXml.fromfile(str(tmp_path / "out put.xml"))
+    assert suite.failures == code
+    said = dict(line.split("=", 1) for line in (tmp_path / "output").read_text().splitlines())
+    assert said == {"report": "out put/index.html", "junit": "out put.xml"}
+    assert floor in (tmp_path / "summary.md").read_text()
