@@ -170,7 +170,7 @@ class Access:
         classifier = (self.classifier.surrogate if for_gradient else None) or self.classifier
         network = self.gradient_network if for_gradient else self.fast_network
         assert network is not None, "prepare() comes first"
-        inputs = classifier.normalised(images).contiguous(memory_format=torch.channels_last)
+        inputs = classifier.normalised(images)
         precision = precision if images.dtype == torch.float32 and not classifier.quantised else "exact"
         with autocast(precision, images.device):
             output = classifier.answers(inputs, network, before_softmax=True)
