@@ -24,15 +24,17 @@ help:
 demo: .venv/.ready
 	$(BIN)/ostrich demo
 
-# One torch thread in each worker (tests/conftest.py); a file stays in one worker, for its fixtures.
+# One torch thread in each worker (tests/conftest.py); a file stays in one worker, for its fixtures. Long files
+# come first (likewise).
 # All tests; make test ARGS="-m 'not slow'" leaves out those that take more than about five seconds. What took
 # so long is listed at the end: it is to be marked.
 test: .venv/.ready
-	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --durations 40 --durations-min 5 $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder \
+	    --durations 40 --durations-min 5 $(ARGS)
 
 # The fast tests at the oldest torch that is promised, and the torchvision that belongs to it.
 test-floor: .venv-floor/.ready
-	.venv-floor/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile -m "not slow" $(ARGS)
+	.venv-floor/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check .

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,25 @@ import pytest
 if "PYTEST_XDIST_WORKER" in os.environ:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+
+# Where Python is told to keep no bytecode, each command that a test starts would compile torch anew.
+if sys.dont_write_bytecode:
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(__file__).parents[1] / ".pytest_cache/bytecode"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, so that no worker begins one when the others are done."""
+
+    def seconds(item: pytest.Item) -> float:
+        """About: most tests are short, those in these folders give whole commands."""
+        whole = item.path.parent.name in ("golden", "verbs")
+        return 20.0 if item.get_closest_marker("slow") else 3.0 if whole else 0.3
+
+    long: dict[Path, float] = defaultdict(float)
+    for item in items:
+        long[item.path] += seconds(item)
+    items.sort(key=lambda item: (-long[item.path], str(item.path)))  # inside a file as they were
 
 
 class NetworkUsed(RuntimeError):

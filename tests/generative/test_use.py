@@ -448,12 +448,12 @@ class FakeExtractor(nn.Module):
         super().__init__()
         if feature_extractor_weights_path is None:
             raise OSError("no network")
-        self.fc = nn.Linear(2048, 1008)
+        self.fc = nn.Linear(256, 1008)
         self.asked: list[torch.dtype] = []
 
     def forward(self, x: Tensor) -> tuple[Tensor]:
         self.asked.append(x.dtype)
-        return (F.adaptive_avg_pool2d(x.float(), (1, 1)).flatten(1).repeat(1, 683)[:, :2048],)
+        return (F.adaptive_avg_pool2d(x.float(), (1, 1)).flatten(1).repeat(1, 86)[:, :256],)
 
 
 @pytest.mark.slow
@@ -465,7 +465,7 @@ def test_only_in_the_features_of_inception_is_it_fid(tmp_path, capsys, monkeypat
     monkeypatch.setattr(sys.modules[library], "FeatureExtractorInceptionV3", FakeExtractor, raising=False)
     network = inception(str(tmp_path / "weights.pt"))
     rows, logits = features(network, torch.rand(3, 1, 8, 8))  # grey ones in three channels
-    assert rows.shape == (3, 2048)
+    assert rows.shape == (3, 256)  # the library's has 2048
     assert torch.allclose(logits, rows @ network.network.last.weight.T, atol=1e-3)  # "unbiased"
     assert network.network.extractor.asked == [torch.uint8]
     words = ["generate", "evaluate", plain, "--count", "20", "--features", f"inception:{tmp_path}/weights.pt"]

@@ -185,7 +185,7 @@ def test_the_crash_test_of_an_onnx_file(files, tmp_path, capsys):
         str(out),
     ]
     some = "clean,targeted-pair,noise,robustness,saliency,guided"
-    assert run(["check", *words, "--only", some, "--json"]) == 0
+    assert run(["check", *words, "--only", some, "--minutes", "0.2", "--json"]) == 0
     results = json.loads(capsys.readouterr().out)
     assert results["clean_accuracy"] > 0.8
     assert results["model"]["parameters"] is None

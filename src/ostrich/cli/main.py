@@ -8,6 +8,7 @@ bad input.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import tempfile
 import time
@@ -69,6 +70,8 @@ def _top(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and leave with its exit code."""
+    # Read when torch is loaded: threads that wait in a loop take the processor from whoever works.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(arguments))
 
 

@@ -114,7 +114,9 @@ class Exported(nn.Module):
 
 def _exported(path: Path) -> dict[str, Any]:
     try:
-        program = torch.export.load(path)
+        with warnings.catch_warnings():  # torch 2.11 warns of its own way to read the tensors
+            warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
+            program = torch.export.load(path)
     except Exception as error:  # torch.export's own, zip's, the system's
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{str(path)!r} cannot be read as an exported program: {reason}") from error

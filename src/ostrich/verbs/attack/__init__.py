@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ostrich.attacks import Attack, CamouflageAttack, FittedAttack
 from ostrich.attacks.eot import EOT
@@ -18,10 +18,13 @@ from ostrich.attacks.fitted.artefact import Artefact
 from ostrich.attacks.goals import Goal
 from ostrich.data.dataset import Dataset
 from ostrich.models.detectors import Detector
-from ostrich.verbs.attack import camouflage, fitted, fooling, input_specific
+from ostrich.verbs.attack import input_specific
 from ostrich.verbs.attack.given import Given, Labels, read_given, starts_from_noise
 from ostrich.verbs.inputs import Images, Model
 from ostrich.verbs.outcome import Where
+
+if TYPE_CHECKING:
+    from ostrich.verbs.attack import camouflage, fitted, fooling
 
 
 def attack(
@@ -100,9 +103,15 @@ def _question(
 ) -> input_specific.Question | fooling.Question | fitted.Question | camouflage.Question:
     """All that decides the result. Raises InputError for what cannot be answered, before it is begun."""
     if issubclass(given.kind, CamouflageAttack):
+        from ostrich.verbs.attack import camouflage
+
         return camouflage.asked(given, model)
     if issubclass(given.kind, FittedAttack):
+        from ostrich.verbs.attack import fitted
+
         return fitted.asked(given, model)
     if starts_from_noise(given.kind):
+        from ostrich.verbs.attack import fooling
+
         return fooling.asked(given, model)
     return input_specific.asked(given, model)
