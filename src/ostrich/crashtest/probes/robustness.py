@@ -200,7 +200,10 @@ def _bisect(
     middle = len(budgets) // 2 if first is None else first
     eps = budgets[middle]
     threat, standing = THREATS[norm](eps), rows
-    for method in (PGD(threat=threat, steps=STEPS), PGD(threat=threat, steps=MARGIN_STEPS, loss="margin")):
+    for method in (
+        PGD(threat=threat, steps=STEPS, loss="ce"),
+        PGD(threat=threat, steps=MARGIN_STEPS, loss="margin"),
+    ):
         if len(standing):
             result = context.attack(method, standing, Untargeted(context.labels[standing]))
             if norm == "linf":
