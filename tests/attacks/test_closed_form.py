@@ -38,6 +38,7 @@ from ostrich.attacks import (
     Confident,
     DeepFool,
     InputSpecificAttack,
+    Square,
     Targeted,
     Unbounded,
     Untargeted,
@@ -45,6 +46,8 @@ from ostrich.attacks import (
 from ostrich.attacks.threats import NORMS, TOLERANCE
 from ostrich.cli.main import run
 from ostrich.images import read_image
+from ostrich.models.answers import NO_ANSWER
+from ostrich.runtime.runs import read_run
 
 SIZE, SCALE, POINTS = 8, 20.0, 9
 VALUES = SIZE * SIZE  # of a channel
@@ -273,3 +276,65 @@ def test_a_claimed_file_fools_a_random_network_in_most_later_draws(shared, kit, 
             draws = torch.stack([model.network(files).argmax(1) for _ in range(100)])
     labels = torch.tensor([int(row["label"]) for row in claimed])
     assert ((draws != labels).double().mean(0) > 0.5).all()
+
+
+class Unanswered(torch.nn.Module):
+    """The classifier `colour`, without an answer in fp32 or bf16 where red is strongest or as strong."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weights = torch.eye(3).repeat_interleave(VALUES, 1) * SCALE / VALUES
+        scores = F.linear(x.flatten(1), weights)
+        return torch.where((scores.argmax(1) == 0)[:, None], math.nan, scores)
+
+
+@pytest.mark.parametrize("method", [PGD(eps=4 / 255, random_start=False), APGD(eps=4 / 255, steps=10)])
+def test_what_bf16_rounds_away_is_asked_again(monkeypatch, method):
+    """Two means that are equal in bf16: there the network has no answer, and its gradient is not a number."""
+    monkeypatch.setattr("ostrich.models.fastpath.gains_by_bf16", lambda device: True)
+    x = torch.tensor([107.0, 107.0, 90.0]).view(1, 3, 1, 1).repeat(2, 1, SIZE, SIZE)
+    x[:, 0, ::2] -= 1  # half a level less red
+    x[1, 1] += 30  # stands whatever is done
+    x /= 255
+    classifier = ostrich.load(Unanswered(), size=SIZE)
+    red, green, _ = (SCALE * x[0].mean((1, 2))).bfloat16()
+    assert red == green
+    found = ostrich.attacks.attack(method, classifier, x, Untargeted(torch.tensor([1, 1])))
+    assert found.success.tolist() == [True, False]
+    assert not found.zero_gradient.any()
+    assert int(found.predictions[0]) == NO_ANSWER
+
+
+@pytest.mark.shared
+def test_no_answer_after_a_change_is_a_success(shared, kit, tmp_path):
+    rows = rows_of(shared, kit, tmp_path / "run", "not_a_number", "pgd", "--set", "eps=8/255")
+    clean = torch.stack([read_image(tmp_path / "run" / row["clean_file"]) for row in rows])
+    kept = sum(row["success"] != "true" for row in rows)
+    assert (len(rows), kept) == (12, standing(breaking(clean)["linf"], 8 / 255))
+
+
+def test_square_walks_on_where_scores_are_steps():
+    """Small squares move no score of few digits; only one after another they do."""
+    x, labels = images()
+    flat = ostrich.load(lambda batch: batch.new_tensor([[0.0, 1, 0], [0, 0, 1]])[: len(batch)], size=SIZE)
+    seen = []
+    method = Square(eps=8 / 255, queries=30)
+    goal = Untargeted(labels[1:3])
+    ostrich.attacks.attack(method, flat, x[1:3], goal, watch=lambda _, state: seen.append(state.images[0]))
+    changed = [not torch.equal(a, b) for a, b in itertools.pairwise(seen)]
+    assert sum(changed) > len(changed) / 2
+
+
+@pytest.mark.slow
+def test_a_check_follows_the_gradients_of_a_surrogate():
+    """A function of scores has none; judged is the function, by the closed form."""
+    x, labels = (part[::3] for part in images())
+    function = ostrich.load(colour().predict, size=SIZE)
+    eps = budgets("linf")[4]
+    kept = standing(breaking(x)["linf"], eps)
+    asked = {"only": "robustness", "fail_under": f"linf:{eps}={(kept + 0.5) / 4}", "images": 4}
+    found = ostrich.check(function, (x, labels), surrogate=colour(), **asked)
+    (figure,) = (one for one in found.figures["robustness"] if (one["norm"], one["eps"]) == ("linf", eps))
+    assert (round(4 * figure["robust_accuracy"]), figure["bound"]) == (kept, "upper")
+    assert figure["measured_by"] == ["pgd"]
+    assert [gate["passed"] for gate in found.gates] == [False]
+    assert read_run(found.folder)["asked"]["surrogate"] == colour().name
