@@ -38,6 +38,7 @@ from ostrich.attacks import (
     Confident,
     DeepFool,
     InputSpecificAttack,
+    OnePixel,
     Square,
     Targeted,
     Unbounded,
@@ -338,3 +339,28 @@ def test_a_check_follows_the_gradients_of_a_surrogate():
     assert figure["measured_by"] == ["pgd"]
     assert [gate["passed"] for gate in found.gates] == [False]
     assert read_run(found.folder)["asked"]["surrogate"] == colour().name
+
+
+@pytest.mark.parametrize("method", [Square(eps=4 / 255, queries=40), OnePixel(population=8, generations=3)])
+def test_scores_that_no_query_changes_are_no_robustness(method):
+    x, labels = images()
+    scores = colour()
+    votes = ostrich.load(lambda batch: 3.0 * F.one_hot(scores.predict(batch).argmax(1), 3), size=SIZE)
+    found = ostrich.attack(method, votes, x, labels)
+    assert torch.equal(found.flat_scores, ~found.success)
+    assert found.figures["bound"] is None
+    assert found.figures["flat_scores"] == int((~found.success).sum())
+    assert "scores no query changed: `rays` needs labels alone" in found.figures["reason"]
+    sloped = ostrich.attack(method, scores, x, labels)
+    assert not sloped.flat_scores.any()
+    assert sloped.figures["bound"] == "upper"
+    assert "flat_scores" not in sloped.figures
+
+
+@pytest.mark.shared
+def test_square_says_that_votes_have_no_slope(shared, kit, tmp_path, capsys):
+    rows_of(shared, kit, tmp_path / "run", "hard_vote", "square", "--set", "queries=100")
+    results = json.loads((tmp_path / "run/run.json").read_text())["results"]
+    assert (results["bound"], results["flat_scores"]) == (None, 18)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "not known, at most 1: 18 images stand whose scores no query changed: `rays`" in told

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ostrich.attacks.eot import EOT
-from ostrich.attacks.goals import Goal
+from ostrich.attacks.goals import Goal, missed
 from ostrich.attacks.per_image import where
 from ostrich.attacks.threats import Threat
 from ostrich.models.answers import answered
@@ -32,8 +33,9 @@ class Access:
     The network itself decides success; `fast_network` computes the same faster, and `gradient_network`, of
     the surrogate where there is one, is that for gradients. `forwards` and `backwards` int64 (N,) count per
     image of the batch, `gradients` the times that an attack asked for a gradient where its goal was not
-    reached, and `useless` those of them that were zero or not finite; `checks` are forwards spent on proving
-    the fast networks equal to the plain ones.
+    reached, and `useless` those of them that were zero or not finite; `scored` the images that an attack on
+    scores asked about, by whose first `score` (N,) it is known whether any `moved` it; `checks` are forwards
+    spent on proving the fast networks equal to the plain ones.
     """
 
     classifier: Classifier
@@ -45,18 +47,36 @@ class Access:
     gradient_network: Network | None = None
     gradients: Tensor = field(init=False)
     useless: Tensor = field(init=False)
+    scored: Tensor = field(init=False)
+    score: Tensor = field(init=False)
+    moved: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.gradients, self.useless = torch.zeros_like(self.forwards), torch.zeros_like(self.forwards)
+        for name in ("gradients", "useless", "scored"):
+            setattr(self, name, torch.zeros_like(self.forwards))
+        self.score = torch.full_like(self.forwards, torch.nan, dtype=torch.float64)
+        self.moved = torch.zeros_like(self.forwards, dtype=torch.bool)
 
     @property
-    def counts(self) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+    def counts(self) -> dict[str, Any]:
         """All that is counted, to be kept and set again."""
-        return self.forwards, self.backwards, self.gradients, self.useless, self.checks
+        names = ("forwards", "backwards", "gradients", "useless", "scored", "score", "moved", "checks")
+        return {name: getattr(self, name) for name in names}
 
     @counts.setter
-    def counts(self, kept: tuple[Tensor, Tensor, Tensor, Tensor, int]) -> None:
-        self.forwards, self.backwards, self.gradients, self.useless, self.checks = kept
+    def counts(self, kept: dict[str, Any]) -> None:
+        for name, value in kept.items():
+            setattr(self, name, value)
+
+    @property
+    def zero_gradient(self) -> Tensor:
+        """Whether most gradients that were asked for were zero or not finite, (N,) bool."""
+        return (self.gradients > 0) & (2 * self.useless >= self.gradients)
+
+    @property
+    def flat_scores(self) -> Tensor:
+        """Whether an attack on scores asked, and no query changed what it follows, (N,) bool."""
+        return (self.scored > 1) & ~self.moved
 
     def prepare(self, example: Tensor) -> None:
         """Make the quick networks, compared with the plain ones on `example` (1, C, H, W)."""
@@ -104,6 +124,16 @@ class Access:
         _count(self.forwards, rows)
         parts = images.split(_at_once(images))
         return torch.cat([self._forward(part, precision or self.precision) for part in parts])
+
+    def note_scores(self, goal: Goal, logits: Tensor, rows: Tensor) -> None:
+        """Note whether logits (n, K) of the goal move what is followed: by how much images miss it."""
+        if self.moved[rows].all():
+            return
+        score = missed(goal, logits)
+        first = rows[self.score[rows].isnan()]
+        self.score[first] = score[self.score[rows].isnan()]
+        self.moved[rows[score != self.score[rows]]] = True
+        _count(self.scored, rows)
 
     def gradient(
         self,
@@ -231,7 +261,8 @@ class Problem:
     a gradient is that of the mean over random views. `starts` are other images (P, C, H, W) and their
     logits (P, K), where an attack that knows no scores may begin. With `photographed`, of images,
     keys and seed, a success has to reach the goal there too. In a problem of copies, `copies` rows in a
-    row belong to one image. `proposals` are what the network was asked about since the engine looked last.
+    row belong to one image. With `by_scores`, an attack follows scores. `proposals` are what the network was
+    asked about since the engine looked last.
     """
 
     access: Access
@@ -248,6 +279,7 @@ class Problem:
     starts: tuple[Tensor, Tensor] | None = None
     photographed: Photographed | None = None
     copies: int = 1
+    by_scores: bool = False
     proposals: Proposals = field(default_factory=Proposals)
 
     def gradient(self, images: Tensor, loss: Loss | None = None) -> Tensor:
@@ -313,6 +345,8 @@ class Problem:
     def logits(self, images: Tensor, precision: str | None = None) -> Tensor:
         """The logits (n, K) of `images`."""
         logits = self.access.logits(images, self.rows, precision)
+        if self.by_scores:
+            self.access.note_scores(self.goal, logits, self.rows)
         self.propose(images, self.goal.reached(logits))
         return logits
 
