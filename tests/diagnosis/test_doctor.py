@@ -308,6 +308,17 @@ def test_faults_of_the_gradients(make, expected):
     assert codes(make()) == expected
 
 
+@pytest.mark.parametrize("kind", ["bfloat16", "noisy"])
+def test_a_linear_network_bends_by_rounding_or_noise_alone(kind):
+    """So its gradient, the same for every image, is no fault."""
+    means = nn.Linear(64, 4, bias=False)
+    with torch.no_grad():
+        means.weight.copy_(torch.eye(4).repeat_interleave(16, 1) * 20 / 16)
+    linear = nn.Sequential(nn.Flatten(), means)
+    network = linear.bfloat16() if kind == "bfloat16" else nn.Sequential(Noisy(), linear)
+    assert "constant-gradient" not in codes(classifier(network.eval()), labels=None)
+
+
 def test_a_function_is_looked_at_without_gradients():
     exact = subject().network
     for before, expected in ((lambda x: x, set()), (rounded(15), {"quantized-input"}), (rounded(255), set())):
