@@ -15,6 +15,7 @@ import ostrich
 from ostrich import data as datasets
 from ostrich.cli.main import run
 from ostrich.diagnosis import CHECKS, ModelUnderTest, examine
+from ostrich.diagnosis.gradients import useless
 from ostrich.diagnosis.significance import sign_test
 
 # The subject: a good network for small digits, and what can be made wrong about it ------------------
@@ -306,6 +307,18 @@ GRADIENTS = [
 @pytest.mark.parametrize(("make", "expected"), GRADIENTS)
 def test_faults_of_the_gradients(make, expected):
     assert codes(make()) == expected
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "noisy"])
+def test_a_linear_network_bends_by_rounding_or_noise_alone(kind):
+    """So its gradient, the same for every image, is no fault."""
+    means = nn.Linear(64, 4, bias=False)
+    with torch.no_grad():
+        means.weight.copy_(torch.eye(4).repeat_interleave(16, 1) * 20 / 16)
+    linear = nn.Sequential(nn.Flatten(), means)
+    network = linear.bfloat16() if kind == "bfloat16" else nn.Sequential(Noisy(), linear)
+    model = ModelUnderTest(classifier=classifier(network.eval()), images=IMAGES[:16])
+    assert not list(useless(model))
 
 
 def test_a_function_is_looked_at_without_gradients():

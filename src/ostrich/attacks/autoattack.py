@@ -65,7 +65,7 @@ class AutoAttack(InputSpecificAttack):
         return (
             *transfer,
             APGD(threat=threat, steps=min(SHORT_ITERATIONS, iterations), loss="dlr", targets=SHORT_TARGETS),
-            APGD(threat=threat, steps=iterations),
+            APGD(threat=threat, steps=iterations, loss="ce"),
             APGD(threat=threat, steps=iterations, loss="dlr"),
             *(() if fast else (FAB(threat=threat, iterations=iterations, stop="first"),)),
             Square(threat=threat, queries=queries, ahead=AHEAD),

@@ -23,7 +23,8 @@ from ostrich.models.answers import answered
 # Margins from which on the slope of cross-entropy, exp(-margin), gets lost in float32 on its way back to the
 # image, whose smallest normal number is exp(-87).
 SATURATED = 60.0
-Loss = Literal["ce", "margin"]  # cross-entropy, or what image and goal are apart in logits
+# Cross-entropy; what image and goal are apart in logits; half of the steps on either.
+Loss = Literal["ce", "margin", "ce-then-margin"]
 SLACK = 64  # rounding errors of the largest logit by which a verified success must be clear
 
 
@@ -175,9 +176,21 @@ def missed(goal: Goal, logits: Tensor) -> Tensor:
     return margin(logits.double(), goal.classes) * (1 if goal.kind == "untargeted" else -1)
 
 
-def followed(goal: Goal, name: str) -> Callable[[Tensor], Tensor]:
-    """The loss of that name, of the logits (N, K), (N,) float64: ce, the goal's own, or margin."""
-    return partial(missed, goal) if name == "margin" else goal.loss
+def usual_loss(goal: Goal, norm: str) -> Loss:
+    """The loss that is followed where none is chosen: ce, in L2 away from a label ce-then-margin.
+
+    Cross-entropy raises all other classes by their probabilities, and in L2 what is spent on one class is
+    lost to the others: an image stands that a change towards one class alone would mislead. The margin goes
+    there, but from afar cross-entropy leads better, so it has the first half. In Linf every value moves by
+    the whole budget whatever the weights, and towards a target there is one class to spend on.
+    """
+    return "ce-then-margin" if norm == "l2" and goal.kind == "untargeted" else "ce"
+
+
+def followed(goal: Goal, loss: Loss, spent: int, steps: int) -> Callable[[Tensor], Tensor]:
+    """The loss (N,) float64, of the logits (N, K), that is followed after `spent` of so many steps."""
+    late = loss == "ce-then-margin" and spent >= steps // 2  # an only step is the margin's
+    return partial(missed, goal) if loss == "margin" or late else goal.loss
 
 
 def _clear(advantage: Tensor, logits: Tensor, slack: float) -> Tensor:

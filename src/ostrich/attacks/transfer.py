@@ -56,10 +56,9 @@ class Transfer(InputSpecificAttack):
 
 
 def borrow_gradients(method: Attack, classifier: Classifier, surrogate: Any | None) -> Classifier:
-    """The classifier; where a surrogate is given, one that follows its gradients, and is judged as before.
+    """The classifier; where a surrogate is given, one `with_gradients_of` it.
 
-    A surrogate that brings no normalisation is given the classifier's. Neither of the two is changed. Raises
-    InputError where it is of no use or does not fit, and where it is missing.
+    Raises InputError where it is of no use or does not fit, and where it is missing.
     """
     if surrogate is None:
         if method.needs == "gradient" and classifier.access != "gradient":
@@ -71,6 +70,15 @@ def borrow_gradients(method: Attack, classifier: Classifier, surrogate: Any | No
         return classifier
     if method.needs != "gradient":
         raise InputError(f"--surrogate lends gradients; {method.name} takes none.")
+    return with_gradients_of(surrogate, classifier)
+
+
+def with_gradients_of(surrogate: Any, classifier: Classifier) -> Classifier:
+    """A classifier that is attacked by the gradients of a surrogate, and judged as the given one.
+
+    A surrogate that brings no normalisation is given the classifier's. Neither of the two is changed. Raises
+    InputError where it does not fit.
+    """
     other = copy(companion(surrogate, classifier, "surrogate"))
     if other.access != "gradient":
         raise InputError(f"The surrogate {other.name} gives only {other.access}; gradients are needed.")

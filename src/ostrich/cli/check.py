@@ -33,6 +33,10 @@ Summary = Annotated[
     typer.Option(metavar="FILE", help=f"write a summary in Markdown [default: what {JOB_SUMMARY} names]"),
 ]
 
+Surrogate = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="whose gradients attacks follow; success is MODEL's own")
+]
+
 
 @o.takes_options
 def command(
@@ -46,6 +50,7 @@ def command(
     images: Images = None,
     junit: JUnit = None,
     summary: Summary = None,
+    surrogate: Surrogate = None,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
@@ -69,6 +74,7 @@ def command(
         only=only,
         fail_under=fail_under or (),
         baseline=baseline,
+        surrogate=surrogate,
         seed=seed,
         precision=precision,
         out=out or NEW,

@@ -202,7 +202,7 @@ def describe(context: Context) -> ModelFacts:
 def _facts(context: Context) -> dict[str, str]:
     """What decides the answers of the probes."""
     return {
-        **network_facts(context.classifier),
+        **network_facts(context.attacked),
         "images": digest(context.images),
         "labels": digest(context.samples.labels),
         "class names": repr(context.classifier.class_names),

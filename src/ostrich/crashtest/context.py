@@ -42,7 +42,10 @@ class CannotRun(OstrichError):
 
 @dataclass(kw_only=True)
 class Context:
-    """The network, the images and where to write; what several probes need is computed once."""
+    """The network, the images and where to write; what several probes need is computed once.
+
+    Attacks are made on `attacked`: the network, with the gradients of another one where one lends them.
+    """
 
     classifier: Classifier
     samples: Samples
@@ -51,6 +54,7 @@ class Context:
     data_words: list[str]
     seed: int = 0
     precision: str = "fast"
+    lent: Classifier | None = None  # the network with the gradients of a surrogate
     budgets: dict[str, list[float]] = field(default_factory=dict)  # by norm: asked for by gates
     images_of: dict[str, int] = field(default_factory=dict)  # by probe: how many images it may use
     progress: Progress = silent
@@ -61,6 +65,11 @@ class Context:
     saved: list[str] = field(default_factory=list)  # files since a probe began, by their paths
     _logits: Tensor | None = None
     _said: dict[int, Tensor] = field(default_factory=dict)  # logits (K,) by an image's fingerprint
+
+    @property
+    def attacked(self) -> Classifier:
+        """The network as attacks see it."""
+        return self.lent or self.classifier
 
     @property
     def images(self) -> Tensor:
@@ -122,7 +131,7 @@ class Context:
 
     def without_gradient(self, rows: Tensor) -> Tensor:
         """Those of some images, by their places, on which every attack by gradients so far was useless."""
-        if self.classifier.access != "gradient":
+        if self.attacked.access != "gradient":
             return rows
         by_gradient = [one for one in self.outcomes if one["attack"] == "pgd"]
         seen = {row for one in by_gradient for row in one["rows"]}
@@ -137,7 +146,7 @@ class Context:
         asked = digest(repr(method), images, *goal_facts(goal).values()).removeprefix(MARK)
         return run_attack(
             method,
-            self.classifier,
+            self.attacked,
             images,
             goal,
             seed=self.seed,
@@ -210,6 +219,8 @@ class Context:
         """
         said = {name: value for name, value in options.items() if value is not None}
         settings: dict[str, Any] = said.pop("settings", {})
+        if verb == "check" and self.lent is not None and self.lent.surrogate is not None:
+            said["surrogate"] = self.lent.surrogate.words[0]
         if events.command() is None:
             given = [f"{name}={value!r}" for name, value in {**settings, **said}.items()]
             return f"ostrich.{verb}({', '.join([*map(repr, names), 'model', 'data', *given])})"

@@ -33,7 +33,8 @@ MASKING = (
 def outcome(method: InputSpecificAttack, rows: Tensor, result: Result) -> AttackOutcome:
     """What an attack did to the images at `rows` (n,)."""
     places = rows.tolist()
-    broken, useless = result.success.tolist(), (result.zero_gradient | result.unattacked).tolist()
+    broken = result.success.tolist()
+    useless = (result.zero_gradient | result.flat_scores | result.unattacked).tolist()
     distance = result.distance.tolist()
     eps = method.threat.eps
     return {

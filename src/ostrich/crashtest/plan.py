@@ -129,7 +129,7 @@ def _speed(context: Context, threads: int) -> tuple[float, float]:
     """Seconds per image of a forward and of a gradient, on a small batch, on one thread or on `threads`."""
     images = context.samples[: max(1, min(TIMED, len(context.samples)))].to(context.classifier.device)
     rows = torch.arange(len(images), device=images.device)
-    access = Access(context.classifier, context.precision, torch.zeros_like(rows), torch.zeros_like(rows))
+    access = Access(context.attacked, context.precision, torch.zeros_like(rows), torch.zeros_like(rows))
     with untouched(context.classifier.network):
         forwards = {}
         for count in {1, threads}:
@@ -137,7 +137,7 @@ def _speed(context: Context, threads: int) -> tuple[float, float]:
             forwards[count] = _fastest(lambda: context.classifier.predict(images)) / len(images)
         forward, count = min((seconds, count) for count, seconds in forwards.items())
         torch.set_num_threads(count)
-        if context.classifier.access != "gradient":
+        if context.attacked.access != "gradient":
             return forward, forward
         access.prepare(images[:1])
         gradient = _fastest(lambda: access.gradient(images, rows, lambda logits: logits.sum(1))[0])

@@ -122,9 +122,14 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
     """bf16 arithmetic for precision "fast" where the hardware gains by it, else nothing."""
-    if precision == "fast" and gains_by_bf16(device):
+    if rounds(precision, device):
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
+
+
+def rounds(precision: str, device: torch.device) -> bool:
+    """Whether `autocast` makes this precision bf16 there."""
+    return precision == "fast" and gains_by_bf16(device)
 
 
 def gains_by_bf16(device: torch.device) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ostrich.attacks.transfer import with_gradients_of
 from ostrich.crashtest.advice import NEXT
 from ostrich.crashtest.answer import Gate
 from ostrich.crashtest.check import DEMO_PROBES, PROBES, chosen_probes, crash_test
@@ -71,6 +72,7 @@ def check(
     baseline: str | Path | CheckResult | None = None,
     junit: str | Path | None = None,
     summary: str | Path | None = None,
+    surrogate: Model | None = None,
     limit: int | None = None,
     seed: int = 0,
     precision: str = "fast",
@@ -85,8 +87,9 @@ def check(
     in `only`. With `images` instead, every probe takes that many, however long it takes, and the same check
     gives the same results. Gates: `fail_under` are least robust accuracies, "linf:1/255=0.2"; `baseline` an
     earlier run, of which no figure may be worse. `junit` is a file for the gates as CI systems read it,
-    `summary` one to which the figures are added in Markdown. `precision` is "fast" or "exact", of gradients
-    only.
+    `summary` one to which the figures are added in Markdown. `surrogate` is another network for the same
+    classes, whose gradients attacks follow: success is judged on `model`, which may have none. `precision` is
+    "fast" or "exact", of gradients only.
 
     Returns a `CheckResult`: `gates`, `passed`, `findings`, `report`, `figures`, and `save(folder)`. With
     `out` it is written there from the beginning, and an interrupted one goes on. Raises InputError,
@@ -103,6 +106,7 @@ def check(
         baseline=baseline,
         junit=junit,
         summary=summary,
+        surrogate=surrogate,
         limit=limit,
         seed=seed,
         precision=precision,
@@ -141,6 +145,7 @@ def _checked(
     baseline: str | Path | CheckResult | None = None,
     junit: str | Path | None = None,
     summary: str | Path | None = None,
+    surrogate: Model | None = None,
     precision: str = "fast",
 ) -> CheckResult:
     """A check or the demo. What cannot be used is refused before anything is loaded."""
@@ -169,6 +174,9 @@ def _checked(
         if file is not None:
             check_writable(Path(file).parent)
     classifier = as_classifier(model)
+    lent = None if surrogate is None else with_gradients_of(surrogate, classifier)
+    if lent is not None and lent.surrogate is not None:
+        asked["surrogate"] = surrogate if isinstance(surrogate, str) else lent.surrogate.name
     samples = as_samples(data, None, classifier, limit=limit, seed=seed)
     with begun_on(name, asked, classifier, samples, seed=seed, out=out, force=force) as run:
         context = Context(
@@ -179,6 +187,7 @@ def _checked(
             data_words=list(samples.words),
             seed=seed,
             precision=precision,
+            lent=lent,
             budgets={norm: [f.eps for f in floors if f.norm == norm] for norm in SWEPT},
         )
         results = crash_test(

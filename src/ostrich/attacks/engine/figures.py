@@ -57,15 +57,18 @@ def measured(name: str, result: Result, classifier: Classifier | None = None) ->
 
     `bound` is "upper": no network is more robust than what one attack left of it; or None, with the
     `reason`, where images stand only because the attack could not work on them. `zero_gradient`,
-    `unattacked` and `unanswered` count images.
+    `flat_scores`, where there are any, `unattacked` and `unanswered` count images.
     """
     standing = result.attacked & ~result.success
-    blind, never = (int((mask & standing).sum()) for mask in (result.zero_gradient, result.unattacked))
+    masks = (result.zero_gradient, result.flat_scores, result.unattacked)
+    blind, flat, never = (int((mask & standing).sum()) for mask in masks)
     reasons = []
     if classifier is not None and classifier.neighbours:
         reasons.append(classifier.neighbours)
     if blind:
         reasons.append(f"{blind} images stand whose gradient was zero or not finite")
+    if flat:
+        reasons.append(f"{flat} images stand whose scores no query changed: `rays` needs labels alone")
     if never:
         reasons.append(f"{never} images stand that the attack found no way to begin with")
     return {
@@ -73,6 +76,7 @@ def measured(name: str, result: Result, classifier: Classifier | None = None) ->
         "bound": None if reasons else "upper",
         "reason": "; ".join(reasons) or None,
         "zero_gradient": int(result.zero_gradient.sum()),
+        **({"flat_scores": int(result.flat_scores.sum())} if result.flat_scores.any() else {}),
         "unattacked": int(result.unattacked.sum()),
         "unanswered": int((result.clean_predictions == NO_ANSWER).sum()),
         **({} if classifier is None or classifier.draws == 1 else _draws(classifier, result)),

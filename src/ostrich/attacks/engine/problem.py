@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ostrich.attacks.eot import EOT
-from ostrich.attacks.goals import Goal
+from ostrich.attacks.goals import Goal, missed
+from ostrich.attacks.per_image import where
 from ostrich.attacks.threats import Threat
+from ostrich.models.answers import answered
 from ostrich.models.classifier import Classifier
-from ostrich.models.fastpath import autocast, faster
+from ostrich.models.fastpath import autocast, faster, rounds
 from ostrich.runtime.randomness import keyed, seed_of
 
 VALUES_PER_FORWARD = 256 * 3 * 64 * 64  # pixels times channels at once, about 1 GB of activations
@@ -30,8 +33,9 @@ class Access:
     The network itself decides success; `fast_network` computes the same faster, and `gradient_network`, of
     the surrogate where there is one, is that for gradients. `forwards` and `backwards` int64 (N,) count per
     image of the batch, `gradients` the times that an attack asked for a gradient where its goal was not
-    reached, and `useless` those of them that were zero or not finite; `checks` are forwards spent on proving
-    the fast networks equal to the plain ones.
+    reached, and `useless` those of them that were zero or not finite; `scored` the images that an attack on
+    scores asked about, by whose first `score` (N,) it is known whether any `moved` it; `checks` are forwards
+    spent on proving the fast networks equal to the plain ones.
     """
 
     classifier: Classifier
@@ -43,18 +47,36 @@ class Access:
     gradient_network: Network | None = None
     gradients: Tensor = field(init=False)
     useless: Tensor = field(init=False)
+    scored: Tensor = field(init=False)
+    score: Tensor = field(init=False)
+    moved: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
-        self.gradients, self.useless = torch.zeros_like(self.forwards), torch.zeros_like(self.forwards)
+        for name in ("gradients", "useless", "scored"):
+            setattr(self, name, torch.zeros_like(self.forwards))
+        self.score = torch.full_like(self.forwards, torch.nan, dtype=torch.float64)
+        self.moved = torch.zeros_like(self.forwards, dtype=torch.bool)
 
     @property
-    def counts(self) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+    def counts(self) -> dict[str, Any]:
         """All that is counted, to be kept and set again."""
-        return self.forwards, self.backwards, self.gradients, self.useless, self.checks
+        names = ("forwards", "backwards", "gradients", "useless", "scored", "score", "moved", "checks")
+        return {name: getattr(self, name) for name in names}
 
     @counts.setter
-    def counts(self, kept: tuple[Tensor, Tensor, Tensor, Tensor, int]) -> None:
-        self.forwards, self.backwards, self.gradients, self.useless, self.checks = kept
+    def counts(self, kept: dict[str, Any]) -> None:
+        for name, value in kept.items():
+            setattr(self, name, value)
+
+    @property
+    def zero_gradient(self) -> Tensor:
+        """Whether most gradients that were asked for were zero or not finite, (N,) bool."""
+        return (self.gradients > 0) & (2 * self.useless >= self.gradients)
+
+    @property
+    def flat_scores(self) -> Tensor:
+        """Whether an attack on scores asked, and no query changed what it follows, (N,) bool."""
+        return (self.scored > 1) & ~self.moved
 
     def prepare(self, example: Tensor) -> None:
         """Make the quick networks, compared with the plain ones on `example` (1, C, H, W)."""
@@ -103,6 +125,16 @@ class Access:
         parts = images.split(_at_once(images))
         return torch.cat([self._forward(part, precision or self.precision) for part in parts])
 
+    def note_scores(self, goal: Goal, logits: Tensor, rows: Tensor) -> None:
+        """Note whether logits (n, K) of the goal move what is followed: by how much images miss it."""
+        if self.moved[rows].all():
+            return
+        score = missed(goal, logits)
+        first = rows[self.score[rows].isnan()]
+        self.score[first] = score[self.score[rows].isnan()]
+        self.moved[rows[score != self.score[rows]]] = True
+        _count(self.scored, rows)
+
     def gradient(
         self,
         images: Tensor,
@@ -114,10 +146,12 @@ class Access:
     ) -> tuple[Tensor, Tensor]:
         """The gradient (n, C, H, W) of the summed loss, and the logits (n, K); quick network.
 
-        Values that are not finite become zero: such an image stands still and disturbs no other.
-        `precision` overrides the run's own. With `transform`, of images (n, ...) to (n * s, ...),
-        the network sees what it returns, and the logits are (n * s, K). Where they have `reached` (n,) the
-        goal, a loss may be flat: such a gradient is not counted.
+        Values that are not finite become zero: such an image stands still and disturbs no other. A gradient
+        that is zero or not finite in bf16, which may have rounded a slope or an answer away, is taken again
+        in the network's own precision; not that of a mean over views. `precision` overrides the run's own.
+        With `transform`, of images (n, ...) to (n * s, ...), the network sees what it returns, and the logits
+        are (n * s, K). Where they have `reached` (n,) the goal, a loss may be flat: such a gradient is not
+        counted.
         """
         with torch.enable_grad():
             inputs = images.detach().clone().requires_grad_(True)
@@ -126,15 +160,27 @@ class Access:
             _count(self.forwards, rows, each)
             _count(self.backwards, rows, each)
             logits = self._forward(shown, precision or self.precision, for_gradient=True)
-            total = loss(logits).sum()
-            gradient = None  # where the network cuts the graph
-            if total.requires_grad:
-                (gradient,) = torch.autograd.grad(total, inputs, allow_unused=True)
-        if gradient is None:
-            gradient = torch.zeros_like(images)
+            gradient = _slope(loss(logits), inputs)
         logits = logits.detach()
+        if transform is None and self._typed(precision or self.precision, images, self._lender) == "fast":
+            gradient, logits = self._again(images, rows, loss, gradient, logits)
         self._note(gradient, rows, None if reached is None else reached(logits))
         return _finite(gradient), logits
+
+    def _again(
+        self, images: Tensor, rows: Tensor, loss: Loss, gradient: Tensor, logits: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Gradients (n, C, H, W) and logits (n, K), where of no use those of the network's own precision."""
+        useless = _is_useless(gradient).nonzero()[:, 0]
+        if not len(useless):
+            return gradient, logits
+        _count(self.forwards, rows[useless])
+        _count(self.backwards, rows[useless])
+        with torch.enable_grad():
+            inputs = images[useless].detach().requires_grad_(True)
+            exact = logits.index_copy(0, useless, self._forward(inputs, "exact", for_gradient=True))
+            found = _slope(loss(exact), inputs)
+        return gradient.index_copy(0, useless, found), exact.detach()
 
     def logit_jacobian(
         self, images: Tensor, rows: Tensor, classes: Tensor, reached: Callable[[Tensor], Tensor]
@@ -161,18 +207,26 @@ class Access:
 
     def _note(self, gradient: Tensor, rows: Tensor, reached: Tensor | None) -> None:
         """Count gradients (n, ...) where the goal is not reached, and those that are zero or not finite."""
-        size = gradient.abs().flatten(1).sum(1)
         short = torch.ones_like(rows, dtype=torch.bool) if reached is None else ~reached
         _count(self.gradients, rows[short])
-        _count(self.useless, rows[short & ((size == 0) | ~size.isfinite())])
+        _count(self.useless, rows[short & _is_useless(gradient)])
+
+    @property
+    def _lender(self) -> Classifier:
+        """Whose gradients are followed."""
+        return self.classifier.surrogate or self.classifier
+
+    def _typed(self, precision: str, images: Tensor, classifier: Classifier) -> str:
+        """The precision: "fast" where bf16 computes, "exact" where nothing is lost."""
+        fast = images.dtype == torch.float32 and not classifier.quantised
+        return precision if fast and rounds(precision, images.device) else "exact"
 
     def _forward(self, images: Tensor, precision: str, *, for_gradient: bool = False) -> Tensor:
-        classifier = (self.classifier.surrogate if for_gradient else None) or self.classifier
+        classifier = self._lender if for_gradient else self.classifier
         network = self.gradient_network if for_gradient else self.fast_network
         assert network is not None, "prepare() comes first"
         inputs = classifier.normalised(images)
-        precision = precision if images.dtype == torch.float32 and not classifier.quantised else "exact"
-        with autocast(precision, images.device):
+        with autocast(self._typed(precision, images, classifier), images.device):
             output = classifier.answers(inputs, network, before_softmax=True)
         return output if output.dtype == images.dtype else output.to(images.dtype)
 
@@ -207,7 +261,8 @@ class Problem:
     a gradient is that of the mean over random views. `starts` are other images (P, C, H, W) and their
     logits (P, K), where an attack that knows no scores may begin. With `photographed`, of images,
     keys and seed, a success has to reach the goal there too. In a problem of copies, `copies` rows in a
-    row belong to one image. `proposals` are what the network was asked about since the engine looked last.
+    row belong to one image. With `by_scores`, an attack follows scores. `proposals` are what the network was
+    asked about since the engine looked last.
     """
 
     access: Access
@@ -224,6 +279,7 @@ class Problem:
     starts: tuple[Tensor, Tensor] | None = None
     photographed: Photographed | None = None
     copies: int = 1
+    by_scores: bool = False
     proposals: Proposals = field(default_factory=Proposals)
 
     def gradient(self, images: Tensor, loss: Loss | None = None) -> Tensor:
@@ -246,7 +302,9 @@ class Problem:
     ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
         """The gradient of a loss, the logits (n, K) of each view, and whether all views reach the goal.
 
-        Without EOT the image itself is the one view.
+        Without EOT the image itself is the one view. Where there is no answer, there is no slope: away from a
+        label that is an end, and the way that led there goes on, so that rounding does not take it back;
+        towards a class it is walked back.
         """
         eot, samples = self.eot, 1 if self.eot is None else self.eot.samples
 
@@ -271,7 +329,9 @@ class Problem:
         if self.access.classifier.surrogate is not None:
             reached = self.goal.reached(self.access.logits(images, self.rows, precision))
         self.propose(images, reached)
-        return gradient, views, reached
+        way = (images - self.originals) * (-1 if self.goal.kind == "untargeted" else 1)
+        answer = torch.stack([answered(view) for view in views]).any(0)
+        return where(answer, gradient, way), views, reached
 
     def logit_jacobian(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients (n, k - 1, C, H, W) of the logits of `classes` (n, k) less the first's; all logits."""
@@ -285,6 +345,8 @@ class Problem:
     def logits(self, images: Tensor, precision: str | None = None) -> Tensor:
         """The logits (n, K) of `images`."""
         logits = self.access.logits(images, self.rows, precision)
+        if self.by_scores:
+            self.access.note_scores(self.goal, logits, self.rows)
         self.propose(images, self.goal.reached(logits))
         return logits
 
@@ -412,6 +474,20 @@ def _at_once(images: Tensor) -> int:
 def _count(counts: Tensor, rows: Tensor, each: int = 1) -> None:
     """Add `each` for every row, a row as often as it occurs."""
     counts.index_add_(0, rows, torch.full_like(rows, each))
+
+
+def _slope(loss: Tensor, inputs: Tensor) -> Tensor:
+    """The gradient of the summed loss (n,); zero where the network cuts the graph."""
+    gradient = None
+    if loss.requires_grad:
+        (gradient,) = torch.autograd.grad(loss.sum(), inputs, allow_unused=True)
+    return torch.zeros_like(inputs) if gradient is None else gradient
+
+
+def _is_useless(gradient: Tensor) -> Tensor:
+    """Whether a gradient (n, ...) is zero or not finite, (n,)."""
+    size = gradient.abs().flatten(1).sum(1)
+    return (size == 0) | ~size.isfinite()
 
 
 def _finite(gradient: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ class Result:
     an ensemble's members of the one that succeeded (0 for a single attack), -1 where none did.
 
     What speaks against a robust image: `zero_gradient` (N,), most gradients that the attack asked for were
-    zero or not finite; `unattacked` (N,), it was to be attacked and the attack found no way to begin.
+    zero or not finite; `flat_scores` (N,), no query of an attack on scores changed what it follows;
+    `unattacked` (N,), it was to be attacked and the attack found no way to begin.
     `fooled_draws` (N,) is the part of the network's answers to `images` that reach the goal: 1 or 0, unless
     its answers are random.
     """
@@ -39,6 +40,7 @@ class Result:
     backwards: Tensor
     found_by: Tensor
     zero_gradient: Tensor
+    flat_scores: Tensor
     unattacked: Tensor
     fooled_draws: Tensor
     checks: int = 0  # forwards of single images that belong to no image: proofs of the fast path

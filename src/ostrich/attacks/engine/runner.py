@@ -183,7 +183,7 @@ class _Batch:
             by_itself = broken.rows[broken.reached_photographed(broken.originals)]
             result.success[by_itself], result.found_by[by_itself] = False, -1
         result.forwards, result.backwards, result.checks = access.forwards, access.backwards, access.checks
-        result.zero_gradient = (access.gradients > 0) & (2 * access.useless >= access.gradients)
+        result.zero_gradient, result.flat_scores = access.zero_gradient, access.flat_scores
         return result
 
 
@@ -197,7 +197,8 @@ def _steps(
 ) -> None:
     """Step until the attack's steps are spent, an image's queries are, or every image is done."""
     reserve = GRID_FORWARDS if method.stop == "minimum" else 0
-    problem = replace(problem, queries=method.most_forwards, reserve=reserve)
+    scores = method.needs == "scores"
+    problem = replace(problem, queries=method.most_forwards, reserve=reserve, by_scores=scores)
     cost = method.copies
     whole, state = problem, _checked(method, "init", method.init(problem))
     before, problem, state, open_ = partial_batch.resume(problem, state, problem.left >= cost)
@@ -332,6 +333,7 @@ def _untried(access: Access, images: Tensor, goal: Goal, rows: Tensor) -> tuple[
         backwards=rows,
         found_by=torch.full_like(rows, -1),
         zero_gradient=torch.zeros_like(attacked),
+        flat_scores=torch.zeros_like(attacked),
         unattacked=torch.zeros_like(attacked),
         fooled_draws=torch.zeros_like(nothing),
     ), logits

@@ -1,4 +1,4 @@
-"""APGD: PGD that chooses its step size by itself, on cross-entropy or on the targeted DLR loss.
+"""APGD: PGD that chooses its step size by itself, on cross-entropy, the margin or the targeted DLR loss.
 
 Croce and Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
 parameter-free attacks": algorithm 1 (steps with momentum; halved, and back to the best point, at
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from ostrich.attacks.base import InputSpecificAttack, State
 from ostrich.attacks.engine.problem import Loss, Problem
-from ostrich.attacks.goals import Targeted, margin, rivals
+from ostrich.attacks.goals import Targeted, margin, missed, rivals, usual_loss
 from ostrich.attacks.per_image import lift, where
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.runtime.ranges import at_least
@@ -51,7 +52,8 @@ class Lanes(State):
     sparsity: Tensor  # (n, m), L1 only: part of the values that move
     count: Tensor  # (n, m), L1 only: values changed at the last adaptation
     targets: Tensor  # (n, m) int64, -1 for the goal's own loss
-    spent: int = 0  # steps
+    spent: int = 0  # steps on this loss
+    late: bool = False  # whether it is the second one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,10 @@ class APGD(InputSpecificAttack):
     parameter-free attacks", algorithm 1; under L1 Croce and Hein 2021, "Mind the box".
 
     steps    steps of gradient descent; their size is found on the way
-    loss     "ce", cross-entropy; "dlr", the difference-of-logits ratio towards each of the targets
+    loss     "ce", cross-entropy; "dlr", the difference-of-logits ratio towards each of the targets;
+             "ce-then-margin", half of the steps on ce, then from its best point on the lead of the label in
+             logits. None: ce, in L2 away from a label ce-then-margin, since ce shares an L2 budget among all
+             other classes
     targets  most probable other classes that dlr is tried towards
     stop     "first": an image is done once it is broken; "budget": when all steps are spent
     """
@@ -73,7 +78,7 @@ class APGD(InputSpecificAttack):
 
     threat: Threat = Linf(8 / 255)
     steps: Annotated[int, at_least(1)] = 100
-    loss: Literal["ce", "dlr"] = "ce"
+    loss: Literal["ce", "dlr", "ce-then-margin"] | None = None
     targets: Annotated[int, at_least(1)] = TARGETS
     stop: Literal["first", "budget"] = "first"
 
@@ -83,12 +88,16 @@ class APGD(InputSpecificAttack):
 
     def init(self, problem: Problem) -> Lanes:
         targets = self._targets(problem)
-        m = targets.shape[1]
-        copies = problem.repeated(m)
+        copies = problem.repeated(targets.shape[1])
         start = _boundary(
             self.threat, self.threat.random_start(copies.originals, copies.draw), copies.originals
         )
-        number = copies.originals.new_zeros(len(copies.rows), dtype=torch.float64)
+        return self._begun(start, targets)
+
+    def _begun(self, start: Tensor, targets: Tensor, *, late: bool = False) -> Lanes:
+        """The state before the first step on a loss, from points (n * m, C, H, W)."""
+        m = targets.shape[1]
+        number = start.new_zeros(len(start), dtype=torch.float64)
         nothing = torch.zeros_like(start)
         first = 1.0 if self.threat.norm == "l1" else 2.0
         flat = {
@@ -99,20 +108,26 @@ class APGD(InputSpecificAttack):
             "best_loss": number + torch.inf,
             "best_gradient": nothing,
             "size": number + first * self.threat.eps,
-            "decreases": torch.zeros_like(copies.rows),
+            "decreases": torch.zeros_like(targets.flatten()),
             "kept_size": number + first * self.threat.eps,
             "kept_loss": number + torch.inf,
             "sparsity": number + SPARSE_START,
             "count": number + start[:1].numel(),
         }
         folded = {name: value.unflatten(0, (-1, m)) for name, value in flat.items()}
-        return Lanes(images=folded["points"][:, 0], targets=targets, **folded)
+        return Lanes(images=folded["points"][:, 0], targets=targets, late=late, **folded)
 
     def step(self, problem: Problem, state: Lanes) -> Lanes:
         copies = problem.repeated(state.targets.shape[1])
+        steps, early = self.steps, self.steps // 2
+        if (self.loss or usual_loss(problem.goal, self.threat.norm)) == "ce-then-margin":
+            if not state.late and state.spent == early:
+                state = self._begun(state.best.flatten(0, 1), state.targets, late=True)
+            steps = self.steps - early if state.late else early
         flat = _flat(state)
-        precision = "exact" if self.loss == "dlr" else None  # bf16 rounds away small differences of logits
-        loss, gradient, _ = copies.evaluate(flat.points, self._loss(copies, flat.targets), precision)
+        precise = self.loss == "dlr" or state.late  # bf16 rounds away small differences of logits
+        following = self._loss(copies, flat.targets, late=state.late)
+        loss, gradient, _ = copies.evaluate(flat.points, following, "exact" if precise else None)
         better = loss < flat.best_loss
         flat = replace(
             flat,
@@ -124,29 +139,29 @@ class APGD(InputSpecificAttack):
             spent=flat.spent + 1,
         )
         if self.threat.norm == "l1":
-            flat = _sparse_step(self, copies, flat, gradient)
+            flat = _sparse_step(self.threat, steps, copies, flat, gradient)
         else:
-            flat = _momentum_step(self, copies, flat, gradient)
+            flat = _momentum_step(self.threat, steps, copies, flat, gradient)
         folded = _folded(flat, state.targets.shape[1])
         choice = folded.best_loss.argmin(1)
         return replace(folded, images=folded.points[torch.arange(len(choice)), choice])
 
     @property
     def title(self) -> str:
-        if self.loss == "ce":
+        if self.loss != "dlr":
             return self.name
         return "apgd-t" if self.targets == TARGETS else f"apgd-t{self.targets}"
 
     def _targets(self, problem: Problem) -> Tensor:
-        """The classes (n, m) whose DLR is followed, most probable first; -1 for cross-entropy."""
-        if self.loss == "ce" or problem.goal.kind != "untargeted":
+        """The classes (n, m) whose DLR is followed, most probable first; -1 for the others."""
+        if self.loss != "dlr" or problem.goal.kind != "untargeted":
             return torch.full_like(problem.rows, -1)[:, None]
         return rivals(problem.clean, problem.goal.classes, self.targets)
 
-    def _loss(self, copies: Problem, targets: Tensor) -> Loss:
+    def _loss(self, copies: Problem, targets: Tensor, *, late: bool) -> Loss:
         """The loss (n * m,) of the logits (n * m, K)."""
-        if self.loss == "ce":
-            return copies.goal.loss
+        if self.loss != "dlr":
+            return partial(missed, copies.goal) if late else copies.goal.loss
         if isinstance(copies.goal, Targeted) or copies.goal.kind == "confident":
             return lambda logits: -ratio(margin(logits.double(), copies.goal.classes), logits.double())
         labels = copies.goal.classes
@@ -179,11 +194,11 @@ def _boundary(threat: Threat, start: Tensor, originals: Tensor) -> Tensor:
     return threat.project(originals + (start - originals) * (threat.eps / size), originals)
 
 
-def _momentum_step(method: APGD, copies: Problem, state: Lanes, gradient: Tensor) -> Lanes:
+def _momentum_step(threat: Threat, steps: int, copies: Problem, state: Lanes, gradient: Tensor) -> Lanes:
     """Equations of algorithm 1, lines 7 to 8; at a checkpoint, lines 13 to 16 before them."""
     moves = state.spent - 1
-    if moves in checkpoints(method.steps):
-        period = moves - max((c for c in checkpoints(method.steps) if c < moves), default=0)
+    if moves in checkpoints(steps):
+        period = moves - max((c for c in checkpoints(steps) if c < moves), default=0)
         poor = state.decreases <= PROGRESS * period
         stuck = (state.size >= state.kept_size) & (state.best_loss >= state.kept_loss)
         halved = poor | stuck
@@ -196,7 +211,7 @@ def _momentum_step(method: APGD, copies: Problem, state: Lanes, gradient: Tensor
             kept_loss=state.best_loss,
         )
         gradient = where(halved, state.best_gradient, gradient)
-    threat, x = method.threat, copies.originals
+    x = copies.originals
     moved = state.points - lift(state.size, x) * threat.direction(gradient)
     ahead = threat.project(moved, x)
     if moves > 0:
@@ -205,12 +220,12 @@ def _momentum_step(method: APGD, copies: Problem, state: Lanes, gradient: Tensor
     return replace(state, points=ahead, before=state.points)
 
 
-def _sparse_step(method: APGD, copies: Problem, state: Lanes, gradient: Tensor) -> Lanes:
+def _sparse_step(threat: Threat, steps: int, copies: Problem, state: Lanes, gradient: Tensor) -> Lanes:
     """Croce and Hein 2021, algorithm 1: adapt sparsity and step size, then a sparse step."""
-    x, eps = copies.originals, method.threat.eps
+    x, eps = copies.originals, threat.eps
     values = x[:1].numel()
     moves = state.spent - 1
-    if moves > 0 and moves % max(1, int(SPARSE_PERIOD * method.steps)) == 0:
+    if moves > 0 and moves % max(1, int(SPARSE_PERIOD * steps)) == 0:
         changed = (state.best != x).flatten(1).sum(1).double()
         sparser = changed / state.count < 0.95
         size = torch.where(sparser, eps, state.size / SPARSE_SHRINK).clamp(eps / SPARSE_LEAST, eps)
@@ -228,7 +243,7 @@ def _sparse_step(method: APGD, copies: Problem, state: Lanes, gradient: Tensor) 
     signs = torch.where(flat.abs() >= least, flat.sign(), 0)
     signs = (signs / signs.abs().sum(1, keepdim=True).clamp_min(1)).view_as(gradient)
     moved = state.points - lift(state.size, x) * signs
-    return replace(state, points=method.threat.project(moved, x), before=state.points)
+    return replace(state, points=threat.project(moved, x), before=state.points)
 
 
 def checkpoints(steps: int) -> tuple[int, ...]:

@@ -8,11 +8,11 @@ Targeted: down the loss of the target class (Kurakin 2017, section 3).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ostrich.attacks.base import InputSpecificAttack, State
 from ostrich.attacks.engine.problem import Problem
-from ostrich.attacks.goals import Loss, followed
+from ostrich.attacks.goals import followed, usual_loss
 from ostrich.attacks.threats import Linf, Threat
 
 
@@ -22,7 +22,8 @@ class FGSM(InputSpecificAttack):
 
     Goodfellow, Shlens, Szegedy 2015, "Explaining and harnessing adversarial examples", section 4.
 
-    loss  "ce", cross-entropy; "margin", the lead of the label in logits, which only the nearest class ends
+    loss  "ce", cross-entropy; "margin", the lead of the label in logits. None: ce, in L2 away from a label
+          margin, since ce shares an L2 budget among all other classes
     """
 
     name: ClassVar[str] = "fgsm"
@@ -32,12 +33,13 @@ class FGSM(InputSpecificAttack):
     stop: ClassVar[str] = "budget"
 
     threat: Threat = Linf(8 / 255)
-    loss: Loss = "ce"
+    loss: Literal["ce", "margin"] | None = None
 
     def init(self, problem: Problem) -> State:
         return State(problem.originals)
 
     def step(self, problem: Problem, state: State) -> State:
-        downhill = -self.threat.direction(problem.gradient(state.images, followed(problem.goal, self.loss)))
-        moved = state.images + self.threat.eps * downhill
+        loss = self.loss or usual_loss(problem.goal, self.threat.norm)
+        gradient = problem.gradient(state.images, followed(problem.goal, loss, 0, self.steps))
+        moved = state.images - self.threat.eps * self.threat.direction(gradient)
         return State(self.threat.project(moved, problem.originals))

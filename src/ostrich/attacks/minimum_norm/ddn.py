@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.engine.problem import Problem
-from ostrich.attacks.goals import Loss, followed
+from ostrich.attacks.goals import Loss, followed, usual_loss
 from ostrich.attacks.per_image import lift, square
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.runtime.ranges import above, at_least
@@ -42,8 +42,9 @@ class DDN(InputSpecificAttack):
     Rony, Hafemann, Oliveira, Ben Ayed, Sabourin, Granger 2019, "Decoupling direction and norm for efficient
     gradient-based L2 adversarial attacks and defenses", algorithm 1.
 
-    loss            "ce", cross-entropy; "margin", the lead of the label in logits, which only the nearest
-                    class ends
+    loss            "ce", cross-entropy, which shares a change among all other classes; "margin", the lead of
+                    the label in logits; "ce-then-margin", half of the steps on either. None: ce-then-margin,
+                    towards a target ce
     steps           steps of gradient descent
     initial_length  length of the first change, L2
     gamma           part by which the length shrinks at a success and grows at a failure
@@ -55,7 +56,7 @@ class DDN(InputSpecificAttack):
     stop: ClassVar[str] = "minimum"
 
     threat: Threat = Unbounded()
-    loss: Loss = "ce"
+    loss: Loss | None = None
     steps: Annotated[int, at_least(1)] = 100
     initial_length: Annotated[float, above(0)] = 1.0
     gamma: Annotated[float, above(0, below=1)] = 0.05
@@ -74,8 +75,9 @@ class DDN(InputSpecificAttack):
 
     def step(self, problem: Problem, state: Walk) -> Walk:
         x = problem.originals
-        _, gradient, reached = problem.evaluate(state.images, followed(problem.goal, self.loss))
         done = int(state.spent.max()) if len(state.spent) else 0
+        loss = followed(problem.goal, self.loss or usual_loss(problem.goal, "l2"), done, self.steps)
+        _, gradient, reached = problem.evaluate(state.images, loss)
         size = LAST_STEP + (1 - LAST_STEP) * (1 + math.cos(math.pi * done / self.steps)) / 2
         change = state.change - size * self.threat.direction(gradient)
         length = state.length * torch.where(reached, 1 - self.gamma, 1 + self.gamma)

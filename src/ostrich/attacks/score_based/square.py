@@ -5,8 +5,10 @@ adversarial attack via random search", algorithms 1, 2 (Linf) and 3 (L2). An ima
 vertical stripes (Linf) or a grid of bumps (L2) of the whole budget; each query changes a square of
 it, and the change is kept where it lowers the margin (section 3.2).
 
-Under L2 ours asks first about even shifts of colour: half of a bump goes up and half goes down, so that bumps
-hardly move the mean of a channel, and a network that reads means would look robust.
+Ours keeps it too where the margin is the same: scores that are steps, as those of a network in 8 bits, answer
+to no small square, but to several. Under L2 it asks first about even shifts of colour: half of a bump goes up
+and half goes down, so that bumps hardly move the mean of a channel, and a network that reads means would look
+robust.
 
 Most late proposals are refused, and few images fill no batch; so with `ahead` above 1 the next
 proposals are asked about together, all drawn from the same point. Those after the first that is kept
@@ -97,7 +99,7 @@ class Square(InputSpecificAttack):
         # (n * count, C, H, W)
         trial = proposals[0] if count == 1 else torch.stack(proposals, 1).flatten(0, 1)
         loss = _loss(copies, copies.logits(trial, "exact")).view(-1, count)
-        better = loss < state.loss[:, None]
+        better = loss <= state.loss[:, None]
         first = torch.where(better.any(1), better.to(torch.uint8).argmax(1), count - 1)
         rows = torch.arange(len(first), device=first.device)
         kept = better[rows, first]

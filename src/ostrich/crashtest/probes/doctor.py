@@ -27,6 +27,7 @@ def probe(context: Context) -> Answer:
         classifier=context.classifier,
         images=context.images[rows],
         labels=labels,
+        surrogate=context.attacked.surrogate,
         samples=context.samples.take(rows.tolist()),
         seed=context.seed,
     )

@@ -28,7 +28,7 @@ FROM, TO = "school bus", "ostrich"
 
 def probe(context: Context) -> Answer:
     """The question of this file."""
-    if context.classifier.access != "gradient":
+    if context.attacked.access != "gradient":
         raise CannotRun("This is a prediction function: PGD has no gradient to follow.")
     row, target = _choose(context)
     name = context.classifier.class_name

@@ -69,7 +69,7 @@ def probe(context: Context) -> Answer:
         blocks.append(Pairs(items=gallery.pairs()))
     linf = figures["linf"]
     first = linf[_halving([point["y"] for point in linf], figures["clean"])]
-    by = "PGD" if context.classifier.access == "gradient" else "attacks without gradients"
+    by = "PGD" if context.attacked.access == "gradient" else "attacks without gradients"
     return Answer(
         sentence=f"Against {by} with {first['label']} per value, it is right on {first['y']:.0%} of images "
         f"({figures['clean']:.0%} without an attack).",
@@ -163,7 +163,7 @@ class _Gallery:
 def _attacked(context: Context, norm: str, rows: Tensor, gallery: _Gallery) -> None:
     """Search the smallest budget of the sweep that breaks each image; what came of it are outcomes."""
     right = rows[context.correct.cpu()[rows]]
-    if context.classifier.access == "gradient":
+    if context.attacked.access == "gradient":
         budgets = sweep(context, norm)
         _bisect(context, norm, budgets, right, gallery, _usual(context, norm, budgets))
     blind = context.without_gradient(right)[: context.images_within_time(QUERIES)]
@@ -200,7 +200,10 @@ def _bisect(
     middle = len(budgets) // 2 if first is None else first
     eps = budgets[middle]
     threat, standing = THREATS[norm](eps), rows
-    for method in (PGD(threat=threat, steps=STEPS), PGD(threat=threat, steps=MARGIN_STEPS, loss="margin")):
+    for method in (
+        PGD(threat=threat, steps=STEPS, loss="ce"),
+        PGD(threat=threat, steps=MARGIN_STEPS, loss="margin"),
+    ):
         if len(standing):
             result = context.attack(method, standing, Untargeted(context.labels[standing]))
             if norm == "linf":
@@ -228,7 +231,7 @@ def _point(eps: float, text: str, kept: int, count: int) -> Point:
 
 def _block(context: Context, norm: str, points: list[Point]) -> Curve:
     label = "largest change of a value" if norm == "linf" else "L2 length of the change"
-    name = f"PGD, {STEPS} steps" if context.classifier.access == "gradient" else "without gradients"
+    name = f"PGD, {STEPS} steps" if context.attacked.access == "gradient" else "without gradients"
     series = [Series(name=name, style="attack", points=points)]
     return Curve(x_label=f"{label} ({norm})", y_label="accuracy", series=series)
 
