@@ -1,7 +1,7 @@
 """Guided backpropagation, against captum and zennit, on a network whose ReLUs are all modules.
 
 There the two are exact; a functional ReLU they pass over without a word. Ours computes the plain
-network once more, to assert that the one it explains is the same.
+network once more on some of the images, to assert that the one it explains is the same.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import ostrich
 from benchmarks.problem import Contestant, Problem, Row, peers, right
+from ostrich.attribution import Guided, paired
 
 
 def rows(task: Problem) -> list[Row]:
@@ -26,7 +27,7 @@ def rows(task: Problem) -> list[Row]:
     exact = _reference(task)
 
     def ours() -> Tensor:
-        return ostrich.attribution.guided(classifier, images, [f"class:{k}" for k in labels.tolist()])
+        return paired(Guided(), classifier, images, [f"class:{k}" for k in labels.tolist()])
 
     def captum(library: ModuleType) -> Contestant:
         explainer = library.GuidedBackprop(task.own_copy())

@@ -1,7 +1,8 @@
 """docs/gallery.md: one picture and one command for each technique. `make gallery` runs every command.
 
 A command that is done is not run again: its folder under runs/gallery is kept, and is to be deleted where
-the technique has changed. Every picture is the toybox's or our own.
+the technique has changed. `make gallery ARGS="pgd lucid"` runs and draws these alone. Every picture is the
+toybox's, one of the photographs that scikit-image and scikit-learn carry, or our own.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from ostrich.cli.main import run as ostrich
 HERE = Path(__file__).parent
 PICTURES, RUNS = HERE / "gallery", HERE.parent / "runs" / "gallery"
 ZOOM, GAP, LINE = 2, 12, 20  # each pixel of a toybox image is shown as 2x2
+LARGE, QUALITY = 128, 88  # pixels of an image that is shown as it is, in a JPEG of this quality
 WORDS = "words.txt"  # in a run: what was asked, so that it is run again when that changes
 SHOWN = 2  # images of an attack
 PAIRS, FIRST = 6, ("class:table lamp", "class:sports car")  # of preferred images, and those shown first
 FILM = 128  # pixels of a film's side
 NET, DATA = "zoo:toybox-resnet20", "toybox"
+REAL, PHOTOGRAPHS = "zoo:imagenet-efficientnet-lite0", "photographs"
+NEURON = "blocks.2.1:7"  # of the real network: a channel of its third stage
 Picture = Callable[[Path], Image.Image]
 
 
@@ -48,7 +52,7 @@ def triples(folder: Path) -> Image.Image:
     broken = [row for row in table if row["success"] == "true" and row["adversarial_file"]][:SHOWN]
     if not broken:
         raise SystemExit(f"{folder}: nothing was broken, so there is no picture.")
-    names = _classes()
+    names = _classes(shlex.split((folder / WORDS).read_text(encoding="utf-8"))[2])
     tiles = []
     for row in broken:
         before, after = (Image.open(folder / row[f"{kind}_file"]) for kind in ("clean", "adversarial"))
@@ -63,10 +67,10 @@ def triples(folder: Path) -> Image.Image:
 
 
 @cache
-def _classes() -> list[str]:
+def _classes(network: str) -> list[str]:
     import ostrich as package
 
-    return list(package.load(NET).class_names or ())
+    return list(package.load(network).class_names or ())
 
 
 def _difference(before: Image.Image, after: Image.Image) -> tuple[Image.Image, int]:
@@ -84,7 +88,8 @@ def _extrema(image: Image.Image) -> list[tuple[int, int]]:
 
 
 def _captioned(image: Image.Image, text: str) -> Image.Image:
-    image = image.convert("RGB").resize((image.width * ZOOM, image.height * ZOOM), Image.Resampling.NEAREST)
+    zoom = 1 if image.width >= LARGE else ZOOM
+    image = image.convert("RGB").resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
     tile = Image.new("RGB", (image.width, image.height + LINE), "white")
     tile.paste(image, (0, 0))
     middle = image.width / 2, image.height + LINE / 2 + 1
@@ -127,6 +132,12 @@ def _beside(folder: Path) -> Image.Image:
     return _side_by_side(tiles)
 
 
+def photographs(name: str, title: str, said: str, words: str, picture: Picture = _beside) -> Entry:
+    """A technique on photographs, with a network that was trained on ImageNet."""
+    kind, method, *more = words.split()
+    return Entry(f"photo-{name}", title, said, " ".join((kind, method, REAL, PHOTOGRAPHS, *more)), picture)
+
+
 def preferred(name: str, title: str, said: str, more: str) -> Entry:
     """Preferred images of the ten classes."""
     return Entry(name, title, said, f"visualize {NET} --unit class:* {more}", "grid.png")
@@ -150,6 +161,42 @@ def _under_noise(folder: Path) -> Image.Image:
 
 
 SECTIONS: dict[str, list[Entry]] = {
+    "A real network": [
+        photographs(
+            "pgd",
+            "What is it now?",
+            "EfficientNet-Lite0, trained by others on ImageNet, at 224 pixels, and changes of 2/255 at most.",
+            "attack pgd --limit 4 --target ostrich --set eps=2/255 --set steps=20 --set stop=budget",
+            triples,
+        ),
+        photographs(
+            "gradcam", "Where it looks", "Grad-CAM of the class it sees.", "explain gradcam --limit 3"
+        ),
+        photographs(
+            "gradient",
+            "The gradient of a class",
+            "What the smallest change would do.",
+            "explain gradient --limit 3",
+        ),
+        photographs(
+            "guided",
+            "Guided, of a class",
+            "Sharp, and less of the class than it seems.",
+            "explain guided --limit 3",
+        ),
+        photographs(
+            "neuron-gradient",
+            "The gradient of a hidden unit",
+            "A channel of the third stage, on the whole image.",
+            f"explain gradient --limit 3 --unit {NEURON}",
+        ),
+        photographs(
+            "neuron-guided",
+            "Guided, of a hidden unit",
+            "Edges again: of the unit they say little.",
+            f"explain guided --limit 3 --unit {NEURON}",
+        ),
+    ],
     "Break it": [
         attack("fgsm", "FGSM", "One step along the gradient's sign (Goodfellow 2015)."),
         attack("pgd", "PGD", "Many small steps inside a budget (Madry 2018).", "--limit 10 --target ostrich"),
@@ -393,7 +440,8 @@ def main(only: list[str]) -> int:
                 if code:
                     return code
                 (folder / WORDS).write_text(entry.words, encoding="utf-8")
-            file = _draw(entry, folder)
+            drawn = sorted(PICTURES.glob(f"{entry.name}.*"))
+            file = drawn[0].name if drawn and only and entry.name not in only else _draw(entry, folder)
             command = " ".join(shlex.quote(word) for word in shlex.split(entry.words))
             lines += ["", f"### {entry.title}", "", entry.said, "", "```sh", f"ostrich {command}", "```", ""]
             lines += [f"![{entry.title}](gallery/{file})"]
@@ -414,7 +462,11 @@ def _draw(entry: Entry, folder: Path) -> str:
         file = f"{entry.name}{Path(entry.picture).suffix}"
         shutil.copyfile(folder / entry.picture, PICTURES / file)
         return file
-    entry.picture(folder).save(PICTURES / f"{entry.name}.png", optimize=True)
+    sheet = entry.picture(folder)
+    if REAL in entry.words:
+        sheet.save(PICTURES / f"{entry.name}.jpg", quality=QUALITY, optimize=True)
+        return f"{entry.name}.jpg"
+    sheet.save(PICTURES / f"{entry.name}.png", optimize=True)
     return f"{entry.name}.png"
 
 

@@ -128,6 +128,23 @@ def test_counted_forwards_are_the_real_ones(name):
     assert int(result.forwards.sum()) + result.checks == sum(nets.CALLS)
 
 
+def test_one_step_shares_the_clean_forward():
+    torch.manual_seed(0)
+    model = ostrich.Classifier(nets.Counting().eval(), size=(12, 12))
+    images = nets.random_images(4, (12, 12))
+    model.examine()
+    goal = ostrich.Untargeted(model.predict(images).argmax(1))
+    nets.CALLS.clear()
+    result = ostrich.attacks.attack(ostrich.attacks.FGSM(), model, images, goal)
+    assert nets.CALLS == [4, 4]  # clean, whose graph gives the gradient, and the verification
+    assert result.forwards.tolist() == [2] * 4
+    assert result.backwards.tolist() == [1] * 4
+    leaf = images.clone().requires_grad_(True)
+    slope = torch.autograd.grad(goal.loss(model(leaf)).sum(), leaf)[0]
+    expected = (images - 8 / 255 * slope.sign()).clamp(0, 1)
+    torch.testing.assert_close(result.float_images, expected)
+
+
 @every_case
 def test_a_claimed_success_holds_when_its_file_is_read_back(name, norm, tmp_path):
     model, images = nets.small(), nets.random_images(6)

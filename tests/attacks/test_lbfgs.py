@@ -123,7 +123,11 @@ def test_direction_is_the_two_loop_recursion() -> None:
     gradient = torch.randn(2, *shape, generator=generator, dtype=torch.float64)
     constant = torch.tensor([0.3, 0.0], dtype=torch.float64)
     free = torch.rand(2, *shape, generator=generator) > 0.2
-    found = inverse_hessian_times(gradient, moves, changes, constant, free)
+    newest = torch.tensor([3, 1])  # places in which the pairs stand in turn: oldest first, then as a ring
+    turns = (newest[:, None] + torch.arange(1, memory + 1)) % memory  # (2, m): the place of the oldest first
+    places = turns[..., None].expand_as(moves)
+    stored = [torch.zeros_like(kind).scatter(1, places, kind.flip(1)) for kind in (moves, changes)]
+    found = inverse_hessian_times(gradient, *stored, newest, constant, free)
     for i in range(2):
         mask = free[i].flatten()
         s = [m[mask] for m in moves[i]]
@@ -172,11 +176,15 @@ def nearest_by_scipy(classifier: ostrich.Classifier, image: Tensor, target: Tens
 def test_no_farther_than_scipy() -> None:
     classifier, images, labels = curved()
     targets = (labels + 1) % 4
-    ours = ostrich.attacks.attack(LBFGS(), classifier, images[:2], Targeted(targets[:2]), precision="exact")
+    ours = ostrich.attacks.attack(LBFGS(), classifier, images, Targeted(targets), precision="exact")
     assert ours.success.all()
-    for i in range(2):
-        theirs = nearest_by_scipy(classifier, images[i : i + 1], targets[i : i + 1], LBFGS().constants)
-        assert ours.distance_float[i] <= 1.01 * theirs
+    theirs = [
+        nearest_by_scipy(classifier, images[i : i + 1], targets[i : i + 1], LBFGS().constants)
+        for i in range(len(images))
+    ]
+    ratio = ours.distance_float / torch.tensor(theirs, dtype=torch.float64)
+    assert ratio.median() <= 1.01
+    assert ratio.max() <= 1.03
 
 
 def test_a_success_is_a_file(tmp_path: Path) -> None:

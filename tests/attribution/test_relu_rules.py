@@ -270,3 +270,18 @@ def test_random_numbers_of_the_user_are_not_touched():
     torch.manual_seed(5)
     guided(model, IMAGES, UNITS)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_of_many_images_a_few_are_compared_with_the_plain_forward():
+    classifier, images = counting(), nets.random_images(20)
+    nets.CALLS.clear()
+    whole = paired(Guided(), classifier, images, ["class:0"] * 20)
+    assert nets.CALLS == [20, 4, 4]
+    few = paired(Guided(), classifier, images[:3], ["class:0"] * 3)
+    assert nets.CALLS[3:] == [3, 3]
+    torch.testing.assert_close(few, whole[:3])
+
+
+def counting() -> ostrich.Classifier:
+    torch.manual_seed(0)
+    return ostrich.Classifier(nets.Counting().eval(), size=(16, 16))

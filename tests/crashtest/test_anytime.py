@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 
+import killing
 import nets
 import numpy as np
 import pytest
@@ -91,6 +96,25 @@ def test_with_images_the_same_check_gives_the_same_results(tmp_path):
     assert (asked["images"], asked["minutes"]) == (6, None)
     with pytest.raises(ostrich.OstrichError, match="minutes, a time for all, or images"):
         ostrich.check(classifier, data, images=6, minutes=1)
+
+
+@pytest.mark.slow
+def test_with_images_a_check_that_was_killed_gives_the_same_results(tmp_path):
+    """Killed when a probe's first attack is kept, and when the next probe's is; then given again."""
+    words = ["check", "zoo:toybox-resnet20", "toybox", "--images", "6"]
+    words = [sys.executable, "-m", "ostrich", *words, "--only", "clean,targeted-pair,robustness", "--out"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([*words, tmp_path / "whole"], env=env, check=True, capture_output=True)
+    out = tmp_path / "killed"
+    for kept in ("shards/pgd-*/*", "probes/robustness.json"):
+        process = subprocess.Popen([*words, out], env=env, stdout=subprocess.DEVNULL)
+        while not any(out.glob(kept)) and process.poll() is None:
+            time.sleep(0.005)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+    assert not json.loads((out / "run.json").read_text())["finished"]
+    subprocess.run([*words, out], env=env, check=True, capture_output=True)
+    assert killing.outcome(out) == killing.outcome(tmp_path / "whole")
 
 
 def context_of(folder, classifier, images, **options):

@@ -36,17 +36,10 @@ COMMANDS = {
     "train": ["train", "digits-cnn", "--set", "epochs=2", "--precision", "exact"],
     "generate": ["generate", "train", "digits-perceptron", "--set", "steps=150", "--set", "watch_every=50"],
     "study": ["study", "depth", "--scale", "smoke"],
-    "check": [
-        "check",
-        *DIGITS,
-        "--only",
-        "clean,targeted-pair,robustness,saliency,universal",
-        "--limit",
-        "48",
-    ],
+    "check": ["check", "zoo:toybox-resnet20", "toybox", "--images", "8"],
 }
 MORE = {
-    "check": ["--only", "clean,targeted-pair,robustness,saliency,universal"],
+    "check": ["--only", "clean,targeted-pair,robustness,worst-case,doctor"],
     "fooling": ["--set", "population=20", "--set", "stop=budget"],
     "generate": ["--set", "architecture=perceptron,size=8,channels=1,width=0.2", "--set", "judge_samples=64"],
 }

@@ -19,6 +19,7 @@ from ostrich.errors import InputError
 from ostrich.inspection.units import AnyUnit, values
 from ostrich.models.classifier import Classifier
 
+TOGETHER = 8  # images whose ways back a processor goes together: more of them leave its caches
 # Images (M, C, H, W), D units: their values (D, M). It must leave the images in the graph.
 Compute = Callable[[Classifier, Tensor, Sequence[AnyUnit]], Tensor]
 
@@ -37,7 +38,9 @@ def gradients(
         leaf = inputs.detach().clone().requires_grad_(True)
         # a clone: a network may change its input in place
         computed = compute(question.classifier, leaf.clone(), question.units)
-        found = back(computed, rows, leaf, at_once=images_per_batch(inputs, len(inputs)))
+        most = images_per_batch(inputs, len(inputs))
+        at_once = min(most, max(1, TOGETHER // len(inputs))) if inputs.device.type == "cpu" else most
+        found = back(computed, rows, leaf, at_once=at_once)
     if found is None:
         raise cut(question)
     return found

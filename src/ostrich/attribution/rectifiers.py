@@ -171,22 +171,30 @@ def _name(call: _Call) -> str:
 
 
 def _is_rectifier(call: _Call, x: Tensor, recent: Mapping[int, _Call]) -> bool:
-    """Whether a call, with the operations before it, makes max(x, 0) of x, with its slope."""
+    """Whether a call, with the operations before it, makes max(x, 0) of x, with its slope.
+
+    It is tried on the first image of x, and where that is not refused, on all of x.
+    """
+    several = x.ndim > 1 and len(x) > 1
+    return (not several or _ramps(call, x, recent, first=True)) and _ramps(call, x, recent, first=False)
+
+
+def _ramps(call: _Call, x: Tensor, recent: Mapping[int, _Call], *, first: bool) -> bool:
+    """Whether ramps of both signs in the place of x are rectified; with `first`, only its first row is."""
+    shape = x[:1].shape if first else x.shape
     with torch.enable_grad():
         for sign in (1, -1):
-            ramp = sign * torch.linspace(-RAMP, RAMP - 0.4, x.numel(), device=x.device).to(x.dtype).view(
-                x.shape
-            )
-            ramp.requires_grad_(True)
+            ramp = torch.linspace(-RAMP, RAMP - 0.4, shape.numel(), device=x.device).to(x.dtype).view(shape)
+            ramp = (sign * ramp).requires_grad_(True)
             try:
-                output = _run(call, {id(x): ramp.clone()}, recent)
-                if not isinstance(output, Tensor) or output.shape != x.shape or not output.requires_grad:
+                output = _run(call, {id(x): ramp.clone()}, recent, x.shape if first else None)
+                if not isinstance(output, Tensor) or output.shape != shape or not output.requires_grad:
+                    return False
+                if not torch.allclose(output, ramp.relu(), rtol=1e-3, atol=1e-5):
                     return False
                 (slope,) = torch.autograd.grad(output.sum(), ramp)
             except RuntimeError:  # it cannot be computed again; then it is not known
-                return False
-            if not torch.allclose(output, ramp.relu(), rtol=1e-3, atol=1e-5):
-                return False
+                return first  # a part of it may fail where the whole does not
             if not torch.allclose(slope, (ramp > 0).to(slope), rtol=0, atol=1e-3):
                 return False
     return True
@@ -197,14 +205,24 @@ def _with(call: _Call, x: Tensor, value: Tensor) -> Any:
     return _run(call, {id(x): value})
 
 
-def _run(call: _Call, known: dict[int, Tensor], recent: Mapping[int, _Call] | None = None) -> Any:
-    """A call with other tensors in the place of some, and what remembered operations made of these."""
+def _run(
+    call: _Call,
+    known: dict[int, Tensor],
+    recent: Mapping[int, _Call] | None = None,
+    first_of: torch.Size | None = None,
+) -> Any:
+    """A call with other tensors in the place of some, and what remembered operations made of these.
+
+    With `first_of`, of other tensors of that shape the first row is taken.
+    """
 
     def replaced(one: Any) -> Any:
         if not isinstance(one, Tensor):
             return one
         if id(one) not in known and recent is not None and (made := recent.get(id(one))) is not None:
-            known[id(one)] = _run(made, known, recent)
+            known[id(one)] = _run(made, known, recent, first_of)
+        if id(one) not in known and one.shape == first_of:
+            return one[:1]
         return known.get(id(one), one)
 
     args = [replaced(one) for one in call.args]

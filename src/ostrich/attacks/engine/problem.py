@@ -23,6 +23,7 @@ VALUES_PER_FORWARD = 256 * 3 * 64 * 64  # pixels times channels at once, about 1
 Loss = Callable[[Tensor], Tensor]  # of the logits (n, K), (n,)
 Network = nn.Module | Callable[[Tensor], Tensor]
 Photographed = Callable[[Tensor, Sequence[int], int], Tensor]  # of images, their keys and the seed
+FOLDED_FROM = 2  # gradients of an image: for fewer, a copy and its proof cost more than they bring
 GOLDEN = 0x9E3779B97F4A7C15  # an odd number far from a simple fraction of 2^64, to tell copies apart
 
 
@@ -45,6 +46,7 @@ class Access:
     checks: int = 0
     fast_network: Network | None = None
     gradient_network: Network | None = None
+    clean: tuple[Tensor, Tensor] | None = None  # originals (N, C, H, W) and their logits, with the graph
     gradients: Tensor = field(init=False)
     useless: Tensor = field(init=False)
     scored: Tensor = field(init=False)
@@ -78,8 +80,15 @@ class Access:
         """Whether an attack on scores asked, and no query changed what it follows, (N,) bool."""
         return (self.scored > 1) & ~self.moved
 
-    def prepare(self, example: Tensor) -> None:
-        """Make the quick networks, compared with the plain ones on `example` (1, C, H, W)."""
+    def prepare(self, example: Tensor, gradients: int = FOLDED_FROM) -> None:
+        """Make the quick networks, compared with the plain ones on `example` (1, C, H, W).
+
+        Where so few `gradients` of an image are asked for that this is not won back, the plain ones serve.
+        """
+        if gradients < FOLDED_FROM:
+            self.fast_network = self.classifier.network
+            self.gradient_network = (self.classifier.surrogate or self.classifier).network
+            return
         self.fast_network, self.checks = _fast_network(self.classifier, example)
         self.gradient_network = self.fast_network
         if self.classifier.surrogate is not None:
@@ -91,6 +100,28 @@ class Access:
         """Logits (n, K) of the plain network; where its answers are random, their mean."""
         _count(self.forwards, rows, self.classifier.draws)
         return torch.cat([self.classifier.averaged(part) for part in images.split(_at_once(images))])
+
+    def clean_logits(self, images: Tensor, rows: Tensor, *, gradients: int) -> Tensor:
+        """Logits (N, K) of the originals by the plain network.
+
+        For an attack of few `gradients` of an image the graph is kept: one that is taken there needs no
+        forward of its own.
+        """
+        plain = self.classifier.surrogate is None and isinstance(self.classifier.network, nn.Module)
+        if (
+            gradients >= FOLDED_FROM
+            or not plain
+            or self.classifier.draws > 1
+            or len(images) > _at_once(images)
+        ):
+            return self.reference_logits(images, rows)
+        _count(self.forwards, rows)
+        with torch.enable_grad():
+            inputs = images.detach().clone().requires_grad_(True)
+            logits = self.classifier(inputs.clone())  # a clone: a network may change its input in place
+        if logits.requires_grad and self.classifier.form == "logits":
+            self.clean = inputs, logits
+        return logits.detach()
 
     @torch.no_grad()
     def judged(self, goal: Goal, images: Tensor, rows: Tensor, slack: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -153,6 +184,8 @@ class Access:
         are (n * s, K). Where they have `reached` (n,) the goal, a loss may be flat: such a gradient is not
         counted.
         """
+        if self.clean is not None and transform is None and torch.equal(images, self.clean[0][rows]):
+            return self._clean_gradient(rows, loss, reached)
         with torch.enable_grad():
             inputs = images.detach().clone().requires_grad_(True)
             shown = inputs if transform is None else transform(inputs)
@@ -181,6 +214,21 @@ class Access:
             exact = logits.index_copy(0, useless, self._forward(inputs, "exact", for_gradient=True))
             found = _slope(loss(exact), inputs)
         return gradient.index_copy(0, useless, found), exact.detach()
+
+    def _clean_gradient(
+        self, rows: Tensor, loss: Loss, reached: Callable[[Tensor], Tensor] | None
+    ) -> tuple[Tensor, Tensor]:
+        """As `gradient`, at the originals of `rows`, through the graph that is kept; afterwards it is not."""
+        assert self.clean is not None
+        inputs, every = self.clean
+        self.clean = None
+        _count(self.backwards, rows)
+        with torch.enable_grad():
+            logits = every[rows].to(inputs.dtype)
+            gradient = _slope(loss(logits), inputs)
+        logits = logits.detach()
+        self._note(gradient[rows], rows, None if reached is None else reached(logits))
+        return _finite(gradient[rows]), logits
 
     def logit_jacobian(
         self, images: Tensor, rows: Tensor, classes: Tensor, reached: Callable[[Tensor], Tensor]

@@ -158,7 +158,8 @@ class _Batch:
         zeros = torch.zeros(count, dtype=torch.int64, device=images.device)
         access = Access(self.classifier, self.precision, zeros.clone(), zeros.clone())
         everything = torch.arange(count, device=images.device)
-        result, clean = _untried(access, images, goal, everything)
+        gradients = sum(one.steps for one in method.members) * (1 if self.eot is None else self.eot.samples)
+        result, clean = _untried(access, images, goal, everything, gradients)
         if labels is not None:
             result.attacked &= result.clean_predictions == labels
         result.unattacked |= result.attacked
@@ -171,7 +172,7 @@ class _Batch:
         )
         problem = whole.keep(result.attacked)
         if len(problem.rows):
-            access.prepare(problem.originals[:1])
+            access.prepare(problem.originals[:1], gradients)
             partial_batch = PartialBatch(checkpoint, problem, result)
             for number, member in enumerate(method.members):
                 size = _batch_size(member, images, count) if self.fills else self.size
@@ -307,10 +308,12 @@ def _verify(
     result.fooled_draws[rows] = share[written].to(quantized.dtype)
 
 
-def _untried(access: Access, images: Tensor, goal: Goal, rows: Tensor) -> tuple[Result, Tensor]:
-    """The result before the attack, with what there is to do; and the clean logits (N, K)."""
+def _untried(
+    access: Access, images: Tensor, goal: Goal, rows: Tensor, gradients: int
+) -> tuple[Result, Tensor]:
+    """The result before an attack of so many gradients an image, what there is to do; clean logits (N, K)."""
     if len(images):
-        logits = access.reference_logits(images, rows)
+        logits = access.clean_logits(images, rows, gradients=gradients)
         _check_range(goal, logits.shape[1])
         probability, prediction = confidence(logits), predictions(logits)
         attacked = ~goal.reached(logits) & answered(logits)

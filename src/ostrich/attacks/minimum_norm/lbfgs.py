@@ -42,7 +42,9 @@ CURVATURE = 1e-4  # smallest cosine between a step and its change of gradient, e
 SMALLEST_STEP = 1e-3  # shorter ones give up the line search
 CONVERGED = 1e-4  # relative decrease of the objective; fp32 resolves about 1e-6
 ASTRAY = 4  # accepted points in a row without success after which a constant is too large
-PRECISE = 1.01  # ratio of too large to good constant at which the search ends
+SEEKING = 15  # evaluations for each constant until the first success
+IDLE, NEARER = 10, 0.999  # evaluations that bring no success nearer, by this factor, after which one ends
+PRECISE = 1.02  # ratio of too large to good constant at which the search ends
 SOFT = 0.2  # of the clean image's lead in logits, at most 1: the softness of that maximum
 HALVINGS = 6  # of the way between the original and the first success, the success itself first
 
@@ -62,8 +64,9 @@ class Search(EndingState):
     success: Tensor  # (n,) bool, at point
     direction: Tensor  # (n, C, H, W)
     length: Tensor  # (n,) float64
-    moves: Tensor  # (n, memory, D), newest first, zeros where there are none yet
+    moves: Tensor  # (n, memory, D), in turn; zeros where there are none yet
     changes: Tensor  # (n, memory, D), of the gradient
+    newest: Tensor  # (n,) int64, the place of the newest pair
     best: Tensor  # (n, C, H, W), the nearest success
     best_loss: Tensor
     best_gradient: Tensor
@@ -74,6 +77,7 @@ class Search(EndingState):
     high: Tensor  # (n,) the smallest c that failed; halving: the part that succeeded
     spent: Tensor  # (n,) int64, evaluations in this constant or phase
     astray: Tensor  # (n,) int64, accepted points without success in a row
+    idle: Tensor  # (n,) int64, evaluations since the nearest success was much nearer than the one before
     tried: Tensor  # (n,) int64, constants
 
 
@@ -122,7 +126,8 @@ class LBFGS(InputSpecificAttack):
             direction=nothing,
             length=number,
             moves=pairs,
-            changes=pairs,
+            changes=pairs.clone(),
+            newest=count,
             best=x,
             best_loss=number,
             best_gradient=nothing,
@@ -133,6 +138,7 @@ class LBFGS(InputSpecificAttack):
             high=number + torch.inf,
             spent=count,
             astray=count,
+            idle=count,
             tried=count,
             done=never,
         )
@@ -150,8 +156,9 @@ class LBFGS(InputSpecificAttack):
         halving = state.phase == HALVE
         state, over = _searched(state, x, loss, gradient, reached, ~halving)
         state = _halved(state, reached, halving)
-        over |= ~halving & ((state.spent >= self.iterations) | (~had & reached))
-        over |= ~halving & had & (state.astray >= ASTRAY)
+        most = torch.where(had, self.iterations, min(SEEKING, self.iterations))
+        over |= ~halving & ((state.spent >= most) | (~had & reached))
+        over |= ~halving & had & ((state.astray >= ASTRAY) | (state.idle >= IDLE))
         state = _next_constant(state, x, over, had)
         done = (state.tried >= self.constants) | (state.high < PRECISE * state.low)
         state = replace(state, done=state.done | done & (state.phase != HALVE))
@@ -176,6 +183,7 @@ def _remembered(state: Search, x: Tensor, loss: Tensor, gradient: Tensor, reache
     distance = square(state.images - x)
     again = (state.phase == HALVE) & (state.spent == 0)  # the success itself, by the loss of this phase
     nearer = reached & ((distance < state.distance) | again)
+    much = reached & (distance < NEARER**2 * state.distance)
     return replace(
         state,
         best=where(nearer, state.images, state.best),
@@ -183,6 +191,7 @@ def _remembered(state: Search, x: Tensor, loss: Tensor, gradient: Tensor, reache
         best_gradient=where(nearer, gradient, state.best_gradient),
         distance=torch.where(nearer, distance, state.distance),
         spent=state.spent + 1,
+        idle=torch.where(much, 0, state.idle + 1),
     )
 
 
@@ -201,6 +210,8 @@ def _searched(
     length = torch.where(mask & ~taken, state.length * shrink, state.length)
     failed = mask & ~taken & (length < SMALLEST_STEP)
     settled = taken & ~fresh & (before - after <= CONVERGED * (before.abs() + 1e-12))
+    pair = taken & ~fresh
+    newest = torch.where(pair, (state.newest + 1) % state.moves.shape[1], state.newest)
     return replace(
         state,
         point=where(taken, state.images, state.point),
@@ -208,8 +219,9 @@ def _searched(
         gradient=where(taken, gradient, state.gradient),
         success=torch.where(taken, reached, state.success),
         length=torch.where(taken, 1.0, length),
-        moves=_pushed(state.moves, move, taken & ~fresh, failed),
-        changes=_pushed(state.changes, gradient - state.gradient, taken & ~fresh, failed),
+        moves=_pushed(state.moves, move, newest, pair, failed),
+        changes=_pushed(state.changes, gradient - state.gradient, newest, pair, failed),
+        newest=newest,
         astray=torch.where(taken, torch.where(reached, 0, state.astray + 1), state.astray),
     ), failed | settled
 
@@ -248,6 +260,7 @@ def _next_constant(state: Search, x: Tensor, over: Tensor, had: Tensor) -> Searc
         tried=state.tried + over.to(state.tried.dtype),
         spent=torch.where(over | refine, 0, state.spent),
         astray=torch.where(over | refine, 0, state.astray),
+        idle=torch.where(over | refine, 0, state.idle),
         point=where(halve, x, where(back, state.best, state.point)),
         loss=torch.where(back, state.best_loss, state.loss),
         gradient=where(back, state.best_gradient, state.gradient),
@@ -261,7 +274,9 @@ def _aimed(state: Search, x: Tensor) -> Search:
     """The next image to evaluate."""
     total = _total(state.gradient, state.point, x, state.constant)
     blocked = ((state.point <= 0) & (total > 0)) | ((state.point >= 1) & (total < 0))
-    direction = -inverse_hessian_times(total, state.moves, state.changes, state.constant, ~blocked)
+    direction = -inverse_hessian_times(
+        total, state.moves, state.changes, state.newest, state.constant, ~blocked
+    )
     ahead = (state.phase != HALVE) & (state.length == 1)
     direction = where(ahead, direction, state.direction)
     length = state.length.to(x.dtype).view(-1, 1, 1, 1)
@@ -269,7 +284,7 @@ def _aimed(state: Search, x: Tensor) -> Search:
 
 
 def inverse_hessian_times(
-    total: Tensor, moves: Tensor, changes: Tensor, constant: Tensor, free: Tensor
+    total: Tensor, moves: Tensor, changes: Tensor, newest: Tensor, constant: Tensor, free: Tensor
 ) -> Tensor:
     """The L-BFGS product of inverse Hessian and gradient `total` (n, C, H, W), in the `free` values.
 
@@ -277,13 +292,23 @@ def inverse_hessian_times(
     changes and gradient: their products are taken once (Chen, Wang, Zhou 2014). Restricted to the
     free values it is a two-metric projection (Bertsekas 1982). `changes` are those of the loss's
     gradient; 2 c times the move is added for c |r|^2. Pairs of too little curvature are passed over.
+    The pairs (n, memory, D) are in turn, the `newest` (n,) followed by the oldest.
     """
     count, memory = moves.shape[:2]
-    basis = torch.cat([moves, changes, total.flatten(1)[:, None]], 1) * free.flatten(1)[:, None]
+    basis = torch.empty(count, 2 * memory + 1, moves.shape[2], dtype=total.dtype, device=total.device)
+    mask = free.flatten(1)[:, None].to(total.dtype)
+    torch.mul(moves, mask, out=basis[:, :memory])
+    torch.mul(changes, mask, out=basis[:, memory:-1])
+    torch.mul(total.flatten(1)[:, None], mask, out=basis[:, -1:])
+    slots = (newest[:, None] - torch.arange(memory, device=newest.device)) % memory  # newest first
+    slots = torch.cat([slots, memory + slots, torch.full_like(slots[:, :1], 2 * memory)], 1)
+    product = (basis @ basis.mT).double()  # (n, 2m+1, 2m+1)
+    product = product.gather(1, slots[:, :, None].expand_as(product))
+    product = product.gather(2, slots[:, None].expand_as(product))
     identity = torch.eye(2 * memory + 1, dtype=torch.float64, device=total.device)
     mix = identity.repeat(count, 1, 1)
     mix[:, memory : 2 * memory, :memory] += 2 * constant[:, None, None] * identity[:memory, :memory]
-    product = mix @ (basis @ basis.mT).double() @ mix.mT  # (n, 2m+1, 2m+1)
+    product = mix @ product @ mix.mT
     squares = product.diagonal(dim1=1, dim2=2)
     curved = product[:, range(memory), range(memory, 2 * memory)]  # (n, m), move times change
     usable = curved > CURVATURE * (squares[:, :memory] * squares[:, memory : 2 * memory]).sqrt()
@@ -294,12 +319,13 @@ def inverse_hessian_times(
     for i in range(memory):  # newest first
         alphas.append(inverse[:, i] * (product[:, i] * q).sum(1))
         q[:, memory + i] -= alphas[i]
-    newest = usable.to(torch.uint8).argmax(1, keepdim=True)
-    ratio = (curved / squares[:, memory : 2 * memory]).gather(1, newest)[:, 0]
+    first = usable.to(torch.uint8).argmax(1, keepdim=True)
+    ratio = (curved / squares[:, memory : 2 * memory]).gather(1, first)[:, 0]
     q *= torch.where(usable.any(1), ratio, 1 / (2 * constant + squares[:, -1].sqrt()))[:, None]
     for i in reversed(range(memory)):
         q[:, i] += alphas[i] - inverse[:, i] * (product[:, memory + i] * q).sum(1)
-    weights = (q[:, None] @ mix).to(total.dtype)
+    weights = (q[:, None] @ mix).to(total.dtype)  # (n, 1, 2m+1)
+    weights = torch.zeros_like(weights).scatter(2, slots[:, None], weights)
     return (weights @ basis)[:, 0].view_as(total)
 
 
@@ -308,11 +334,15 @@ def _total(gradient: Tensor, point: Tensor, x: Tensor, constant: Tensor) -> Tens
     return gradient + (2 * constant).to(x.dtype).view(-1, 1, 1, 1) * (point - x)
 
 
-def _pushed(pairs: Tensor, new: Tensor, mask: Tensor, forget: Tensor) -> Tensor:
-    """The pairs (n, m, D) with `new` in front where `mask`, and zeros where `forget`."""
-    later = torch.cat([new.flatten(1)[:, None], pairs[:, :-1]], 1)
-    pairs = torch.where(mask[:, None, None], later, pairs)
-    return torch.where(forget[:, None, None], torch.zeros_like(pairs), pairs) if forget.any() else pairs
+def _pushed(pairs: Tensor, new: Tensor, newest: Tensor, mask: Tensor, forget: Tensor) -> Tensor:
+    """The pairs (n, m, D) with `new` at the place `newest` where `mask`, and zeros where `forget`.
+
+    Written into the same memory: copying them would cost as much as a forward of a small network.
+    """
+    rows = mask.nonzero()[:, 0]
+    pairs[rows, newest[rows]] = new.flatten(1)[rows]
+    pairs[forget] = 0
+    return pairs
 
 
 def _size(change: Tensor) -> Tensor:
