@@ -1,4 +1,4 @@
-"""The probe of corruptions, and the gate on them."""
+"""The probes of corruptions and of calibration, and the gate on corruptions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import json
 import nets
 import pytest
 import torch
+from torch import nn
 
 import ostrich
 from ostrich.corruptions import NAMES, SEVERITIES, corrupt
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import CORRUPTION, comparable, judge_corruption, read_floor
-from ostrich.crashtest.probes import corruptions
+from ostrich.crashtest.probes import calibration, corruptions
 from ostrich.data.dataset import Samples
 from ostrich.models.answers import predictions
 from ostrich.published import published
@@ -161,6 +162,69 @@ def test_gates_of_a_check(tmp_path, small):
     assert not other.passed
     known = comparable({"probes": found.figures["probes"]})["accuracy under corruption 3"]
     assert known["value"] == found.figures["probes"]["corruptions"]["severities"]["3"]["accuracy"]
+
+
+# Calibration -----------------------------------------------------------------------------------
+
+
+class Said(nn.Module):
+    """Scores that lie in the pixels: the first five values, ten times."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return 10 * images.flatten(1)[:, :5]
+
+
+def test_calibration_of_a_network_that_is_too_sure(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(300, 3, 8, 8, generator=generator).mul(255).round().div(255)
+    classifier = ostrich.load(Said(), size=(8, 8))
+    logits = classifier.predict(images)
+    labels = torch.multinomial((logits / 2).softmax(1), 1, generator=generator)[:, 0]
+    figures = calibration.probe(context_of(tmp_path, classifier, images, labels)).figures
+    clean, mended = figures["clean"], figures["temperature"]
+    assert clean["confidence"] > clean["accuracy"] + 0.05
+    assert clean["interval"][0] > 0
+    assert mended["value"] == pytest.approx(2, rel=0.25)  # of 150 images
+    assert mended["after"]["error"] < mended["before"]["error"]
+    assert mended["after"]["negative_log_likelihood"] < mended["before"]["negative_log_likelihood"]
+    assert mended["fitted_on"] + mended["after"]["n"] == clean["n"] == 300
+    assert set(figures["unknown"]) == {"noise", "digits"}
+    area = figures["unknown"]["noise"]["max_softmax"]
+    assert area["area"] == pytest.approx(0.5, abs=0.1)  # its images are noise
+    assert area["interval"][0] < 0.5 < area["interval"][1]
+    assert figures["corrupted"]["n"] == 300
+    json.dumps(figures)
+
+
+def test_calibration_is_not_known_of_labels_alone_or_without_labels(tmp_path, small):
+    classifier, images, labels = small
+    with pytest.raises(CannotRun, match="Without labels"):
+        calibration.probe(context_of(tmp_path, classifier, images))
+    with pytest.raises(CannotRun, match="16"):
+        calibration.probe(context_of(tmp_path, classifier, images[:9], labels[:9]))
+    own = nets.predictions(classifier, images)
+    mended = calibration.probe(context_of(tmp_path, classifier, images, own)).figures["temperature"]
+    assert (mended["value"], "right on all" in mended["reason"]) == (None, True)
+
+
+def test_without_time_for_more_the_clean_images_are_the_answer(tmp_path, small):
+    classifier, images, labels = small
+    context = context_of(tmp_path, classifier, images, labels)
+    context.logits.sum()
+    with until(Deadline(0)):
+        figures = calibration.probe(context).figures
+    assert figures["clean"]["n"] == 20
+    assert figures["unknown"] == {}
+    assert "corrupted" not in figures
+
+
+def test_digits_are_not_unknown_to_a_network_of_digits(tmp_path):
+    classifier = ostrich.load("zoo:digits-cnn")
+    images, labels = (
+        ostrich.data.load(ostrich.data.open_data("digits"), size=(8, 8), channels=1, limit=20)
+    ).tensors()
+    figures = calibration.probe(context_of(tmp_path, classifier, images.float() / 255, labels)).figures
+    assert set(figures["unknown"]) == {"noise", "parts of photographs"}
 
 
 # Statistics ------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from ostrich.crashtest.gates import CORRUPTION, Floor, judge_baseline, judge_cor
 from ostrich.crashtest.outcomes import combined
 from ostrich.crashtest.plan import ANYTIME, Plan, Probe, threads_restored
 from ostrich.crashtest.probes import (
+    calibration,
     carriers,
     clean,
     corruptions,
@@ -68,6 +69,7 @@ PROBES: dict[str, Probe] = {  # in order of worth
     "worst-case": worst_case,
     "doctor": doctor,
     "corruptions": corruptions,
+    "calibration": calibration,
     "saliency": saliency,
     "one-pixel": one_pixel,
     "fooling": fooling,
@@ -88,6 +90,7 @@ FIRST = {  # parts of the time, of which what is left over goes to those that fo
     "targeted-pair": 0.1,
     "doctor": 0.15,
     "corruptions": 0.15,
+    "calibration": 0.05,
 }
 OTHERS = 0.3  # together
 FOR_THE_REPORT, TO_WRITE_IT = 0.05, 2.0  # of the time; seconds
