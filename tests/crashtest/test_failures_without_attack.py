@@ -12,7 +12,7 @@ from torch import nn
 import ostrich
 from ostrich.corruptions import NAMES, SEVERITIES, corrupt
 from ostrich.crashtest.context import CannotRun, Context
-from ostrich.crashtest.gates import CORRUPTION, comparable, judge_corruption, read_floor
+from ostrich.crashtest.gates import CORRUPTION, UNDER_CORRUPTION, comparable, judge_corruption, read_floor
 from ostrich.crashtest.probes import calibration, corruptions
 from ostrich.data.dataset import Samples
 from ostrich.models.answers import predictions
@@ -62,6 +62,8 @@ def test_each_accuracy_is_that_of_the_corrupted_images(tmp_path, small):
     assert (whole["n"], whole["mce"], whole["relative_mce"]) == (20, None, None)  # five classes
     assert figures["worst"] in found.sentence.replace(" ", "_")
     assert (tmp_path / "pictures/corruption-fog.png").exists()
+    (line,) = found.summary
+    assert (line["value"], line["n"], line["low"]) == (judged["accuracy"], 20, judged["interval"][0])
     json.dumps(figures)
     again = corruptions.probe(context_of(tmp_path, classifier, images, labels))  # what is kept is found
     assert again.figures == figures
@@ -160,7 +162,10 @@ def test_gates_of_a_check(tmp_path, small):
     other = ostrich.check(classifier, (images, labels), only="clean", images=20, fail_under=asked[:1])
     assert [gate["passed"] for gate in other.gates] == [None]
     assert not other.passed
-    known = comparable({"probes": found.figures["probes"]})["accuracy under corruption 3"]
+    known = comparable({"probes": found.figures["probes"]})[UNDER_CORRUPTION]
+    unlabelled = ostrich.check(classifier, images, only="corruptions", images=20, fail_under=asked[:1])
+    assert UNDER_CORRUPTION not in comparable(unlabelled.figures)
+    assert "of its clean answer on" in unlabelled.figures["verdict"]
     assert known["value"] == found.figures["probes"]["corruptions"]["severities"]["3"]["accuracy"]
 
 

@@ -21,6 +21,7 @@ from ostrich.runtime.settings import read_value
 from ostrich.statistics import wilson
 
 SWEPT = ("linf", "l2")
+UNDER_CORRUPTION = "accuracy under corruption of severity 3"  # the figure that runs are compared by
 CORRUPTION = "corruption"  # in the place of a norm; the budget is then a severity
 
 
@@ -129,11 +130,11 @@ def comparable(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if clean.get("accuracy") is not None:
         low, high = clean["interval"]
         found["clean accuracy"] = {"value": clean["accuracy"], "low": low, "high": high, "known": True}
-    judged = ((probes.get("corruptions") or {}).get("severities") or {}).get("3")
-    if judged is not None and clean.get("accuracy", 0) is not None:
+    corrupted = probes.get("corruptions") or {}
+    judged = (corrupted.get("severities") or {}).get("3")
+    if judged is not None and corrupted["labelled"]:
         low, high = judged["interval"]
-        found["accuracy under corruption 3"] = {"value": judged["accuracy"], "low": low, "high": high}
-        found["accuracy under corruption 3"]["known"] = True
+        found[UNDER_CORRUPTION] = {"value": judged["accuracy"], "low": low, "high": high, "known": True}
     robust = results.get("robustness")
     if robust is None:
         points = [(n, p) for n in SWEPT for p in (probes.get("robustness") or {}).get(n, [])]

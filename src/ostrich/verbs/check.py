@@ -85,8 +85,8 @@ def check(
     in `only`. With `images` instead, every probe takes that many, however long it takes, and the same check
     gives the same results. Gates: `fail_under` are least robust accuracies, "linf:1/255=0.2", or under
     common corruptions of a severity, "corruption:3=0.5"; `baseline` an earlier run, of which no figure may
-    be worse. `junit` is a file for the gates as CI systems read it, `summary` one to which the figures are added in Markdown. `precision` is "fast" or "exact", of gradients
-    only.
+    be worse. `junit` is a file for the gates as CI systems read it, `summary` one to which the figures are
+    added in Markdown. `precision` is "fast" or "exact", of gradients only.
 
     Returns a `CheckResult`: `gates`, `passed`, `findings`, `report`, `figures`, and `save(folder)`. With
     `out` it is written there from the beginning, and an interrupted one goes on. Raises InputError,

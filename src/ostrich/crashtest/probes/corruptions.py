@@ -21,10 +21,11 @@ from torch import Tensor
 
 from ostrich.attacks.engine.resuming import network_facts
 from ostrich.corruptions import FAMILIES, NAMES, SEVERITIES, corrupt
-from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.answer import Answer, Measurement
 from ostrich.crashtest.blocks import Block, Curve, Number, Picture, Pictures, Point, Series, Table
 from ostrich.crashtest.context import CannotRun, Context, growing
 from ostrich.crashtest.plan import ANYTIME
+from ostrich.crashtest.summary import judged
 from ostrich.models import Classifier
 from ostrich.models.answers import predictions, right
 from ostrich.published import published
@@ -49,25 +50,26 @@ def probe(context: Context) -> Answer:
     if JUDGED not in known:
         raise TimeUp
     figures = _figures(context, known)
-    judged = figures["severities"][str(JUDGED)]
+    shown = figures["severities"][str(JUDGED)]
     worst = figures["worst"]
     example, caption = _example(context)
     labelled = context.samples.labels is not None
     words = "right on" if labelled else "of its clean answer on"
     return Answer(
-        sentence=f"Under common corruptions of severity {JUDGED} it is {words} {judged['accuracy']:.0%} of "
-        f"n = {judged['n']} images ({figures['clean']:.0%} without). Of all, {_plain(worst)} harms most: "
+        sentence=f"Under common corruptions of severity {JUDGED} it is {words} {shown['accuracy']:.0%} of "
+        f"n = {shown['n']} images ({figures['clean']:.0%} without). Of all, {_plain(worst)} harms most: "
         f"{figures['corruptions'][worst][str(JUDGED)]:.0%}.{_summary(figures)}",
         how_to_read="Fifteen corruptions that cameras, weather and files make, at the five severities of "
         f"ImageNet-C; the mean over all of them, and over families. {caption} Frost is drawn here. "
         "The interval is over images (bootstrap); corruptions of one image are not independent.",
         figures=figures,
+        summary=[_line(figures)] if labelled else [],
         blocks=[
             Number(
                 label=f"accuracy under corruption, severity {JUDGED}",
-                value=judged["accuracy"] if labelled else None,
-                interval=judged["interval"] if labelled else None,
-                n=judged["n"],
+                value=shown["accuracy"] if labelled else None,
+                interval=shown["interval"] if labelled else None,
+                n=shown["n"],
             ),
             _curve(figures, known),
             _table(figures),
@@ -128,6 +130,7 @@ def _figures(context: Context, known: dict[int, tuple[list[int], Tensor]]) -> di
     }
     figures: dict[str, Any] = {
         "n": len(rows),
+        "labelled": context.samples.labels is not None,
         "clean": float(clean[rows].double().mean()),
         "severities": severities,
         "corruptions": corruptions,
@@ -195,6 +198,22 @@ def _summary(figures: dict[str, Any]) -> str:
     )
 
 
+def _line(figures: dict[str, Any]) -> Measurement:
+    """The accuracy at severity 3 as one of the figures of the check."""
+    found = figures["severities"][str(JUDGED)]
+    low, high = found["interval"]
+    return {
+        "name": f"accuracy under corruption of severity {JUDGED}",
+        "value": found["accuracy"],
+        "low": low,
+        "high": high,
+        "n": found["n"],
+        "measured_by": list(NAMES),
+        "verdict": judged(low, high, figures["clean"]),
+        "reason": None,
+    }
+
+
 def _curve(figures: dict[str, Any], known: dict[int, tuple[list[int], Tensor]]) -> Curve:
     """Accuracy by severity: of all corruptions with its interval, and of each family."""
     clean, count = figures["clean"], figures["n"]
@@ -250,9 +269,3 @@ def _example(context: Context) -> tuple[Block, str]:
 def _plain(name: str) -> str:
     """A corruption as people write it."""
     return name.replace("_", " ").replace("jpeg", "JPEG")
-
-
-def mean_accuracy(figures: dict[str, Any], severity: int) -> dict[str, Any] | None:
-    """What the probe's figures say of a severity, {accuracy, interval, n}; None where it was not measured."""
-    found: dict[str, Any] | None = (figures.get("severities") or {}).get(str(severity))
-    return found
