@@ -43,6 +43,7 @@ LIBRARIES = (
     "captum",
     "zennit",
     "torch-lucent",
+    "imagecorruptions",
 )
 LONG, FEWER = 30.0, 3  # where a contestant takes more CPU seconds, a row is measured as often as this
 HEAD = """# Ostrich beside other libraries

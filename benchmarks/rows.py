@@ -26,6 +26,7 @@ ROWS = (
     "guided",
     "attribution",
     "visualisation",
+    "corruptions",
     "training",
     "dcgan",
 )

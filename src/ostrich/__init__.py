@@ -19,7 +19,7 @@ import lazy_loader
 from ostrich.errors import InputError, OstrichError
 
 if TYPE_CHECKING:
-    from ostrich import attacks, attribution, data, images, inspection, visualization
+    from ostrich import attacks, attribution, corruptions, data, images, inspection, visualization
     from ostrich.attacks import (
         L1,
         L2,
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = ["attacks", "attribution", "data", "images", "inspection", "visualization"]
+_ROOMS = ["attacks", "attribution", "corruptions", "data", "images", "inspection", "visualization"]
 _NAMES = {
     "attacks": [
         "L1",
@@ -94,6 +94,7 @@ __all__ = [
     "attribution",
     "check",
     "compare",
+    "corruptions",
     "data",
     "doctor",
     "explain",

@@ -34,6 +34,7 @@ _MISHKIN = "Mishkin et al. 2017, Systematic evaluation of CNN advances on the Im
 _RAZAVIAN = "Razavian et al. 2014, CNN features off-the-shelf, tables 1 and 2"
 _RECTIFIERS = "He et al. 2015, Delving deep into rectifiers"
 _DROP = "Srivastava et al. 2014, Dropout"
+_IMAGENET_C = "Hendrycks & Dietterich 2019, Benchmarking neural network robustness, errors of AlexNet"
 PUBLISHED = {
     **{
         f"inception{kind}/{what}": Published(value=value, unit=unit, source=f"{_BN}, figure 3", read=True)
@@ -124,6 +125,35 @@ PUBLISHED = {
     ),
     "alexnet-5-networks/top5-error": Published(
         value=16.4, unit="% of ILSVRC-2012 validation", source=f"{_ALEX}, table 2", read=False
+    ),
+    # What errors under common corruptions are divided by: AlexNet's, the mean of five severities.
+    **{
+        f"alexnet-imagenet-c/{name}-error": Published(
+            value=error,
+            unit="of ImageNet-C",
+            source=f"{_IMAGENET_C} (numbers as evaluations hold them)",
+            read=False,
+        )
+        for name, error in {
+            "gaussian_noise": 0.886428,
+            "shot_noise": 0.894468,
+            "impulse_noise": 0.922640,
+            "defocus_blur": 0.819880,
+            "glass_blur": 0.826268,
+            "motion_blur": 0.785948,
+            "zoom_blur": 0.798360,
+            "snow": 0.866816,
+            "frost": 0.826572,
+            "fog": 0.819324,
+            "brightness": 0.564592,
+            "contrast": 0.853204,
+            "elastic_transform": 0.646056,
+            "pixelate": 0.717840,
+            "jpeg_compression": 0.606500,
+        }.items()
+    },
+    "alexnet-imagenet-c/clean-error": Published(
+        value=0.4348, unit="of ImageNet validation", source="torchvision, alexnet: 56.52 % right", read=False
     ),
     # The cut versions, trained from scratch: the paper's table, and the rise of top-5 error as told in
     # Fergus's tutorial slides, which stands in no version of the paper.

@@ -33,6 +33,32 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
+def bootstrap(values: Sequence[float], *, seed: int = 0, draws: int = 2000) -> tuple[float, float]:
+    """The 95 % interval of a mean: the percentiles of `draws` resamples (Efron 1979)."""
+    import numpy as np
+
+    if not len(values):
+        return -inf, inf
+    known = np.asarray(values, dtype=np.float64)
+    weights = np.random.default_rng(seed).multinomial(len(known), np.full(len(known), 1 / len(known)), draws)
+    low, high = np.quantile(weights @ known / len(known), (0.025, 0.975))
+    return float(low), float(high)
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
+    """Spearman's rank correlation; equal values share their mean rank. NaN where one side is constant."""
+    a, b = (_ranks(values) for values in (x, y))
+    mean = (len(x) + 1) / 2
+    product = sum((i - mean) * (j - mean) for i, j in zip(a, b, strict=True))
+    size = sqrt(sum((i - mean) ** 2 for i in a) * sum((j - mean) ** 2 for j in b))
+    return product / size if size else nan
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    below = [sum(other < value for other in values) for value in values]
+    return [low + (sum(other == value for other in values) + 1) / 2 for low, value in zip(below, values)]
+
+
 def deviation(values: Sequence[float]) -> float:
     """The standard deviation of a sample; 0 for a single value."""
     if len(values) < 2:

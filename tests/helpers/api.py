@@ -22,6 +22,7 @@ MODULES = (
     "ostrich",
     "ostrich.attacks",
     "ostrich.attribution",
+    "ostrich.corruptions",
     "ostrich.data",
     "ostrich.generative",
     "ostrich.visualization",

@@ -19,7 +19,9 @@ JOB_SUMMARY = "GITHUB_STEP_SUMMARY"  # a CI system's file of what a job found
 
 FailUnder = Annotated[
     list[str] | None,
-    typer.Option("--fail-under", metavar="NORM:EPS=ACCURACY", help="least robust accuracy: linf:1/255=0.2"),
+    typer.Option(
+        "--fail-under", metavar="NORM:EPS=ACCURACY", help="linf:1/255=0.2, corruption:3=0.5: at least"
+    ),
 ]
 Baseline = Annotated[
     str | None, typer.Option(metavar="RUN", help="an earlier run.json: no figure may be worse")

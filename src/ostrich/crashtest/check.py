@@ -25,12 +25,14 @@ from ostrich.crashtest.answer import ModelFacts, Next, NotRun, ProbeAnswer, Resu
 from ostrich.crashtest.by_class import by_class, first_to_fall
 from ostrich.crashtest.comparison import since
 from ostrich.crashtest.context import CannotRun, Context
-from ostrich.crashtest.gates import Floor, judge_baseline, judge_floor
+from ostrich.crashtest.gates import CORRUPTION, Floor, judge_baseline, judge_corruption, judge_floor
 from ostrich.crashtest.outcomes import combined
 from ostrich.crashtest.plan import ANYTIME, Plan, Probe, threads_restored
 from ostrich.crashtest.probes import (
+    calibration,
     carriers,
     clean,
+    corruptions,
     doctor,
     fooling,
     generated,
@@ -66,6 +68,8 @@ PROBES: dict[str, Probe] = {  # in order of worth
     "robustness": robustness,
     "worst-case": worst_case,
     "doctor": doctor,
+    "corruptions": corruptions,
+    "calibration": calibration,
     "saliency": saliency,
     "one-pixel": one_pixel,
     "fooling": fooling,
@@ -85,6 +89,8 @@ FIRST = {  # parts of the time, of which what is left over goes to those that fo
     "worst-case": 0.2,
     "targeted-pair": 0.1,
     "doctor": 0.15,
+    "corruptions": 0.15,
+    "calibration": 0.05,
 }
 OTHERS = 0.3  # together
 FOR_THE_REPORT, TO_WRITE_IT = 0.05, 2.0  # of the time; seconds
@@ -150,7 +156,12 @@ def crash_test(
     figures = {name: answer.figures for name, answer in answers.items()}
     labelled = context.samples.labels is not None
     now = {"probes": figures, "robustness": robust}
-    gates = [judge_floor(floor, robust, labelled) for floor in floors]
+    gates = [
+        judge_corruption(floor, figures.get("corruptions") or {}, labelled)
+        if floor.norm == CORRUPTION
+        else judge_floor(floor, robust, labelled)
+        for floor in floors
+    ]
     if baseline is not None:
         gates.append(judge_baseline(*baseline, now, run.facts["data"]))
     outcomes = [one for answer in answers.values() for one in answer.outcomes]

@@ -1,6 +1,7 @@
 """Gates: does the network pass? And is it worse than it was?
 
-`--fail-under linf:1/255=0.2` asks for a robust accuracy of at least 0.2 at that budget;
+`--fail-under linf:1/255=0.2` asks for a robust accuracy of at least 0.2 at that budget,
+`--fail-under corruption:3=0.5` for a mean accuracy of 0.5 under the common corruptions of severity 3;
 `--baseline run.json` for no figure below that run's 95 % interval. A gate that cannot be judged is
 not passed.
 """
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ostrich.attacks.threats import NORMS
+from ostrich.corruptions import SEVERITIES
 from ostrich.crashtest.answer import Gate, RobustAccuracy
 from ostrich.crashtest.context import budget_text
 from ostrich.errors import InputError, UnknownName
@@ -19,11 +21,13 @@ from ostrich.runtime.settings import read_value
 from ostrich.statistics import wilson
 
 SWEPT = ("linf", "l2")
+UNDER_CORRUPTION = "accuracy under corruption of severity 3"  # the figure that runs are compared by
+CORRUPTION = "corruption"  # in the place of a norm; the budget is then a severity
 
 
 @dataclass(frozen=True, kw_only=True)
 class Floor:
-    """A robust accuracy that is asked for at a budget."""
+    """An accuracy that is asked for at a budget, or under corruptions, whose severity is then `eps`."""
 
     text: str
     norm: str
@@ -32,20 +36,25 @@ class Floor:
 
 
 def read_floor(text: str) -> Floor:
-    """`linf:1/255=0.2` as a Floor. Raises InputError."""
+    """`linf:1/255=0.2` or `corruption:3=0.5` as a Floor. Raises InputError."""
     budget, equals, accuracy = text.partition("=")
     norm, colon, eps = budget.partition(":")
     if not equals or not colon:
-        raise InputError(f"--fail-under {text!r}: NORM:EPS=ACCURACY is expected, for example linf:1/255=0.2.")
-    if norm not in SWEPT:
-        raise UnknownName("norm of --fail-under", norm, SWEPT)
+        raise InputError(
+            f"--fail-under {text!r}: NORM:EPS=ACCURACY is expected: linf:1/255=0.2, or corruption:3=0.5."
+        )
+    if norm not in (*SWEPT, CORRUPTION):
+        raise UnknownName("norm of --fail-under", norm, (*SWEPT, CORRUPTION))
     floor = Floor(
         text=text,
         norm=norm,
         eps=read_value("eps", eps, float),
         accuracy=read_value("accuracy", accuracy, float),
     )
-    NORMS[norm](floor.eps)  # refuses a negative budget
+    if norm != CORRUPTION:
+        NORMS[norm](floor.eps)  # refuses a negative budget
+    elif floor.eps not in SEVERITIES:
+        raise InputError(f"--fail-under {text!r}: the severity of corruptions is 1, 2, 3, 4 or 5.")
     if not 0 <= floor.accuracy <= 1:
         raise InputError(f"--fail-under {text!r}: an accuracy lies between 0 and 1.")
     return floor
@@ -67,6 +76,20 @@ def judge_floor(floor: Floor, robust: Sequence[RobustAccuracy], labelled: bool) 
     verb = "reaches" if reaches else "stays below"
     by = ", ".join(found["measured_by"])
     sentence = f"The {what} is {value:.3f} (n = {found['n']}, by {by}): it {verb} {floor.accuracy}."
+    return _gate("fail-under", floor.text, reaches, sentence)
+
+
+def judge_corruption(floor: Floor, figures: Mapping[str, Any], labelled: bool) -> Gate:
+    """Whether the mean accuracy under corruptions, of the probe's figures, reaches the floor."""
+    what = f"mean accuracy under corruptions of severity {floor.eps:g}"
+    if not labelled:
+        return _gate("fail-under", floor.text, None, "Images without labels have no accuracy to judge.")
+    found = (figures.get("severities") or {}).get(f"{floor.eps:g}")
+    if found is None:
+        return _gate("fail-under", floor.text, None, f"The {what} was not measured.")
+    reaches = found["accuracy"] >= floor.accuracy
+    verb = "reaches" if reaches else "stays below"
+    sentence = f"The {what} is {found['accuracy']:.3f} (n = {found['n']}): it {verb} {floor.accuracy}."
     return _gate("fail-under", floor.text, reaches, sentence)
 
 
@@ -97,6 +120,7 @@ def comparable(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
     Of a check; one of version 0.1 has its robust accuracies in the probe alone, and they are PGD's. Of an
     attack they are its clean and its robust accuracy, with the intervals of n images.
+    Under corruptions it is the mean at severity 3, where the images have labels.
     """
     found: dict[str, dict[str, Any]] = {}
     if "probes" not in results and "robustness" not in results:
@@ -106,6 +130,11 @@ def comparable(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if clean.get("accuracy") is not None:
         low, high = clean["interval"]
         found["clean accuracy"] = {"value": clean["accuracy"], "low": low, "high": high, "known": True}
+    corrupted = probes.get("corruptions") or {}
+    judged = (corrupted.get("severities") or {}).get("3")
+    if judged is not None and corrupted["labelled"]:
+        low, high = judged["interval"]
+        found[UNDER_CORRUPTION] = {"value": judged["accuracy"], "low": low, "high": high, "known": True}
     robust = results.get("robustness")
     if robust is None:
         points = [(n, p) for n in SWEPT for p in (probes.get("robustness") or {}).get(n, [])]

@@ -85,11 +85,11 @@ def check(
     them with labels (N,), a DataLoader, or DATA as on the command line. `limit` takes a seeded choice of
     them, class-balanced. Probes run in order of worth within the `minutes` (10 unless said), or those named
     in `only`. With `images` instead, every probe takes that many, however long it takes, and the same check
-    gives the same results. Gates: `fail_under` are least robust accuracies, "linf:1/255=0.2"; `baseline` an
-    earlier run, of which no figure may be worse. `junit` is a file for the gates as CI systems read it,
-    `summary` one to which the figures are added in Markdown. `surrogate` is another network for the same
-    classes, whose gradients attacks follow: success is judged on `model`, which may have none. `precision` is
-    "fast" or "exact", of gradients only.
+    gives the same results. Gates: `fail_under` are least robust accuracies, "linf:1/255=0.2", or under
+    common corruptions of a severity, "corruption:3=0.5"; `baseline` an earlier run, of which no figure may
+    be worse. `junit` is a file for the gates as CI systems read it, `summary` one to which the figures are
+    added in Markdown. `surrogate` is another network for the same classes, whose gradients attacks follow:
+    success is judged on `model`, which may have none. `precision` is "fast" or "exact", of gradients only.
 
     Returns a `CheckResult`: `gates`, `passed`, `findings`, `report`, `figures`, and `save(folder)`. With
     `out` it is written there from the beginning, and an interrupted one goes on. Raises InputError,
