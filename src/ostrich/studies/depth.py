@@ -205,6 +205,7 @@ STUDY = Study(
     "falls, as published (upper end below zero). Direction only: the first two. Else not reproduced.",
     published=(
         *(f"cifar10-resnet{d}/test-error" for d in PUBLISHED_DEPTHS),
+        "cifar10-resnet110/mean-test-error",
         *(f"imagenet-{name}/top1-error" for name in ("plain18", "plain34", "resnet18", "resnet34")),
     ),
     specs={

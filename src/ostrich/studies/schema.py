@@ -76,7 +76,7 @@ class Findings:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study; see the module. `published` are names in `published.PUBLISHED`; `takes_model` says that
+    """A study; see the module. `published` are names in `published.toml`; `takes_model` says that
     it is about a network of the user's: `ostrich study NAME MODEL DATA`.
     """
 
