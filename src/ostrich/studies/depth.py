@@ -196,8 +196,9 @@ STUDY = Study(
     differs="Half the width, 1,000 digits of 8x8 pixels, 500 steps. The task is easy, so what is looked at "
     "is whether the training images are fitted, and hardly anything is left to fall; the published "
     "CIFAR-10 curve is drawn for its shape. Scale `paper` is the published set-up on CIFAR-10, but that "
-    "the rate of all networks rises over the first 400 steps, where the paper's 110 layers begin with "
-    "0.01; ImageNet's 1.28 million images do not fit.",
+    "shifted images repeat their edges (theirs have zeros there) and the rate of all networks rises over "
+    "the first 400 steps, where the paper's 110 layers begin with 0.01; ImageNet's 1.28 million images do "
+    "not fit.",
     rule="Of the changes from the least to the greatest depth, paired by seed, with 95 % intervals. "
     f"Reproduced: the training error of plain networks rises by more than {MARGIN:.2f} points (lower end), "
     f"that of residual networks by less than that (upper end: a test of equivalence; {MARGIN:.2f} is what "
