@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from ostrich.cli.main import run
+from ostrich.studies import STUDIES, VERDICTS, known_studies
 
 DOCS = Path(__file__).parents[2] / "docs"
 STUDY = """
@@ -123,8 +127,54 @@ def test_a_page_leads_with_its_figure_and_says_where_its_rule_is_an_earlier_one(
     assert noted, "run docs/studies.py"
     assert study.claim in text
     (row,) = [r for r in (DOCS / "studies/README.md").read_text().splitlines() if f"({path.name})" in r]
-    assert studies.verdict_of(text) in row
+    told = studies.told_by(path)
+    assert row.endswith(f"| {studies.verdict_of(told)} |")
     assert ("by an earlier rule" in row) == (not own.endswith(study.rule))
+    assert told["compared"], "published against ours"
+    assert all(len(one) == 3 for one in told["compared"])
+
+
+def test_the_index_and_what_the_command_lists_are_what_the_pages_tell(studies):
+    told = [studies.told_by(page) for page in studies.pages()]
+    assert len(told) >= len(STUDIES)
+    assert (DOCS / "studies/README.md").read_text() == studies.index(told)
+    assert json.loads(VERDICTS.read_text()) == told
+    rows = known_studies()
+    assert [row["name"] for row in rows] == list(STUDIES)
+    (batchnorm,) = [row for row in rows if row["name"] == "batchnorm"]
+    assert [(one["page"], one["data"]) for one in batchnorm["results"]] == [("batchnorm", "digits")]
+
+
+def test_the_list_of_studies_shows_data_n_and_figures(capsys):
+    assert run(["list", "studies"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "toybox, n =" in said
+    assert "here" in said
+    assert run(["list", "studies", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert all(
+        {"page", "n", "data", "verdict", "compared"} <= set(one) for row in rows for one in row["results"]
+    )
+
+
+def test_a_run_becomes_a_page_that_is_judged_again_from_its_rows(studies, rules, tmp_path, monkeypatch):
+    for name, place in (("PAGES", "pages"), ("ROWS", "pages/rows"), ("VERDICTS", "verdicts.json")):
+        monkeypatch.setattr(studies, name, tmp_path / place)
+    monkeypatch.setattr(rules, "wrote", lambda path: rules.Wrote("abc1234", "2026-11-29"))
+    folder = tmp_path / "run"
+    words = ["--set", "depth=3", "--set", "units=8", "--set", "gains=1,1.1", "--seeds", "3"]
+    assert run(["study", "gradients", "--scale", "smoke", *words, "--out", str(folder)]) == 0
+    studies.main([f"{folder}=some"], [])
+    page = tmp_path / "pages/some.md"
+    text = page.read_text()
+    assert "*Rule, written before the run, in commit abc1234 of 2026-11-29.*" in text
+    assert text.split("\n\n")[1].startswith("![")
+    (told,) = json.loads((tmp_path / "verdicts.json").read_text())
+    assert (told["page"], told["study"], told["scale"], told["n"]) == ("some", "gradients", "smoke", 3)
+    assert "[some](some.md)" in (tmp_path / "pages/README.md").read_text()
+    page.write_text("gone")
+    studies.main([], ["some"])
+    assert page.read_text() == text
 
 
 def test_a_page_is_judged_by_an_earlier_rule_until_it_is_judged_anew(studies):
@@ -136,6 +186,5 @@ def test_a_page_is_judged_by_an_earlier_rule_until_it_is_judged_anew(studies):
     assert noted.index(studies.EARLIER) < noted.index("![")
     assert "since then the rule is: " + study.rule in noted
     assert "Reproduced: always." in noted  # the rule that judged it stands where it stood
-    assert studies.verdict_of(noted) == "Reproduced, by an earlier rule"
     assert studies.refreshed(noted) == noted
     assert studies.refreshed(noted.replace("Reproduced: always.", study.rule)) == text

@@ -147,6 +147,9 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             )
         ],
         charts=[Chart(x_label="bug", even=True, y_label="test images right, %", series=points)],
+        compared=[
+            ("bugs that show, and that the doctor names", "-", f"{sum(held)} and {named} of {len(BUGS)}")
+        ],
         figures={"shown": sum(held), "named": named, "false_alarms": false_alarms},
     )
 

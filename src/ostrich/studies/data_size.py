@@ -21,7 +21,7 @@ from ostrich.published import published
 from ostrich.statistics import interval, slope, spread
 from ostrich.studies.datasets import open_splits, with_label_noise
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
-from ostrich.studies.points import by_seed, mean_points, paired
+from ostrich.studies.points import by_seed, mean_points, paired, ranged
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
 
 LEARNED = 0.8  # of chance's error: the sizes below it belong to the log-linear part
@@ -151,6 +151,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 title="Loss", x_label="training images", y_label="test loss", series=losses, fraction=False
             ),
         ],
+        compared=[("exponent of the error", f"{theirs:.2f}", ranged((exponent, low, high), 2))],
         figures={
             "exponent": exponent,
             "exponent_low": low,

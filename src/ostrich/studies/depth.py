@@ -16,7 +16,7 @@ from ostrich.published import published
 from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
-from ostrich.studies.points import by_seed, mean_points, paired
+from ostrich.studies.points import by_seed, mean_points, paired, ranged
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 
 KINDS = ("plain", "residual")
@@ -160,6 +160,18 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 dashed=frozenset(n for n in curves if n.startswith("plain")),
             ),
         ],
+        compared=[
+            (
+                f"plain, rise of the training error from {first} to {last} layers, points",
+                f"{MARGIN:+.2f} from 18 to 34 (ImageNet)",
+                ranged(plain, 1, "+"),
+            ),
+            (
+                f"residual, rise of the test error from {first} to {last} layers, points",
+                f"{_published_rise():+.2f} from 20 to 56 (CIFAR-10)",
+                ranged(test, 1, "+"),
+            ),
+        ],
         figures={
             "plain_rise": plain[0],
             "plain_rise_low": plain[1],
@@ -169,6 +181,12 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             "residual_test_rise_high": test[2],
         },
     )
+
+
+def _published_rise() -> float:
+    """Of residual networks from 20 to 56 layers."""
+    shallow, deep = (published(f"cifar10-resnet{depth}/test-error").value for depth in (20, 56))
+    return deep - shallow
 
 
 _CIFAR = Settings(

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from ostrich.errors import InputError
 from ostrich.figures.chart import Chart
+from ostrich.published import published
 from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import Splits, open_splits
 from ostrich.studies.fitting import built, fitted, loss_and_error, recipe_for
-from ostrich.studies.points import by_seed, mean_points, paired
+from ostrich.studies.points import by_seed, mean_points, paired, ranged
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 from ostrich.training.loop import logits_of
 
@@ -202,6 +203,14 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 ),
             )
         ],
+        compared=[
+            (
+                f"points of error that {spec.members} networks take off one",
+                f"{_published_gain():.1f} of {published('alexnet/top5-error').value:.1f} by five (ImageNet, "
+                "top-5)",
+                f"{ranged((gain, low, high), 2)} of {_average(single):.2f}",
+            )
+        ],
         figures={
             "gain": gain,
             "at_equal_test_cost": same_test[0],
@@ -229,6 +238,11 @@ def _ensemble(logits: Sequence[Tensor], labels: Tensor, k: int, way: str) -> flo
         for subset in chosen
     ]
     return 100 * sum(errors) / len(errors)
+
+
+def _published_gain() -> float:
+    one, five = (published(f"alexnet{kind}/top5-error").value for kind in ("", "-5-networks"))
+    return one - five
 
 
 def _mean(rows: Sequence[Row]) -> float:

@@ -198,6 +198,13 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 dashed=frozenset(["Gaussian, exact"]),
             ),
         ],
+        compared=[
+            (
+                "Gaussian at g = 1: log |det|, log |gradient|",
+                ", ".join(f"{spec.depth * one:.1f}" for one in reversed(theory("gaussian", spec.units, 1.0))),
+                f"{even[0]:.1f}, {length[0]:.1f}",
+            )
+        ],
         figures={"log_determinant_gaussian": even[0], "log_gradient_relu": kept[0]},
     )
 

@@ -170,6 +170,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         charts=[
             Chart(x_label="network", even=True, y_label="training loss, mean", series=points, fraction=False)
         ],
+        compared=[("largest difference of the construction, of the logits' scale", "0", f"{apart:.1g}")],
         figures={
             "largest_difference": apart,
             **{f"deepened_excess_{k.replace(' ', '_')}": interval(excess[k])[0] for k in KINDS},

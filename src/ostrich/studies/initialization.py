@@ -238,6 +238,15 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 series=_cut(along, 3 * chance),
             ),
         ],
+        compared=[
+            ("He: mean ratio of second moments", "1", f"{he[0]:.3f}"),
+            (f"Xavier: log2 of last by first of {spec.layers}", f"{-spec.layers}", f"{xavier[0]:.1f}"),
+            (
+                f"trainings of {deep} layers that learn from He, that stall from Xavier",
+                "all, all (30 layers)",
+                f"{learning['he']}, {stalling['xavier']} of {spec.train_seeds}",
+            ),
+        ],
         figures={
             "he_mean_ratio": he[0],
             "he_ratios": len(ratios["he"]),

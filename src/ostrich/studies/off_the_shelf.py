@@ -25,11 +25,12 @@ from ostrich.figures.chart import Chart
 from ostrich.inspection.units import layers
 from ostrich.inspection.watching import observe
 from ostrich.models import Classifier
+from ostrich.published import published
 from ostrich.runtime.randomness import keyed
 from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import Splits, open_splits
 from ostrich.studies.fitting import built, classifier, fitted, measured, recipe_for
-from ostrich.studies.points import by_seed, mean_points, paired
+from ostrich.studies.points import by_seed, mean_points, paired, ranged
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 from ostrich.training.loop import to_images
 
@@ -226,6 +227,13 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 dashed=frozenset(["pixels", "HOG"]),
             )
         ],
+        compared=[
+            (
+                "points right over features made by hand",
+                f"{_gain('mit67'):+.1f} (MIT-67), {_gain('voc07'):+.1f} (VOC 2007), augmented",
+                f"{ranged(gains['HOG'], 1, '+')} (HOG)",
+            )
+        ],
         figures={
             f"over_{what.lower().replace(' ', '_')}{end}": value
             for what, found in gains.items()
@@ -233,6 +241,12 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         },
         notes=[f"The networks' own error on their {spec.source} classes: {spread(source, 1)} %."],
     )
+
+
+def _gain(task: str) -> float:
+    """Published, over the best before."""
+    ours, before = (published(f"off-the-shelf-{task}/{what}").value for what in ("cnn-augmented", "before"))
+    return ours - before
 
 
 def _chosen(rows: Sequence[Row], what: str) -> dict[int, str]:

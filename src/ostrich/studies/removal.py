@@ -314,6 +314,14 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             ),
         ],
         charts=charts,
+        compared=[
+            (
+                f"{chosen}s of a {'residual' if residual else 'plain'} network that "
+                + ("may go" if residual else "leave it at chance"),
+                "nearly every" if residual else "every",
+                f"{len(fitting)} of {len(shares)}",
+            )
+        ],
         figures={
             "parts": len(shares),
             "residual": int(residual),

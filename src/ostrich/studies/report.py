@@ -15,6 +15,8 @@ from ostrich.runtime.files import write_text
 from ostrich.studies.schema import Done, Findings, Spec, Study, Table
 from ostrich.studies.trials import Trials
 
+COMPARED = "Published, and here"  # title of the table of a page from which the index is made
+
 
 def results(
     study: Study, scale: str, spec: Spec, trials: Trials, findings: Findings | None
@@ -72,6 +74,10 @@ def page(
         parts += ["**Not judged**: trials failed, and without them the rule cannot be applied.", ""]
     else:
         parts += [f"**{findings.verdict.capitalize()}** at scale `{scale}`. {findings.because}", ""]
+    if findings is not None and findings.compared:
+        parts += _table(
+            Table(title=COMPARED, columns=("figure", "published", "here"), rows=findings.compared)
+        )
     if scale == "smoke":
         parts += ["Smoke only shows that everything runs; its verdict means nothing.", ""]
     parts += [f"*Claim.* {study.claim}", "", f"*Source.* {study.source}", ""]

@@ -211,6 +211,13 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 even=True,
             ),
         ],
+        compared=[
+            (
+                f"runs that collapse, of {runs}: DCGAN, without batch norm",
+                "none, most (in words)",
+                f"{lost['collapsed'][DCGAN]}, {lost['collapsed'][PLAIN]}",
+            )
+        ],
         figures={
             "farther_without_batch_norm": plain,
             "farther_perceptron": perceptron,
