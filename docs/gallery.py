@@ -240,7 +240,8 @@ SECTIONS: dict[str, list[Entry]] = {
         Entry(
             "universal",
             "Universal perturbation",
-            "One change for every image (Moosavi-Dezfooli 2017), judged on images it was not fitted on.",
+            "One change for every image, by gradients of batches (Shafahi 2020; the question is "
+            "Moosavi-Dezfooli's, 2017), judged on images it was not fitted on.",
             f"attack universal {NET} {DATA}",
             triples,
         ),
@@ -358,7 +359,8 @@ SECTIONS: dict[str, list[Entry]] = {
         Entry(
             "sample",
             "Samples",
-            "DCGAN's transposed convolutions (Radford 2016), 32 pixels.",
+            "Transposed convolutions after DCGAN (Radford 2016): 32 pixels, half its channels, kernels of 4, "
+            "averaged weights.",
             "generate sample zoo:toybox-dcgan",
             "grid.png",
         ),

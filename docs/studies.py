@@ -1,25 +1,48 @@
-"""The pages under docs/studies, from finished runs: `python docs/studies.py RUN [RUN=NAME ...]`.
+"""The pages under docs/studies and their index: `python docs/studies.py [RUN[=NAME] ...] [--again NAME ...]`.
 
-A page is the run's report again, judged from its stored trials; nothing is computed anew. NAME is the page's
-name where it is not the study's (a second run of the same study, on other data).
+Of each finished run of `ostrich study` the page is written: its report again, judged from its stored trials;
+nothing is computed anew. NAME is the page's name where it is not the study's (a second run of the same study,
+on other data). A page names the commit that wrote its rule, which has to be there first. Its rows are kept in
+`studies/rows/NAME.json`, from which `--again NAME` judges it anew, by the rule as it is then.
+
+Then what is no result is brought up to date in every page: the claim, its source, the published numbers. A
+page that was judged by a rule which has changed since says so at its head, with the rule as it is now. Last
+come the index and `src/ostrich/studies/verdicts.json`, which `ostrich list studies` shows.
 """
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import rules
+
 from ostrich.figures.chart import write_charts
 from ostrich.runtime.executors import Here
-from ostrich.runtime.files import write_text
+from ostrich.runtime.files import read_json, write_json, write_text
 from ostrich.runtime.runs import read_run
-from ostrich.studies import find, report
-from ostrich.studies.trials import run_trials
+from ostrich.studies import VERDICTS, find, report
+from ostrich.studies.schema import Done, Study
+from ostrich.studies.trials import Trials, run_trials
 from ostrich.studies.worker import restored
 
 PAGES = Path(__file__).parent / "studies"
+ROWS = PAGES / "rows"
+INDEX = "README.md"
+EARLIER = "*Judged by an earlier rule*"  # how the note of such a page begins
+HEAD = """# Studies
+
+Published experiments, rerun; made by `python docs/studies.py` from run directories of `ostrich study NAME`.
+Scale `cpu` is minutes on two cores. Where the data is `cifar10:cifar10-jpeg`, a JPEG copy of CIFAR-10, the
+figures are not those of CIFAR-10. Where a verdict is by an earlier rule, its page says which commit wrote
+that one, and what the rule is since.
+
+| study | question | data | n | figure | published | here | verdict |
+| --- | --- | --- | --- | --- | --- | --- | --- |
+"""
 
 
 class Nothing(Here):
@@ -31,38 +54,139 @@ class Nothing(Here):
         yield from ()
 
 
-def main(arguments: list[str]) -> None:
-    """Write the pages of these runs."""
-    for argument in arguments:
+def main(runs: Sequence[str], again: Sequence[str]) -> None:
+    """Write the pages of these runs and of these names, bring all up to date, and write the index."""
+    for argument in runs:
         folder, _, name = argument.partition("=")
         run = read_run(folder)
         study, asked = find(run["results"]["study"]), run["asked"]
-        spec = restored(study, asked["spec"])
-        trials = run_trials(study, spec, Path(folder) / "trials", Nothing())
-        findings = report.judged(study, spec, trials)
-        assert findings is not None
-        name = name or study.name
-        write_charts(PAGES / f"{name}.png", findings.charts)
-        facts = report.facts(run["command"], asked, run["versions"], run["results"]["seconds"])
-        write_text(
-            PAGES / f"{name}.md", report.page(study, asked["scale"], trials, findings, facts, f"{name}.png")
-        )
+        trials = run_trials(study, restored(study, asked["spec"]), Path(folder) / "trials", Nothing())
+        facts = {name: run[name] for name in ("command", "asked", "versions")}
+        facts["seconds"] = run["results"]["seconds"]
+        judged_page(name or study.name, study, trials, facts)
+        rows = [{"trial": one.trial, "rows": one.rows} for one in trials.done]
+        write_json(ROWS / f"{name or study.name}.json", {"study": study.name, **facts, "trials": rows})
+    for name in again:
+        kept = read_json(ROWS / f"{name}.json")
+        done = [Done(trial=one["trial"], rows=one["rows"], folder=ROWS) for one in kept["trials"]]
+        judged_page(name, find(kept["study"]), Trials(done=done), kept)
+    for page in pages():
+        write_text(page, refreshed(page.read_text(encoding="utf-8")))
+    told = [told_by(page) for page in pages()]
+    write_json(VERDICTS, told)
+    write_text(PAGES / INDEX, index(told))
 
 
-def index() -> None:
-    """README.md: every page with its question, verdict and reason."""
-    lines = ["# Studies", "", "Published experiments, rerun at scale `cpu` (minutes on two cores); made by"]
-    lines += ["`docs/studies.py` from run directories of `ostrich study NAME`. Where the data is"]
-    lines += ["`cifar10:cifar10-jpeg`, a JPEG copy of CIFAR-10, the figures are not those of CIFAR-10.", ""]
-    lines += ["| study | question | verdict |", "| --- | --- | --- |"]
-    for path in sorted(PAGES.glob("*.md")):
-        if path.name != "README.md":
-            head, _, verdict, *_ = path.read_text(encoding="utf-8").splitlines()
-            question = head.partition(": ")[2].replace("|", "\\|")
-            lines.append(f"| [{path.stem}]({path.name}) | {question} | {verdict.split('**')[1]} |")
-    write_text(PAGES / "README.md", "\n".join(lines) + "\n")
+def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) -> None:
+    """The page of these trials, judged now, and its figure."""
+    asked = facts["asked"]
+    try:
+        findings = report.judged(study, restored(study, asked["spec"]), trials)
+    except FileNotFoundError as error:
+        raise SystemExit(
+            f"{name} is judged from more than its rows: {error.filename} is in its run."
+        ) from error
+    if findings is None:
+        raise SystemExit(f"{name} cannot be judged: trials failed.")
+    commit = rules.wrote(rules.source(study.name))
+    wrote = f"in commit {commit.commit} of {commit.day}" if commit else ""
+    write_charts(PAGES / f"{name}.png", findings.charts)
+    how = report.facts(facts["command"], asked, facts["versions"], facts["seconds"])
+    text = report.page(study, asked["scale"], trials, findings, how, f"{name}.png", wrote)
+    write_text(PAGES / f"{name}.md", text)
+
+
+def pages() -> list[Path]:
+    """All pages, without the index."""
+    return sorted(path for path in PAGES.glob("*.md") if path.name != INDEX)
+
+
+def study_of(text: str) -> Study:
+    """The study of a page: its title begins with the name."""
+    return find(text.removeprefix("# ").partition(":")[0])
+
+
+def refreshed(text: str) -> str:
+    """A page with today's claim, source and published numbers; its results and its rule are left alone."""
+    study = study_of(text)
+    title, *rest = [part for part in text.strip().split("\n\n") if not part.startswith(EARLIER)]
+    figure = [part for part in rest if part.startswith("![")]
+    rest = [part for part in rest if part not in figure]
+    replaced = {"*Claim.*": study.claim, "*Source.*": study.source}
+    for start, words in replaced.items():
+        rest = [f"{start} {words}" if part.startswith(start) else part for part in rest]
+    if "**Published**" in rest:
+        at = rest.index("**Published**")
+        rest[at : at + 2] = "\n".join(report.published_table(study)).strip().split("\n\n")
+    rule = next(part for part in rest if part.startswith("*Rule, "))
+    head = [title, *figure] if rule.endswith(study.rule) else [title, _earlier(text, study), *figure]
+    return "\n\n".join([*head, *rest]) + "\n"
+
+
+def _earlier(text: str, study: Study) -> str:
+    """The note at the head of a page whose rule is not the study's any more."""
+    note = next((part for part in text.split("\n\n") if part.startswith(EARLIER)), None)
+    if note is not None:
+        known = note.partition(";")[0]
+    else:
+        commit = rules.before(rules.source(study.name))
+        known = EARLIER + (f", that of commit {commit.commit} of {commit.day}" if commit else "")
+        known += ", which stands below"
+    return f"{known}; since then the rule is: {study.rule}"
+
+
+def told_by(page: Path) -> dict[str, Any]:
+    """What a page tells: study, verdict, scale, data, number of seeds, and its figures beside the "
+    "published."""
+    text = page.read_text(encoding="utf-8")
+    settings = next(line for line in text.splitlines() if line.startswith("- settings: "))
+    data = re.search(r"\bdata=(\[.*?\]|[^,]*)", settings)
+    seeds = re.search(r"\bseeds=(\d+)", settings)
+    verdict = next(line for line in text.splitlines() if line.startswith("**"))
+    scale = re.search(r"at scale `(\w+)`", verdict)
+    if not (data and seeds and scale):
+        raise SystemExit(f"{page} does not say how it was run.")
+    _, _, table = text.partition(f"**{report.COMPARED}**\n\n")
+    lines = table.partition("\n\n")[0].splitlines()[2:]
+    return {
+        "page": page.stem,
+        "study": study_of(text).name,
+        "scale": scale[1],
+        "data": data[1].strip("[]\"'"),
+        "n": int(seeds[1]),
+        "verdict": verdict.split("**")[1].lower(),
+        "earlier_rule": EARLIER in text,
+        "compared": [[_plain(cell) for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines],
+    }
+
+
+def _plain(cell: str) -> str:
+    """The words of a table's cell."""
+    return cell.strip().replace("\\|", "|")
+
+
+def _cell(words: str) -> str:
+    return words.replace("|", "\\|")
+
+
+def index(told: Sequence[dict[str, Any]]) -> str:
+    """README.md: every page with its question, data, n, published and own figures, and verdict."""
+    lines = []
+    for one in told:
+        question = _cell(find(one["study"]).question)
+        columns = ["<br>".join(map(_cell, column)) for column in zip(*one["compared"])] or ["-"] * 3
+        cells = [f"[{one['page']}]({one['page']}.md)", question, one["data"], str(one["n"]), *columns]
+        lines.append(f"| {' | '.join([*cells, verdict_of(one)])} |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def verdict_of(told: dict[str, Any]) -> str:
+    """The verdict, and whether it is by an earlier rule."""
+    verdict: str = told["verdict"]
+    return f"{verdict}, by an earlier rule" if told["earlier_rule"] else verdict
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
-    index()
+    given = sys.argv[1:]
+    cut = given.index("--again") if "--again" in given else len(given)
+    main(given[:cut], given[cut + 1 :])

@@ -72,10 +72,21 @@ def recipes(as_json: o.Json = False) -> None:
 
 @app.command("studies")
 def studies(as_json: o.Json = False) -> None:
-    """Published experiments that can be rerun."""
+    """Published experiments that can be rerun, and what came of them."""
     from ostrich.studies import known_studies
 
-    _show(known_studies(), as_json)
+    rows = known_studies()
+    _show(rows if as_json else [{**row, "results": _results(row["results"])} for row in rows], as_json)
+
+
+def _results(pages: Sequence[Mapping[str, Any]]) -> str:
+    """Each page's verdict, data and n, and below it the published figures and ours."""
+    lines = []
+    for page in pages:
+        earlier = ", by an earlier rule" if page["earlier_rule"] else ""
+        lines.append(f"{page['verdict']}{earlier} ({page['data']}, n = {page['n']})")
+        lines += [f"  {what}: {theirs}; here {ours}" for what, theirs, ours in page["compared"]]
+    return "\n".join(lines)
 
 
 def _show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:

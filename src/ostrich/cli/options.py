@@ -34,7 +34,9 @@ Force = Annotated[bool, typer.Option("--force", help="replace a finished run")]
 Json = Annotated[bool, typer.Option("--json", help="results as JSON on standard output")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="a setting, such as eps=8/255 (repeatable)"),
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="a setting, such as eps=8/255; of a list depths=8,20 (repeatable)"
+    ),
 ]
 EXPANDED = (ModelOptions, DataOptions)
 

@@ -9,7 +9,8 @@
 
 At 32 pixels both lose the stage at their 4x4 end: 4x4x512, 8x8x256, 16x16x128. `width` multiplies
 all channels; `kernel` is 5 as published, and 4, which covers every output pixel equally often, in
-later implementations; `norm=false` leaves batch norm out.
+later implementations; `norm=false` leaves batch norm out. How it is trained, and where that is not as
+published (mirrored images, the best step kept), `GeneratorRecipe` says.
 """
 
 from __future__ import annotations

@@ -22,7 +22,11 @@ INVERSION = (
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorRecipe:
-    """How to train one GAN; images per step, one step being one of the generator's."""
+    """How to train one GAN; images per step, one step being one of the generator's.
+
+    Two defaults are not Radford's (2016, section 4): half of the images are mirrored (`flip`), his are not
+    augmented; and where a `judge` measures samples, the generator of the nearest step is kept, not the last.
+    """
 
     name: str
     architecture: str  # a spec of `generative.architectures`, for example "dcgan,width=0.5"

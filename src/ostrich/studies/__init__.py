@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ostrich.errors import UnknownName
@@ -35,7 +37,29 @@ def find(name: str) -> Study:
     return study
 
 
+VERDICTS = Path(__file__).with_name("verdicts.json")  # what the pages under docs/studies tell
+
+
 def known_studies() -> list[dict[str, Any]]:
-    """The rows of `ostrich list studies`: name, question, scales."""
-    found = [find(name) for name in STUDIES]
-    return [{"name": s.name, "question": s.question, "scales": list(s.specs)} for s in found]
+    """The rows of `ostrich list studies`: name, question, scales, and the results of the committed pages.
+
+    A result has page, scale, data, n, verdict, whether an earlier rule gave it, and `compared`: rows of what
+    is compared, the published figure, and ours.
+    """
+    told = json.loads(VERDICTS.read_text(encoding="utf-8"))
+    rows = []
+    for study in map(find, STUDIES):
+        results = [
+            {key: value for key, value in one.items() if key != "study"}
+            for one in told
+            if one["study"] == study.name
+        ]
+        rows.append(
+            {
+                "name": study.name,
+                "question": study.question,
+                "scales": list(study.specs),
+                "results": results,
+            }
+        )
+    return rows

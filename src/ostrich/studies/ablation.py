@@ -23,7 +23,7 @@ from ostrich.published import published
 from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import Splits, joined, open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
-from ostrich.studies.points import by_seed, paired
+from ostrich.studies.points import by_seed, paired, ranged
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 
 CUTS = ("none", "7", "67", "34", "3467")
@@ -175,6 +175,14 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             )
         ],
         notes=[SOONER] if lost else (),
+        compared=[
+            (
+                f"rise of the error without {', '.join(cut)}, points",
+                f"{published(f'alexnet-without-{cut}/top5-error').value - baseline:+.1f} (top-5)",
+                ranged(interval(rises[cut]), 1, "+"),
+            )
+            for cut in CUTS[1:]
+        ],
         figures={f"rise_without_{cut}": value for cut, value in mean.items()},
     )
 

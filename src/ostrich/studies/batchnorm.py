@@ -1,8 +1,10 @@
 """Batch normalisation: accuracy against iterations, with and without (Ioffe and Szegedy 2015).
 
 The paper's Inception reaches 72.2 % after 31.0 million steps; with batch norm and nothing else after 13.3
-million, with a learning rate five times as high after 2.1 million, where without batch norm it diverges. So
-the small version asks at each learning rate, and counts the steps until the best that is reached without.
+million. Its BN-x5 does after 2.1 million: that is a bundle of changes (section 4.2.1: a rate five times as
+high, no dropout, less weight decay, a faster decay of the rate, no local response normalisation, and more),
+of which the rate is one; without batch norm that rate diverges. So the small version asks at each learning
+rate, and counts the steps until the best that is reached without.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ostrich.figures.chart import Chart
-from ostrich.statistics import interval, spread
+from ostrich.published import published
+from ostrich.statistics import interval, spread, wilson
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
-from ostrich.studies.points import by_seed, mean_points
+from ostrich.studies.points import by_seed, mean_points, ranged
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 
-FASTER = 2.0  # times fewer steps; the paper's figures are 2.3 at the same rate, 14.8 at five times it
+FASTER = 2.0  # times fewer steps; the paper's figures are 2.3 at the same rate, 14.8 for the bundle of BN-x5
 CHANCE_MARGIN = 5.0  # points above chance: less has not learned
 
 
@@ -84,12 +87,12 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         if with_ is not None and without is not None:
             ratios.append(without / with_)
     highest = max(spec.rates)
-    lost = _learning(best[False, highest], chance) == 0
-    learned = _learning(best[True, highest], chance) == spec.seeds
+    learning = {norm: _learning(best[norm, highest], chance) for norm in (False, True)}
+    lost, learned = (wilson(learning[norm], len(best[norm, highest])) for norm in (False, True))
     ratio, low, high = interval(ratios)
     everywhere = len(ratios) == spec.seeds
-    reproduced = everywhere and low >= FASTER and lost and learned
-    direction = everywhere and ratio > 1 and _mean(best[True, top[True]]) >= _mean(goals)
+    reproduced = everywhere and low >= FASTER and lost[1] < 0.5 < learned[0]
+    direction = everywhere and low > 1 and not (lost[0] > 0.5 or learned[1] < 0.5)
     because = (
         f"The best accuracy without batch norm ({_mean(goals):.1f} %, at a rate of {top[False]:g}) is "
         "reached with it "
@@ -98,8 +101,9 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             if everywhere
             else "not by every seed"
         )
-        + f", at a rate of {top[True]:g}. At {highest:g} {_learning(best[False, highest], chance)} of "
-        f"{spec.seeds} seeds learn without it, {_learning(best[True, highest], chance)} with it."
+        + f", at a rate of {top[True]:g}. At {highest:g} {learning[False]} of {spec.seeds} seeds learn "
+        f"without it (share {lost[0]:.0%} to {lost[1]:.0%}), {learning[True]} with it ({learned[0]:.0%} to "
+        f"{learned[1]:.0%})."
     )
     series = {
         f"rate {rate:g}, {'with' if norm else 'without'} batch norm": mean_points(
@@ -143,8 +147,21 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 dashed=frozenset(name for name in series if "without" in name),
             )
         ],
+        compared=[
+            (
+                "times fewer steps to the best accuracy without it",
+                f"{_steps('') / _steps('-bn-baseline'):.1f}; {_steps('') / _steps('-bn-x5'):.1f} in BN-x5's "
+                "bundle",
+                ranged((ratio, low, high)) if everywhere else "not reached by every seed",
+            )
+        ],
         figures={"times_fewer_steps": ratio if everywhere else None},
     )
+
+
+def _steps(kind: str) -> float:
+    """Published million steps to 72.2 %."""
+    return published(f"inception{kind}/steps-to-72.2").value
 
 
 def _best(rows: Sequence[Row]) -> dict[int, float]:
@@ -172,15 +189,19 @@ def _mean(values: dict[int, float]) -> float:
 STUDY = Study(
     name="batchnorm",
     question="How much faster does a network learn with batch normalisation?",
-    claim="With batch norm the same accuracy takes 2.3 times fewer steps at the same learning rate and "
-    "14.8 times fewer at five times that rate, at which the network without it diverges.",
-    source="Ioffe and Szegedy 2015, Batch normalization, section 4.2 and figure 3.",
+    claim="With batch norm the same accuracy takes 2.3 times fewer steps at the same learning rate, and "
+    "14.8 times fewer with the whole bundle of changes of BN-x5, one of which is five times that rate; at "
+    "that rate the network without batch norm diverges.",
+    source="Ioffe and Szegedy 2015, Batch normalization, sections 4.2.1 and 4.2.2, figure 3.",
     differs="A plain network of 14 layers on 1,000 digits of 8x8 pixels instead of Inception on ImageNet; "
     "steps are counted once an epoch, so their ratio is coarse.",
     rule="Reproduced: every seed reaches the best accuracy of the network without batch norm at its best "
-    f"rate at least {FASTER:g} times sooner with it (lower end of the 95 % interval), and at the highest "
-    f"rate no seed learns without and every seed with it (learning: {CHANCE_MARGIN:g} points above chance). "
-    "Direction only: sooner in the mean, and in the end at least as accurate. Else not reproduced.",
+    f"rate with it, in at least {FASTER:g} times fewer steps (lower end of the 95 % interval; either rate "
+    "is chosen on the test images); and at the highest rate less than half of the seeds learn without it "
+    f"and more than half with it (learning: {CHANCE_MARGIN:g} points above chance; Wilson's 95 % intervals "
+    "of the shares lie below and above one half). Direction only: every seed reaches it, in surely fewer "
+    "steps (lower end above 1), and neither share is surely on the other side of one half. Else not "
+    "reproduced.",
     published=tuple(
         f"inception{kind}/{what}"
         for kind in ("", "-bn-baseline", "-bn-x5", "-bn-x30")
@@ -188,7 +209,7 @@ STUDY = Study(
     ),
     specs={
         "smoke": Settings(train=64, test=100, depth=8, width=0.25, rates=(0.05, 1.0), steps=4),
-        "cpu": Settings(seeds=5),
+        "cpu": Settings(seeds=20),
         "gpu": Settings(
             device="cuda",
             data="cifar10",

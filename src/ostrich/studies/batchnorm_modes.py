@@ -147,6 +147,9 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             )
         ],
         charts=[Chart(x_label="bug", even=True, y_label="test images right, %", series=points)],
+        compared=[
+            ("bugs that show, and that the doctor names", "-", f"{sum(held)} and {named} of {len(BUGS)}")
+        ],
         figures={"shown": sum(held), "named": named, "false_alarms": false_alarms},
     )
 
@@ -154,12 +157,12 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
 STUDY = Study(
     name="batchnorm-modes",
     question="What goes wrong between batch norm's training and evaluation mode, and can one see it?",
-    claim="The two modes are one layer's two different functions; most reports of 'eval() is bad' are one "
-    "of twelve bugs.",
+    claim="The two modes are one layer's two different functions, and each of twelve mistakes with them, "
+    "several of them reported to libraries, gives a wrong number.",
     source="Ioffe and Szegedy 2015, section 3.1, for the modes; the bugs as reported to PyTorch (4741, "
     "5406, 4253, 7716), fastai (1352), robustdg (30), higher (55) and equinox (659).",
-    differs="There are no published figures for bugs; each has the right number beside it. Replicas (8) "
-    "are played by one process.",
+    differs="There are no published figures for bugs, and none for how common each is; each has the right "
+    "number beside it. Replicas (8) are played by one process.",
     rule="Reproduced: in every seed each wrong number is worse than the right one by at least the margin "
     f"that the bug's entry gives, the doctor names at least {FEWEST_NAMED} bugs in every seed, and none in "
     "the network without a bug. Direction only: at least 10 show in every seed. Else not reproduced.",

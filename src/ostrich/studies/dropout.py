@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from ostrich.figures.chart import Chart
+from ostrich.published import published
 from ostrich.runtime.randomness import keyed, seeded
 from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
-from ostrich.studies.points import by_seed, mean_points, paired
+from ostrich.studies.points import by_seed, mean_points, paired, ranged
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 from ostrich.training.loop import logits_of
 from ostrich.training.recipe import Recipe
@@ -148,8 +149,20 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 dashed=frozenset(["weight scaling"]),
             ),
         ],
+        compared=[
+            (
+                "points of error that dropout takes off",
+                f"{_error('mlp') - _error('mlp-dropout'):.2f} of {_error('mlp'):.2f} (MNIST)",
+                ranged((gain, low, high), 2),
+            )
+        ],
         figures={"gain": gain, "gain_low": low, "gain_high": high},
     )
+
+
+def _error(network: str) -> float:
+    """Published, of MNIST."""
+    return published(f"mnist-{network}/test-error").value
 
 
 STUDY = Study(

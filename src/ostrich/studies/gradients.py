@@ -30,7 +30,7 @@ from ostrich.studies.points import mean_points
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
 
 KINDS = ("orthogonal", "gaussian", "relu")
-EXACT = 1e-9  # relative error of the orthogonal products
+EXACT = 1e-9  # error of the logarithms of orthogonal products, for each layer and unit
 ERRORS = 4.0  # standard errors within which a mean must lie
 
 
@@ -149,9 +149,10 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     reproduced = exact and within and singular
     return Findings(
         verdict="reproduced" if reproduced else "direction only" if within else "not reproduced",
-        because=f"After {spec.depth} layers orthogonal products are {'' if exact else 'not '}g^L to "
-        f"{EXACT:g}, Gaussian ones {'' if within else 'not '}on the exact lines: at g = 1 log |det| is "
-        f"{even[0]:.0f} and log |gradient| {length[0]:.1f}. With ReLU at He's gain the determinant is "
+        because=f"After {spec.depth} layers the logarithms of orthogonal products are "
+        f"{'' if exact else 'not '}those of g^L to {EXACT * spec.depth * spec.units:.2g}, Gaussian ones "
+        f"{'' if within else 'not '}on the exact lines: at g = 1 log |det| is {even[0]:.0f} and log "
+        f"|gradient| {length[0]:.1f}. With ReLU at He's gain the determinant is "
         f"{'zero' if singular else 'not always zero'}, log |gradient| {kept[0]:.1f} (n = {spec.seeds}).",
         tables=[
             Table(
@@ -196,6 +197,13 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 },
                 dashed=frozenset(["Gaussian, exact"]),
             ),
+        ],
+        compared=[
+            (
+                "Gaussian at g = 1: log |det|, log |gradient|",
+                ", ".join(f"{spec.depth * one:.1f}" for one in reversed(theory("gaussian", spec.units, 1.0))),
+                f"{even[0]:.1f}, {length[0]:.1f}",
+            )
         ],
         figures={"log_determinant_gaussian": even[0], "log_gradient_relu": kept[0]},
     )

@@ -210,6 +210,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 series={"training": curve("train_loss"), "test": curve("test_loss")},
             ),
         ],
+        compared=[("largest relative difference of three computations", "0", f"{max(largest.values()):.1g}")],
         figures={"largest_difference": max(largest.values())},
     )
 

@@ -31,6 +31,12 @@ def mean_points(rows: Sequence[Row], x: str, y: str) -> list[dict[str, Any]]:
     return found
 
 
+def ranged(found: tuple[float, float, float], digits: int = 1, sign: str = "") -> str:
+    """A mean and its 95 % interval in words, 0.44 (0.01 to 0.86); `sign` is "+" where it is a change."""
+    mean, low, high = found
+    return f"{mean:{sign}.{digits}f} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
+
+
 def by_seed(rows: Sequence[Row], field: str, /, **wanted: object) -> dict[int, float]:
     """A field of the rows with the wanted values, by their seed; missing values left out."""
     chosen = [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]

@@ -15,6 +15,8 @@ from ostrich.runtime.files import write_text
 from ostrich.studies.schema import Done, Findings, Spec, Study, Table
 from ostrich.studies.trials import Trials
 
+COMPARED = "Published, and here"  # title of the table of a page from which the index is made
+
 
 def results(
     study: Study, scale: str, spec: Spec, trials: Trials, findings: Findings | None
@@ -59,26 +61,34 @@ def page(
     findings: Findings | None,
     facts: dict[str, Any],
     figure: str,
+    wrote: str = "",
 ) -> str:
-    """The report in Markdown; `figure` is where its picture lies."""
+    """The report in Markdown, the figure first; `figure` is where its picture lies.
+
+    `wrote` says which commit wrote the rule, where that is known.
+    """
     parts = [f"# {study.name}: {study.question}", ""]
+    if findings is not None and findings.charts:
+        parts += [f"![{study.question}](" + figure + ")", ""]
     if findings is None:
         parts += ["**Not judged**: trials failed, and without them the rule cannot be applied.", ""]
     else:
         parts += [f"**{findings.verdict.capitalize()}** at scale `{scale}`. {findings.because}", ""]
+    if findings is not None and findings.compared:
+        parts += _table(
+            Table(title=COMPARED, columns=("figure", "published", "here"), rows=findings.compared)
+        )
     if scale == "smoke":
         parts += ["Smoke only shows that everything runs; its verdict means nothing.", ""]
     parts += [f"*Claim.* {study.claim}", "", f"*Source.* {study.source}", ""]
     parts += [f"*What is different here.* {study.differs}", ""]
-    parts += [f"*Rule, written before the run.* {study.rule}", ""]
+    parts += [f"*Rule, written before the run{wrote and f', {wrote}'}.* {study.rule}", ""]
     if findings is not None:
-        if findings.charts:
-            parts += [f"![{study.question}](" + figure + ")", ""]
         for table in findings.tables:
             parts += _table(table)
         parts += [line for note in findings.notes for line in (note, "")]
     if study.published:
-        parts += _table(_published(study))
+        parts += published_table(study)
     if trials.failed:
         rows = [(json.dumps(one["trial"]), one["error"], one["folder"]) for one in trials.failed]
         parts += _table(Table(title="Failed trials", columns=("trial", "error", "folder"), rows=rows))
@@ -99,13 +109,14 @@ def facts(
     }
 
 
-def _published(study: Study) -> Table:
+def published_table(study: Study) -> list[str]:
+    """The lines of the table of published numbers."""
     found = [(name, published(name)) for name in study.published]
     rows = [
         (name, f"{one.value:g}", one.unit, one.source, "yes" if one.read else "no") for name, one in found
     ]
     columns = ("number", "value", "unit", "source", "read at the source")
-    return Table(title="Published", columns=columns, rows=rows)
+    return _table(Table(title="Published", columns=columns, rows=rows))
 
 
 def _table(table: Table) -> list[str]:

@@ -64,19 +64,23 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What came out: verdict and the sentence that gives its reason, tables, charts, figures by name."""
+    """What came out: verdict and the sentence that gives its reason, tables, charts, figures by name.
+
+    `compared` is, in words, what was asked, the published figure ("-" where there is none), and ours.
+    """
 
     verdict: Verdict
     because: str
     tables: Sequence[Table]
     charts: Sequence[Chart]
     figures: Mapping[str, float | int | None] = field(default_factory=dict)
+    compared: Sequence[tuple[str, str, str]] = ()
     notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study; see the module. `published` are names in `published.PUBLISHED`; `takes_model` says that
+    """A study; see the module. `published` are names in `published.toml`; `takes_model` says that
     it is about a network of the user's: `ostrich study NAME MODEL DATA`.
     """
 

@@ -11,7 +11,10 @@ SCHEDULES = ("triangle", "constant", "steps")  # linearly to 0; as it is; a tent
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How to train one network by SGD with momentum; images per step, fractions of the whole run."""
+    """How to train one network by SGD with momentum; images per step, fractions of the whole run.
+
+    Where an image is shifted (`shift`) its edges are repeated; He 2016, section 4.2, pads with zeros.
+    """
 
     name: str
     architecture: str  # an `arch:` spec, for example "resnet20,classes=10"

@@ -3,8 +3,9 @@
 Nguyen, Dosovitskiy, Yosinski, Brox, Clune 2016, "Synthesizing the preferred inputs for neurons in neural
 networks via deep generator networks" (DGN-AM): two components, a generator and any network to visualise.
 The code starts at random, takes normalised steps that fall linearly to nothing, decays a little, and
-is clipped to the range of codes. Theirs normalises the gradient at the image and again at the code; the
-first only scales the second, which divides it out again, so one way back does (see the tests).
+is clipped to the range of codes; their numbers are those of the shell script that runs the released code
+(`published.toml`), whose own defaults differ. Theirs normalises the gradient at the image and again at the
+code; the first only scales the second, which divides it out again, so one way back does (see the tests).
 
 It is one more parametrisation: objectives, views and optimisers are those of every ascent.
 """

@@ -53,6 +53,10 @@ class HopSkipJump(InputSpecificAttack):
     """At most `queries` forwards per image; `iterations` estimates of the gradient.
 
     Chen, Jordan, Wainwright 2020, "HopSkipJumpAttack: a query-efficient decision-based attack", algorithm 2.
+    Ours differs: under Linf the random directions have values in [-1, 1] and are not scaled to length one, so
+    that they are about sqrt(d / 3) times as long for d values; a step is halved at most 12 times, and given
+    up where none reaches the goal, theirs until it does; and a step that ends farther from the original than
+    it began is refused, theirs is taken.
 
     queries          most forwards
     iterations       most estimates of the gradient

@@ -61,7 +61,9 @@ class APGD(InputSpecificAttack):
     """Auto-PGD: at most `steps` forwards and backwards per image, and per target with loss dlr.
 
     Croce and Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
-    parameter-free attacks", algorithm 1; under L1 Croce and Hein 2021, "Mind the box".
+    parameter-free attacks", algorithm 1; under L1 Croce and Hein 2021, "Mind the box". Ours has no untargeted
+    DLR loss (equation 3): "dlr" is the targeted one (equation 6) for an untargeted goal too, towards each of
+    the most probable other classes.
 
     steps    steps of gradient descent; their size is found on the way
     loss     "ce", cross-entropy; "dlr", the difference-of-logits ratio towards each of the targets;

@@ -44,7 +44,10 @@ class DeepFool(InputSpecificAttack):
     """At most `steps` forwards per image, and for each as many backwards as `candidates`.
 
     Moosavi-Dezfooli, Fawzi, Frossard 2016, "DeepFool: a simple and accurate method to fool deep neural
-    networks", algorithm 2.
+    networks", algorithm 2. Ours differs: every point is clamped to [0, 1] before the network sees it, while
+    the sum of the steps is not; the overshoot is added at every step, not only at the end; a step is longer
+    by a thousandth of the change so far; and after the first step only the 3 nearest boundaries are looked
+    at.
 
     steps       most steps over a linearised boundary
     overshoot   part of the change that is added to it

@@ -52,7 +52,9 @@ class FAB(InputSpecificAttack):
     """FAB-T: per image and target `iterations` backwards and twice as many forwards, and 5 forwards.
 
     Croce and Hein 2020, "Minimally distorted adversarial examples with a fast adaptive boundary attack",
-    algorithm 1.
+    algorithm 1. Ours differs: the final search (section 2.4) is 5 bisections, which ask only whether the goal
+    is reached, where theirs places its points by the logits at both ends; it starts at the original, once,
+    without random restarts; and targeted, it heads for the boundary with the highest other class.
 
     iterations  steps towards each target
     targets     most probable other classes

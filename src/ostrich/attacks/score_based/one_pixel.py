@@ -5,7 +5,8 @@ candidate is (x, y, r, g, b) for each of the k pixels that may change; the first
 uniform places and colours from N(128, 127); children are  a + F (b - c)  of three different parents
 with F = 0.5 and no crossover; a child replaces its own parent where it is fitter. The fitness is the
 probability of the label, to be lowered, or of the target, to be raised. At most 100 generations of
-400, ended by the first success.
+400. Ours ends at the first success; theirs goes on until the target has more than 90 %, or the label less
+than 5 %, so that its confidences are higher.
 
 The populations of all images are asked about in one batch, and an image that is done leaves it.
 Where the paper is silent: a place outside the image is drawn anew, a colour outside its range is
@@ -43,7 +44,8 @@ class Population(State):
 class OnePixel(InputSpecificAttack):
     """At most (`generations` + 1) * `population` forwards per image; eps of the budget is in pixels.
 
-    Su, Vargas, Sakurai 2019, "One pixel attack for fooling deep neural networks", section III.
+    Su, Vargas, Sakurai 2019, "One pixel attack for fooling deep neural networks", section III. Ours differs
+    in its end: the first success, where theirs wants 90 % for the target, or less than 5 % for the label.
 
     population   candidates in a generation
     generations  most generations after the first

@@ -1,0 +1,190 @@
+"""The pages of the studies: which commit wrote a rule, and what a page says whose rule has changed since."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ostrich.cli.main import run
+from ostrich.studies import STUDIES, VERDICTS, known_studies
+
+DOCS = Path(__file__).parents[2] / "docs"
+STUDY = """
+MARGIN, OTHER = {margin}, 2
+STUDY = Study(name="some", claim="{claim}", rule=f"Reproduced: by {{MARGIN:g}} points. {more}")
+"""
+
+
+@pytest.fixture
+def rules(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    for name in ("rules", "studies"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    import rules
+
+    return rules
+
+
+@pytest.fixture
+def studies(rules):
+    import studies
+
+    return studies
+
+
+class Repository:
+    """A study's file under version control."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.file = folder, folder / "some.py"
+        self.git("init", "--quiet")
+
+    def git(self, *words: str) -> str:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        done = subprocess.run(
+            ["git", *who, *words], cwd=self.folder, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    def write(self, margin: float = 1, claim: str = "", more: str = "") -> None:
+        self.file.write_text(STUDY.format(margin=margin, claim=claim, more=more))
+
+    def commit(self, **settings: object) -> str:
+        self.write(**settings)  # type: ignore[arg-type]
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", "a step")
+        return self.git("rev-parse", "--short", "HEAD")
+
+
+def test_the_commit_that_last_changed_a_rule_is_found(rules, tmp_path):
+    place = Repository(tmp_path)
+    first = place.commit(margin=1)
+    assert rules.wrote(place.file).commit == first
+    assert rules.before(place.file) is None
+    place.commit(margin=1, claim="other words, the same rule")
+    assert rules.wrote(place.file).commit == first
+    second = place.commit(margin=2, claim="the margin is part of the rule")
+    place.git("mv", "some.py", "moved.py")
+    place.git("commit", "--quiet", "--message", "moved")
+    place.file = tmp_path / "moved.py"
+    assert rules.wrote(place.file).commit == second
+    assert rules.before(place.file).commit == first
+
+
+def test_a_rule_has_to_be_committed_before_its_results(rules, tmp_path):
+    place = Repository(tmp_path)
+    first = place.commit()
+    place.write(more="Direction only: a little.")
+    with pytest.raises(SystemExit, match="not committed"):
+        rules.wrote(place.file)
+    assert rules.before(place.file).commit == first
+
+
+def test_without_git_nothing_is_said(rules, tmp_path, monkeypatch):
+    file = tmp_path / "some.py"
+    file.write_text(STUDY.format(margin=1, claim="", more=""))
+    assert rules.wrote(file) is None  # no repository
+    Repository(tmp_path).commit()
+    monkeypatch.setenv("PATH", "")
+    assert rules.wrote(file) is None  # no git
+    assert rules.before(file) is None
+
+
+def test_a_shallow_clone_does_not_take_its_first_commit_for_the_one_that_wrote_the_rule(rules, tmp_path):
+    (tmp_path / "whole").mkdir()
+    place = Repository(tmp_path / "whole")
+    place.commit()
+    place.commit(claim="two")
+    subprocess.run(
+        ["git", "clone", "--quiet", "--depth", "1", f"file://{place.folder}", str(tmp_path / "cut")],
+        check=True,
+        capture_output=True,
+    )
+    assert rules.wrote(tmp_path / "cut/some.py") is None
+
+
+def test_every_study_has_a_rule_that_is_found_in_its_file(rules):
+    from ostrich.studies import STUDIES
+
+    assert all("eproduced" in rules.rule(rules.source(name).read_text()) for name in STUDIES)
+
+
+PAGES = sorted(path for path in (DOCS / "studies").glob("*.md") if path.name != "README.md")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_leads_with_its_figure_and_says_where_its_rule_is_an_earlier_one(path, studies):
+    text = path.read_text()
+    study = studies.study_of(text)
+    head, _, _ = text.partition("![")
+    assert head.splitlines()[0] == f"# {study.name}: {study.question}"
+    own = next(part for part in text.split("\n\n") if part.startswith("*Rule, "))
+    noted = own.endswith(study.rule) or (studies.EARLIER in head and study.rule in head)
+    assert noted, "run docs/studies.py"
+    assert study.claim in text
+    (row,) = [r for r in (DOCS / "studies/README.md").read_text().splitlines() if f"({path.name})" in r]
+    told = studies.told_by(path)
+    assert row.endswith(f"| {studies.verdict_of(told)} |")
+    assert ("by an earlier rule" in row) == (not own.endswith(study.rule))
+    assert told["compared"], "published against ours"
+    assert all(len(one) == 3 for one in told["compared"])
+
+
+def test_the_index_and_what_the_command_lists_are_what_the_pages_tell(studies):
+    told = [studies.told_by(page) for page in studies.pages()]
+    assert len(told) >= len(STUDIES)
+    assert (DOCS / "studies/README.md").read_text() == studies.index(told)
+    assert json.loads(VERDICTS.read_text()) == told
+    rows = known_studies()
+    assert [row["name"] for row in rows] == list(STUDIES)
+    (batchnorm,) = [row for row in rows if row["name"] == "batchnorm"]
+    assert [(one["page"], one["data"]) for one in batchnorm["results"]] == [("batchnorm", "digits")]
+
+
+def test_the_list_of_studies_shows_data_n_and_figures(capsys):
+    assert run(["list", "studies"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "toybox, n =" in said
+    assert "here" in said
+    assert run(["list", "studies", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert all(
+        {"page", "n", "data", "verdict", "compared"} <= set(one) for row in rows for one in row["results"]
+    )
+
+
+def test_a_run_becomes_a_page_that_is_judged_again_from_its_rows(studies, rules, tmp_path, monkeypatch):
+    for name, place in (("PAGES", "pages"), ("ROWS", "pages/rows"), ("VERDICTS", "verdicts.json")):
+        monkeypatch.setattr(studies, name, tmp_path / place)
+    monkeypatch.setattr(rules, "wrote", lambda path: rules.Wrote("abc1234", "2026-11-29"))
+    folder = tmp_path / "run"
+    words = ["--set", "depth=3", "--set", "units=8", "--set", "gains=1,1.1", "--seeds", "3"]
+    assert run(["study", "gradients", "--scale", "smoke", *words, "--out", str(folder)]) == 0
+    studies.main([f"{folder}=some"], [])
+    page = tmp_path / "pages/some.md"
+    text = page.read_text()
+    assert "*Rule, written before the run, in commit abc1234 of 2026-11-29.*" in text
+    assert text.split("\n\n")[1].startswith("![")
+    (told,) = json.loads((tmp_path / "verdicts.json").read_text())
+    assert (told["page"], told["study"], told["scale"], told["n"]) == ("some", "gradients", "smoke", 3)
+    assert "[some](some.md)" in (tmp_path / "pages/README.md").read_text()
+    page.write_text("gone")
+    studies.main([], ["some"])
+    assert page.read_text() == text
+
+
+def test_a_page_is_judged_by_an_earlier_rule_until_it_is_judged_anew(studies):
+    text = (DOCS / "studies/gradients.md").read_text()
+    study = studies.study_of(text)
+    assert studies.EARLIER not in text
+    old = text.replace(study.rule, "Reproduced: always.")
+    noted = studies.refreshed(old)
+    assert noted.index(studies.EARLIER) < noted.index("![")
+    assert "since then the rule is: " + study.rule in noted
+    assert "Reproduced: always." in noted  # the rule that judged it stands where it stood
+    assert studies.refreshed(noted) == noted
+    assert studies.refreshed(noted.replace("Reproduced: always.", study.rule)) == text

@@ -1,0 +1,367 @@
+"""The rules of the studies, on made-up rows: each can end in every one of the three verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ostrich.models import Classifier, architectures
+from ostrich.studies import find, removal
+from ostrich.studies.schema import Done, Findings, Row, Trial
+
+REPRODUCED, DIRECTION, NOT = "reproduced", "direction only", "not reproduced"
+WIGGLE = (-1.0, 1.0, 0.5, -0.5, 0.0)  # of the seeds, in turn: means stay, intervals have a width
+
+
+def judged(name: str, rows: Callable[[Trial], Iterable[Row]], **settings: Any) -> Findings:
+    """The findings of a study's trials at scale cpu, where each trial gives these rows."""
+    study = find(name)
+    spec = replace(study.spec("cpu"), **settings)
+    done = [Done(trial=t, rows=list(rows(t)), folder=Path()) for t in study.trials(spec)]
+    found = study.judge(spec, done)
+    assert found.because.endswith(".")
+    return found
+
+
+def verdict(name: str, rows: Callable[[Trial], Iterable[Row]], **settings: Any) -> str:
+    return judged(name, rows, **settings).verdict
+
+
+def wiggle(trial: Trial, size: float) -> float:
+    return size * WIGGLE[trial["seed"] % len(WIGGLE)]
+
+
+def ends(**values: float) -> dict[str, float]:
+    """What `measured` gives, with these values."""
+    return {"train_loss": 0.0, "train_error": 0.0, "test_loss": 0.0, "test_error": 0.0, **values}
+
+
+# Of training and depth ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("plain", "residual", "test", "width", "expected"),
+    [
+        (5.0, 0.0, -1.5, 0.1, REPRODUCED),
+        (5.0, 0.0, 0.0, 0.1, DIRECTION),  # residual networks hold, but do not fall
+        (5.0, 0.5, -1.5, 0.5, NOT),  # a rise of at most 1: not surely less than what plain networks lose
+        (5.0, 0.0, -1.5, 3.0, NOT),  # no wide interval passes for "does not rise"
+        (0.5, 0.0, -1.5, 0.1, NOT),  # plain networks do not lose enough
+    ],
+)
+def test_depth(plain, residual, test, width, expected):
+    def rows(trial: Trial) -> list[Row]:
+        grown = (trial["depth"] - 8) / 48  # 0 at 8 layers, 1 at 56
+        step = {"step": 1, "running_train_error": 50.0}
+        train = grown * ((plain if trial["kind"] == "plain" else residual) + wiggle(trial, width))
+        return [step, {"step": None, **ends(train_error=1 + train, test_error=9 + test * grown)}]
+
+    assert verdict("depth", rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("deepened", "scratch", "apart", "expected"),
+    [
+        (0.010, 1.0, 0.0, REPRODUCED),  # the shallow one goes from .030 to .010 by the further steps
+        (0.014, 1.0, 0.0, REPRODUCED),
+        (0.0199, 1.0, 0.0, DIRECTION),
+        (0.010, 0.0101, 0.0, DIRECTION),
+        (0.025, 1.0, 0.0, NOT),  # below the shallow one, but not by half of what the steps alone bring
+        (0.010, 1.0, 1e-4, NOT),
+        (0.010, math.nan, 0.0, REPRODUCED),  # what diverged is above
+    ],
+)
+def test_identity(deepened, scratch, apart, expected):
+    def rows(trial: Trial) -> list[Row]:
+        noise = wiggle(trial, 0.001)
+        return [
+            {"what": "shallow", **ends(train_loss=0.030)},
+            {"what": "construction", "apart": apart, "predictions_changed": 0},
+            {"what": "deepened", **ends(train_loss=deepened + noise)},
+            {"what": "shallow, trained on", **ends(train_loss=0.010)},
+            {"what": "from scratch", **ends(train_loss=scratch + noise)},
+        ]
+
+    assert verdict("identity", rows) == expected
+
+
+def test_identity_is_not_judged_by_the_shallow_network_that_was_not_trained_on():
+    def rows(trial: Trial) -> list[Row]:
+        losses = {"shallow": 0.03, "deepened": 0.028, "shallow, trained on": 0.01, "from scratch": 0.02}
+        made = {"what": "construction", "apart": 0.0, "predictions_changed": 0}
+        return [made, *({"what": what, **ends(train_loss=loss)} for what, loss in losses.items())]
+
+    # every deepened one is below the shallow one, every one from scratch too: the earlier rule let both pass
+    assert verdict("identity", rows) == NOT
+
+
+@pytest.mark.parametrize(
+    ("learn", "stall", "ratio", "expected"),
+    [
+        (12, 12, 1.0, REPRODUCED),
+        (10, 10, 1.0, REPRODUCED),  # lower end of 10 of 12: 55 %
+        (8, 12, 1.0, DIRECTION),  # 39 to 86 %: more seeds would decide
+        (1, 12, 1.0, NOT),  # surely fewer than half learn
+        (12, 1, 1.0, NOT),
+        (6, 6, 1.0, NOT),  # as many learn from Xavier as from He
+        (12, 12, 1.1, NOT),
+    ],
+)
+def test_initialization(learn, stall, ratio, expected):
+    def rows(trial: Trial) -> list[Row]:
+        if trial["part"] == "signal":
+            each = {"he": math.log2(ratio), "xavier": -1.0}
+            return [
+                {"start": s, "layer": k, "log2_signal": k * each.get(s, 1.0), "log2_gradient": -k * 1.0}
+                for s in ("normal", "xavier", "he", "twice-he", "default")
+                for k in range(31)
+            ]
+        good = trial["seed"] < learn if trial["start"] == "he" else trial["seed"] >= stall
+        loss = 0.1 if good else math.log(10)
+        return [
+            {"what": "end", **ends(train_loss=loss)},
+            {"what": "way", "step": 1, "train_loss": loss},
+            {"what": "line", "t": 0.0, "train_loss": loss},
+        ]
+
+    assert verdict("initialization", rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("times", "learn_without", "learn_with", "expected"),
+    [
+        (4, 0, 20, REPRODUCED),
+        (4, 3, 17, REPRODUCED),
+        (4, 9, 20, DIRECTION),  # 26 to 66 % learn without it
+        (1.6, 0, 20, DIRECTION),  # faster, but surely not twice
+        (4, 18, 20, NOT),
+        (4, 0, 2, NOT),
+        (1, 0, 20, NOT),
+    ],
+)
+def test_batchnorm(times, learn_without, learn_with, expected):
+    def rows(trial: Trial) -> list[Row]:
+        norm, rate, seed = trial["norm"], trial["rate"], trial["seed"]
+        end = {"step": None, "classes": 10, **ends()}
+        if rate == 1.0:
+            learns = seed < (learn_with if norm else learn_without)
+            return [{"step": 400, "test_accuracy": 60.0 if learns else 10.0}, end]
+        if rate == 0.1:
+            return [{"step": 400, "test_accuracy": 50.0}, end]
+        first = 400 if not norm else round(400 / times) + int(wiggle(trial, 10))
+        return [{"step": first, "test_accuracy": 90.0}, end]
+
+    assert verdict("batchnorm", rows) == expected
+
+
+def test_batch_norm_has_to_reach_it_with_every_seed():
+    def rows(trial: Trial) -> list[Row]:
+        lost = trial["norm"] and trial["seed"] == 3
+        return [{"step": 9, "test_accuracy": 80.0 if lost else 90.0}, {"step": None, "classes": 10, **ends()}]
+
+    assert verdict("batchnorm", rows) == NOT
+
+
+@pytest.mark.parametrize(
+    ("whole", "wide", "expected"),
+    [(3.0, 3.5, REPRODUCED), (3.0, 3.0, DIRECTION), (3.9, 3.9, NOT), (4.0, 4.5, NOT)],
+)
+def test_ensemble(monkeypatch, whole, wide, expected):
+    """Ensembles have an error of `whole`, single networks of 4, the wide one of `wide`."""
+    study = find("ensemble")
+    module = __import__(study.judge.__module__, fromlist=["judge"])
+
+    class Split:
+        def tensors(self) -> tuple[None, list[int]]:
+            return None, []
+
+    class Splits:
+        test = Split()
+
+    monkeypatch.setattr(module, "_splits", lambda spec, seed: Splits())
+    monkeypatch.setattr(
+        module, "_logits", lambda done, kind, seed: [(kind, seed)] * (8 if kind == "plain" else 4)
+    )
+    monkeypatch.setattr(module, "_ensemble", lambda logits, labels, k, way: whole if k > 1 else 4.0)
+
+    def rows(trial: Trial) -> list[Row]:
+        error = {"wide": wide, "dropout": 3.5}.get(trial["kind"], 4.0)
+        noise = 0.0 if trial["kind"] != "plain" else wiggle(trial, 0.5)
+        return [{**ends(test_error=error + noise), "multiplications": 1}]
+
+    assert verdict("ensemble", rows) == expected
+
+
+# Of data and features ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("exponent", "noise", "width", "expected"),
+    [
+        (-0.15, 5.0, 0.1, REPRODUCED),
+        (-0.09, 5.0, 0.1, DIRECTION),  # surely falling, surely not as published
+        (-0.15, 0.0, 0.1, DIRECTION),  # wrong labels cost nothing
+        (-0.15, 2.0, 9.0, NOT),  # an interval that holds zero
+        (0.05, 5.0, 0.1, NOT),
+    ],
+)
+def test_data_size(exponent, noise, width, expected):
+    def rows(trial: Trial) -> list[Row]:
+        slope = exponent * (1 + wiggle(trial, width))  # of this seed
+        error = 60 * (trial["n"] / 300) ** slope
+        cost = (noise + wiggle(trial, width)) if trial["noise"] else 0.0
+        return [{"classes": 10, **ends(test_error=error + cost)}]
+
+    assert verdict("data-size", rows) == expected
+
+
+def test_wrong_labels_are_paired_by_seed():
+    """Draws that differ much: the means of ten are no test, but each draw loses by wrong labels."""
+
+    def rows(trial: Trial) -> list[Row]:
+        slope = -0.15 + wiggle(trial, 0.01)
+        error = (45 + 8 * wiggle(trial, 1)) * (trial["n"] / 300) ** slope + (2 if trial["noise"] else 0)
+        return [{"classes": 10, **ends(test_error=error)}]
+
+    assert verdict("data-size", rows) == REPRODUCED
+
+
+@pytest.mark.parametrize(
+    ("pixels", "hog", "untrained", "width", "expected"),
+    [
+        (38, 34, 45, 1.0, REPRODUCED),
+        (38, 34, 45, 9.0, DIRECTION),
+        (38, 34, 49, 1.0, NOT),  # the untrained network does as well
+        (49, 34, 45, 1.0, NOT),
+    ],
+)
+def test_off_the_shelf(pixels, hog, untrained, width, expected):
+    def rows(trial: Trial) -> list[Row]:
+        base = [
+            {"what": what, "layer": what, "accuracy": float(value), "validation": 0.0}
+            for what, value in (("pixels", pixels), ("HOG", hog))
+        ]
+        deep = {"trained": 48 + wiggle(trial, width), "untrained": float(untrained)}
+        layers = [
+            {"what": what, "layer": name, "place": i, "accuracy": [40.0, top][i], "validation": float(i)}
+            for what, top in deep.items()
+            for i, name in enumerate(("relu1", "relu4"))
+        ]
+        return [{"what": "source", **ends()}, *base, *layers]
+
+    assert verdict("off-the-shelf", rows) == expected
+
+
+def test_the_layer_off_the_shelf_is_chosen_without_the_test_images():
+    """relu1 is the best on validation images, relu4 on test images: what counts is relu1's test accuracy."""
+
+    def rows(trial: Trial) -> list[Row]:
+        found = [("relu1", 50.0, 41.0), ("relu4", 40.0, 60.0)]
+        layers = [
+            {"what": what, "layer": name, "place": i, "accuracy": test, "validation": known}
+            for what in ("trained", "untrained")
+            for i, (name, known, test) in enumerate(found)
+        ]
+        base = [{"what": w, "layer": w, "accuracy": 30.0, "validation": 0.0} for w in ("pixels", "HOG")]
+        return [{"what": "source", **ends()}, *base, *layers]
+
+    found = judged("off-the-shelf", rows)
+    assert found.verdict == NOT
+    assert found.figures["over_pixels"] == pytest.approx(11)
+    assert "relu1 10 times" in found.because
+    assert len(find("off-the-shelf").trials(find("off-the-shelf").spec("cpu"))) >= 10
+
+
+@pytest.mark.parametrize(
+    ("shortcut", "costs", "expected"),
+    [
+        (True, [5.0] * 10, REPRODUCED),
+        (True, [5.0] * 9 + [80.0], REPRODUCED),  # nearly every
+        (True, [5.0] * 4 + [20.0] * 3, DIRECTION),  # 4 of 7, whose median is cheap
+        (True, [5.0] * 3, DIRECTION),  # every one of three: the interval reaches below one half
+        (True, [5.0] * 3 + [80.0] * 4, NOT),
+        (False, [85.0] * 5, REPRODUCED),  # a plain network that does what the paper says
+        (False, [85.0] * 3 + [40.0] * 2, DIRECTION),
+        (False, [5.0] * 5, NOT),
+    ],
+)
+def test_removal(shortcut, costs, expected):
+    def rows(trial: Trial) -> list[Row]:
+        whole = {"part": "whole", "name": "", "accuracy": 100.0, "n": 256, "classes": 10}
+        parts = [
+            {"part": "block", "name": f"b{i}", "accuracy": 100 - cost, "shortcut": shortcut}
+            for i, cost in enumerate(costs)
+        ]
+        return [whole, *parts]
+
+    found = judged("removal", rows)
+    assert found.verdict == expected
+    assert ("residual" if shortcut else "plain") in found.because
+
+
+@pytest.mark.parametrize(("name", "expected"), [("resnet20", True), ("plain20", False)])
+def test_a_shortcut_is_found_by_what_a_block_computes(name, expected):
+    network, _, _ = architectures.build(f"{name},width=0.25,classes=10,size=16x16")
+    classifier = Classifier(network.eval(), size=(16, 16), channels=3, mean=(0.5,) * 3, std=(0.5,) * 3)
+    images = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        parts = removal.removable(classifier, images)
+        blocks = {n: m for n, m in parts.items() if removal._kind(n, parts) == "block"}
+        before = classifier(images)
+        found = {n: removal.has_shortcut(classifier, m, images) for n, m in blocks.items()}
+        assert torch.equal(classifier(images), before)  # no hook is left behind
+    assert len(blocks) >= 5
+    assert set(found.values()) == {expected}
+
+
+# Of games ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("plain", "perceptron", "expected"),
+    [
+        ("collapsed", "", REPRODUCED),
+        ("", "diverged", DIRECTION),  # nothing collapses: that perceptrons diverge is another matter
+        ("", "", DIRECTION),
+        ("near", "", NOT),
+    ],
+)
+def test_stability(plain, perceptron, expected):
+    def rows(trial: Trial) -> list[Row]:
+        bad = {"without batch norm": plain, "perceptron": perceptron}.get(trial["game"], "")
+        far = {"DCGAN": 7.0, "perceptron": 18.0}.get(trial["game"], 6.0 if plain == "near" else 16.0)
+        lost = bad == "diverged" and trial["factor"] > 1
+        return [
+            {
+                "step": 2000,
+                "told_apart": 0.9,
+                "distance": None if lost else far + wiggle(trial, 1),
+                "diversity": None if lost else 0.1 if bad == "collapsed" else 0.9,
+                "collapsed": float(bad == "collapsed"),
+                "diverged": float(lost),
+            }
+        ]
+
+    found = judged("stability", rows)
+    assert found.verdict == expected
+    assert found.figures["collapsed_perceptron"] == 0
+    assert found.figures["diverged_perceptron"] == (4 if perceptron else 0)
+
+
+def test_a_game_of_dcgan_that_collapses_or_diverges_is_none_that_is_stable():
+    for how in ("collapsed", "diverged"):
+
+        def rows(trial: Trial, how: str = how) -> list[Row]:
+            worst = trial["game"] == "without batch norm"
+            mine = trial["game"] == "DCGAN" and trial["factor"] > 1 and trial["seed"] == 0
+            base: Row = {"step": 2000, "told_apart": 0.9, "collapsed": float(worst), "diverged": 0.0}
+            base |= {"distance": 7.0 if trial["game"] == "DCGAN" else 16.0, "diversity": 0.9}
+            return [base | ({how: 1.0} if mine else {})]
+
+        assert verdict("stability", rows) == NOT  # perceptrons lose no run here
