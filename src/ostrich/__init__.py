@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ostrich.models import Classifier, load
     from ostrich.verbs import generate
     from ostrich.verbs.attack import attack
+    from ostrich.verbs.certify import certify
     from ostrich.verbs.check import check
     from ostrich.verbs.compare import compare
     from ostrich.verbs.doctor import doctor
@@ -69,6 +70,7 @@ _NAMES = {
     "verbs.report": ["report"],
     "verbs.study": ["study"],
     "verbs.train": ["train"],
+    "verbs.certify": ["certify"],
     "verbs.check": ["check"],
     "verbs.doctor": ["doctor"],
 }
@@ -92,6 +94,7 @@ __all__ = [
     "attack",
     "attacks",
     "attribution",
+    "certify",
     "check",
     "compare",
     "corruptions",

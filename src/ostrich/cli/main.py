@@ -21,6 +21,7 @@ from typer.exceptions import TyperException
 
 from ostrich.cli import (
     attack,
+    certify,
     check,
     compare,
     demo,
@@ -48,7 +49,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, check, doctor, attack, explain, visualize, train, study, compare, report):
+for module in (demo, check, doctor, certify, attack, explain, visualize, train, study, compare, report):
     app.command(module.NAME)(module.command)
 app.add_typer(generate.app, name=generate.NAME)
 app.add_typer(listing.app, name="list")

@@ -1,0 +1,51 @@
+"""`ostrich certify MODEL DATA`: lower bounds of robust accuracy, image by image."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from ostrich.cli import options as o
+
+NAME = "certify"
+MethodName = Annotated[str, typer.Option("--method", help="linear, intervals or smoothing")]
+
+
+@o.takes_options
+def command(
+    chosen: o.ModelOptions,
+    read_as: o.DataOptions,
+    data: o.DataArgument,
+    method: MethodName = "linear",
+    settings: o.Settings = None,
+    limit: o.Limit = 256,
+    seed: o.Seed = 0,
+    out: o.Out = None,
+    force: o.Force = False,
+    as_json: o.Json = False,
+) -> None:
+    """Find the images that no change within a budget can mislead a network on."""
+    from ostrich.certification import find
+    from ostrich.cli.session import console, read
+    from ostrich.runtime import settings as reading
+    from ostrich.runtime.runs import NEW
+    from ostrich.verbs.certify import certify
+
+    kind = find(method)
+    values = reading.read(kind, reading.pairs(settings or ()), method)
+    classifier, samples = read(chosen, data, limit, seed, read_as, out)
+    found = certify(classifier, samples, method=kind(**values), seed=seed, out=out or NEW, force=force)
+    figures = found.figures
+    if as_json:
+        typer.echo(json.dumps(figures))
+        return
+    n, share = figures["n"], figures["certified_accuracy"]
+    console.print(
+        f"No change within {figures['norm']} {figures['eps']:.4g} misleads it on {share:.1%} of {n} images "
+        f"({figures['low']:.1%} to {figures['high']:.1%}), by {method}.",
+        style="bold",
+        soft_wrap=True,
+    )
+    console.print(f"run: {found.folder}", soft_wrap=True)
