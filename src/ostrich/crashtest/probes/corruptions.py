@@ -176,8 +176,9 @@ def _alexnet() -> list[float]:
 def of_imagenet(classifier: Classifier) -> bool:
     """Whether the classes are ImageNet's thousand, as far as their number and names tell."""
     names = classifier.class_names
-    named = names is None or all(names[place].replace("_", " ") == name for place, name in LANDMARKS.items())
-    return classifier.num_classes == 1000 and named
+    if classifier.num_classes != 1000 or names is None:
+        return classifier.num_classes == 1000
+    return all(names[place].replace("_", " ") == name for place, name in LANDMARKS.items())
 
 
 # What is shown -----------------------------------------------------------------------------------
