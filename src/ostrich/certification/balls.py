@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-NORMS = ("linf", "l2")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Ball:

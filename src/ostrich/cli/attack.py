@@ -30,9 +30,6 @@ Artefact = Annotated[Path | None, typer.Option(help="apply this fitted image-agn
 Also = Annotated[
     list[str] | None, typer.Option(metavar="MODEL", help="judge the artefact there too (repeatable)")
 ]
-Surrogate = Annotated[
-    str | None, typer.Option(metavar="MODEL", help="whose gradients are followed; success is MODEL's own")
-]
 
 
 @o.takes_options
@@ -45,7 +42,7 @@ def command(
     target: Target = None,
     artefact: Artefact = None,
     also: Also = None,
-    surrogate: Surrogate = None,
+    surrogate: o.Surrogate = None,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",

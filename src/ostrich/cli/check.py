@@ -35,10 +35,6 @@ Summary = Annotated[
     typer.Option(metavar="FILE", help=f"write a summary in Markdown [default: what {JOB_SUMMARY} names]"),
 ]
 
-Surrogate = Annotated[
-    str | None, typer.Option(metavar="MODEL", help="whose gradients attacks follow; success is MODEL's own")
-]
-
 
 @o.takes_options
 def command(
@@ -52,7 +48,7 @@ def command(
     images: Images = None,
     junit: JUnit = None,
     summary: Summary = None,
-    surrogate: Surrogate = None,
+    surrogate: o.Surrogate = None,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",

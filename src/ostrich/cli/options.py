@@ -30,6 +30,9 @@ Seed = Annotated[int, typer.Option(help="of everything random")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda")]
 Precision = Annotated[str, typer.Option(help="fast or exact; gradients only")]
 Limit = Annotated[int, typer.Option(help="images: a seeded, class-balanced choice")]
+Surrogate = Annotated[
+    str | None, typer.Option(metavar="MODEL", help="whose gradients are followed; success is MODEL's own")
+]
 Force = Annotated[bool, typer.Option("--force", help="replace a finished run")]
 Json = Annotated[bool, typer.Option("--json", help="results as JSON on standard output")]
 Settings = Annotated[

@@ -39,14 +39,15 @@ def advice(
     minutes: float | None,
 ) -> list[Next]:
     """At most three lines."""
+    headline = headline_point(robust, context.clean_accuracy) if robust else None
     return [
         *islice(
             chain(
                 _mend(context, answers.get("doctor")),
-                _more_images(context, robust, minutes),
+                _more_images(context, headline, minutes),
                 _more_time(context, not_run, minutes),
-                _keep(context, robust, gates),
-                _look(context, robust),
+                _keep(context, headline, gates),
+                _look(context, headline),
             ),
             LINES,
         )
@@ -59,11 +60,10 @@ def _mend(context: Context, doctor: ProbeAnswer | None) -> Iterator[Next]:
         yield {"text": f"{finding['sentence']} {finding['fix']}", "command": context.typed("doctor")}
 
 
-def _more_images(context: Context, robust: Sequence[RobustAccuracy], minutes: float | None) -> Iterator[Next]:
+def _more_images(context: Context, one: RobustAccuracy | None, minutes: float | None) -> Iterator[Next]:
     """More images, where the interval of the headline is wide because there were few."""
-    if not robust:
+    if one is None:
         return
-    one = headline_point(robust, context.clean_accuracy)
     n, width = one["n"], one["high"] - one["low"]
     if width > FEW:
         enough = 10 * math.ceil(n * (width / FEW) ** 2 / 10)
@@ -93,10 +93,9 @@ def _more_time(context: Context, not_run: Sequence[NotRun], minutes: float | Non
         }
 
 
-def _keep(context: Context, robust: Sequence[RobustAccuracy], gates: Sequence[Gate]) -> Iterator[Next]:
+def _keep(context: Context, one: RobustAccuracy | None, gates: Sequence[Gate]) -> Iterator[Next]:
     """A gate that holds the network to what it is now."""
-    if robust:
-        one = headline_point(robust, context.clean_accuracy)
+    if one is not None:
         floor = math.floor(100 * one["low"]) / 100
         asked = f"{one['norm']}:{budget_text(one['norm'], one['eps'])}={floor:g}"
         yield {
@@ -110,10 +109,9 @@ def _keep(context: Context, robust: Sequence[RobustAccuracy], gates: Sequence[Ga
         }
 
 
-def _look(context: Context, robust: Sequence[RobustAccuracy]) -> Iterator[Next]:
+def _look(context: Context, one: RobustAccuracy | None) -> Iterator[Next]:
     """What falls, and where the network looks."""
-    if robust:
-        one = headline_point(robust, context.clean_accuracy)
+    if one is not None:
         yield {
             "text": "The images that fall at that budget, as files:",
             "command": context.typed(

@@ -20,13 +20,15 @@ SHOWN = 12  # images that fall first
 
 
 def by_class(
-    context: Context, robust: Sequence[RobustAccuracy], answers: Mapping[str, ProbeAnswer]
+    context: Context,
+    robust: Sequence[RobustAccuracy],
+    outcomes: Iterable[AttackOutcome],
+    answers: Mapping[str, ProbeAnswer],
 ) -> ByClass | None:
     """The classes at the budget of the headline; None where nothing was attacked."""
     if not robust:
         return None
     one = headline_point(robust, context.clean_accuracy)
-    outcomes = [found for answer in answers.values() for found in answer.outcomes]
     fallen = broken_within(outcomes, one["norm"], one["eps"])
     asked = set((answers.get("robustness") or answers["worst-case"]).rows)
     labelled, correct = context.samples.labels is not None, context.correct.tolist()

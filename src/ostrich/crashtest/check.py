@@ -182,7 +182,7 @@ def crash_test(
         "verdict": _verdict(answers, robust),
         "robustness": robust,
         "summary": summary(answers, robust, context.classifier.num_classes),
-        "by_class": by_class(context, robust, answers),
+        "by_class": by_class(context, robust, outcomes, answers),
         "first_to_fall": first_to_fall(context, outcomes, clean_files),
         "since": None if baseline is None else since(*baseline, now, run.facts["data"]),
         "probes": figures,

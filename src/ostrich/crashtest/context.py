@@ -260,6 +260,11 @@ def sweep(context: Context, norm: str) -> list[float]:
     return sorted({*usual, *asked})
 
 
+def robust_name(norm: str, eps: float) -> str:
+    """What the robust accuracy at a budget is called, wherever it is listed."""
+    return f"robust accuracy at {norm} {budget_text(norm, eps)}"
+
+
 def budget_text(norm: str, eps: float) -> str:
     """A budget as people write it: 8/255, or 0.5."""
     levels = eps * 255

@@ -15,13 +15,13 @@ from typing import Any, Literal
 from ostrich.attacks.threats import NORMS
 from ostrich.corruptions import SEVERITIES
 from ostrich.crashtest.answer import Gate, RobustAccuracy
-from ostrich.crashtest.context import budget_text
+from ostrich.crashtest.context import robust_name
+from ostrich.crashtest.summary import CLEAN, UNDER_CORRUPTION
 from ostrich.errors import InputError, UnknownName
 from ostrich.runtime.settings import read_value
 from ostrich.statistics import wilson
 
 SWEPT = ("linf", "l2")
-UNDER_CORRUPTION = "accuracy under corruption of severity 3"  # the figure that runs are compared by
 CORRUPTION = "corruption"  # in the place of a norm; the budget is then a severity
 
 
@@ -62,7 +62,7 @@ def read_floor(text: str) -> Floor:
 
 def judge_floor(floor: Floor, robust: Sequence[RobustAccuracy], labelled: bool) -> Gate:
     """Whether the robust accuracy reaches the floor; what is not known can fail, and cannot pass."""
-    what = f"robust accuracy at {floor.norm} {budget_text(floor.norm, floor.eps)}"
+    what = robust_name(floor.norm, floor.eps)
     if not labelled:
         return _gate("fail-under", floor.text, None, "Images without labels have no accuracy to judge.")
     at_budget = (one for one in robust if one["norm"] == floor.norm and abs(one["eps"] - floor.eps) < 1e-9)
@@ -129,21 +129,41 @@ def comparable(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     clean = probes.get("clean") or {}
     if clean.get("accuracy") is not None:
         low, high = clean["interval"]
-        found["clean accuracy"] = {"value": clean["accuracy"], "low": low, "high": high, "known": True}
+        found[CLEAN] = {"value": clean["accuracy"], "low": low, "high": high, "known": True}
     corrupted = probes.get("corruptions") or {}
     judged = (corrupted.get("severities") or {}).get("3")
     if judged is not None and corrupted["labelled"]:
         low, high = judged["interval"]
         found[UNDER_CORRUPTION] = {"value": judged["accuracy"], "low": low, "high": high, "known": True}
-    robust = results.get("robustness")
-    if robust is None:
-        points = [(n, p) for n in SWEPT for p in (probes.get("robustness") or {}).get(n, [])]
-        robust = [p | {"norm": n, "eps": p["x"], "robust_accuracy": p["y"]} for n, p in points if p["x"] > 0]
-    for one in robust:
-        name = f"robust accuracy at {one['norm']} {budget_text(one['norm'], one['eps'])}"
+    for one in robustness_of(results):
+        name = robust_name(one["norm"], one["eps"])
         found[name] = {"value": one["robust_accuracy"], "low": one["low"], "high": one["high"]}
         found[name]["known"] = one.get("bound", "upper") is not None
     return found
+
+
+def robustness_of(results: Mapping[str, Any]) -> list[RobustAccuracy]:
+    """The robust accuracies of a check; those of version 0.1 stand in the probe alone, and are PGD's."""
+    if results.get("robustness") is not None:
+        found: list[RobustAccuracy] = results["robustness"]
+        return found
+    figures = (results.get("probes") or {}).get("robustness") or {}
+    return [
+        {
+            "norm": norm,
+            "eps": point["x"],
+            "robust_accuracy": point["y"],
+            "low": point["low"],
+            "high": point["high"],
+            "n": figures["n"],
+            "measured_by": ["pgd"],
+            "bound": "upper",
+            "reason": None,
+        }
+        for norm in SWEPT
+        for point in figures.get(norm, [])
+        if point["x"] > 0
+    ]
 
 
 def _of_attack(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ostrich.crashtest.answer import Measurement, ProbeAnswer, RobustAccuracy
-from ostrich.crashtest.context import budget_text
+from ostrich.crashtest.context import robust_name
 from ostrich.statistics import wilson
 
+CLEAN = "clean accuracy"  # the names by which figures are found
+UNDER_CORRUPTION = "accuracy under corruption of severity 3"
 HALF = 0.5  # of the clean accuracy
 TONES = {  # of a verdict, as the page and the screen colour it
     "holds": "good",
@@ -47,8 +49,20 @@ def accuracy(
     name: str, hits: int, n: int, clean: float | None, measured_by: Sequence[str] = ()
 ) -> Measurement:
     """A line for `hits` of n images that are still right, beside the accuracy without anything done."""
-    low, high = wilson(hits, n)
-    return _line(name, hits / n, low, high, n, measured_by, judged(low, high, clean))
+    return share(name, hits / n, wilson(hits, n), n, clean, measured_by)
+
+
+def share(
+    name: str,
+    value: float,
+    interval: tuple[float, float],
+    n: int,
+    clean: float | None,
+    measured_by: Sequence[str] = (),
+) -> Measurement:
+    """A line for an accuracy with an interval of its own, beside the one without anything done."""
+    low, high = interval
+    return _line(name, value, low, high, n, measured_by, judged(low, high, clean))
 
 
 def success(name: str, hits: int, n: int, measured_by: Sequence[str] = ()) -> Measurement:
@@ -67,18 +81,18 @@ def _clean(answer: ProbeAnswer, num_classes: int | None) -> Measurement:
     figures = answer.figures
     if figures.get("accuracy") is None:
         reason = "the images have no labels: what the network says of them counts as right"
-        return _line("clean accuracy", None, None, None, figures.get("n"), (), "not known", reason)
+        return _line(CLEAN, None, None, None, figures.get("n"), (), "not known", reason)
     low, high = figures["interval"]
     chance = 1 / (num_classes or 2)
     verdict = "above chance" if low > chance else "no better than chance" if high < chance else "undecided"
-    return _line("clean accuracy", figures["accuracy"], low, high, figures["n"], (), verdict)
+    return _line(CLEAN, figures["accuracy"], low, high, figures["n"], (), verdict)
 
 
 def _robust(one: RobustAccuracy, clean: float | None) -> Measurement:
     verdict, reason = judged(one["low"], one["high"], clean), None
     if verdict != "falls" and one["bound"] is None:
         verdict, reason = "not known", one["reason"]
-    name = f"robust accuracy at {one['norm']} {budget_text(one['norm'], one['eps'])}"
+    name = robust_name(one["norm"], one["eps"])
     value, low, high = one["robust_accuracy"], one["low"], one["high"]
     return _line(name, value, low, high, one["n"], one["measured_by"], verdict, reason)
 

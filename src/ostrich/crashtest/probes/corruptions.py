@@ -25,7 +25,7 @@ from ostrich.crashtest.answer import Answer, Measurement
 from ostrich.crashtest.blocks import Block, Curve, Number, Picture, Pictures, Point, Series, Table
 from ostrich.crashtest.context import CannotRun, Context, growing
 from ostrich.crashtest.plan import ANYTIME
-from ostrich.crashtest.summary import judged
+from ostrich.crashtest.summary import UNDER_CORRUPTION, share
 from ostrich.models import Classifier
 from ostrich.models.answers import predictions, right
 from ostrich.published import published
@@ -202,17 +202,8 @@ def _summary(figures: dict[str, Any]) -> str:
 def _line(figures: dict[str, Any]) -> Measurement:
     """The accuracy at severity 3 as one of the figures of the check."""
     found = figures["severities"][str(JUDGED)]
-    low, high = found["interval"]
-    return {
-        "name": f"accuracy under corruption of severity {JUDGED}",
-        "value": found["accuracy"],
-        "low": low,
-        "high": high,
-        "n": found["n"],
-        "measured_by": list(NAMES),
-        "verdict": judged(low, high, figures["clean"]),
-        "reason": None,
-    }
+    interval, n = found["interval"], found["n"]
+    return share(UNDER_CORRUPTION, found["accuracy"], interval, n, figures["clean"], NAMES)
 
 
 def _curve(figures: dict[str, Any], known: dict[int, tuple[list[int], Tensor]]) -> Curve:

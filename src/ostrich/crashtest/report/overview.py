@@ -12,13 +12,13 @@ from ostrich.crashtest.answer import Measurement, Results
 from ostrich.crashtest.blocks import Curve, Point, Series
 from ostrich.crashtest.report.page import answers_of, lines_of, read_check
 from ostrich.crashtest.report.templating import write_page
+from ostrich.crashtest.summary import CLEAN
 
 KINDS = (  # of figures, by how their names begin: what their curve is called
     ("robust accuracy at linf", "robust accuracy (linf)"),
     ("robust accuracy at l2", "robust accuracy (l2)"),
     ("accuracy under corruption", "accuracy under corruption"),
 )
-CLEAN = "clean accuracy"
 
 
 @dataclass(frozen=True, kw_only=True)

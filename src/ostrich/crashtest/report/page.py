@@ -9,17 +9,17 @@ from typing import Any
 from ostrich.crashtest.advice import NEXT
 from ostrich.crashtest.answer import ByClass, Fallen, Measurement, ProbeAnswer, Results, RobustAccuracy
 from ostrich.crashtest.blocks import Number, Pair, Pairs
-from ostrich.crashtest.context import budget_text
+from ostrich.crashtest.context import budget_text, robust_name
+from ostrich.crashtest.gates import SWEPT, robustness_of
 from ostrich.crashtest.probes.robustness import headline_point
 from ostrich.crashtest.report.pictures import embedder
 from ostrich.crashtest.report.templating import write_page
-from ostrich.crashtest.summary import summary
+from ostrich.crashtest.summary import CLEAN, UNDER_CORRUPTION, summary
 from ostrich.runtime.files import read_json
 from ostrich.runtime.runs import read_run
 from ostrich.runtime.schema import validated
 
 KEY_FIGURES = 3  # on the first screen
-SWEPT = ("linf", "l2")
 
 
 def write_report(folder: Path) -> Path:
@@ -46,7 +46,7 @@ def write_report(folder: Path) -> Path:
             "lines": lines,
             "last_words": "summary" not in results or results["next_commands"] == NEXT,
             "how_read": _how_read(run, results),
-            "key_figures": _key_figures(lines, _robust(results)),
+            "key_figures": _key_figures(lines, robustness_of(results)),
             "best_pair": _best_pair(probes),
             "embedded": embedder(folder),
         },
@@ -73,7 +73,7 @@ def lines_of(results: Results, probes: Sequence[ProbeAnswer]) -> list[Measuremen
     if "summary" in results:
         return results["summary"]
     answers = {probe.name: probe for probe in probes}
-    return summary(answers, _robust(results), results["model"]["num_classes"])
+    return summary(answers, robustness_of(results), results["model"]["num_classes"])
 
 
 def _probe(folder: Path, name: str) -> ProbeAnswer:
@@ -93,38 +93,15 @@ def _probe(folder: Path, name: str) -> ProbeAnswer:
     return ProbeAnswer(name=name, title=name, status="failed", reason=unreadable)
 
 
-def _robust(results: Results) -> list[RobustAccuracy]:
-    """The robust accuracies; those of version 0.1 stand in the probe, and are PGD's."""
-    if "robustness" in results:
-        return results["robustness"]
-    figures = results["probes"].get("robustness") or {}
-    return [
-        {
-            "norm": norm,
-            "eps": point["x"],
-            "robust_accuracy": point["y"],
-            "low": point["low"],
-            "high": point["high"],
-            "n": figures["n"],
-            "measured_by": ["pgd"],
-            "bound": "upper",
-            "reason": None,
-        }
-        for norm in SWEPT
-        for point in figures.get(norm, [])
-        if point["x"] > 0
-    ]
-
-
 def _key_figures(lines: Sequence[Measurement], robust: Sequence[RobustAccuracy]) -> list[Number]:
     """The figures of the first screen: clean, the headline's, then what holds least of what else is known."""
-    names = ["clean accuracy"]
-    clean = next((line["value"] for line in lines if line["name"] == names[0]), None)
+    names = [CLEAN]
+    clean = next((line["value"] for line in lines if line["name"] == CLEAN), None)
     for norm in SWEPT:
         if points := [one for one in robust if one["norm"] == norm]:
             one = headline_point(points, clean)
-            names.append(f"robust accuracy at {norm} {budget_text(norm, one['eps'])}")
-    names.insert(2, "accuracy under corruption of severity 3")
+            names.append(robust_name(norm, one["eps"]))
+    names.insert(2, UNDER_CORRUPTION)
     found = {line["name"]: line for line in lines}
     return [_number(found[name]) for name in names if name in found][:KEY_FIGURES]
 
