@@ -151,6 +151,51 @@ def test_the_truth_by_enumeration_lies_above_and_near() -> None:
     assert truth - found < 0.25 * clean
 
 
+class Padded(nn.Module):
+    """A border of -2, and sums and rectifiers by keyword."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4 * 6 * 6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(F.pad(x, (1, 1, 1, 1), value=-2.0))
+        return self.head(torch.flatten(F.relu(input=x), 1))
+
+
+def test_a_border_is_a_constant_and_no_part_of_the_radius() -> None:
+    torch.manual_seed(0)
+    model = classifier(Padded().eval().requires_grad_(False))
+    image = torch.full(SHAPE, 0.5)
+    graph = graph_of(model, SHAPE)
+    for eps in (0.0, 0.05):
+        ball = Ball(image=image, eps=eps, norm="linf")
+        change = eps * torch.randn(500, *SHAPE, generator=torch.Generator().manual_seed(1)).sign()
+        outputs = graph.forward((image + change).clamp(0, 1))
+        for (low, high), output in zip(intervals.intervals(graph, ball), outputs, strict=True):
+            assert (low <= high + 1e-6).all()
+            assert (output >= low - 1e-5).all()
+            assert (output <= high + 1e-5).all()
+            if not eps:
+                torch.testing.assert_close(low, high, atol=1e-5, rtol=1e-5)
+
+
+class OverTheBatch(nn.Module):
+    """What one image is said to be depends on the others: for a batch of one it looks like any network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x.mean((0, 2, 3), keepdim=True).flatten(1))
+
+
+def test_a_network_that_mixes_images_is_refused() -> None:
+    with pytest.raises(ostrich.InputError, match="cannot be followed"):
+        graph_of(ostrich.Classifier(OverTheBatch().eval(), name="mixes", size=SHAPE[1:]), SHAPE)
+
+
 class Strange(nn.Module):
     def __init__(self, how: str) -> None:
         super().__init__()
@@ -166,12 +211,20 @@ class Strange(nn.Module):
             x = -x
         if self.how == "product":
             x = x * x
+        if self.how == "keyword":
+            x = F.hardtanh(input=x)
         return self.head(x.flatten(1))
 
 
 @pytest.mark.parametrize(
     ("how", "told"),
-    [("pool", "MaxPool2d"), ("gelu", "GELU"), ("branch", "cannot be followed"), ("product", "mul")],
+    [
+        ("pool", "MaxPool2d"),
+        ("gelu", "GELU"),
+        ("branch", "cannot be followed"),
+        ("product", "mul"),
+        ("keyword", "hardtanh"),
+    ],
 )
 def test_what_cannot_be_bounded_is_refused_in_words(how: str, told: str) -> None:
     with pytest.raises(ostrich.InputError, match=told):

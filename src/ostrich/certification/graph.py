@@ -26,7 +26,7 @@ AFFINE = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)
 LINEAR = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity, nn.Unflatten)
 KEPT = (nn.Dropout, nn.Dropout2d)  # nothing in evaluation mode
 SHAPES = ("flatten", "view", "reshape", "squeeze", "unsqueeze", "contiguous", "permute")
-LINES = ("mean", "avg_pool2d", "adaptive_avg_pool2d", "pad", "getitem")  # linear, with positive weights
+LINES = ("mean", "avg_pool2d", "adaptive_avg_pool2d", "pad", "getitem")  # affine, with weights from 0 up
 SUMS = (operator.add, operator.iadd, torch.add)
 DIFFERENCES = (operator.sub, operator.isub, torch.sub)
 PRODUCTS = (operator.mul, operator.imul, torch.mul)
@@ -100,7 +100,8 @@ def graph_of(classifier: Classifier, shape: tuple[int, ...]) -> Graph:
     network = classifier.network
     if not isinstance(network, nn.Module):
         raise InputError(f"{classifier.name} is a prediction function: bounds need its layers.")
-    example = torch.rand(1, *shape, generator=torch.Generator().manual_seed(0)).to(classifier.device)
+    examples = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(classifier.device)
+    example = examples[:1]
     nodes = [Node("input", (), shape)]
     scale = classifier.normalised(torch.ones_like(example)) - classifier.normalised(torch.zeros_like(example))
     normal = Node("affine", (0,), shape, classifier.normalised, lambda given: given * scale.abs())
@@ -114,7 +115,8 @@ def graph_of(classifier: Classifier, shape: tuple[int, ...]) -> Graph:
     with torch.no_grad():
         builder.run(classifier.normalised(example))
         graph = Graph(nodes)
-        expected, found = classifier.predict(example), graph.forward(example)[-1]
+        expected = torch.cat([classifier.predict(one) for one in examples.split(1)])
+        found = graph.forward(examples)[-1]  # together: a step that mixes images answers otherwise
     off = (
         (found.reshape(expected.shape) - expected).abs().max()
         if found.numel() == expected.numel()
@@ -156,7 +158,8 @@ class _Builder(fx.Interpreter):
     def _step(
         self, name: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
     ) -> Node:
-        parents = tuple(self._place(one) for one in args if isinstance(one, Tensor) and id(one) in self.place)
+        given = [*args, *kwargs.values()]
+        parents = tuple(self.place[id(one)] for one in given if id(one) in self.place)
         shape, called = tuple(output.shape[1:]), getattr(target, "__name__", str(target))
         if isinstance(target, nn.ReLU) or called in ("relu", "relu_"):
             return Node("relu", parents, shape, F.relu, F.relu)
@@ -176,7 +179,10 @@ class _Builder(fx.Interpreter):
                 found: Tensor = function(given, *args[1:], **kwargs)
                 return found
 
-            return Node("affine", parents, shape, line, line)
+            def size(given: Tensor) -> Tensor:  # without the border that a map is padded with
+                return line(given) - line(torch.zeros_like(given))
+
+            return Node("affine", parents, shape, line, size)
         return self._arithmetic(name, target, args, parents, shape)
 
     def _arithmetic(
