@@ -136,7 +136,7 @@ def test_a_page_leads_with_its_figure_and_says_where_its_rule_is_an_earlier_one(
 
 def test_the_index_and_what_the_command_lists_are_what_the_pages_tell(studies):
     told = [studies.told_by(page) for page in studies.pages()]
-    assert len(told) >= len(STUDIES)
+    assert len({one["study"] for one in told}) >= 14
     assert (DOCS / "studies/README.md").read_text() == studies.index(told)
     assert json.loads(VERDICTS.read_text()) == told
     rows = known_studies()

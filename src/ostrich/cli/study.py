@@ -25,7 +25,7 @@ def command(
     read_as: o.DataOptions,
     model: Annotated[str | None, typer.Argument(metavar="[MODEL", help="of a study about a network")] = None,
     images: Annotated[list[str] | None, typer.Argument(metavar="DATA]", help="its images")] = None,
-    scale: Annotated[str, typer.Option(help="smoke, cpu, gpu or paper")] = "cpu",
+    scale: Annotated[str, typer.Option(help="smoke, cpu, hours, gpu or paper")] = "cpu",
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="other training data, such as cifar10:PATH")
     ] = None,

@@ -17,6 +17,7 @@ STUDIES = (
     "identity",
     "batchnorm-modes",
     "batchnorm",
+    "batchnorm-mnist",
     "dropout",
     "ensemble",
     "depth",

@@ -72,11 +72,20 @@ class Splits:
         return Splits(train=chosen(self.train), test=chosen(self.test))
 
 
-def open_splits(data: str, *, size: int, train: int, test: int, seed: int, pool: int | None = None) -> Splits:
+def open_splits(
+    data: str,
+    *,
+    size: int,
+    train: int,
+    test: int,
+    seed: int,
+    pool: int | None = None,
+    grey: bool = False,
+) -> Splits:
     """`train` images of a seed's draw and `test` images, brought to `size` pixels a side.
 
-    `pool` is how many images of the toybox, which has no end, the draws are made from. Raises InputError
-    where the data has too few.
+    `pool` is how many images of the toybox, which has no end, the draws are made from; `grey` makes one
+    channel of what is read (digits have one, the toybox three). Raises InputError where the data has too few.
     """
     if data == "digits":
         every = _digits(size)
@@ -89,12 +98,15 @@ def open_splits(data: str, *, size: int, train: int, test: int, seed: int, pool:
         _enough(data, len(first), train)
         return Splits(train=first.take(_drawn(first, train, seed)), test=_toybox("test", test, size))
     parts: list[Samples] = []
+    channels = 1 if grey else 3
     for split, count, draw in (("train", train, seed), ("test", test, TEST_SEED)):
         found = open_data(_split(data, split))
         if found.labels is None or found.class_names is None:
             raise InputError(f"{data!r} has no labels to train on.")
         _enough(f"{data}:{split}", len(found), count)
-        parts.append(datasets.load(found, size=(size, size), limit=count, seed=draw).kept())
+        parts.append(
+            datasets.load(found, size=(size, size), channels=channels, limit=count, seed=draw).kept()
+        )
     return Splits(train=parts[0], test=replace(parts[1], class_names=parts[0].class_names))
 
 

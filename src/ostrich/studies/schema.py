@@ -20,11 +20,11 @@ from typing import Any, Literal
 from ostrich.errors import InputError
 from ostrich.figures.chart import Chart
 
-Scale = Literal["smoke", "cpu", "gpu", "paper"]
+Scale = Literal["smoke", "cpu", "hours", "gpu", "paper"]
 Verdict = Literal["reproduced", "direction only", "not reproduced"]
 Trial = dict[str, Any]
 Row = dict[str, Any]
-SCALES: tuple[Scale, ...] = ("smoke", "cpu", "gpu", "paper")
+SCALES: tuple[Scale, ...] = ("smoke", "cpu", "hours", "gpu", "paper")
 FEWEST_SEEDS = 3
 
 

@@ -69,7 +69,7 @@ def study(
     force: bool = False,
     **changes: Any,
 ) -> StudyResult:
-    """Rerun a published experiment at a scale that fits the machine: smoke, cpu, gpu or paper.
+    """Rerun a published experiment at a scale that fits the machine: smoke, cpu, hours, gpu or paper.
 
     Smoke only shows that everything runs; its verdict means nothing. `name` is one of `ostrich list studies`;
     `data` other training data (DATA), `seeds` how many, `device` where networks are trained, each by default
