@@ -123,7 +123,7 @@ dist: .venv/.ready
 # The peers take torch and torchvision from requirements.txt.
 pins:
 	@test -x $(BIN)/uv || { echo "make pins needs uv in .venv: make test first." >&2; exit 2; }
-	$(call resolve,--extra toybox --extra zoo --extra faces --extra video --extra onnx --extra hf --extra imagenet --extra fidelity --extra dev,requirements.txt)
+	$(call resolve,--extra toybox --extra zoo --extra faces --extra video --extra onnx --extra hf --extra imagenet --extra fidelity --extra serve --extra dev,requirements.txt)
 	grep -E '^(torch|torchvision)==' requirements.txt > requirements-torch.tmp
 	$(call resolve,--extra peers --extra dev -c requirements-torch.tmp,requirements-peers.txt)
 	rm requirements-torch.tmp

@@ -30,6 +30,7 @@ from ostrich.cli import (
     generate,
     listing,
     report,
+    serve,
     study,
     train,
     visualize,
@@ -49,7 +50,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (demo, check, doctor, certify, attack, explain, visualize, train, study, compare, report):
+for module in (
+    demo,
+    check,
+    doctor,
+    certify,
+    attack,
+    explain,
+    visualize,
+    train,
+    study,
+    compare,
+    report,
+    serve,
+):
     app.command(module.NAME)(module.command)
 app.add_typer(generate.app, name=generate.NAME)
 app.add_typer(listing.app, name="list")

@@ -24,6 +24,7 @@ from ostrich.generative.video_gan import VideoGenerator
 from ostrich.models.bundled import zoo_cards
 from ostrich.models.checkpoints import load_weights
 from ostrich.models.class_names import class_index
+from ostrich.runtime.deadline import check_time
 from ostrich.runtime.files import read_json
 
 ZOO = Path(__file__).parent / "zoo"
@@ -155,7 +156,10 @@ class Generator:
         return max(1, BATCH // self.shape[1]) if is_clip(self.shape) else BATCH
 
     def _images(self, batch: Callable[[slice], Tensor], count: int) -> Tensor:
-        parts = [batch(slice(i, i + self._batch)).float().cpu() for i in range(0, count, self._batch)]
+        parts = []
+        for i in range(0, count, self._batch):
+            check_time()
+            parts.append(batch(slice(i, i + self._batch)).float().cpu())
         return torch.cat(parts).add_(1).div_(2).clamp_(0, 1) if parts else torch.empty(0, *self.shape)
 
 

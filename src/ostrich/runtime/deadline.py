@@ -36,6 +36,10 @@ class Deadline:
         """Whether the time is up."""
         return self.left == 0
 
+    def end(self) -> None:
+        """Let the time be up now: another thread's work ends at its next answer."""
+        self._end = -math.inf
+
     def part(self, share: float) -> Deadline:
         """The moment at which a share of the time that is left is over."""
         found = Deadline()

@@ -40,6 +40,7 @@ from ostrich.visualization import (
     with_prior,
     worth,
 )
+from ostrich.visualization.activation_maximization import Watch
 from ostrich.visualization.evidence import GRID, overview, remarks, rows_of, write_images
 from ostrich.visualization.film import Film
 from ostrich.visualization.objectives import class_of, named_objectives
@@ -60,6 +61,7 @@ def visualize(
     seeds: int = 1,
     judges: Model | Sequence[Model] | None = None,
     gif: bool = False,
+    watch: Watch | None = None,
     seed: int = 0,
     out: Where = None,
     force: bool = False,
@@ -73,7 +75,8 @@ def visualize(
     picture. `preset` is lucid (unless said), plain, yosinski-1 to yosinski-4, or an `Ascent`; `prior` a
     trained generator to draw with. `settings` are those of the ascent: steps=256, step_size=0.02. `seeds`
     starts for each unit, from `seed` upwards. `judges` are other networks, which are asked whether they
-    recognise the classes; `gif` keeps the ascent as a film.
+    recognise the classes; `gif` keeps the ascent as a film. `watch` is called after each step with its
+    number, the places of rows and their images (n, C, H, W).
 
     Returns a `Visualization`: `images` (R, C, H, W), a row for each unit and seed. With `out` its files are
     written there. Raises InputError (what the network does not have, no gradient, settings), UnknownName.
@@ -100,6 +103,7 @@ def visualize(
         seeds=seeds,
         judges=_judges(classifier, objectives, judges),
         gif=gif,
+        watch=watch,
         seed=seed,
     )
     found: Visualization = answer(question, out, force)
@@ -162,6 +166,7 @@ class Question:
     seeds: int
     judges: list[Classifier]
     gif: bool
+    watch: Watch | None
     seed: int
 
     def begin(self, out: Where, force: bool) -> Any:
@@ -179,6 +184,12 @@ class Question:
     def answered(self, run: Run | None) -> Visualization:
         """The images; with a run, they are written there."""
         classifier, film = self.classifier, Film(self.ascent.steps) if self.gif else None
+
+        def look(step: int, places: list[int], images: Tensor) -> None:
+            for watch in (None if film is None else film.watch, self.watch):
+                if watch is not None:
+                    watch(step, places, images)
+
         with stopwatch() as spent:
             found = Preferred.none(Canvas.of(classifier))
             if self.objectives:
@@ -191,7 +202,7 @@ class Question:
                         seed=self.seed,
                         seeds=self.seeds,
                         progress=advance,
-                        **({} if film is None else {"watch": film.watch}),
+                        watch=look,
                     )
             whole = Visualization(self, found, film)
             if run is not None:

@@ -19,7 +19,7 @@ from ostrich.attacks.goals import Goal
 from ostrich.data.dataset import Dataset
 from ostrich.models.detectors import Detector
 from ostrich.verbs.attack import input_specific
-from ostrich.verbs.attack.given import Given, Labels, read_given, starts_from_noise
+from ostrich.verbs.attack.given import Given, Labels, Watch, read_given, starts_from_noise
 from ostrich.verbs.inputs import Images, Model
 from ostrich.verbs.outcome import Where
 
@@ -44,6 +44,7 @@ def attack(
     seed: int = 0,
     precision: str = "fast",
     skip_bad: bool = False,
+    watch: Watch | None = None,
     out: Where = None,
     force: bool = False,
     **settings: Any,
@@ -59,7 +60,9 @@ def attack(
     random views. `limit` takes a seeded, class-balanced choice; `skip_bad` leaves out files that cannot be
     read.
 
-    - An attack on single images tries those that the network gets right: an `AttackResult`.
+    - An attack on single images tries those that the network gets right: an `AttackResult`. `watch` is
+      called after each of its steps with the number of the step and the images (n, C, H, W) it is at, of
+      those that are not done.
     - fooling-* starts from noise and takes no images, but `confidence`, and `target` or `limit`, so many
       evenly spread classes: a `FoolingResult`.
     - A fitted one (universal, generator, patch, texture) is fitted on a part of the images, `fit` of them,
@@ -85,6 +88,7 @@ def attack(
         seed=seed,
         precision=precision,
         skip_bad=skip_bad,
+        watch=watch,
     )
     question = _question(given, model)
     if out is None and isinstance(

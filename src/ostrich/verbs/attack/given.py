@@ -5,7 +5,7 @@ Nothing is loaded and nothing is computed before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from ostrich.verbs.inputs import Model
 
 Method = str | Attack | type[Attack]
 Labels = Tensor | Sequence[int]
+Watch = Callable[[int, Tensor], None]  # called with the number of a step and the images it is at
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -51,6 +52,7 @@ class Given:
     seed: int
     precision: str
     skip_bad: bool
+    watch: Watch | None
     settings: Mapping[str, Any]  # without `confidence`
     confidence: float | None  # where it is given
 
@@ -183,6 +185,8 @@ def _refusals(given: Given, kind: type[Attack]) -> Iterator[str]:
         yield f"{name} hides faces and takes no target; leave it out."
     if camouflage and given.labels is not None:
         yield f"{name} hides faces and takes no labels; leave them out."
+    if given.watch is not None and (fitted or noise):
+        yield f"watch follows an attack on single images; {name} is none."
     if given.images is None and not noise:
         yield f"{name} needs DATA: a tensor of images (N, C, H, W) in [0, 1], or {LISTED}."
     if given.goal is not None and (camouflage or noise or (fitted and given.goal.kind != "untargeted")):

