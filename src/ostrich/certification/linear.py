@@ -60,7 +60,7 @@ def optimised(
     graph: Graph, place: int, rows: Tensor, ball: Ball, before: dict[int, Interval], *, steps: int
 ) -> Tensor:
     """Lower bounds (k,) of rows (k, *shape) times the output of a node: the best of all slopes tried."""
-    slopes = {relu: _usual(*bounds) for relu, bounds in before.items() if relu < place}
+    slopes = {relu: _usual(*bounds) for relu, bounds in before.items() if relu <= place}
     with torch.no_grad():
         best = walked(graph, place, rows, ball, before, slopes)
     if not steps or not slopes:
