@@ -101,9 +101,8 @@ def walked(
             constant = constant + added
             passed = [(node.parents[0], through)]
         else:
-            shape = graph.shape_before(here)
-            constant = constant + (given * node.constant(shape, given)).flatten(1).sum(1)
-            passed = [(node.parents[0], node.transpose(given, shape))]
+            constant = constant + (given * node.constant(given)).flatten(1).sum(1)
+            passed = [(node.parents[0], node.transpose(given))]
         for parent, value in passed:
             pending[parent] = pending[parent] + value if parent in pending else value
     return constant + ball.least(pending[0]) if 0 in pending else constant

@@ -26,7 +26,6 @@ from ostrich.published import published
 from ostrich.runtime.ranges import above, check_fields
 from ostrich.statistics import interval, spread
 from ostrich.studies.networks import NetworkSpec, opened
-from ostrich.studies.points import ranged
 from ostrich.studies.schema import Done, Findings, Row, Study, Table, Trial, crossed, rows_of
 
 NETWORKS = tuple(f"cifar-cnn-a-{kind}" for kind in ("adv", "adv4", "mix", "mix4"))
@@ -95,7 +94,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     known = f"{both or 'no'} image{'' if both == 1 else 's'} both verified and broken"
     return Findings(
         verdict="reproduced" if meet else "direction only" if most else "not reproduced",
-        because=f"With {spec.eps:.4g} per value {ranged(lower)} % are verified and {ranged(upper)} % stand "
+        because=f"With {spec.eps:.4g} per value {_ranged(lower)} % are verified and {_ranged(upper)} % stand "
         f"against attacks, {interval(clean)[0]:.1f} % are right without: {gap:.1f} points are not known; "
         f"{known} (n = {len(draws[0])} images in each of {len(draws)} draws).",
         tables=[
@@ -119,8 +118,8 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             )
         ],
         compared=[
-            ("verified, % (published: by branch and bound)", told.get("verified", "-"), ranged(lower)),
-            ("standing against attacks, %", told.get("attacked", "-"), ranged(upper)),
+            ("verified, % (published: by branch and bound)", told.get("verified", "-"), _ranged(lower)),
+            ("standing against attacks, %", told.get("attacked", "-"), _ranged(upper)),
         ],
         figures={
             "verified": lower[0],
@@ -130,6 +129,12 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             "both": both,
         },
     )
+
+
+def _ranged(found: tuple[float, float, float]) -> str:
+    """A percentage and its interval, of which no end lies beyond 0 or 100."""
+    mean, low, high = found
+    return f"{mean:.1f} ({max(low, 0):.1f} to {min(high, 100):.1f})"
 
 
 def _right(row: Row) -> bool:
