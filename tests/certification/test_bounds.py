@@ -151,6 +151,17 @@ def test_the_truth_by_enumeration_lies_above_and_near() -> None:
     assert truth - found < 0.25 * clean
 
 
+def test_logits_that_a_rectifier_gives_are_bounded_too() -> None:
+    torch.manual_seed(2)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(108, 3), nn.ReLU(), nn.ReLU()).requires_grad_(False)
+    image = torch.full(SHAPE, 0.5)
+    model = classifier(network)
+    found = linear.margins(graph_of(model, SHAPE), Ball(image=image, eps=0.01, norm="linf"), 0, steps=3)
+    change = torch.randn(500, *SHAPE, generator=torch.Generator().manual_seed(1)).sign()
+    logits = model.predict((image + 0.01 * change).clamp(0, 1))
+    assert (found <= (logits[:, :1] - logits[:, 1:]).amin(0) + 1e-5).all()
+
+
 class Padded(nn.Module):
     """A border of -2, and sums and rectifiers by keyword."""
 

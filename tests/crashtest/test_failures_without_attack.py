@@ -12,7 +12,7 @@ from torch import nn
 import ostrich
 from ostrich.corruptions import NAMES, SEVERITIES, corrupt
 from ostrich.crashtest.context import CannotRun, Context
-from ostrich.crashtest.gates import CORRUPTION, UNDER_CORRUPTION, comparable, judge_corruption, read_floor
+from ostrich.crashtest.gates import UNDER_CORRUPTION, comparable, judge_corruption, read_floor
 from ostrich.crashtest.probes import calibration, corruptions
 from ostrich.data.dataset import Samples
 from ostrich.models.answers import predictions
@@ -121,7 +121,7 @@ def test_a_network_that_is_never_right_has_nothing_to_lose(tmp_path, small):
 
 def test_a_floor_under_corruption_is_read():
     floor = read_floor("corruption:3=0.5")
-    assert (floor.norm, floor.eps, floor.accuracy) == (CORRUPTION, 3, 0.5)
+    assert (floor.kind, floor.eps, floor.accuracy) == ("corruption", 3, 0.5)
     for text, said in (
         ("corruption:6=0.5", "1, 2, 3, 4 or 5"),
         ("corruption:2.5=0.5", "1, 2, 3, 4 or 5"),

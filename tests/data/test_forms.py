@@ -12,6 +12,7 @@ from twelve import LABELS, NAMES, PIXELS, gives_them_back
 
 import ostrich
 from ostrich.data import load, open_data
+from ostrich.data.training_data import open_split
 from ostrich.errors import InputError, UnreadableImage
 
 # Tables ----------------------------------------------------------------------------------------
@@ -253,3 +254,10 @@ def test_a_data_set_is_data_for_every_verb(here):
     assert found.figures["clean_accuracy"] == pytest.approx(right)
     assert ostrich.explain("gradient", model, data).maps.shape[0] == 12
     assert ostrich.doctor(model, data).figures["n"] == 12
+
+
+def test_arrays_with_splits_train_on_the_one_and_test_on_the_other(here):
+    arrays = {"x_train": PIXELS, "y_train": np.arange(len(PIXELS)) % 2}
+    np.savez("both.npz", **arrays, x_test=PIXELS[:2], y_test=[0, 1])
+    found = {split: open_split("npz:both.npz", split, (3, 8, 8)) for split in ("train", "test")}
+    assert [len(found[split]) for split in ("train", "test")] == [len(PIXELS), 2]

@@ -311,6 +311,33 @@ def test_the_layer_off_the_shelf_is_chosen_without_the_test_images():
 
 
 @pytest.mark.parametrize(
+    ("verified", "broken", "both", "expected"),
+    [
+        (45, 4, 0, REPRODUCED),  # of 100 images 50 are right: 46 stand, 45 are verified
+        (40, 0, 0, DIRECTION),
+        (20, 0, 0, NOT),  # less than half of what stands
+        (45, 4, 1, NOT),  # one is both
+    ],
+)
+def test_bounds(verified, broken, both, expected):
+    def rows(trial: Trial) -> list[Row]:
+        return [
+            {
+                "image": i,
+                "right": i < 50,
+                "verified": i < verified,
+                "broken": i < both or 50 - broken <= i < 50,
+            }
+            for i in range(100)
+        ]
+
+    found = judged("bounds", rows)
+    assert found.verdict == expected
+    assert found.figures["both"] == 3 * both
+    assert found.figures["attacked"] == 50 - broken - both
+
+
+@pytest.mark.parametrize(
     ("shortcut", "costs", "expected"),
     [
         (True, [5.0] * 10, REPRODUCED),

@@ -196,6 +196,20 @@ def test_removal_of_any_network(place, capsys):
     assert {row["name"] for row in rows if row["part"] == "stage"} == {"layer1"}
 
 
+def test_bounds_of_a_network(place, capsys):
+    (place / "net.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(192, 10))\n"
+    )
+    words = ["study", "bounds", "net.py:build", "digits", "--size", "8", "--scale", "smoke", "--json"]
+    assert run([*words, "--out", "out", "--set", "network=cifar-cnn-a-mix", "--set", "images=20"]) == 0
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    assert figures["both"] == 0
+    assert figures["verified"] <= figures["attacked"] <= figures["clean"]
+    assert "| 48 |" in (place / "out/report.md").read_text()  # the published figure stands beside ours
+    assert run([*words, "--out", "other", "--set", "network=resnet"]) == 2
+    assert "cifar-cnn-a-adv" in capsys.readouterr().err
+
+
 # Trials ------------------------------------------------------------------------------------------
 
 

@@ -8,9 +8,14 @@ import pytest
 import torch
 from torch import nn
 
+from ostrich.certification.balls import Ball
+from ostrich.certification.graph import graph_of
+from ostrich.certification.intervals import intervals
 from ostrich.errors import InputError
+from ostrich.models import Classifier, architectures
 from ostrich.models.residual import SmallNet
 from ostrich.runtime.randomness import keyed
+from ostrich.training.interval_bounds import ramped, worst_logits
 from ostrich.training.loop import accuracy, augment, ramp, train
 from ostrich.training.recipe import RECIPES, Recipe
 
@@ -65,6 +70,62 @@ def test_it_learns_and_ends_in_evaluation_mode():
     assert accuracy(trained, RECIPE, images, labels) > 0.9
     assert [row["epoch"] for row in rows] == list(range(1, 11))
     assert rows[-1]["train_loss"] < rows[0]["train_loss"]
+
+
+def test_worst_logits_are_those_of_interval_bounds():
+    """The same bounds as of certification, which computes them otherwise: through the traced graph."""
+    torch.manual_seed(0)
+    network = architectures.build("strided-cnn,size=12")[0].eval().requires_grad_(False)
+    image, eps = torch.rand(1, 1, 12, 12), 0.05
+    classifier = Classifier(network, name="strided", size=(12, 12), channels=1)
+    ball = Ball(image=image[0], eps=eps, norm="linf")
+    low, high = intervals(graph_of(classifier, (1, 12, 12)), ball)[-1]
+    worst = worst_logits(network, *ball.ends(), torch.tensor([3]))
+    expected = torch.cat([high[:, :3], low[:, 3:4], high[:, 4:]], 1)
+    torch.testing.assert_close(worst, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_budget_and_the_share_of_bounds_grow_over_half_of_the_run():
+    assert ramped(0.2, 0.0) == (0.0, 1.0)
+    assert ramped(0.2, 0.25) == (0.1, 0.75)
+    assert ramped(0.2, 0.5) == ramped(0.2, 1.0) == (0.2, 0.5)
+
+
+def test_training_by_interval_bounds_lets_more_be_verified():
+    images, labels = data()
+    images = images[:, :1].clone()
+    images[labels == 0] = 200  # two classes by brightness
+    labels = (labels > 0).long()
+    recipe = replace(
+        RECIPE, mean=(0.0,), std=(1.0,), crops=(), flip=False, shift=0, epochs=20, learning_rate=0.02
+    )
+    worst = {}
+    for eps in (0.0, 0.1):
+        torch.manual_seed(0)
+        network = architectures.build("strided-cnn,classes=2,size=16,width=0.25")[0]
+        train(network, replace(recipe, interval_eps=eps), images, labels)
+        pixels = images.float() / 255
+        ends = ((pixels - 0.1).clamp(0, 1), (pixels + 0.1).clamp(0, 1))
+        with torch.no_grad():
+            worst[eps] = (worst_logits(network, *ends, labels).argmax(1) == labels).float().mean()
+    assert worst[0.1] > worst[0.0]
+
+
+def test_what_intervals_cannot_pass_is_refused():
+    with pytest.raises(InputError, match=r"takes convolutions.*SmallNet"):
+        train(SmallNet(8, 4), replace(RECIPE, interval_eps=0.1), *data(16))
+    for changes in ({"interval_eps": -0.1}, {"noise": -1.0}, {"noise": 0.1, "interval_eps": 0.1}):
+        with pytest.raises(InputError):
+            replace(RECIPE, **changes)
+
+
+def test_noise_is_the_steps_own():
+    images, labels = data(32)
+    recipe = replace(RECIPE, epochs=2, noise=0.25)
+    trained = [train(network(), one, images, labels).state_dict() for one in (recipe, recipe, RECIPE)]
+    first, again, plain = (torch.cat([v.flatten().float() for v in one.values()]) for one in trained)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, plain)
 
 
 def test_augmentation_moves_each_image_for_itself():

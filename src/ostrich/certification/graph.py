@@ -46,21 +46,22 @@ class Node:
     shape: tuple[int, ...]
     apply: Map | None = None
     magnitude: Map | None = None
+    input_shape: tuple[int, ...] = ()  # of what its first parent gives; the graph fills it in
     transposed: dict[int, Map] = field(default_factory=dict, repr=False)  # W^T, by the number of rows
 
-    def transpose(self, rows: Tensor, shape: tuple[int, ...]) -> Tensor:
-        """Rows (k, *self.shape) times W, (k, *shape): a vector-Jacobian product, whatever the layer."""
+    def transpose(self, rows: Tensor) -> Tensor:
+        """Rows (k, *shape) times W, (k, *input_shape): a vector-Jacobian product, whatever the layer."""
         assert self.apply is not None
         if len(rows) not in self.transposed:
-            start = rows.new_zeros(len(rows), *shape)
+            start = rows.new_zeros(len(rows), *self.input_shape)
             self.transposed = {len(rows): torch.func.vjp(self.apply, start)[1]}
         (found,) = self.transposed[len(rows)](rows)
         return found
 
-    def constant(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        """b, (*self.shape)."""
+    def constant(self, like: Tensor) -> Tensor:
+        """b, (*shape)."""
         assert self.apply is not None
-        return self.apply(like.new_zeros(1, *shape))[0]
+        return self.apply(like.new_zeros(1, *self.input_shape))[0]
 
 
 @dataclass
@@ -69,14 +70,14 @@ class Graph:
 
     nodes: list[Node]
 
+    def __post_init__(self) -> None:
+        for node in self.nodes[1:]:
+            node.input_shape = self.nodes[node.parents[0]].shape
+
     @property
     def relus(self) -> list[int]:
         """The places of the rectifiers."""
         return [place for place, node in enumerate(self.nodes) if node.kind == "relu"]
-
-    def shape_before(self, place: int) -> tuple[int, ...]:
-        """The shape of what a node with one parent is given."""
-        return self.nodes[self.nodes[place].parents[0]].shape
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Every node's output for images (n, C, H, W)."""

@@ -44,9 +44,8 @@ def margins(graph: Graph, ball: Ball, label: int) -> Tensor:
     if node.kind != "affine":
         return _least(rows, *intervals(graph, ball)[last])
     low, high = intervals(Graph(graph.nodes[:-1]), ball)[node.parents[0]]
-    shape = graph.shape_before(last)
-    constant = (rows * node.constant(shape, rows)).flatten(1).sum(1)
-    return _least(node.transpose(rows, shape), low, high) + constant
+    constant = (rows * node.constant(rows)).flatten(1).sum(1)
+    return _least(node.transpose(rows), low, high) + constant
 
 
 def differences(graph: Graph, label: int, like: Tensor) -> Tensor:

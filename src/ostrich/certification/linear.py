@@ -60,7 +60,7 @@ def optimised(
     graph: Graph, place: int, rows: Tensor, ball: Ball, before: dict[int, Interval], *, steps: int
 ) -> Tensor:
     """Lower bounds (k,) of rows (k, *shape) times the output of a node: the best of all slopes tried."""
-    slopes = {relu: _usual(*bounds) for relu, bounds in before.items() if relu < place}
+    slopes = {relu: _usual(*bounds) for relu, bounds in before.items() if relu <= place}
     with torch.no_grad():
         best = walked(graph, place, rows, ball, before, slopes)
     if not steps or not slopes:
@@ -101,9 +101,8 @@ def walked(
             constant = constant + added
             passed = [(node.parents[0], through)]
         else:
-            shape = graph.shape_before(here)
-            constant = constant + (given * node.constant(shape, given)).flatten(1).sum(1)
-            passed = [(node.parents[0], node.transpose(given, shape))]
+            constant = constant + (given * node.constant(given)).flatten(1).sum(1)
+            passed = [(node.parents[0], node.transpose(given))]
         for parent, value in passed:
             pending[parent] = pending[parent] + value if parent in pending else value
     return constant + ball.least(pending[0]) if 0 in pending else constant

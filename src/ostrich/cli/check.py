@@ -20,7 +20,9 @@ JOB_SUMMARY = "GITHUB_STEP_SUMMARY"  # a CI system's file of what a job found
 FailUnder = Annotated[
     list[str] | None,
     typer.Option(
-        "--fail-under", metavar="NORM:EPS=ACCURACY", help="linf:1/255=0.2, corruption:3=0.5: at least"
+        "--fail-under",
+        metavar="NORM:EPS=ACCURACY",
+        help="at least: linf:1/255=0.2, corruption:3=0.5, certified:linf:2/255=0.4",
     ),
 ]
 Baseline = Annotated[

@@ -65,12 +65,13 @@ class Series(_Typed):
 
 
 class Curve(_Typed):
-    """Lines over one axis."""
+    """Lines over one axis; what lies between the first two may have a name, and is then drawn as a band."""
 
     kind: Literal["curve"] = "curve"
     x_label: str
     y_label: str
     series: list[Series]
+    between: str | None = None
 
 
 class Pair(_Typed):

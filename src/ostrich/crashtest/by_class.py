@@ -17,6 +17,7 @@ from ostrich.crashtest.outcomes import broken_within
 from ostrich.crashtest.probes.robustness import headline_point
 
 SHOWN = 12  # images that fall first
+ATTACKED = ("robustness", "worst-case", "bounds")  # probes whose images all attacks of a check are told of
 
 
 def by_class(
@@ -30,7 +31,7 @@ def by_class(
         return None
     one = headline_point(robust, context.clean_accuracy)
     fallen = broken_within(outcomes, one["norm"], one["eps"])
-    asked = set((answers.get("robustness") or answers["worst-case"]).rows)
+    asked = set(next(answers[name] for name in ATTACKED if name in answers).rows)
     labelled, correct = context.samples.labels is not None, context.correct.tolist()
     classes: dict[int, ClassOutcome] = {}
     for row, label in enumerate(context.labels.tolist()):

@@ -25,10 +25,11 @@ from ostrich.crashtest.answer import ModelFacts, Next, NotRun, ProbeAnswer, Resu
 from ostrich.crashtest.by_class import by_class, first_to_fall
 from ostrich.crashtest.comparison import since
 from ostrich.crashtest.context import CannotRun, Context
-from ostrich.crashtest.gates import CORRUPTION, Floor, judge_baseline, judge_corruption, judge_floor
+from ostrich.crashtest.gates import Floor, judge, judge_baseline
 from ostrich.crashtest.outcomes import combined
 from ostrich.crashtest.plan import ANYTIME, Plan, Probe, threads_restored
 from ostrich.crashtest.probes import (
+    bounds,
     calibration,
     carriers,
     clean,
@@ -68,6 +69,7 @@ PROBES: dict[str, Probe] = {  # in order of worth
     "robustness": robustness,
     "worst-case": worst_case,
     "doctor": doctor,
+    "bounds": bounds,
     "corruptions": corruptions,
     "calibration": calibration,
     "saliency": saliency,
@@ -89,12 +91,13 @@ FIRST = {  # parts of the time, of which what is left over goes to those that fo
     "worst-case": 0.2,
     "targeted-pair": 0.1,
     "doctor": 0.15,
+    "bounds": 0.15,
     "corruptions": 0.15,
     "calibration": 0.05,
 }
 OTHERS = 0.3  # together
 FOR_THE_REPORT, TO_WRITE_IT = 0.05, 2.0  # of the time; seconds
-LONG = ("texture", "universal", "patch", "printed")  # left out of the demo, which is to be short
+LONG = ("bounds", "texture", "universal", "patch", "printed")  # left out of the demo, which is to be short
 DEMO_PROBES = {
     name: EVERY_PROBE[name] for name in ("clean", "targeted-pair", "photograph", *PROBES) if name not in LONG
 }
@@ -153,17 +156,16 @@ def crash_test(
                 answers["robustness"], robust, answers.get("noise")
             )
             kept.save(Piece("probes/robustness"), answer.model_dump(), answer.seconds or 0.0)
+        if "bounds" in answers and answers["bounds"].done:
+            outcomes = [one for answer in answers.values() for one in answer.outcomes]
+            answers["bounds"] = answer = _with_files(
+                context, bounds.completed(context, answers["bounds"], outcomes)
+            )
+            kept.save(Piece("probes/bounds"), answer.model_dump(), answer.seconds or 0.0)
+            events.say(f"bounds: {answer.sentence}")
     figures = {name: answer.figures for name, answer in answers.items()}
     labelled = context.samples.labels is not None
     now = {"probes": figures, "robustness": robust}
-    gates = [
-        judge_corruption(floor, figures.get("corruptions") or {}, labelled)
-        if floor.norm == CORRUPTION
-        else judge_floor(floor, robust, labelled)
-        for floor in floors
-    ]
-    if baseline is not None:
-        gates.append(judge_baseline(*baseline, now, run.facts["data"]))
     outcomes = [one for answer in answers.values() for one in answer.outcomes]
     not_run: list[NotRun] = [
         {
@@ -174,6 +176,9 @@ def crash_test(
         for name in names
         if name not in answers
     ]
+    gates = [judge(floor, robust, answers, not_run, labelled) for floor in floors]
+    if baseline is not None:
+        gates.append(judge_baseline(*baseline, now, run.facts["data"]))
     advised = advice(context, answers, robust, gates, not_run, minutes=minutes)
     results: Results = {
         "model": describe(context),
@@ -220,6 +225,7 @@ def _facts(context: Context) -> dict[str, str]:
         "seed": str(context.seed),
         "precision": context.precision,
         "budgets": repr(context.budgets),
+        **({"certified": repr(context.certified)} if any(context.certified.values()) else {}),
     }
 
 
@@ -255,7 +261,8 @@ def _answers(
         answer = _answer(name, context, kept, plan, _share(name, left, whole))
         if answer is not None:
             answers[name] = answer
-            events.say(f"{name}: {answer.sentence}")
+            if answer.sentence:  # that of bounds is said when both sides are known
+                events.say(f"{name}: {answer.sentence}")
     first = answers.get("robustness")
     if first is not None and first.done and len(first.rows) < len(context.samples):
         with stopwatch() as again:
@@ -326,6 +333,11 @@ def _ask(name: str, context: Context) -> ProbeAnswer:
     return answer.model_copy(update={"files": files, "seconds": spent.seconds})
 
 
+def _with_files(context: Context, answer: ProbeAnswer) -> ProbeAnswer:
+    """An answer with the checksums of its files."""
+    return answer.model_copy(update={"files": _checksums(context.folder, answer.files)})
+
+
 def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str | None]:
     """The checksums of files by their paths in the run directory, None of one that is missing."""
     paths = {name: folder / name for name in names}
@@ -357,10 +369,16 @@ def _against(context: Context) -> list[str]:
 
 
 def _verdict(answers: Mapping[str, ProbeAnswer], robust: Sequence[RobustAccuracy]) -> str:
-    """The one sentence to remember: the robust accuracy, first of all whether it is known."""
+    """The one sentence to remember: the robust accuracy, first of all whether it is known.
+
+    A fault of ours comes before it.
+    """
+    found = answers.get("bounds")
+    fault = found is not None and found.figures.get("both_verified_and_broken")
+    loud = f"{bounds.fault(found.figures)} " if found is not None and fault else ""
     if robust:
         accuracy = answers["clean"].figures.get("accuracy") if "clean" in answers else None
-        return robustness.headline(robust, accuracy)
+        return loud + robustness.headline(robust, accuracy)
     done = {name: answer.sentence or "" for name, answer in answers.items() if answer.done}
     for name in ("targeted-pair", "clean"):
         if name in done:

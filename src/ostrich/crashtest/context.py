@@ -56,6 +56,8 @@ class Context:
     precision: str = "fast"
     lent: Classifier | None = None  # the network with the gradients of a surrogate
     budgets: dict[str, list[float]] = field(default_factory=dict)  # by norm: asked for by gates
+    certified: dict[str, list[float]] = field(default_factory=dict)  # the same, of gates on lower bounds
+    asked_for: frozenset[str] = frozenset()  # probes that were asked for by name, or by a gate
     images_of: dict[str, int] = field(default_factory=dict)  # by probe: how many images it may use
     progress: Progress = silent
     # Of so many queries for each image, how many images there is time for.
@@ -256,13 +258,18 @@ def sweep(context: Context, norm: str) -> list[float]:
         usual = [level / 255 for level in (1, 2, 4, 8, 16)]
     else:
         usual = [float(f"{level / 255 * values**0.5:.2g}") for level in (0.5, 1, 2, 4)]
-    asked = context.budgets.get(norm, [])
+    asked = [*context.budgets.get(norm, []), *context.certified.get(norm, [])]
     return sorted({*usual, *asked})
 
 
 def robust_name(norm: str, eps: float) -> str:
     """What the robust accuracy at a budget is called, wherever it is listed."""
     return f"robust accuracy at {norm} {budget_text(norm, eps)}"
+
+
+def certified_name(norm: str, eps: float) -> str:
+    """What the certified accuracy at a budget, a lower bound of the robust one, is called."""
+    return f"certified accuracy at {norm} {budget_text(norm, eps)}"
 
 
 def budget_text(norm: str, eps: float) -> str:

@@ -107,7 +107,8 @@ def combined(
 ) -> list[RobustAccuracy]:
     """The figures of a check, smallest budget first, from the answers of its probes.
 
-    A budget is one of the sweep of `robustness`, or that of `worst-case`; its images are those of the
+    A budget is one of the sweep of `robustness`, or of `bounds` where that one attacked by itself, or that
+    of `worst-case`; its images are those of the
     probe. `correct` (N,) is of all images of the check, `known` what speaks against every figure besides.
     """
     outcomes = [one for answer in answers.values() for one in answer.outcomes]
@@ -116,7 +117,7 @@ def combined(
     masking = [finding["code"] for finding in findings if finding["code"] in MASKING]
     against = [*known, *([f"the doctor finds {', '.join(masking)}"] if masking else ())]
     budgets: dict[tuple[str, float], list[int]] = {}
-    for name in ("worst-case", "robustness"):  # the sweep's images count where both know a budget
+    for name in ("bounds", "worst-case", "robustness"):  # the sweep's images count where both know a budget
         answer = answers.get(name)
         if answer is not None and answer.done:
             budgets |= dict.fromkeys(answer.budgets, answer.rows)

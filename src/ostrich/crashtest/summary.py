@@ -4,7 +4,8 @@ An accuracy under attack, noise or corruption *holds* where its whole 95 % inter
 the clean accuracy, *falls* where it lies below, and is *undecided* between: more images would tell. Where an
 attack could not work, a figure that does not fall is *not known*. The clean accuracy is *above chance* where
 its interval lies above that of guessing. The success of an attack on images that it has not seen is judged by
-what it leaves.
+what it leaves. A certified accuracy is a lower bound: it *holds* by the same rule, and else is *not known*.
+A calibration error is *small* where its whole interval lies at or below 5 %, *large* where it lies above.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from ostrich.statistics import wilson
 CLEAN = "clean accuracy"  # the names by which figures are found
 UNDER_CORRUPTION = "accuracy under corruption of severity 3"
 HALF = 0.5  # of the clean accuracy
+SMALL_ERROR = 0.05  # of calibration
 TONES = {  # of a verdict, as the page and the screen colour it
     "holds": "good",
     "above chance": "good",
     "no fault": "good",
+    "small": "good",
     "falls": "bad",
     "no better than chance": "bad",
     "faults": "bad",
+    "large": "bad",
     "undecided": "unsure",
     "not known": "unsure",
 }
@@ -69,6 +73,32 @@ def success(name: str, hits: int, n: int, measured_by: Sequence[str] = ()) -> Me
     """A line for an attack that fooled `hits` of n images that were right before."""
     low, high = wilson(hits, n)
     return _line(name, hits / n, low, high, n, measured_by, judged(1 - high, 1 - low, 1.0))
+
+
+def lower_bound(
+    name: str,
+    hits: int,
+    n: int,
+    clean: float,
+    above: RobustAccuracy,
+    measured_by: Sequence[str],
+) -> Measurement:
+    """A line for `hits` of n images that are verified; `above` is what attacks left of them."""
+    low, high = wilson(hits, n)
+    if judged(low, high, clean) == "holds":
+        return _line(name, hits / n, low, high, n, measured_by, "holds")
+    reason = f"a lower bound; attacks leave {above['robust_accuracy']:.1%} of these images"
+    return _line(name, hits / n, low, high, n, measured_by, "not known", reason)
+
+
+def calibration(
+    value: float, interval: tuple[float, float], n: int, surer: bool, measured_by: Sequence[str] = ()
+) -> Measurement:
+    """A line for a calibration error; `surer`: on the whole it is surer than it is right."""
+    low, high = interval
+    verdict = "small" if high <= SMALL_ERROR else "large" if low > SMALL_ERROR else "undecided"
+    reason = None if verdict == "small" else f"it is {'surer' if surer else 'less sure'} than it is right"
+    return _line("calibration error", value, low, high, n, measured_by, verdict, reason)
 
 
 def judged(low: float, high: float, clean: float | None) -> str:

@@ -41,6 +41,18 @@ def npz(path: str, split: str | None, levels: Levels) -> Dataset:
     return of_arrays(name, images, labels, levels, files=lambda i: f"{key}[{i}]")
 
 
+def npz_splits(path: str) -> list[str]:
+    """The splits that a file of arrays has; none where it has plain images, or cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            there = list(stored.files) if isinstance(stored, np.lib.npyio.NpzFile) else []
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return []  # who opens it says what is wrong
+    if any(key in there for key in PLAIN[0]):
+        return []
+    return [one for one in ("train", "val", "test") if any(key.format(one) in there for key in SPLIT[0])]
+
+
 def of_arrays(
     name: str,
     images: np.ndarray,

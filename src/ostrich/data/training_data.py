@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ostrich.data import loading as datasets
 from ostrich.data import toyscenes
+from ostrich.data.arrays import npz_splits
 from ostrich.data.dataset import Samples
 from ostrich.data.spec import open_data
 from ostrich.data.split import by_content, hold_out_share
@@ -35,7 +36,8 @@ def open_split(
     """The split "train" or "test" of a DATA spec without its `:train`, or of samples, at the shape (C, H, W).
 
     At a shape (C, T, H, W) they are clips: of the toybox, or of the videos of `clips:PATH`.
-    A folder may have splits: its train, and its test or val. Of one that has none, and of samples, about a
+    A folder, a file of arrays or a set of torchvision's may have splits: its train, and its test or val. Of
+    one that has none, and of samples, about a
     tenth is held out as the test split, by the seed and each image's content
     (`split.hold_out_share`); a limit is class-balanced.
     """
@@ -63,9 +65,15 @@ def open_split(
 
 
 def _splits(data: str) -> dict[str, str]:
-    """The DATA of both splits, of a folder that holds nothing but splits; empty of all else."""
+    """The DATA of both splits, where there are: of a folder of nothing else, arrays, a torchvision set."""
     kind, _, path = data.partition(":")
-    found = only_splits(Path(path)) if kind == "folder" and Path(path).is_dir() else {}
+    found: Collection[str] = ()
+    if kind == "folder" and Path(path).is_dir():
+        found = only_splits(Path(path))
+    elif kind == "npz":
+        found = npz_splits(path)
+    elif kind == "torchvision":
+        found = ("train", "test")
     test = next((one for one in ("test", "val") if one in found), None)
     return {"train": f"{data}:train", "test": f"{data}:{test}"} if test and "train" in found else {}
 

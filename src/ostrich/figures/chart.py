@@ -32,6 +32,7 @@ LONE, STACKED, CELL = (
 COLOURS = ("#b3261e", "#1f5fa8", "#2e7d32", "#8e5ba6", "#c77700", "#5f6368", "#00838f", "#6d4c41")
 INK, PALE = "#333333", "#dddddd"
 LEGEND = 24  # letters in a line of the legend
+ROOM = 0.12  # of the height of a share's chart, in which a band's name can be written
 LONG, SLOPE = 9, 35  # tick labels of more letters slope by so many degrees
 LOOK = {
     "font.size": 10,
@@ -65,7 +66,8 @@ class Chart:
     Those named in `dashed` are drawn so: a theory, a published curve. Names that are alike up to the first
     comma, "he, measured" and "he, expected", have one colour. `even` keeps x from logarithmic spacing.
     `fraction`: y is a share and is drawn on the full scale, 0 to 100 %, so that no axis flatters; None means
-    that it is one where all values lie in [0, 1].
+    that it is one where all values lie in [0, 1]. `between` names what lies between the first two lines: it
+    is drawn as a band, and no interval is.
     """
 
     x_label: str
@@ -75,6 +77,7 @@ class Chart:
     dashed: frozenset[str] = frozenset()
     even: bool = False
     fraction: bool | None = None
+    between: str | None = None
 
 
 def write_chart(path: Path, *, x_label: str, y_label: str, series: Mapping[str, Sequence[Point]]) -> None:
@@ -119,8 +122,10 @@ def matplotlib_style() -> Iterator[None]:
 def draw(axes: Axes, chart: Chart) -> None:
     """Draw the lines, the bands and the x axis of a chart.
 
-    In an SVG the line of series i is the group "line-i", its band "band-i".
+    In an SVG the line of series i is the group "line-i", its band "band-i"; "between" lies between two.
     """
+    if chart.between is not None:
+        _fill_between(axes, chart)
     families = list(dict.fromkeys(_family(name) for name in chart.series))
     for i, (name, points) in enumerate(chart.series.items()):
         colour = COLOURS[families.index(_family(name)) % len(COLOURS)]
@@ -132,7 +137,7 @@ def draw(axes: Axes, chart: Chart) -> None:
             "markerfacecolor": inside,
         }
         banded = [p for p in points if _finite(p.get("low")) and _finite(p.get("high"))]
-        if len(banded) > 1:
+        if len(banded) > 1 and chart.between is None:
             outline = [(p["x"], p["low"]) for p in banded] + [(p["x"], p["high"]) for p in reversed(banded)]
             axes.fill(*zip(*outline), color=colour, alpha=0.13, linewidth=0, gid=f"band-{i}")
         xs, ys = [p["x"] for p in points], [p["y"] for p in points]
@@ -150,6 +155,18 @@ def draw(axes: Axes, chart: Chart) -> None:
     axes.set_axisbelow(True)
     axes.spines["bottom"].set_zorder(1)  # below points on it
     _draw_x_axis(axes, chart)
+
+
+def _fill_between(axes: Axes, chart: Chart) -> None:
+    """The band between the first two lines, and its name where it is widest, if there is room."""
+    lower, upper, *_ = chart.series.values()
+    outline = [(p["x"], p["y"]) for p in (*lower, *reversed(upper))]
+    axes.fill(*zip(*outline), color=INK, alpha=0.12, linewidth=0, gid="between", label=chart.between)
+    tops = {p["x"]: p["y"] for p in upper}
+    gaps = {p["x"]: (p["y"], tops[p["x"]]) for p in lower if p["x"] in tops}
+    x, (low, high) = max(gaps.items(), key=lambda one: one[1][1] - one[1][0])
+    if high - low > ROOM and chart.between:
+        axes.text(x, (low + high) / 2, chart.between, ha="center", va="center")
 
 
 def is_fraction(chart: Chart) -> bool:

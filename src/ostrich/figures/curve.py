@@ -47,7 +47,12 @@ class Curve:
     def chart(self) -> Chart:
         """What is drawn. Series are known by their place: two may have one name."""
         points = {str(i): measured(one["points"]) for i, one in enumerate(self.block["series"])}
-        return Chart(x_label=self.block["x_label"], y_label=self.block["y_label"], series=points)
+        return Chart(
+            x_label=self.block["x_label"],
+            y_label=self.block["y_label"],
+            series=points,
+            between=self.block.get("between"),
+        )
 
     @property
     def drawable(self) -> bool:
@@ -72,13 +77,24 @@ class Curve:
         return found
 
     @property
+    def columns(self) -> list[tuple[str, str]]:
+        """What the legend and the table tell: the series, and what lies between the first two."""
+        between = self.chart.between
+        return [*self.series, *([(between, "series between")] if between else [])]
+
+    @property
     def rows(self) -> list[tuple[str, list[str]]]:
         """For each x its label and the value of each series with its interval, in words."""
-        fraction, lines = is_fraction(self.chart), self.chart.series.values()
-        return [
-            (label, [_cell({p["x"]: p for p in points}.get(x), fraction) for points in lines])
-            for x, label in labels_of(self.chart).items()
-        ]
+        fraction = is_fraction(self.chart)
+        lines = [{p["x"]: p for p in points} for points in self.chart.series.values()]
+        found = []
+        for x, label in labels_of(self.chart).items():
+            cells = [_cell(points.get(x), fraction) for points in lines]
+            if self.chart.between:
+                both = x in lines[0] and x in lines[1]
+                cells.append(_text(lines[1][x]["y"] - lines[0][x]["y"], fraction) if both else "–")
+            found.append((label, cells))
+        return found
 
     def drawing(self, width: int, height: int) -> tuple[list[float], str]:
         """The x of every row, and the content of an SVG of that size in units, as markup."""
@@ -98,7 +114,7 @@ class Curve:
             figure.savefig(text, format="svg", metadata={"Date": None})
             stops = [(x, 0.5) for x in labels_of(self.chart)]
             places = [round(float(x), 1) for x in axes.transData.transform(stops)[:, 0]]
-        classes = {"grid": "grid", "base": "grid base"}
+        classes = {"grid": "grid", "base": "grid base", "between": "series between"}
         for i, (_, name) in enumerate(self.series):
             classes |= {f"line-{i}": name, f"band-{i}": f"{name} band"}
         kept = ElementTree.Element("g")

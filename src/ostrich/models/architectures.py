@@ -22,6 +22,7 @@ from ostrich.models.face_cnn import FaceCNN
 from ostrich.models.mlp import mlp
 from ostrich.models.residual import SmallNet
 from ostrich.models.residual_imagenet import ImageNetResidual
+from ostrich.models.strided_cnn import strided_cnn
 from ostrich.runtime.settings import read_value
 
 
@@ -69,6 +70,12 @@ ARCHITECTURES = {
             build=mlp,
             size=(28, 28),
             source="Srivastava et al. 2014, Dropout, section 6.1.1",
+        ),
+        Architecture(
+            name="strided-cnn",
+            build=strided_cnn,
+            size=(28, 28),
+            source="after Gowal et al. 2018, Interval bound propagation",
         ),
         *(
             Architecture(name=f"resnet{d}", build=partial(SmallNet, depth=d), size=(32, 32), source=_HE_SMALL)

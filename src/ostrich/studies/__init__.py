@@ -26,6 +26,7 @@ STUDIES = (
     "off-the-shelf",
     "removal",
     "stability",
+    "bounds",
 )
 
 

@@ -10,7 +10,6 @@ image: nothing downstream is fed what it never saw.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,16 +19,15 @@ from statistics import median
 import torch
 from torch import Tensor, nn
 
-from ostrich import data as datasets
 from ostrich.errors import InputError
 from ostrich.figures.chart import Chart
 from ostrich.inspection.watching import module_of
 from ostrich.models import Classifier
-from ostrich.models.options import ModelOptions
 from ostrich.models.untouched import untouched
 from ostrich.statistics import interval, spread, wilson
+from ostrich.studies.networks import NetworkSpec, opened
 from ostrich.studies.points import by_seed
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
+from ostrich.studies.schema import Done, Findings, Row, Study, Table, Trial, crossed, rows_of, values_of
 
 CHEAP = 0.10  # of what is above chance: a part that costs no more can go
 DEAR = 1 - CHEAP  # a part that costs so much leaves the network at chance
@@ -40,38 +38,14 @@ KINDS = ("stage", "block", "layer")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(Spec):
-    """`model` is what the command line said of the network, as JSON; each seed takes other images."""
+class Settings(NetworkSpec):
+    """Of so many shares of a convolution's channels; each seed takes other images."""
 
-    model: str = ""
-    images: int = 256
     shares: tuple[float, ...] = (0.25, 0.5)
 
 
 def trials(spec: Settings) -> list[Trial]:
     return crossed(spec.seeds)
-
-
-def opened(spec: Settings, seed: int) -> tuple[Classifier, Tensor, Tensor]:
-    """The classifier, images (N, C, H, W) and labels (N,). Raises InputError for what cannot be used."""
-    dataset = datasets.open_data(json.loads(spec.data))
-    if dataset.labels is None:
-        raise InputError(f"What a part of a network costs is measured with labels; {dataset.name} has none.")
-    classifier = ModelOptions(**json.loads(spec.model) | {"device": spec.device}).load(dataset.size)
-    module_of(classifier)
-    samples = datasets.load(
-        dataset,
-        size=classifier.size,
-        resize=classifier.resize,
-        interpolation=classifier.interpolation,
-        channels=classifier.channels,
-        class_names=classifier.class_names,
-        num_classes=classifier.num_classes,
-        limit=spec.images,
-        seed=seed,
-    )
-    assert samples.labels is not None
-    return classifier, samples.images().to(classifier.device), samples.labels
 
 
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:

@@ -31,6 +31,7 @@ from ostrich.runtime.facts import digest, settings_facts
 from ostrich.runtime.randomness import keyed, seeded
 from ostrich.runtime.resumable import Checkpoint
 from ostrich.training.adversarial import worst_case
+from ostrich.training.interval_bounds import ramped, worst_logits
 from ostrich.training.recipe import Recipe
 
 Log = Callable[[dict[str, float]], None]
@@ -108,12 +109,16 @@ def train(
                 batch = worst_case(
                     network, normalise, batch, target, eps=eps, steps=steps, draw=draw, precision=precision
                 )
+            if recipe.noise:
+                batch = batch + recipe.noise * torch.randn(batch.shape, generator=draw).to(batch)
             network.train()
             own = int(torch.randint(2**62, (), generator=draw))  # for dropout
             with seeded(own, device), autocast(recipe.precision, device):
                 logits = parallel(normalised(batch, recipe))
             precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
             loss = F.cross_entropy(precise, target, label_smoothing=recipe.label_smoothing)
+            if recipe.interval_eps:
+                loss = _with_bounds(loss, network, recipe, batch, target, (step + 1) / total)
             optimiser.zero_grad(set_to_none=True)
             share = len(target) * distributed.world() / len(rows)  # above 1 where others have an image less
             (loss if distributed.world() == 1 else loss * share).backward()
@@ -143,6 +148,15 @@ def train(
             kept.save(standing())
     distributed.wait()
     return network.eval()
+
+
+def _with_bounds(
+    loss: Tensor, network: nn.Module, recipe: Recipe, images: Tensor, labels: Tensor, done: float
+) -> Tensor:
+    """The loss with that of the worst logits within the budget, as far as the run is `done`."""
+    eps, kappa = ramped(recipe.interval_eps, done)
+    low, high = (normalised((images + way * eps).clamp(0, 1), recipe) for way in (-1, 1))
+    return kappa * loss + (1 - kappa) * F.cross_entropy(worst_logits(network, low, high, labels), labels)
 
 
 def _facts(

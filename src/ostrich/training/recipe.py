@@ -42,6 +42,9 @@ class Recipe:
     adversarial_eps: float = 0.0  # Linf budget of adversarial training; grows during the warmup
     adversarial_steps: int = 0  # of PGD for each step of training; 0: none
 
+    interval_eps: float = 0.0  # Linf budget of training by interval bounds (Gowal 2018); 0: none
+    noise: float = 0.0  # deviation of Gaussian noise on each image in [0, 1] (Cohen 2019, section 4)
+
     seed: int = 0
     precision: str = "fast"  # "fast": bf16 where the processor computes in it; "exact": fp32
 
@@ -56,6 +59,10 @@ class Recipe:
             raise InputError("Adversarial training takes steps from 0 up and a budget in [0, 1).")
         if bool(self.adversarial_steps) != bool(self.adversarial_eps):
             raise InputError("Adversarial training takes both, adversarial_steps and adversarial_eps.")
+        if not 0 <= self.interval_eps < 1 or not 0 <= self.noise < 10:
+            raise InputError("interval_eps lies in [0, 1), the noise's deviation in [0, 10).")
+        if sum(map(bool, (self.adversarial_eps, self.interval_eps, self.noise))) > 1:
+            raise InputError("Train on one of adversarial images, interval bounds and noise.")
         if self.schedule not in SCHEDULES:
             raise UnknownName("schedule", self.schedule, SCHEDULES)
         if self.precision not in ("fast", "exact"):
@@ -133,6 +140,34 @@ RECIPES = {
             learning_rate=0.05,
             flip=False,  # a mirrored digit is another sign
             shift=1,
+        ),
+        Recipe(
+            name="mnist-ibp",  # a network whose robust accuracy is known from both sides
+            architecture="strided-cnn",
+            data="npz:mnist.npz",  # Keras's file
+            mean=(0.0,),  # so that black stays 0 and a budget is a budget
+            std=(1.0,),
+            epochs=20,
+            learning_rate=0.05,
+            warmup=0.1,
+            weight_decay=0.0,
+            clip_norm=1.0,
+            flip=False,
+            shift=0,
+            interval_eps=0.12,
+            precision="exact",
+        ),
+        Recipe(
+            name="toybox-noise",  # for randomised smoothing
+            architecture="resnet20,classes=10,stem_stride=2,size=64",
+            data="toybox",
+            train_images=4_000,  # a few minutes on one core; more images make it better
+            epochs=3,
+            learning_rate=0.1,
+            shift=4,
+            crops=((0.4, 48),),
+            start="toybox-resnet20",
+            noise=0.25,
         ),
         Recipe(
             name="face-cnn",  # the windows are turned, moved and mirrored already

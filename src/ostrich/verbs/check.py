@@ -11,7 +11,7 @@ from ostrich.crashtest.advice import NEXT
 from ostrich.crashtest.answer import Gate
 from ostrich.crashtest.check import DEMO_PROBES, PROBES, chosen_probes, crash_test
 from ostrich.crashtest.context import Context
-from ostrich.crashtest.gates import SWEPT, read_floor
+from ostrich.crashtest.gates import SWEPT, Floor, read_floor
 from ostrich.crashtest.job_summary import job_summary
 from ostrich.crashtest.junit import junit as junit_file
 from ostrich.crashtest.report import write_report
@@ -86,7 +86,8 @@ def check(
     them, class-balanced. Probes run in order of worth within the `minutes` (10 unless said), or those named
     in `only`. With `images` instead, every probe takes that many, however long it takes, and the same check
     gives the same results. Gates: `fail_under` are least robust accuracies, "linf:1/255=0.2", or under
-    common corruptions of a severity, "corruption:3=0.5"; `baseline` an earlier run, of which no figure may
+    common corruptions of a severity, "corruption:3=0.5", or certified accuracies, lower bounds,
+    "certified:linf:2/255=0.4"; `baseline` an earlier run, of which no figure may
     be worse. `junit` is a file for the gates as CI systems read it, `summary` one to which the figures are
     added in Markdown. `surrogate` is another network for the same classes, whose gradients attacks follow:
     success is judged on `model`, which may have none. `precision` is "fast" or "exact", of gradients only.
@@ -160,6 +161,10 @@ def _checked(
         raise InputError(f"precision is fast or exact; got {precision!r}.")
     fail_under = [fail_under] if isinstance(fail_under, str) else list(fail_under)
     floors = [read_floor(text) for text in fail_under]
+    asked_for = [
+        *(probes if only else ()),
+        *(["bounds"] if any(_budgets(floors, "certified").values()) else ()),
+    ]
     earlier = baseline.folder if isinstance(baseline, CheckResult) else baseline
     asked = {
         "only": only,
@@ -188,7 +193,9 @@ def _checked(
             seed=seed,
             precision=precision,
             lent=lent,
-            budgets={norm: [f.eps for f in floors if f.norm == norm] for norm in SWEPT},
+            budgets=_budgets(floors, "robust"),
+            certified=_budgets(floors, "certified"),
+            asked_for=frozenset(asked_for),
         )
         results = crash_test(
             context,
@@ -206,6 +213,11 @@ def _checked(
         if summary is not None:
             _add(Path(summary), job_summary(results, results["summary"]))
     return CheckResult(name, run, results)
+
+
+def _budgets(floors: Iterable[Floor], kind: str) -> dict[str, list[float]]:
+    """The budgets that gates of one kind ask for, by norm."""
+    return {norm: [one.eps for one in floors if one.kind == kind and one.norm == norm] for norm in SWEPT}
 
 
 def _add(file: Path, text: str) -> None:

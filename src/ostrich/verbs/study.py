@@ -18,7 +18,8 @@ from ostrich.runtime.facts import versions
 from ostrich.runtime.runs import Run
 from ostrich.runtime.settings import changed
 from ostrich.runtime.stopwatch import stopwatch
-from ostrich.studies import datasets, find, removal, report
+from ostrich.studies import datasets, find, report
+from ostrich.studies.networks import NetworkSpec, opened
 from ostrich.studies.schema import Findings, Spec, Study
 from ostrich.studies.trials import Trials, run_trials
 from ostrich.verbs.outcome import Kept, Where, begun
@@ -161,6 +162,6 @@ def _about(
         )
     named = {"model": json.dumps(asdict(network), default=str), "data": json.dumps([str(w) for w in words])}
     spec = changed(spec, named, study.name)
-    assert isinstance(spec, removal.Settings)
-    removal.opened(spec, 0)
+    assert isinstance(spec, NetworkSpec)
+    opened(spec, 0)
     return spec

@@ -18,10 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from ostrich.corruptions import NAMES, corrupt
-from ostrich.crashtest.answer import Answer
+from ostrich.crashtest.answer import Answer, Measurement
 from ostrich.crashtest.blocks import Block, Curve, Number, Point, Series, Table
 from ostrich.crashtest.context import CannotRun, Context, growing
 from ostrich.crashtest.plan import ANYTIME
+from ostrich.crashtest.summary import calibration as of_calibration
 from ostrich.data import open_data
 from ostrich.data.split import hold_out_share
 from ostrich.diagnosis.calibration import (
@@ -88,7 +89,13 @@ def probe(context: Context) -> Answer:
         "all images, 0.5 is chance.",
         figures=figures,
         blocks=_blocks(figures, lines),
+        summary=_lines(figures["clean"]),
     )
+
+
+def _lines(clean: dict[str, Any]) -> list[Measurement]:
+    surer = clean["confidence"] > clean["accuracy"]
+    return [of_calibration(clean["error"], tuple(clean["interval"]), clean["n"], surer)]
 
 
 def _of(logits: Tensor, labels: Tensor, seed: int) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def probe(context: Context) -> Answer:
     with suppress(TimeUp):  # what is whole by then is the answer
         for batch in growing(torch.tensor(context.in_random_order()), context.first_batch):
             for norm in NORMS:
-                _attacked(context, norm, batch, gallery)
+                attack_batch(context, norm, batch, gallery)
                 done[norm] += batch.tolist()
     rows = sorted(done["l2"] or done["linf"])
     whole = [norm for norm in NORMS if done[norm]]
@@ -113,7 +113,7 @@ def headline(robust: Sequence[RobustAccuracy], clean: float | None = None) -> st
     """One sentence: the worst case with its interval at `headline_point`, first whether it is known."""
     one = headline_point(robust, clean)
     text = budget_text(one["norm"], one["eps"])
-    what = "per value" if one["norm"] == "linf" else "of L2 length"
+    what = of_unit(one["norm"])
     share = f"{one['robust_accuracy']:.0%} ({one['low']:.0%} to {one['high']:.0%}, n = {one['n']} images)"
     beside = "" if clean is None else f"; without an attack on {clean:.0%}"
     if one["bound"] is None:
@@ -124,6 +124,11 @@ def headline(robust: Sequence[RobustAccuracy], clean: float | None = None) -> st
     names = one["measured_by"]
     by = names[0].upper() if len(names) == 1 else f"the worst of {len(names)} attacks"
     return f"Against {by} with {text} {what}, it is right on {share}{beside}."
+
+
+def of_unit(norm: str) -> str:
+    """What a budget is of, as a sentence says it."""
+    return "per value" if norm == "linf" else "of L2 length"
 
 
 def headline_point(robust: Sequence[RobustAccuracy], clean: float | None = None) -> RobustAccuracy:
@@ -160,8 +165,9 @@ class _Gallery:
         ]
 
 
-def _attacked(context: Context, norm: str, rows: Tensor, gallery: _Gallery) -> None:
+def attack_batch(context: Context, norm: str, rows: Tensor, gallery: _Gallery | None = None) -> None:
     """Search the smallest budget of the sweep that breaks each image; what came of it are outcomes."""
+    gallery = gallery or _Gallery(context)
     right = rows[context.correct.cpu()[rows]]
     if context.attacked.access == "gradient":
         budgets = sweep(context, norm)

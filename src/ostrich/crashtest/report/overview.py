@@ -17,6 +17,8 @@ from ostrich.crashtest.summary import CLEAN
 KINDS = (  # of figures, by how their names begin: what their curve is called
     ("robust accuracy at linf", "robust accuracy (linf)"),
     ("robust accuracy at l2", "robust accuracy (l2)"),
+    ("certified accuracy at linf", "certified accuracy (linf)"),
+    ("certified accuracy at l2", "certified accuracy (l2)"),
     ("accuracy under corruption", "accuracy under corruption"),
 )
 

@@ -33,6 +33,7 @@ class Embedded:
     source: str
     width: int
     height: int
+    lossy: bool = False  # the pixels are not those of the file
 
     @property
     def small(self) -> bool:
@@ -53,22 +54,25 @@ def embedder(folder: Path) -> Callable[..., Embedded | None]:
         if not path.resolve().is_relative_to(folder.resolve()):
             raise AssertionError(f"picture {file!r} lies outside the run's folder")
         try:
-            raw = path.read_bytes()
+            raw, lossy = path.read_bytes(), False
             with Image.open(io.BytesIO(raw)) as picture:
                 width, height = picture.size
                 form = Image.MIME[picture.format or ""]
                 if kind == "thumbnail" and max(picture.size) > THUMBNAIL:
-                    raw, form = _lossy(picture, raw, form, THUMBNAIL, quality=80)
+                    raw, form, lossy = _lossy(picture, raw, form, THUMBNAIL, quality=80)
                 elif kind == "evidence" and len(raw) > HEAVY:
                     exact = _lossless(picture, raw, form) if left else None
                     left = max(0, left - len(exact[0])) if exact else 0
-                    raw, form = exact if left and exact else _lossy(picture, raw, form, LONGEST, quality=92)
+                    if left and exact:
+                        raw, form = exact
+                    else:
+                        raw, form, lossy = _lossy(picture, raw, form, LONGEST, quality=92)
                 elif kind == "picture" and len(raw) > HEAVY and max(picture.size) > SMALL:
-                    raw, form = _lossy(picture, raw, form, LONGEST, quality=82)
+                    raw, form, lossy = _lossy(picture, raw, form, LONGEST, quality=82)
         except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
             return None
         source = f"data:{form};base64,{base64.b64encode(raw).decode()}"
-        return Embedded(source=source, width=width, height=height)
+        return Embedded(source=source, width=width, height=height, lossy=lossy)
 
     return embedded
 
@@ -82,10 +86,13 @@ def _lossless(picture: Image.Image, raw: bytes, form: str) -> tuple[bytes, str]:
     return (buffer.getvalue(), "image/webp") if buffer.tell() < len(raw) else (raw, form)
 
 
-def _lossy(picture: Image.Image, raw: bytes, form: str, longest: int, *, quality: int) -> tuple[bytes, str]:
-    """The picture as WebP of at most so many pixels, or as it was where that is no gain."""
+def _lossy(
+    picture: Image.Image, raw: bytes, form: str, longest: int, *, quality: int
+) -> tuple[bytes, str, bool]:
+    """The picture as WebP of at most so many pixels, or as it was where that is no gain; whether it lost."""
     small = picture.convert("RGB")
     small.thumbnail((longest, longest))
     buffer = io.BytesIO()
     small.save(buffer, format="WEBP", quality=quality)
-    return (buffer.getvalue(), "image/webp") if buffer.tell() < len(raw) else (raw, form)
+    lighter = buffer.tell() < len(raw)
+    return (buffer.getvalue(), "image/webp", True) if lighter else (raw, form, False)

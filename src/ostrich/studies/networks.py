@@ -1,0 +1,45 @@
+"""What studies about a network of the user's have in common: MODEL and DATA, opened in each trial."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ostrich import data as datasets
+from ostrich.errors import InputError
+from ostrich.inspection.watching import module_of
+from ostrich.models import Classifier
+from ostrich.models.options import ModelOptions
+from ostrich.studies.schema import Spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec(Spec):
+    """`model` and `data` are what the command line said of the network and its images, as JSON."""
+
+    model: str = ""
+    images: int = 256
+
+
+def opened(spec: NetworkSpec, seed: int) -> tuple[Classifier, Tensor, Tensor]:
+    """The classifier, images (N, C, H, W) and labels (N,). Raises InputError for what cannot be used."""
+    dataset = datasets.open_data(json.loads(spec.data))
+    if dataset.labels is None:
+        raise InputError(f"A study of a network needs labels; {dataset.name} has none.")
+    classifier = ModelOptions(**json.loads(spec.model) | {"device": spec.device}).load(dataset.size)
+    module_of(classifier)
+    samples = datasets.load(
+        dataset,
+        size=classifier.size,
+        resize=classifier.resize,
+        interpolation=classifier.interpolation,
+        channels=classifier.channels,
+        class_names=classifier.class_names,
+        num_classes=classifier.num_classes,
+        limit=spec.images,
+        seed=seed,
+    )
+    assert samples.labels is not None
+    return classifier, samples.images().to(classifier.device), samples.labels
