@@ -31,7 +31,16 @@ extensions = [
     "making.sources",
     "making.studies",
 ]
-exclude_patterns = ["_build", "making", "schemas", "tutorials", "studies/rows", "**.py", "made/**/*.ipynb"]
+exclude_patterns = [
+    "_build",
+    "making",
+    "schemas",
+    "tutorials",
+    "studies/rows",
+    "**.py",
+    "made/**/*.ipynb",
+    "**/sg_execution_times.rst",
+]
 nitpicky = False  # types of torch and of typing have no page here
 suppress_warnings = [
     "config.cache",  # the settings of the gallery hold functions
