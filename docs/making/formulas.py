@@ -9,14 +9,22 @@ from latex2mathml.converter import convert
 
 def inline(writer: Any, node: Any) -> None:
     """A formula in a sentence."""
-    writer.body.append(convert(node.astext(), display="inline"))
+    writer.body.append(drawn(node.astext(), "inline"))
     raise _skipped()
 
 
 def block(writer: Any, node: Any) -> None:
     """A formula on a line of its own, which may be wider than a phone."""
-    writer.body.append(f'<div class="formula">{convert(node.astext(), display="block")}</div>')
+    writer.body.append(f'<div class="formula">{drawn(node.astext(), "block")}</div>')
     raise _skipped()
+
+
+def drawn(formula: str, display: str) -> str:
+    """As MathML. Raises ValueError for a command that is not known, which would stand there as it is."""
+    found: str = convert(formula, display=display)
+    if "\\" in found:
+        raise ValueError(f"A command of this formula is not known: {formula}")
+    return found
 
 
 def _skipped() -> Exception:

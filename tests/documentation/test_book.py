@@ -158,6 +158,16 @@ def test_public_names_have_a_complete_docstring(module):
     assert lacking == []
 
 
+@pytest.mark.parametrize(
+    "name", ["attack", "certify", "check", "doctor", "explain", "study", "train", "visualize"]
+)
+def test_a_verb_tells_each_of_its_parameters(name):
+    verb = getattr(import_module("ostrich"), name)
+    told = inspect.getdoc(verb)
+    lacking = [one for one in inspect.signature(verb).parameters if not re.search(rf"\b{one}\b", told)]
+    assert lacking == []
+
+
 def test_there_are_eight_tutorials_and_each_compiles():
     assert [path.name[:3] for path in TUTORIALS] == [f"{k:02d}_" for k in range(1, 9)]
     for path in TUTORIALS:
