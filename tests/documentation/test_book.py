@@ -122,6 +122,16 @@ def test_the_pages_from_the_registries_say_what_the_registries_say(tmp_path, mon
     assert [code for code, meaning, fix in rows if not meaning or not fix or "(...)" in fix] == []
 
 
+@pytest.mark.parametrize("name", [*ATTACKS, *EXPLAINERS])
+def test_the_python_of_a_technique_s_page_runs(name):
+    from making import techniques
+
+    page = next(page for path, page in techniques.pages(DOCS) if Path(path).stem == name)
+    block = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert block is not None
+    exec(compile(block[1], name, "exec"), {})
+
+
 def test_every_error_is_told_with_what_to_do():
     from making import doctor
 
