@@ -9,6 +9,7 @@
 #   make api          the public names, written down anew   make dist     wheel and sdist, tried in a clean place
 #   make test-floor   the fast tests at the oldest torch
 #   make schemas      docs/schemas: what run.json holds, anew
+#   make docs         the site, docs/_build/html: tutorials run, links checked
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
     $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -16,7 +17,7 @@ UV_VERSION := 0.13.9
 WORKERS ?= auto
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check format bench peers test-peers gallery goldens schemas fuzz pins clean
+.PHONY: help demo test lint types check format bench peers test-peers gallery goldens schemas docs fuzz pins clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -71,6 +72,11 @@ goldens: .venv/.ready
 schemas: .venv/.ready
 	$(BIN)/python docs/schemas.py
 
+# Without network; a warning is an error. What has not changed is not built again, and no tutorial is run again.
+docs: .venv/.ready
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build/html
+	$(BIN)/python docs/making/check.py docs/_build/html
+
 # After a change of the public interface, or of what has a name, that is meant.
 api: .venv/.ready
 	$(BIN)/python tests/helpers/api.py
@@ -123,11 +129,11 @@ dist: .venv/.ready
 # The peers take torch and torchvision from requirements.txt.
 pins:
 	@test -x $(BIN)/uv || { echo "make pins needs uv in .venv: make test first." >&2; exit 2; }
-	$(call resolve,--extra toybox --extra zoo --extra faces --extra video --extra onnx --extra hf --extra imagenet --extra fidelity --extra serve --extra dev,requirements.txt)
+	$(call resolve,--extra toybox --extra zoo --extra faces --extra video --extra onnx --extra hf --extra imagenet --extra fidelity --extra docs --extra serve --extra dev,requirements.txt)
 	grep -E '^(torch|torchvision)==' requirements.txt > requirements-torch.tmp
 	$(call resolve,--extra peers --extra dev -c requirements-torch.tmp,requirements-peers.txt)
 	rm requirements-torch.tmp
 
 clean:
-	rm -rf .venv .venv-peers .venv-floor requirements-floor.tmp .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache .grimp_cache dist
+	rm -rf .venv .venv-peers .venv-floor requirements-floor.tmp .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache .grimp_cache dist docs/_build docs/made
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,8 +17,10 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     path
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md"))
-    if "```python" in path.read_text(encoding="utf-8")
+    if "```python" in path.read_text(encoding="utf-8") and not {"_build", "made"} & set(path.parts)
 )
+LONG = {"02-objective", "05-universal", "08-three-dimensions", "09-camouflage", "13-learned-attacker"}
+LONG |= {"23-batch-normalisation"}  # pages of more than about five seconds
 
 
 def with_examples() -> list[str]:
@@ -33,7 +35,13 @@ def with_examples() -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page.stem in LONG else [], id=page.name)
+        for page in PAGES
+    ],
+)
 def test_the_blocks_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}

@@ -57,7 +57,8 @@ def certify(
     "linear" (CROWN with optimised slopes), "intervals", both of networks of convolutions, linear layers,
     batch norm, average pooling, ReLU and sums, or "smoothing", of any network, about its smoothed form;
     `settings` are its fields: eps=2/255, norm="l2" (`help(ostrich.certification.Linear)`). Without labels the
-    clean predictions are held against. `limit` takes a seeded, class-balanced choice.
+    clean predictions are held against. `limit` takes a seeded, class-balanced choice. `seed` decides every
+    random number, `force` overwrites a finished run in `out`.
 
     Returns a `CertifyResult`: `figures` with `certified_accuracy` (right and verified, of n) and its 95 %
     interval, `rows`, and `save(folder)`. With `out` it is written there from the beginning, and an

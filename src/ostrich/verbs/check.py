@@ -91,6 +91,7 @@ def check(
     be worse. `junit` is a file for the gates as CI systems read it, `summary` one to which the figures are
     added in Markdown. `surrogate` is another network for the same classes, whose gradients attacks follow:
     success is judged on `model`, which may have none. `precision` is "fast" or "exact", of gradients only.
+    `seed` decides every random number, `force` overwrites a finished run in `out`.
 
     Returns a `CheckResult`: `gates`, `passed`, `findings`, `report`, `figures`, and `save(folder)`. With
     `out` it is written there from the beginning, and an interrupted one goes on. Raises InputError,

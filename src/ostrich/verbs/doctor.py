@@ -63,7 +63,8 @@ def doctor(
     `model` is a classifier, a module, a function or a MODEL; `data` images (N, C, H, W) in [0, 1], a pair of
     them with labels (N,), a DataLoader, or DATA as on the command line. `surrogate` is another network for
     the same classes: do its attacks transfer? A check that is not done after `minutes` is left out, and said.
-    `limit` takes a seeded, class-balanced choice. The codes of the faults: `help(ostrich.diagnosis)`.
+    `limit` takes a seeded, class-balanced choice. `seed` decides every random number, `force` overwrites a
+    finished run in `out`. The codes of the faults: `help(ostrich.diagnosis)`.
 
     Returns a `DoctorResult`: `findings`, `passed`, `figures`, and `save(folder)`. Raises InputError.
     """

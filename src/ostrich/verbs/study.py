@@ -77,8 +77,8 @@ def study(
     the scale's; `changes` other values of its settings: steps=500, depths=(20, 56). A study about a network
     of yours takes `model` (MODEL) and its images as `data`. `executor` says where trials run: "inprocess",
     "local" (processes of one thread, `workers` at a time), "ray", or "auto": local but for smoke. Trials that
-    failed are in `figures["failed"]`, and are tried again when the same is asked with the same `out`. Raises
-    UnknownName, InputError.
+    failed are in `figures["failed"]`, and are tried again when the same is asked with the same `out`. `force`
+    overwrites a finished run there. Raises UnknownName, InputError.
     """
     chosen = find(name)
     spec = as_spec(chosen, scale, model=model, data=data, device=device, seeds=seeds, changes=changes)

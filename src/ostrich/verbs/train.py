@@ -51,7 +51,8 @@ def train(
     epochs=2, batch_size=64, seed=1, architecture="resnet20,classes=3". `data` is DATA as on the command line,
     by default the recipe's own; or images (N, C, H, W) in [0, 1] of the network's size with labels (N,), of
     which about a tenth, chosen by the seed and by what they show, is held out. With `out` it is written there
-    from the beginning, and an interrupted one goes on. Raises UnknownName, InputError (settings, data without
+    from the beginning, and an interrupted one goes on; `force` overwrites a finished one. `device` is "auto",
+    "cpu" or one of torch's. Raises UnknownName, InputError (settings, data without
     labels or with more classes than the network).
     """
     chosen = as_recipe(recipe, changes)

@@ -79,7 +79,8 @@ def visualize(
     number, the places of rows and their images (n, C, H, W).
 
     Returns a `Visualization`: `images` (R, C, H, W), a row for each unit and seed. With `out` its files are
-    written there. Raises InputError (what the network does not have, no gradient, settings), UnknownName.
+    written there; `force` overwrites a finished run. Raises InputError (what the network does not have, no
+    gradient, settings), UnknownName.
     """
     units, sums = _several(unit), _several(objective)
     if not units and not sums and not filters:

@@ -53,12 +53,13 @@ def attack(
 
     `method` is a name (`ostrich list attacks`), a class, or an attack with its settings; `settings` are those
     of a name or class: eps=8/255, steps=40 (one that is called as an option here, such as the `surrogate` of
-    autoattack, is given in an instance). `model` is a classifier, a module, a function or a MODEL;
-    `images` (N, C, H, W) in [0, 1], or DATA as on the command line; then labels (N,) or a goal, in their
-    place or by name: without labels they are the clean predictions. `target` is a class by name or number,
-    "random" or "least-likely"; a goal says it all. `surrogate` lends its gradients; `eot` averages them over
-    random views. `limit` takes a seeded, class-balanced choice; `skip_bad` leaves out files that cannot be
-    read.
+    autoattack, is given in an instance). `model` is a classifier, a module, a function or a MODEL; `images`
+    (N, C, H, W) in [0, 1], or DATA as on the command line; then labels (N,) or a goal, in their place
+    (`labels_or_goal`) or by name: without labels they are the clean predictions. `target` is a class by name
+    or number, "random" or "least-likely"; a goal says it all. `surrogate` lends its gradients; `eot` averages
+    them over random views. `limit` takes a seeded, class-balanced choice; `skip_bad` leaves out files that
+    cannot be read. `seed` decides every random number, `precision` is "fast" or "exact", of gradients only,
+    and `force` overwrites a finished run in `out`.
 
     - An attack on single images tries those that the network gets right: an `AttackResult`. `watch` is
       called after each of its steps with the number of the step and the images (n, C, H, W) it is at, of

@@ -47,6 +47,7 @@ def explain(
     "class:ostrich", "probability:ostrich", "layer3:17", "layer3:17@4,5", "class:a - class:b"; left out, it
     is the class that the network predicts for each image. `sanity` checks the method on this network and
     these images (Adebayo 2018, Petsiuk 2018, Zhang 2016). `limit` takes a seeded, class-balanced choice.
+    `seed` decides every random number, `force` overwrites a finished run in `out`.
 
     Returns an `Explanation`: `maps` (N, U, C, H, W), `units`, `predictions`, `remarks`. "sheet" shows all
     about units, the whole of a layer with unit="layer3", and returns `UnitSheets`. With `out` the files
