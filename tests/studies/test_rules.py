@@ -290,6 +290,39 @@ def test_off_the_shelf(pixels, hog, untrained, width, expected):
     assert verdict("off-the-shelf", rows) == expected
 
 
+@pytest.mark.parametrize(
+    ("hog", "here", "untrained", "width", "expected"),
+    [
+        (40, 45, 50, 1.0, REPRODUCED),
+        (40, 45, 50, 60.0, DIRECTION),
+        (40, 61, 50, 1.0, NOT),  # a network trained on the same images does better
+        (40, 45, 62, 1.0, NOT),
+        (61, 45, 50, 1.0, NOT),
+    ],
+)
+def test_off_the_shelf_of_imagenet(hog, here, untrained, width, expected):
+    """The layer counts that is best on validation images: blocks.6, not bn1 with 99 % on test images."""
+
+    def rows(trial: Trial) -> list[Row]:
+        base = {"pixels": 35.0, "HOG": float(hog)}
+        found: list[Row] = [
+            {"what": what, "layer": what, "validation": 0.0, "accuracy": value}
+            for what, value in base.items()
+        ]
+        for place, name in enumerate(find("off-the-shelf-imagenet").spec("cpu").layers):
+            best = name == "blocks.6"
+            for what, top in (("trained", 60 + wiggle(trial, width)), ("untrained", float(untrained))):
+                value = top if best else 99.0 if name == "bn1" else 20.0
+                row = {"what": what, "layer": name, "place": place, "validation": float(best)}
+                found.append({**row, "accuracy": value})
+        for i, name in enumerate(find("off-the-shelf-imagenet").spec("cpu").rivals):
+            accuracy = float(here) if i == 0 else 99.0
+            found.append({"what": "trained here", "layer": name, "validation": 1.0 - i, "accuracy": accuracy})
+        return found
+
+    assert verdict("off-the-shelf-imagenet", rows) == expected
+
+
 def test_the_layer_off_the_shelf_is_chosen_without_the_test_images():
     """relu1 is the best on validation images, relu4 on test images: what counts is relu1's test accuracy."""
 

@@ -24,6 +24,7 @@ STUDIES = (
     "ablation",
     "data-size",
     "off-the-shelf",
+    "off-the-shelf-imagenet",
     "removal",
     "stability",
 )
