@@ -81,10 +81,9 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         rows.append({"what": what, "layer": what, **linear(x, test_x, given, seed)})
     rows += _trained_here(spec, given, seed, folder)
     for what in ("trained", "untrained"):
-        x = _features(_network(spec, what), given.train.pixels, spec)
-        test_x = _of_test(spec, what)
+        on_train, on_test = _features(_network(spec, what), given.train.pixels, spec), _of_test(spec, what)
         for place, name in enumerate(spec.layers):
-            found = linear(x[name], test_x[name], given, seed)
+            found = linear(on_train[name], on_test[name], given, seed)
             rows.append({"what": what, "layer": name, "place": place, **found})
     return rows
 
@@ -127,8 +126,9 @@ def _network(spec: Settings, what: str) -> Classifier:
         norms = []
         with seeded(0):
             for module in network.modules():
-                if hasattr(module, "reset_parameters"):
-                    module.reset_parameters()
+                reset = getattr(module, "reset_parameters", None)
+                if callable(reset):
+                    reset()
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     norms.append((module, module.momentum))
                     module.momentum = None
@@ -190,8 +190,8 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     times = Counter(layers.values()).most_common()
     because = (
         f"Of {spec.train} images, the layer chosen on validation images ("
-        f"{', '.join(f'{name} {k} times' for name, k in times)}) has {spread(list(ours.values()), 1)} % right "
-        "on test images: "
+        f"{', '.join(f'{name} {k} times' for name, k in times)}) has {spread(list(ours.values()), 1)} % "
+        "right on test images: "
         + ", ".join(f"{ranged(gain, 1, '+')} points against {what}" for what, gain in gains.items())
         + " (95 % intervals)."
     )
