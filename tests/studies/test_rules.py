@@ -291,6 +291,47 @@ def test_off_the_shelf(pixels, hog, untrained, width, expected):
 
 
 @pytest.mark.parametrize(
+    ("one_mask", "width", "expected"),
+    [(5.0, 0.1, REPRODUCED), (5.0, 9.0, DIRECTION), (3.5, 0.1, NOT)],
+)
+def test_one_mask_is_worse_than_all_units_by_its_interval(one_mask, width, expected):
+    def rows(trial: Trial) -> list[Row]:
+        whole = 4.0 if trial["drop"] else 5.0
+        found: list[Row] = [{"way": "weight scaling", **ends(test_error=whole + wiggle(trial, 0.01))}]
+        for k in find("dropout").spec("cpu").masks if trial["drop"] else ():
+            value = one_mask + wiggle(trial, width) if k == 1 else 4.0
+            found.append({"way": "Monte-Carlo", "masks": k, "test_error": value})
+        return found
+
+    assert verdict("dropout", rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("plain", "dropout", "both", "width", "expected"),
+    [
+        (1.60, 1.25, 1.06, 0.01, REPRODUCED),
+        (1.60, 1.25, 1.06, 0.6, NOT),  # nothing is decided
+        (1.90, 1.25, 1.06, 0.01, DIRECTION),  # too far from the published figure
+        (1.60, 1.25, 1.30, 0.01, DIRECTION),  # max-norm brings nothing
+        (1.45, 1.50, 1.20, 0.01, NOT),  # dropout is worse
+    ],
+)
+def test_dropout_on_mnist(plain, dropout, both, width, expected):
+    """Earlier steps do not count: there the order is the reverse."""
+    means = dict(zip(("plain", "dropout", "dropout and max-norm"), (plain, dropout, both)))
+    sign = {"plain": 1, "dropout": -1, "dropout and max-norm": 1}
+
+    def rows(trial: Trial) -> list[Row]:
+        value = means[trial["kind"]] + sign[trial["kind"]] * wiggle(trial, width)
+        return [
+            {"step": step, "test_error": error, "train_error": 0.0}
+            for step, error in ((10, 9 - value), (find("dropout-mnist").spec("cpu").steps, value))
+        ]
+
+    assert verdict("dropout-mnist", rows) == expected
+
+
+@pytest.mark.parametrize(
     ("hog", "here", "untrained", "width", "expected"),
     [
         (40, 45, 50, 1.0, REPRODUCED),

@@ -19,6 +19,7 @@ STUDIES = (
     "batchnorm",
     "batchnorm-mnist",
     "dropout",
+    "dropout-mnist",
     "ensemble",
     "depth",
     "ablation",
