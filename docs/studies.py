@@ -1,9 +1,13 @@
 """The pages under docs/studies and their index: `python docs/studies.py [RUN[=NAME] ...] [--again NAME ...]`.
 
-Of each finished run of `ostrich study` the page is written: its report again, judged from its stored trials;
-nothing is computed anew. NAME is the page's name where it is not the study's (a second run of the same study,
-on other data). A page names the commit that wrote its rule, which has to be there first. Its rows are kept in
+Of each run of `ostrich study` the page is written: its report again, judged from its stored trials; nothing
+is computed anew. NAME is the page's name where it is not the study's (a second run of it, on other
+data). A page names the commit that wrote its rule, which has to be there first. Its rows are kept in
 `studies/rows/NAME.json`, from which `--again NAME` judges it anew, by the rule as it is then.
+
+A run that is not finished, or still going on, gets a page too: how far it came, the command that goes on, and
+what the seeds that are whole show, without a verdict. Trials that another machine left in the same file, with
+the same fingerprint, count as done; the command takes them up by `--rows`.
 
 Then what is no result is brought up to date in every page: the claim, its source, the published numbers. A
 page that was judged by a rule which has changed since says so at its head, with the rule as it is now. Last
@@ -12,9 +16,11 @@ come the index and `src/ostrich/studies/verdicts.json`, which `ostrich list stud
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +31,10 @@ from ostrich.runtime.executors import Here
 from ostrich.runtime.files import read_json, write_json, write_text
 from ostrich.runtime.runs import read_run
 from ostrich.studies import VERDICTS, find, report
-from ostrich.studies.schema import Done, Study
+from ostrich.studies.schema import FEWEST_SEEDS, Done, Spec, Study, Trial
+from ostrich.studies.stored import Stored, fingerprints, read_stored, write_stored
 from ostrich.studies.trials import Trials, run_trials
-from ostrich.studies.worker import restored
+from ostrich.studies.worker import restored, seconds
 
 PAGES = Path(__file__).parent / "studies"
 ROWS = PAGES / "rows"
@@ -36,9 +43,9 @@ EARLIER = "*Judged by an earlier rule*"  # how the note of such a page begins
 HEAD = """# Studies
 
 Published experiments, rerun; made by `python docs/studies.py` from run directories of `ostrich study NAME`.
-Scale `cpu` is minutes on two cores. Where the data is `cifar10:cifar10-jpeg`, a JPEG copy of CIFAR-10, the
-figures are not those of CIFAR-10. Where a verdict is by an earlier rule, its page says which commit wrote
-that one, and what the rule is since.
+Scale `cpu` is minutes on two cores; scale `hours` may grow over days, and has no verdict until it is whole.
+Where the data is `cifar10:cifar10-jpeg`, a JPEG copy of CIFAR-10, the figures are not those of CIFAR-10.
+Where a verdict is by an earlier rule, its page says which commit wrote that one, and what the rule is since.
 
 | study | question | data | n | figure | published | here | verdict |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -46,11 +53,9 @@ that one, and what the rule is since.
 
 
 class Nothing(Here):
-    """An executor for runs that are complete."""
+    """An executor that computes nothing: what is not done is left."""
 
     def map(self, compute: Any, items: Iterable[Any], **_: Any) -> Generator[Any, None, None]:
-        for order in items:
-            raise SystemExit(f"{order.folder} is not done: run the study again, with this version.")
         yield from ()
 
 
@@ -59,17 +64,24 @@ def main(runs: Sequence[str], again: Sequence[str]) -> None:
     for argument in runs:
         folder, _, name = argument.partition("=")
         run = read_run(folder)
-        study, asked = find(run["results"]["study"]), run["asked"]
-        trials = run_trials(study, restored(study, asked["spec"]), Path(folder) / "trials", Nothing())
-        facts = {name: run[name] for name in ("command", "asked", "versions")}
-        facts["seconds"] = run["results"]["seconds"]
-        judged_page(name or study.name, study, trials, facts)
-        rows = [{"trial": one.trial, "rows": one.rows} for one in trials.done]
-        write_json(ROWS / f"{name or study.name}.json", {"study": study.name, **facts, "trials": rows})
+        study = find(study_name(folder))
+        spec = restored(study, run["asked"]["spec"])
+        name = name or study.name
+        trials = run_trials(study, spec, Path(folder) / "trials", Nothing())
+        about = {key: run[key] for key in ("command", "asked", "versions")} | {"study": study.name}
+        about["seconds"] = sum(seconds(one.folder) for one in trials.done)
+        if study.rows_suffice and not study.takes_model:
+            kept = merged(ROWS / f"{name}.json", study, spec, trials)
+            about["seconds"] = sum(one.seconds for one in kept)
+            trials = of_plan(study.trials(spec), kept)
+            write_stored(ROWS / f"{name}.json", portable(about), kept)
+        judged_page(name, study, trials, portable(about))
     for name in again:
-        kept = read_json(ROWS / f"{name}.json")
-        done = [Done(trial=one["trial"], rows=one["rows"], folder=ROWS) for one in kept["trials"]]
-        judged_page(name, find(kept["study"]), Trials(done=done), kept)
+        kept_file = ROWS / f"{name}.json"
+        about = read_json(kept_file)
+        study = find(about["study"])
+        plan = study.trials(restored(study, about["asked"]["spec"]))
+        judged_page(name, study, of_plan(plan, list(read_stored(kept_file).values())), about)
     for page in pages():
         write_text(page, refreshed(page.read_text(encoding="utf-8")))
     told = [told_by(page) for page in pages()]
@@ -77,22 +89,79 @@ def main(runs: Sequence[str], again: Sequence[str]) -> None:
     write_text(PAGES / INDEX, index(told))
 
 
+def study_name(folder: str) -> str:
+    """The study of a run, finished or not: its trials say it."""
+    for file in sorted(Path(folder).glob("trials/*/trial.json")):
+        name: str = read_json(file)["study"]
+        return name
+    raise SystemExit(f"{folder} has no trials of a study.")
+
+
+def merged(file: Path, study: Study, spec: Spec, trials: Trials) -> list[Stored]:
+    """The trials that are done here, and those of the file with a fingerprint of this plan, as planned."""
+    plan = study.trials(spec)
+    known = read_stored(file) if file.exists() else {}
+    done = {json.dumps(one.trial, sort_keys=True): one for one in trials.done}
+    found = []
+    for trial, mark in zip(plan, fingerprints(study, spec, plan)):
+        one = done.get(json.dumps(trial, sort_keys=True))
+        if one is not None:
+            found.append(Stored(fingerprint=mark, trial=trial, seconds=seconds(one.folder), rows=one.rows))
+        elif mark in known:
+            found.append(known[mark])
+    return found
+
+
+def of_plan(plan: Sequence[Trial], kept: Sequence[Stored]) -> Trials:
+    """The trials of a plan that are kept, and those that are left."""
+    known = {json.dumps(one.trial, sort_keys=True): one for one in kept}
+    found = Trials()
+    for trial in plan:
+        one = known.get(json.dumps(trial, sort_keys=True))
+        if one is None:
+            found.failed.append({"trial": trial, "error": "not run", "folder": ""})
+        else:
+            found.done.append(Done(trial=one.trial, rows=one.rows, folder=ROWS))
+    return found
+
+
+def portable(about: dict[str, Any]) -> dict[str, Any]:
+    """The same without the folders of the machine it ran on, and without where the run lies."""
+    text = re.sub(r" --(out|rows) \S+", "", about["command"])
+    words = json.loads(re.sub(r"(?<=[:\"])/[^\"]*/", "", json.dumps(about["asked"])))
+    return {**about, "command": re.sub(r"(?<=[:= ])/\S*/", "", text), "asked": words}
+
+
 def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) -> None:
-    """The page of these trials, judged now, and its figure."""
+    """The page of these trials, judged now, and its figure; where trials are left, of the whole seeds."""
     asked = facts["asked"]
-    try:
-        findings = report.judged(study, restored(study, asked["spec"]), trials)
-    except FileNotFoundError as error:
-        raise SystemExit(
-            f"{name} is judged from more than its rows: {error.filename} is in its run."
-        ) from error
-    if findings is None:
-        raise SystemExit(f"{name} cannot be judged: trials failed.")
+    spec, unfinished, chosen = restored(study, asked["spec"]), "", trials
+    if trials.failed:
+        left = {one["trial"].get("seed") for one in trials.failed}
+        whole = [seed for seed in range(spec.seeds) if seed not in left]
+        count = len(trials.done) + len(trials.failed)
+        unfinished = f"{len(trials.done)} of {count} trials are done, {len(whole)} whole seeds; there is no "
+        unfinished += "verdict before all are."
+        chosen = Trials(done=[one for one in trials.done if one.trial.get("seed") in whole])
+        enough = len(whole) >= FEWEST_SEEDS and whole == list(range(len(whole)))
+        spec = replace(spec, seeds=len(whole)) if enough else spec
+        findings = study.judge(spec, chosen.done) if enough else None
+    else:
+        findings = report.judged(study, spec, trials)
     commit = rules.wrote(rules.source(study.name))
     wrote = f"in commit {commit.commit} of {commit.day}" if commit else ""
-    write_charts(PAGES / f"{name}.png", findings.charts)
+    if findings is not None:
+        write_charts(PAGES / f"{name}.png", findings.charts)
     how = report.facts(facts["command"], asked, facts["versions"], facts["seconds"])
-    text = report.page(study, asked["scale"], trials, findings, how, f"{name}.png", wrote)
+    how["seconds"] = f"{facts['seconds']:.0f} of all trials together, one thread each, on a shared machine"
+    if unfinished:
+        rows = f" --rows docs/studies/rows/{name}.json" if study.rows_suffice else ""
+        how["goes on with"] = (
+            f"`{facts['command']}{rows} --out RUN`, then `python docs/studies.py RUN={name}`"
+        )
+    text = report.page(
+        study, asked["scale"], trials, findings, how, f"{name}.png", wrote, unfinished=unfinished
+    )
     write_text(PAGES / f"{name}.md", text)
 
 
@@ -144,6 +213,7 @@ def told_by(page: Path) -> dict[str, Any]:
     seeds = re.search(r"\bseeds=(\d+)", settings)
     verdict = next(line for line in text.splitlines() if line.startswith("**"))
     scale = re.search(r"at scale `(\w+)`", verdict)
+    whole = re.search(r"(\d+) whole seeds", verdict)  # of a study that is not finished
     if not (data and seeds and scale):
         raise SystemExit(f"{page} does not say how it was run.")
     _, _, table = text.partition(f"**{report.COMPARED}**\n\n")
@@ -153,7 +223,7 @@ def told_by(page: Path) -> dict[str, Any]:
         "study": study_of(text).name,
         "scale": scale[1],
         "data": data[1].strip("[]\"'"),
-        "n": int(seeds[1]),
+        "n": int((whole or seeds)[1]),
         "verdict": verdict.split("**")[1].lower(),
         "earlier_rule": EARLIER in text,
         "compared": [[_plain(cell) for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines],

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ostrich.cli.main import run
+from ostrich.runtime.files import read_json, write_json
 from ostrich.studies import STUDIES, VERDICTS, known_studies
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -120,7 +122,7 @@ PAGES = sorted(path for path in (DOCS / "studies").glob("*.md") if path.name != 
 def test_a_page_leads_with_its_figure_and_says_where_its_rule_is_an_earlier_one(path, studies):
     text = path.read_text()
     study = studies.study_of(text)
-    head, _, _ = text.partition("![")
+    head, figure, _ = text.partition("![")
     assert head.splitlines()[0] == f"# {study.name}: {study.question}"
     own = next(part for part in text.split("\n\n") if part.startswith("*Rule, "))
     noted = own.endswith(study.rule) or (studies.EARLIER in head and study.rule in head)
@@ -130,7 +132,8 @@ def test_a_page_leads_with_its_figure_and_says_where_its_rule_is_an_earlier_one(
     told = studies.told_by(path)
     assert row.endswith(f"| {studies.verdict_of(told)} |")
     assert ("by an earlier rule" in row) == (not own.endswith(study.rule))
-    assert told["compared"], "published against ours"
+    assert figure or told["verdict"] == "unfinished"
+    assert told["compared"] or not figure, "published against ours"
     assert all(len(one) == 3 for one in told["compared"])
 
 
@@ -174,6 +177,97 @@ def test_a_run_becomes_a_page_that_is_judged_again_from_its_rows(studies, rules,
     assert "[some](some.md)" in (tmp_path / "pages/README.md").read_text()
     page.write_text("gone")
     studies.main([], ["some"])
+    assert page.read_text() == text
+
+
+@pytest.fixture
+def elsewhere(studies, rules, tmp_path, monkeypatch):
+    """Pages that are written below `tmp_path`."""
+    for name, place in (("PAGES", "pages"), ("ROWS", "pages/rows"), ("VERDICTS", "verdicts.json")):
+        monkeypatch.setattr(studies, name, tmp_path / place)
+    monkeypatch.setattr(rules, "wrote", lambda path: rules.Wrote("abc1234", "2026-11-29"))
+    return studies
+
+
+def results_of(folder: Path) -> list[Path]:
+    """Of a run's trials, by seed."""
+    return sorted(folder.glob("trials/*/result.json"), key=seed_of)
+
+
+def seed_of(result: Path) -> int:
+    return int(read_json(result.parent / "trial.json")["trial"]["seed"])
+
+
+def begun_only(folder: Path) -> None:
+    """A run as it is while it goes on."""
+    write_json(folder / "run.json", {**read_json(folder / "run.json"), "finished": False, "results": None})
+
+
+def test_a_study_that_is_not_finished_says_how_far_it_came_and_grows_on_other_machines(elsewhere, tmp_path):
+    draw = np.random.default_rng(0)
+    arrays = {
+        f"{name}_{split}": draw.integers(0, 10 if name == "y" else 256, (count, *shape), dtype=np.uint8)
+        for split, count in (("train", 300), ("test", 250))
+        for name, shape in (("x", (8, 8)), ("y", ()))
+    }
+    np.savez(tmp_path / "d.npz", **arrays)
+    command = ["study", "batchnorm-mnist", "--scale", "smoke", "--set", "steps=10", "--set", "rates=0.1,1"]
+    here = [*command, "--data", f"npz:{tmp_path}/d.npz"]
+    folder = tmp_path / "run"
+    assert run([*here, "--seeds", "4", "--out", str(folder)]) == 0
+    begun_only(folder)
+    for path in results_of(folder)[8:]:  # four of a seed: the seeds 2 and 3 are left
+        path.unlink()
+    elsewhere.main([f"{folder}=some"], [])
+    text, kept = (tmp_path / "pages/some.md").read_text(), tmp_path / "pages/rows/some.json"
+    assert (
+        "**Unfinished** at scale `smoke`. 8 of 16 trials are done, 2 whole seeds; there is no verdict" in text
+    )
+    assert "--rows docs/studies/rows/some.json --out RUN`, then `python docs/studies.py RUN=some`" in text
+    assert "data=npz:d.npz" in text
+    assert str(tmp_path) not in text + kept.read_text()
+    assert "So far" not in text  # two seeds are too few
+    (told,) = json.loads((tmp_path / "verdicts.json").read_text())
+    assert (told["verdict"], told["n"]) == ("unfinished", 2)
+
+    (tmp_path / "d.npz").rename(tmp_path / "moved.npz")  # the same data at another place
+    there, second = [*command, "--data", f"npz:{tmp_path}/moved.npz"], tmp_path / "second"
+    assert run([*there, "--seeds", "3", "--rows", str(kept), "--out", str(second)]) == 0
+    taken, first = results_of(second)[:8], results_of(folder)
+    assert {read_json(p)["computation"]["seconds"] for p in taken} == {
+        read_json(p)["computation"]["seconds"] for p in first
+    }  # they were not run again
+    assert json.loads(kept.read_text())["trials"][0]["rows"]["columns"][0] == "step"
+
+    (tmp_path / "moved.npz").rename(tmp_path / "d.npz")
+    first[0].unlink()  # the file knows it still
+    elsewhere.main([f"{folder}=some"], [])
+    assert "8 of 16 trials are done" in (tmp_path / "pages/some.md").read_text()
+
+
+def test_a_command_names_no_folder_of_the_machine_it_ran_on(studies):
+    command = (
+        "ostrich study depth --scale hours --data cifar10:/some/where/cifar10 --out /some/where/run --seeds 3"
+    )
+    asked = {"scale": "hours", "spec": {"data": "cifar10:/some/where/cifar10", "rate": 0.1}}
+    found = studies.portable({"command": command, "asked": asked})
+    assert found["command"] == "ostrich study depth --scale hours --data cifar10:cifar10 --seeds 3"
+    assert found["asked"] == {"scale": "hours", "spec": {"data": "cifar10:cifar10", "rate": 0.1}}
+
+
+def test_three_whole_seeds_of_an_unfinished_study_show_how_it_stands(elsewhere, tmp_path):
+    folder = tmp_path / "run"
+    words = ["--set", "depth=3", "--set", "units=8", "--set", "gains=1,1.1", "--seeds", "4"]
+    assert run(["study", "gradients", "--scale", "smoke", *words, "--out", str(folder)]) == 0
+    begun_only(folder)
+    results_of(folder)[-1].unlink()
+    elsewhere.main([f"{folder}=some"], [])
+    page = tmp_path / "pages/some.md"
+    text = page.read_text()
+    assert "3 whole seeds; there is no verdict before all are. So far: " in text
+    assert "![" in text
+    assert "Failed trials" not in text
+    elsewhere.main([], ["some"])
     assert page.read_text() == text
 
 

@@ -290,6 +290,80 @@ def test_off_the_shelf(pixels, hog, untrained, width, expected):
     assert verdict("off-the-shelf", rows) == expected
 
 
+@pytest.mark.parametrize(
+    ("one_mask", "width", "expected"),
+    [(5.0, 0.1, REPRODUCED), (5.0, 9.0, DIRECTION), (3.5, 0.1, NOT)],
+)
+def test_one_mask_is_worse_than_all_units_by_its_interval(one_mask, width, expected):
+    def rows(trial: Trial) -> list[Row]:
+        whole = 4.0 if trial["drop"] else 5.0
+        found: list[Row] = [{"way": "weight scaling", **ends(test_error=whole + wiggle(trial, 0.01))}]
+        for k in find("dropout").spec("cpu").masks if trial["drop"] else ():
+            value = one_mask + wiggle(trial, width) if k == 1 else 4.0
+            found.append({"way": "Monte-Carlo", "masks": k, "test_error": value})
+        return found
+
+    assert verdict("dropout", rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("plain", "dropout", "both", "width", "expected"),
+    [
+        (1.60, 1.25, 1.06, 0.01, REPRODUCED),
+        (1.60, 1.25, 1.06, 0.6, NOT),  # nothing is decided
+        (1.90, 1.25, 1.06, 0.01, DIRECTION),  # too far from the published figure
+        (1.60, 1.25, 1.30, 0.01, DIRECTION),  # max-norm brings nothing
+        (1.45, 1.50, 1.20, 0.01, NOT),  # dropout is worse
+    ],
+)
+def test_dropout_on_mnist(plain, dropout, both, width, expected):
+    """Earlier steps do not count: there the order is the reverse."""
+    means = dict(zip(("plain", "dropout", "dropout and max-norm"), (plain, dropout, both)))
+    sign = {"plain": 1, "dropout": -1, "dropout and max-norm": 1}
+
+    def rows(trial: Trial) -> list[Row]:
+        value = means[trial["kind"]] + sign[trial["kind"]] * wiggle(trial, width)
+        return [
+            {"step": step, "test_error": error, "train_error": 0.0}
+            for step, error in ((10, 9 - value), (find("dropout-mnist").spec("cpu").steps, value))
+        ]
+
+    assert verdict("dropout-mnist", rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("hog", "here", "untrained", "width", "expected"),
+    [
+        (40, 45, 50, 1.0, REPRODUCED),
+        (40, 45, 50, 60.0, DIRECTION),
+        (40, 61, 50, 1.0, NOT),  # a network trained on the same images does better
+        (40, 45, 62, 1.0, NOT),
+        (61, 45, 50, 1.0, NOT),
+    ],
+)
+def test_off_the_shelf_of_imagenet(hog, here, untrained, width, expected):
+    """The layer counts that is best on validation images: blocks.6, not bn1 with 99 % on test images."""
+
+    def rows(trial: Trial) -> list[Row]:
+        base = {"pixels": 35.0, "HOG": float(hog)}
+        found: list[Row] = [
+            {"what": what, "layer": what, "validation": 0.0, "accuracy": value}
+            for what, value in base.items()
+        ]
+        for place, name in enumerate(find("off-the-shelf-imagenet").spec("cpu").layers):
+            best = name == "blocks.6"
+            for what, top in (("trained", 60 + wiggle(trial, width)), ("untrained", float(untrained))):
+                value = top if best else 99.0 if name == "bn1" else 20.0
+                row = {"what": what, "layer": name, "place": place, "validation": float(best)}
+                found.append({**row, "accuracy": value})
+        for i, name in enumerate(find("off-the-shelf-imagenet").spec("cpu").rivals):
+            accuracy = float(here) if i == 0 else 99.0
+            found.append({"what": "trained here", "layer": name, "validation": 1.0 - i, "accuracy": accuracy})
+        return found
+
+    assert verdict("off-the-shelf-imagenet", rows) == expected
+
+
 def test_the_layer_off_the_shelf_is_chosen_without_the_test_images():
     """relu1 is the best on validation images, relu4 on test images: what counts is relu1's test accuracy."""
 

@@ -46,7 +46,7 @@ def test_a_study_about_a_network_of_ones_own():
     ("name", "given", "message"),
     [
         ("depht", {}, "Did you mean depth"),
-        ("depth", {"scale": "huge"}, "scales smoke, cpu, gpu, paper"),
+        ("depth", {"scale": "huge"}, "scales smoke, cpu, hours, gpu, paper"),
         ("depth", {"seeds": 2}, "at least 3 seeds"),
         ("depth", {"stepz": 2}, "Did you mean steps"),
         ("depth", {"data": "toybix"}, "toybix"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,6 +38,9 @@ def command(
         typer.Option(help="inprocess, local (processes of one thread), ray, or auto: local but for smoke"),
     ] = "auto",
     workers: Annotated[int | None, typer.Option(help="of local, ray [default: one for each core]")] = None,
+    rows: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="rows of trials that are done, of docs/studies/rows")
+    ] = None,
     out: o.Out = None,
     force: o.Force = False,
     as_json: o.Json = False,
@@ -63,7 +67,9 @@ def command(
         seeds=seeds,
         changes=pairs(settings or []),
     )
-    found = rerun(study, scale, spec, executor=executor, workers=workers, out=out or NEW, force=force)
+    found = rerun(
+        study, scale, spec, executor=executor, workers=workers, rows=rows, out=out or NEW, force=force
+    )
     if as_json:
         typer.echo(json.dumps(found.figures))
     else:

@@ -285,4 +285,5 @@ STUDY = Study(
     trials=trials,
     run=run,
     judge=judge,
+    rows_suffice=False,  # the networks' logits are in files
 )

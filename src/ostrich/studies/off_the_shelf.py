@@ -15,28 +15,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from ostrich.data.split import hold_out
+from ostrich.data.split import subset
 from ostrich.figures.chart import Chart
 from ostrich.inspection.units import layers
-from ostrich.inspection.watching import observe
-from ostrich.models import Classifier
-from ostrich.published import published
 from ostrich.runtime.randomness import keyed
 from ostrich.statistics import interval, spread
-from ostrich.studies.datasets import Splits, open_splits
+from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, classifier, fitted, measured, recipe_for
+from ostrich.studies.linear_features import (
+    chosen_layers,
+    hog,
+    layer_features,
+    linear,
+    pixels,
+    published_gains,
+)
 from ostrich.studies.points import by_seed, mean_points, paired, ranged
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
-from ostrich.training.loop import to_images
-
-PENALTIES = (0.1, 1.0, 10.0)  # C of the support vector machine
-BATCH = 128
-HELD_OUT = 0.25  # of the training images of the new classes: on these C and the layer are chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +75,8 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     network = built(spec.architecture, source, seed, spec.device)
     untrained = built(spec.architecture, source, seed, spec.device)
     fitted(network, recipe, source, folder)
-    target = replace(target, train=target.train.take(range(min(spec.target_images, len(target.train)))))
+    few = subset(target.train.tensors()[1].tolist(), len(target.train), spec.target_images, seed)
+    target = replace(target, train=target.train.take(few))
     rows: list[Row] = [{"what": "source", **measured(network, recipe, source)}]
     for what, features in (("pixels", pixels), ("HOG", hog)):
         x, test_x = (features(part.tensor()) for part in (target.train, target.test))
@@ -86,73 +84,13 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     for what, one in (("trained", network), ("untrained", untrained)):
         own = classifier(one, recipe, source)
         names = [row.name for row in layers(own) if row.type in ("ReLU", "MaxPool2d", "Linear")]
-        by_name = [_features(own, part.tensor(), names, spec.most) for part in (target.train, target.test)]
+        by_name = [
+            layer_features(own, part.tensor(), names, spec.most) for part in (target.train, target.test)
+        ]
         for place, name in enumerate(names):
             accuracy = linear(by_name[0][name], by_name[1][name], target, seed)
             rows.append({"what": what, "layer": name, "place": place, **accuracy})
     return rows
-
-
-@torch.no_grad()
-def _features(own: Classifier, images: Tensor, names: Sequence[str], most: int) -> dict[str, np.ndarray]:
-    """Each layer's output (N, D) of length one; maps are averaged down to at most `most` numbers."""
-    parts: dict[str, list[Tensor]] = {name: [] for name in names}
-    for pixels_ in images.split(BATCH):
-        seen = observe(own, to_images(pixels_, own.device), names).outputs
-        for name in names:
-            x = seen[name]
-            while x.ndim == 4 and x[0].numel() > most and min(x.shape[2:]) > 1:
-                x = F.avg_pool2d(x, 2, ceil_mode=True)
-            parts[name].append(x.flatten(1).cpu())
-    return {name: unit_length(torch.cat(found).numpy()) for name, found in parts.items()}
-
-
-def unit_length(features: np.ndarray) -> np.ndarray:
-    """Rows of length one; a row of zeros stays."""
-    length = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(length > 0, length, 1)
-
-
-def pixels(images: Tensor) -> np.ndarray:
-    """The pixels themselves, (N, D), without their mean, of length one."""
-    flat = images.flatten(1).numpy().astype(np.float32) / 255
-    return unit_length(flat - flat.mean(1, keepdims=True))
-
-
-def hog(images: Tensor) -> np.ndarray:
-    """Histograms of oriented gradients of the grey image, (N, D): cells of 8 pixels, or a quarter."""
-    from skimage.feature import hog as of_one
-
-    cell = min(8, images.shape[2] // 4)
-    grey = images.float().mean(1).numpy()
-    found = [
-        of_one(one, orientations=9, pixels_per_cell=(cell, cell), cells_per_block=(2, 2)) for one in grey
-    ]
-    return unit_length(np.stack(found).astype(np.float32))
-
-
-def linear(x: np.ndarray, test_x: np.ndarray, target: Splits, seed: int) -> dict[str, float]:
-    """Validation and test accuracy, in percent, of a linear SVM, one against the rest, on features (N, D).
-
-    C is that of the best validation accuracy on a seed's quarter of the training images; with it all of them
-    are learned from.
-    """
-    from sklearn.svm import LinearSVC
-
-    labels, test_labels = (part.tensors()[1].numpy() for part in (target.train, target.test))
-    held = hold_out(target.train.keys, round(HELD_OUT * len(labels)), labels.tolist(), seed=seed)
-
-    def score(penalty: float, rows: Sequence[int], on: np.ndarray, truth: np.ndarray) -> float:
-        machine = LinearSVC(C=penalty, dual=True, max_iter=20_000, random_state=0)
-        return 100 * float((machine.fit(x[rows], labels[rows]).predict(on) == truth).mean())
-
-    stay, aside = held
-    validated = {c: score(c, stay, x[aside], labels[aside]) for c in PENALTIES}
-    best = max(PENALTIES, key=lambda c: validated[c])
-    return {
-        "validation": validated[best],
-        "accuracy": score(best, range(len(labels)), test_x, test_labels),
-    }
 
 
 def judge(spec: Settings, done: Sequence[Done]) -> Findings:
@@ -162,13 +100,15 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     by_layer = {name: by_seed(learned, "accuracy", layer=name) for name in names}
     random = {name: by_seed(rows, "accuracy", what="untrained", layer=name) for name in names}
     baselines = {what: by_seed(rows, "accuracy", what=what) for what in ("pixels", "HOG")}
-    chosen = _chosen(rows, "trained")
+    chosen = chosen_layers(rows, "trained")
     ours = {seed: by_layer[name][seed] for seed, name in chosen.items()}
     others = {
         "pixels": baselines["pixels"],
         "HOG": baselines["HOG"],
         "the first layer": by_layer[names[0]],
-        "the layer chosen untrained": {s: random[name][s] for s, name in _chosen(rows, "untrained").items()},
+        "the layer chosen untrained": {
+            s: random[name][s] for s, name in chosen_layers(rows, "untrained").items()
+        },
     }
     gains = {what: interval(paired(ours, found)) for what, found in others.items()}
     reproduced = all(low > 0 for _, low, _ in gains.values())
@@ -230,7 +170,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         compared=[
             (
                 "points right over features made by hand",
-                f"{_gain('mit67'):+.1f} (MIT-67), {_gain('voc07'):+.1f} (VOC 2007), augmented",
+                published_gains(),
                 f"{ranged(gains['HOG'], 1, '+')} (HOG)",
             )
         ],
@@ -241,24 +181,6 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         },
         notes=[f"The networks' own error on their {spec.source} classes: {spread(source, 1)} %."],
     )
-
-
-def _gain(task: str) -> float:
-    """Published, over the best before."""
-    ours, before = (published(f"off-the-shelf-{task}/{what}").value for what in ("cnn-augmented", "before"))
-    return ours - before
-
-
-def _chosen(rows: Sequence[Row], what: str) -> dict[int, str]:
-    """For each seed the layer of the best validation accuracy; the first of equals."""
-    found: dict[int, Row] = {}
-    for row in rows:
-        if (
-            row["what"] == what
-            and row["validation"] > found.get(row["seed"], {"validation": -1})["validation"]
-        ):
-            found[row["seed"]] = row
-    return {seed: row["layer"] for seed, row in found.items()}
 
 
 STUDY = Study(

@@ -62,15 +62,20 @@ def page(
     facts: dict[str, Any],
     figure: str,
     wrote: str = "",
+    unfinished: str = "",
 ) -> str:
     """The report in Markdown, the figure first; `figure` is where its picture lies.
 
-    `wrote` says which commit wrote the rule, where that is known.
+    `wrote` says which commit wrote the rule, where that is known; `unfinished` how far the study came, where
+    trials are left: then there is no verdict, and the findings are those of what is there.
     """
     parts = [f"# {study.name}: {study.question}", ""]
     if findings is not None and findings.charts:
         parts += [f"![{study.question}](" + figure + ")", ""]
-    if findings is None:
+    if unfinished:
+        so_far = f" So far: {findings.because}" if findings else ""
+        parts += [f"**Unfinished** at scale `{scale}`. {unfinished}{so_far}", ""]
+    elif findings is None:
         parts += ["**Not judged**: trials failed, and without them the rule cannot be applied.", ""]
     else:
         parts += [f"**{findings.verdict.capitalize()}** at scale `{scale}`. {findings.because}", ""]
@@ -89,7 +94,7 @@ def page(
         parts += [line for note in findings.notes for line in (note, "")]
     if study.published:
         parts += published_table(study)
-    if trials.failed:
+    if trials.failed and not unfinished:
         rows = [(json.dumps(one["trial"]), one["error"], one["folder"]) for one in trials.failed]
         parts += _table(Table(title="Failed trials", columns=("trial", "error", "folder"), rows=rows))
     parts += ["**How it was run**", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]

@@ -81,7 +81,8 @@ class Findings:
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """A study; see the module. `published` are names in `published.toml`; `takes_model` says that
-    it is about a network of the user's: `ostrich study NAME MODEL DATA`.
+    it is about a network of the user's: `ostrich study NAME MODEL DATA`; `rows_suffice`, that `judge` reads
+    nothing of a trial but its rows.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Study:
     judge: Callable[[Any, Sequence[Done]], Findings]
     published: Sequence[str] = ()
     takes_model: bool = False
+    rows_suffice: bool = True
 
     def spec(self, scale: str) -> Spec:
         """The settings of a scale. Raises InputError for one that the study does not have."""

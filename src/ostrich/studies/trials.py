@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from ostrich.runtime.facts import versions
 from ostrich.runtime.files import write_json
 from ostrich.studies import worker
 from ostrich.studies.schema import Done, Spec, Study, Trial
+from ostrich.studies.stored import Stored, fingerprints
 
 
 @dataclass(kw_only=True)
@@ -32,14 +33,22 @@ def run_trials(
     folder: Path,
     executor: Executor,
     progress: Progress = silent,
+    stored: Mapping[str, Stored] | None = None,
 ) -> Trials:
     """Run every trial that is not done, each in a folder below `folder`.
 
-    A trial that failed does not stop the others; asked again, it is tried again.
+    A trial that failed does not stop the others; asked again, it is tried again. One whose fingerprint is
+    among the `stored` ones is done, and its rows are written to its folder. Raises InputError where `stored`
+    has trials and this study has no fingerprints.
     """
     plan = study.trials(spec)
     places = [folder / key(study, spec, trial) for trial in plan]
     asked = {place: task(study, spec, trial) for trial, place in zip(plan, places)}
+    if stored:
+        for place, mark in zip(places, fingerprints(study, spec, plan)):
+            if mark in stored and worker.rows(place, asked[place]) is None:
+                write_json(place / worker.TRIAL, asked[place])
+                worker.keep(place, asked[place], stored[mark].rows, stored[mark].seconds)
     waiting = [place for place in asked if worker.rows(place, asked[place]) is None]
 
     def orders() -> Iterator[worker.Order]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ostrich.runtime.files import read_json, write_bytes, write_text
-from ostrich.runtime.resumable import Computation, Piece, peek
+from ostrich.runtime.resumable import ABOUT, Computation, Piece, peek
 from ostrich.runtime.stopwatch import stopwatch
 from ostrich.studies import find
 from ostrich.studies.schema import Spec, Study
@@ -68,8 +68,19 @@ def run(folder: Path) -> None:
         except Exception as error:
             write_text(folder / ERROR, "".join(traceback.format_exception(error)))
             return
-    _kept(folder, asked).save(PIECE, {"rows": found}, spent.seconds)
+    keep(folder, asked, found, spent.seconds)
+
+
+def keep(folder: Path, asked: Task, found: list[dict[str, Any]], seconds: float) -> None:
+    """Write a finished trial's rows, which took so long."""
+    _kept(folder, asked).save(PIECE, {"rows": found}, seconds)
     (folder / ERROR).unlink(missing_ok=True)
+
+
+def seconds(folder: Path) -> float:
+    """How long a finished trial took."""
+    about = read_json(folder / RESULT)[ABOUT]
+    return float(about["seconds"])
 
 
 def lost(order: Order, reason: str) -> Files:

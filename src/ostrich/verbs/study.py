@@ -21,6 +21,7 @@ from ostrich.runtime.stopwatch import stopwatch
 from ostrich.studies import datasets, find, report
 from ostrich.studies.networks import NetworkSpec, opened
 from ostrich.studies.schema import Findings, Spec, Study
+from ostrich.studies.stored import fingerprints, read_stored
 from ostrich.studies.trials import Trials, run_trials
 from ostrich.verbs.outcome import Kept, Where, begun
 
@@ -66,6 +67,7 @@ def study(
     seeds: int | None = None,
     executor: str | Executor = "auto",
     workers: int | None = None,
+    rows: str | Path | None = None,
     out: Where = None,
     force: bool = False,
     **changes: Any,
@@ -76,13 +78,14 @@ def study(
     `data` other training data (DATA), `seeds` how many, `device` where networks are trained, each by default
     the scale's; `changes` other values of its settings: steps=500, depths=(20, 56). A study about a network
     of yours takes `model` (MODEL) and its images as `data`. `executor` says where trials run: "inprocess",
-    "local" (processes of one thread, `workers` at a time), "ray", or "auto": local but for smoke. Trials that
-    failed are in `figures["failed"]`, and are tried again when the same is asked with the same `out`. `force`
-    overwrites a finished run there. Raises UnknownName, InputError.
+    "local" (processes of one thread, `workers` at a time), "ray", or "auto": local but for smoke. `rows` is a
+    file of trials that are done, of docs/studies/rows: they are not run again. Trials that failed are in
+    `figures["failed"]`, and are tried again when the same is asked with the same `out`. `force` overwrites a
+    finished run there. Raises UnknownName, InputError.
     """
     chosen = find(name)
     spec = as_spec(chosen, scale, model=model, data=data, device=device, seeds=seeds, changes=changes)
-    return rerun(chosen, scale, spec, executor=executor, workers=workers, out=out, force=force)
+    return rerun(chosen, scale, spec, executor=executor, workers=workers, rows=rows, out=out, force=force)
 
 
 def rerun(
@@ -92,6 +95,7 @@ def rerun(
     *,
     executor: str | Executor = "auto",
     workers: int | None = None,
+    rows: str | Path | None = None,
     out: Where = None,
     force: bool = False,
 ) -> StudyResult:
@@ -99,13 +103,16 @@ def rerun(
     if isinstance(executor, str):
         automatic = "inprocess" if scale == "smoke" else "local"
         executor = executor_of(automatic if executor == "auto" else executor, workers)
+    stored = None if rows is None else read_stored(rows)
+    if stored:
+        fingerprints(study, spec, [])
     name, asked = f"study-{study.name}", {"scale": scale, "spec": asdict(spec)}
     about = None if study.takes_model else {"name": spec.data}
     where = pick_device(spec.device)
     begins = begun(name, asked, model=scale, device=where, data=about, seed=0, out=out, force=force)
     with begins as run, stopwatch() as spent:
         with events.progress(f"{study.name}, {scale}", 1) as advance:
-            trials = run_trials(study, spec, run.folder / "trials", executor, advance)
+            trials = run_trials(study, spec, run.folder / "trials", executor, advance, stored)
         findings = report.judged(study, spec, trials)
         facts = report.facts(run.command, asked, versions(), spent.seconds)
         report.write(run.folder, study, scale, trials, findings, facts)
