@@ -117,6 +117,16 @@ def every_block(folder: Path) -> list[dict[str, Any]]:
             "items": [{"file": item["original"], "title": "gradient", "caption": HOSTILE}],
         },
         {"kind": "table", "columns": ["check", HOSTILE], "rows": [[HOSTILE, 0.25], [None, True]]},
+        {
+            "kind": "curve",
+            "x_label": "budget",
+            "y_label": "accuracy",
+            "series": [
+                {"name": "at least", "style": "noise", "points": bare},
+                {"name": "at most", "style": "attack", "points": points},
+            ],
+            "between": HOSTILE,
+        },
     ]
 
 

@@ -164,6 +164,8 @@ def _fill_between(axes: Axes, chart: Chart) -> None:
     axes.fill(*zip(*outline), color=INK, alpha=0.12, linewidth=0, gid="between", label=chart.between)
     tops = {p["x"]: p["y"] for p in upper}
     gaps = {p["x"]: (p["y"], tops[p["x"]]) for p in lower if p["x"] in tops}
+    if not gaps:
+        return
     x, (low, high) = max(gaps.items(), key=lambda one: one[1][1] - one[1][0])
     if high - low > ROOM and chart.between:
         axes.text(x, (low + high) / 2, chart.between, ha="center", va="center")
