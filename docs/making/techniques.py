@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import ostrich
 from making.docstrings import SETTING
 from ostrich.attacks import ATTACKS, known_attacks
 from ostrich.attribution import EXPLAINERS
 from ostrich.attribution.question import known_explainers
 
+ROOT = Path(ostrich.__file__).parents[2]  # the pages may be built elsewhere, from a copy
 NETWORK = "zoo:toybox-resnet20"
 NEEDS = {
     "gradient": "gradients of the network",
@@ -47,7 +49,7 @@ def page(name: str, method: type, verb: str, about: dict[str, Any], docs: Path) 
     """One technique."""
     head, *rest = (inspect.getdoc(method) or "").split("\n\n")
     prose = [text for text in rest if not SETTING.match(text)]
-    source = str(Path(inspect.getfile(method)).relative_to(docs.parent))
+    source = str(Path(inspect.getfile(method)).relative_to(ROOT))
     first = (inspect.getdoc(inspect.getmodule(method)) or "").split("\n")[0].partition(": ")[2]
     parts = [f"# {about['title']}", first[:1].upper() + first[1:], "```sh", command(name, verb, about), "```"]
     parts += ["", picture(name, about["title"], docs), ""]
