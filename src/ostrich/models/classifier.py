@@ -97,6 +97,7 @@ class Classifier:
         self.one_at_a_time: str | None = None
         self._reading: Reading | None = None
         self._compared = False
+        self._writes = False  # whether the network changes its input in place
         self._num_classes = len(self.class_names) if self.class_names else None
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -166,15 +167,26 @@ class Classifier:
     def _answers(self, inputs: Tensor, network: Callable[[Tensor], Any], before_softmax: bool) -> Tensor:
         own = next((p.dtype for p in self._parameters() if p.dtype in FLOATS), inputs.dtype)
         inputs, ask = inputs.to(own), network
+        if self._writes:
+            inputs = inputs.clone()
         if self._reading is None:
+            original, inputs = inputs, inputs.clone()
+            before = None if inputs.is_inference() else inputs._version
             output = network(inputs)
-            self._reading = self._recognised(inputs, network, output)
+            self._writes = before is not None and inputs._version != before
+            if isinstance(output, Tensor) and not output.requires_grad:
+                output = output.clone()
+            self._reading = self._recognised(original, network, output)
             if not self._reading.ends:
                 ask = lambda _: output  # noqa: E731 - the first answer, which need not be asked for again
+            elif self._writes:
+                inputs = original.clone()
         count = len(self.class_names) if self.class_names else None
         scores = self._reading.scores(self.name, ask, inputs, count, before_softmax=before_softmax)
         if not isinstance(self.network, nn.Module):
             scores = scores.to(inputs.device, inputs.dtype)
+        if not scores.requires_grad:  # a network may give the same memory for every answer
+            scores = scores.clone()
         return scores.float() if scores.dtype in HALVES else scores
 
     @torch.no_grad()
