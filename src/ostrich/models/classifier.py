@@ -158,7 +158,25 @@ class Classifier:
         """
         check_time()
         ask = partial(self._answers, network=network or self.network, before_softmax=before_softmax)
-        return ask(inputs) if self.batch is None else exactly(ask, inputs, self.batch)
+        if self.batch is not None:
+            return exactly(ask, inputs, self.batch)
+        try:
+            return ask(inputs)
+        except (RuntimeError, ValueError, TypeError) as error:
+            return self._fewer(ask, inputs, error)
+
+    def _fewer(self, ask: Callable[[Tensor], Tensor], inputs: Tensor, error: Exception) -> Tensor:
+        """Answers in batches of the largest half, quarter ... that the network takes, or `error`."""
+        size = len(inputs) // 2
+        while size >= 1:
+            try:
+                answers = exactly(ask, inputs, size)
+            except (RuntimeError, ValueError, TypeError):
+                size //= 2
+                continue
+            self.batch = size
+            return answers
+        raise error
 
     def example(self, images: Tensor) -> Tensor:
         """The first of the images (N, C, H, W), as often as the network takes at once."""
