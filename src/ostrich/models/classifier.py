@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ostrich.errors import InputError, UnknownName
+from ostrich.errors import InputError, OstrichError, UnknownName
 from ostrich.images import INTERPOLATIONS
 from ostrich.models.answers import NO_ANSWER
 from ostrich.models.batch_dependence import APART, ONE_BY_ONE, depends, very_different
@@ -162,6 +162,8 @@ class Classifier:
             return exactly(ask, inputs, self.batch)
         try:
             return ask(inputs)
+        except OstrichError:  # what is already said in a sentence, as another number of rows, or a deadline
+            raise
         except (RuntimeError, ValueError, TypeError) as error:
             return self._fewer(ask, inputs, error)
 

@@ -14,7 +14,7 @@ from ostrich.attacks.eot import EOT
 from ostrich.attacks.goals import Goal, missed
 from ostrich.attacks.per_image import where
 from ostrich.attacks.threats import Threat
-from ostrich.errors import InputError
+from ostrich.errors import InputError, OstrichError
 from ostrich.models.answers import answered
 from ostrich.models.classifier import Classifier
 from ostrich.models.fastpath import autocast, faster, rounds
@@ -287,8 +287,8 @@ class Access:
         try:
             with autocast(typed, images.device):
                 output = ask()
-        except (TypeError, RuntimeError, ValueError):
-            if typed == "exact":
+        except (TypeError, RuntimeError, ValueError) as error:
+            if typed == "exact" or isinstance(error, OstrichError):
                 raise
             output = ask()  # as where forward calls numpy, which has no bf16
             self.own_type = True
