@@ -25,7 +25,7 @@ from ostrich.models.answers import answered
 SATURATED = 60.0
 # Cross-entropy; what image and goal are apart in logits; half of the steps on either.
 Loss = Literal["ce", "margin", "ce-then-margin"]
-SLACK = 64  # rounding errors of the largest logit by which a verified success must be clear
+SLACK = 64  # rounding errors of the spread of the logits by which a verified success must be clear
 
 
 @runtime_checkable
@@ -194,9 +194,15 @@ def followed(goal: Goal, loss: Loss, spent: int, steps: int) -> Callable[[Tensor
 
 
 def _clear(advantage: Tensor, logits: Tensor, slack: float) -> Tensor:
-    """Advantage above zero by `slack` rounding errors of the largest logit."""
-    scale = logits.abs().masked_fill(logits.isneginf(), 0).max(1).values
-    return answered(logits) & (advantage > slack * torch.finfo(logits.dtype).eps * scale)
+    """Advantage above zero by `slack` rounding errors of the logits' spread, and with it one of the largest.
+
+    What all logits have in common is no part of the spread: an offset moves no prediction.
+    """
+    off = logits.isneginf()
+    largest = logits.abs().masked_fill(off, 0).amax(1)
+    spread = logits.masked_fill(off, -torch.inf).amax(1) - logits.masked_fill(off, torch.inf).amin(1)
+    errors = torch.maximum(slack * torch.minimum(spread, largest), min(slack, 1) * largest)
+    return answered(logits) & (advantage > torch.finfo(logits.dtype).eps * errors)
 
 
 def _check_classes(what: str, classes: Tensor) -> None:

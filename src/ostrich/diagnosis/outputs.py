@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ostrich.diagnosis.model_under_test import FEW, Finding, ModelUnderTest, NotApplicable
+from ostrich.models.answers import answered
 
 ROUNDING = 1024  # rounding errors of the largest score within which two answers are the same
 NEIGHBOURS = 1e-3  # of the largest score: kernels differ between batch sizes by a hundredth of this
@@ -22,10 +23,10 @@ SATURATED = 0.5  # share of images
 
 
 def finite(model: ModelUnderTest) -> Iterator[Finding]:
-    """NaN and infinity, for the images and for flat ones, which are images too."""
-    good = torch.isfinite(model.logits).all(1)
+    """NaN and infinity, for the images and for flat ones, which are images too; -inf switches a class off."""
+    good = answered(model.logits)
     flat = _flat(model.images)
-    bad_flat = ~torch.isfinite(model.scores(flat)).all(1)
+    bad_flat = ~answered(model.scores(flat))
     if not good.all():
         evidence = f"{int((~good).sum())} of n = {len(good)} images."
         model.keep(good)
@@ -88,7 +89,7 @@ class _Watch(TorchFunctionMode):
 def stochastic(model: ModelUnderTest) -> Iterator[Finding]:
     """The same images three times."""
     images = model.images[model.few]
-    answers = torch.stack([model.scores(images) for _ in range(3)])  # (3, n, K)
+    answers = torch.stack([_switched_on(model.scores(images)) for _ in range(3)])  # (3, n, K)
     spread = (answers.amax(0) - answers.amin(0)).amax(1)  # (n,)
     scale = answers.abs().amax(2).amax(0)
     differs = spread > ROUNDING * torch.finfo(answers.dtype).eps * scale
@@ -110,7 +111,7 @@ def batch_dependent(model: ModelUnderTest) -> Iterator[Finding]:
     images = model.images[model.few]
     if len(images) < 2:
         raise NotApplicable("One image has no neighbours.")
-    together = model.scores(images)
+    together = _switched_on(model.scores(images))
     alone = []
     for i in range(min(4, len(images))):
         other = images[-1 - i : len(images) - i].expand(3, -1, -1, -1) if i else torch.zeros_like(images[:3])
@@ -121,7 +122,7 @@ def batch_dependent(model: ModelUnderTest) -> Iterator[Finding]:
             continue
     if not alone:
         raise NotApplicable("The network refuses batches of other sizes.")
-    answers = torch.cat(alone).view(-1, 2, together.shape[1])  # (m, 2, K)
+    answers = _switched_on(torch.cat(alone)).view(-1, 2, together.shape[1])  # (m, 2, K)
     change = (answers - together[: len(answers), None]).abs().amax((1, 2))
     scale = together[: len(answers)].abs().amax(1)
     if (change > NEIGHBOURS * scale).any():
@@ -141,12 +142,13 @@ def constant(model: ModelUnderTest) -> Iterator[Finding]:
     draw = torch.Generator().manual_seed(model.seed)
     noise = torch.rand(model.images[:8].shape, generator=draw).to(model.images)
     answers = torch.cat([model.logits, model.scores(noise), model.scores(_flat(model.images))])
-    answers = answers[torch.isfinite(answers).all(1)]
+    answers = answers[answered(answers)]
+    if len(answers) < 8:
+        raise NotApplicable("The network has too few finite answers.")
+    off, answers = answers.isneginf().all(0), _switched_on(answers)
     still = (
         answers.amax(0) - answers.amin(0) <= ROUNDING * torch.finfo(answers.dtype).eps * answers.abs().amax()
     )
-    if len(answers) < 8:
-        raise NotApplicable("The network has too few finite answers.")
     if still.all():
         yield Finding(
             code="constant-output",
@@ -155,8 +157,8 @@ def constant(model: ModelUnderTest) -> Iterator[Finding]:
             fix="Look at the weights (were any loaded?), at the scale of the input, and for units that are "
             "dead since a first layer.",
         )
-    elif still.any() and len(model.images) >= FEW and model.classifier.access != "labels":
-        names = [model.classifier.class_name(k) for k in torch.nonzero(still)[:, 0].tolist()]
+    elif (still & ~off).any() and len(model.images) >= FEW and model.classifier.access != "labels":
+        names = [model.classifier.class_name(k) for k in torch.nonzero(still & ~off)[:, 0].tolist()]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         yield Finding(
             code="dead-output",
@@ -172,7 +174,7 @@ def constant(model: ModelUnderTest) -> Iterator[Finding]:
 def probabilities(model: ModelUnderTest) -> Iterator[Finding]:
     """Softmax and sigmoid outputs; log-softmax has the same differences as logits and passes."""
     answers = torch.cat([model.logits, model.scores(_flat(model.images))]).double()
-    answers = answers[torch.isfinite(answers).all(1)]
+    answers = _switched_on(answers[answered(answers)])
     if answers.amin() < 0 or answers.amax() > 1 + 1e-3:
         return
     sums = answers.sum(1)
@@ -218,6 +220,11 @@ def saturated(model: ModelUnderTest) -> Iterator[Finding]:
             "temperature (`/ 10`), or attack a margin; a figure of another tool from cross-entropy in "
             "float32 is too high.",
         )
+
+
+def _switched_on(scores: Tensor) -> Tensor:
+    """Scores (..., K) with 0 for classes that are switched off, so that differences have a value."""
+    return scores.masked_fill(scores.isneginf(), 0)
 
 
 FLAT = ("black", "grey", "white")

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ostrich.errors import InputError, UnknownName
+from ostrich.errors import InputError, OstrichError, UnknownName
 from ostrich.images import INTERPOLATIONS
 from ostrich.models.answers import NO_ANSWER
 from ostrich.models.batch_dependence import APART, ONE_BY_ONE, depends, very_different
@@ -97,6 +97,7 @@ class Classifier:
         self.one_at_a_time: str | None = None
         self._reading: Reading | None = None
         self._compared = False
+        self._writes = False  # whether the network changes its input in place
         self._num_classes = len(self.class_names) if self.class_names else None
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -157,7 +158,27 @@ class Classifier:
         """
         check_time()
         ask = partial(self._answers, network=network or self.network, before_softmax=before_softmax)
-        return ask(inputs) if self.batch is None else exactly(ask, inputs, self.batch)
+        if self.batch is not None:
+            return exactly(ask, inputs, self.batch)
+        try:
+            return ask(inputs)
+        except OstrichError:  # what is already said in a sentence, as another number of rows, or a deadline
+            raise
+        except (RuntimeError, ValueError, TypeError) as error:
+            return self._fewer(ask, inputs, error)
+
+    def _fewer(self, ask: Callable[[Tensor], Tensor], inputs: Tensor, error: Exception) -> Tensor:
+        """Answers in batches of the largest half, quarter ... that the network takes, or `error`."""
+        size = len(inputs) // 2
+        while size >= 1:
+            try:
+                answers = exactly(ask, inputs, size)
+            except (RuntimeError, ValueError, TypeError):
+                size //= 2
+                continue
+            self.batch = size
+            return answers
+        raise error
 
     def example(self, images: Tensor) -> Tensor:
         """The first of the images (N, C, H, W), as often as the network takes at once."""
@@ -166,15 +187,26 @@ class Classifier:
     def _answers(self, inputs: Tensor, network: Callable[[Tensor], Any], before_softmax: bool) -> Tensor:
         own = next((p.dtype for p in self._parameters() if p.dtype in FLOATS), inputs.dtype)
         inputs, ask = inputs.to(own), network
+        if self._writes:
+            inputs = inputs.clone()
         if self._reading is None:
+            original, inputs = inputs, inputs.clone()
+            before = None if inputs.is_inference() else inputs._version
             output = network(inputs)
-            self._reading = self._recognised(inputs, network, output)
+            self._writes = before is not None and inputs._version != before
+            if isinstance(output, Tensor) and not output.requires_grad:
+                output = output.clone()
+            self._reading = self._recognised(original, network, output)
             if not self._reading.ends:
                 ask = lambda _: output  # noqa: E731 - the first answer, which need not be asked for again
+            elif self._writes:
+                inputs = original.clone()
         count = len(self.class_names) if self.class_names else None
         scores = self._reading.scores(self.name, ask, inputs, count, before_softmax=before_softmax)
         if not isinstance(self.network, nn.Module):
             scores = scores.to(inputs.device, inputs.dtype)
+        if not scores.requires_grad:  # a network may give the same memory for every answer
+            scores = scores.clone()
         return scores.float() if scores.dtype in HALVES else scores
 
     @torch.no_grad()

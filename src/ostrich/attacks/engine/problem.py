@@ -14,6 +14,7 @@ from ostrich.attacks.eot import EOT
 from ostrich.attacks.goals import Goal, missed
 from ostrich.attacks.per_image import where
 from ostrich.attacks.threats import Threat
+from ostrich.errors import InputError, OstrichError
 from ostrich.models.answers import answered
 from ostrich.models.classifier import Classifier
 from ostrich.models.fastpath import autocast, faster, rounds
@@ -24,6 +25,7 @@ Loss = Callable[[Tensor], Tensor]  # of the logits (n, K), (n,)
 Network = nn.Module | Callable[[Tensor], Tensor]
 Photographed = Callable[[Tensor, Sequence[int], int], Tensor]  # of images, their keys and the seed
 FOLDED_FROM = 2  # gradients of an image: for fewer, a copy and its proof cost more than they bring
+REENTRANT = "it checkpoints with use_reentrant=True. Change that to use_reentrant=False, the same function."
 GOLDEN = 0x9E3779B97F4A7C15  # an odd number far from a simple fraction of 2^64, to tell copies apart
 
 
@@ -47,6 +49,7 @@ class Access:
     fast_network: Network | None = None
     gradient_network: Network | None = None
     clean: tuple[Tensor, Tensor] | None = None  # originals (N, C, H, W) and their logits, with the graph
+    own_type: bool = False  # a network that fails in bf16 keeps to its own type
     gradients: Tensor = field(init=False)
     useless: Tensor = field(init=False)
     scored: Tensor = field(init=False)
@@ -197,7 +200,7 @@ class Access:
         logits = logits.detach()
         if transform is None and self._typed(precision or self.precision, images, self._lender) == "fast":
             gradient, logits = self._again(images, rows, loss, gradient, logits)
-        self._note(gradient, rows, None if reached is None else reached(logits))
+        self._note(gradient, logits, rows, None if reached is None else reached(logits))
         return _finite(gradient), logits
 
     def _again(
@@ -227,7 +230,7 @@ class Access:
             logits = every[rows].to(inputs.dtype)
             gradient = _slope(loss(logits), inputs)
         logits = logits.detach()
-        self._note(gradient[rows], rows, None if reached is None else reached(logits))
+        self._note(gradient[rows], logits, rows, None if reached is None else reached(logits))
         return _finite(gradient[rows]), logits
 
     def logit_jacobian(
@@ -250,14 +253,19 @@ class Access:
                     lead = (chosen[:, j + 1] - chosen[:, 0]).sum()
                     (found[j],) = torch.autograd.grad(lead, inputs, retain_graph=j + 1 < count)
         logits = logits.detach()
-        self._note(found.transpose(0, 1), rows, reached(logits))
+        self._note(found.transpose(0, 1), logits, rows, reached(logits))
         return _finite(found).transpose(0, 1), logits
 
-    def _note(self, gradient: Tensor, rows: Tensor, reached: Tensor | None) -> None:
-        """Count gradients (n, ...) where the goal is not reached, and those that are zero or not finite."""
+    def _note(self, gradient: Tensor, logits: Tensor, rows: Tensor, reached: Tensor | None) -> None:
+        """Count gradients (n, ...) where the goal is not reached, and those that are of no use.
+
+        They are zero, not finite, or of a score that stands alone: where in every view of the logits
+        (n * s, K) all other classes are switched off, no way leads to one.
+        """
         short = torch.ones_like(rows, dtype=torch.bool) if reached is None else ~reached
+        alone = (logits.isneginf().sum(1) >= logits.shape[1] - 1).view(len(rows), -1).all(1)
         _count(self.gradients, rows[short])
-        _count(self.useless, rows[short & _is_useless(gradient)])
+        _count(self.useless, rows[short & (_is_useless(gradient) | alone)])
 
     @property
     def _lender(self) -> Classifier:
@@ -274,8 +282,16 @@ class Access:
         network = self.gradient_network if for_gradient else self.fast_network
         assert network is not None, "prepare() comes first"
         inputs = classifier.normalised(images)
-        with autocast(self._typed(precision, images, classifier), images.device):
-            output = classifier.answers(inputs, network, before_softmax=True)
+        ask = partial(classifier.answers, inputs, network, before_softmax=True)
+        typed = "exact" if self.own_type else self._typed(precision, images, classifier)
+        try:
+            with autocast(typed, images.device):
+                output = ask()
+        except (TypeError, RuntimeError, ValueError) as error:
+            if typed == "exact" or isinstance(error, OstrichError):
+                raise
+            output = ask()  # as where forward calls numpy, which has no bf16
+            self.own_type = True
         return output if output.dtype == images.dtype else output.to(images.dtype)
 
 
@@ -309,7 +325,8 @@ class Problem:
     a gradient is that of the mean over random views. `starts` are other images (P, C, H, W) and their
     logits (P, K), where an attack that knows no scores may begin. With `photographed`, of images,
     keys and seed, a success has to reach the goal there too. In a problem of copies, `copies` rows in a
-    row belong to one image. With `by_scores`, an attack follows scores. `proposals` are what the network was
+    row belong to one image. With `by_scores`, an attack follows scores; with `by_gradient`,
+    their gradient, and what is verified shows whether it moves them. `proposals` are what the network was
     asked about since the engine looked last.
     """
 
@@ -328,6 +345,7 @@ class Problem:
     photographed: Photographed | None = None
     copies: int = 1
     by_scores: bool = False
+    by_gradient: bool = False
     proposals: Proposals = field(default_factory=Proposals)
 
     def gradient(self, images: Tensor, loss: Loss | None = None) -> Tensor:
@@ -528,7 +546,12 @@ def _slope(loss: Tensor, inputs: Tensor) -> Tensor:
     """The gradient of the summed loss (n,); zero where the network cuts the graph."""
     gradient = None
     if loss.requires_grad:
-        (gradient,) = torch.autograd.grad(loss.sum(), inputs, allow_unused=True)
+        try:
+            (gradient,) = torch.autograd.grad(loss.sum(), inputs, allow_unused=True)
+        except RuntimeError as error:
+            if "use_reentrant" not in str(error):
+                raise
+            raise InputError(f"The network gives no gradient of its input alone: {REENTRANT}") from error
     return torch.zeros_like(inputs) if gradient is None else gradient
 
 

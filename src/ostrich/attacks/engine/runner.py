@@ -200,6 +200,7 @@ def _steps(
     reserve = GRID_FORWARDS if method.stop == "minimum" else 0
     scores = method.needs == "scores"
     problem = replace(problem, queries=method.most_forwards, reserve=reserve, by_scores=scores)
+    problem = replace(problem, by_gradient=method.needs == "gradient")
     cost = method.copies
     whole, state = problem, _checked(method, "init", method.init(problem))
     before, problem, state, open_ = partial_batch.resume(problem, state, problem.left >= cost)
@@ -290,6 +291,10 @@ def _verify(
     before = (proposed if source is None else source)[mask]
     quantized = part.threat.quantize(proposed[mask], part.originals)
     success, logits, share = part.access.judged(part.goal, quantized, part.rows, SLACK)
+    if part.by_gradient and part.access.classifier.surrogate is None:
+        changed = (quantized != part.originals).flatten(1).any(1)
+        part.access.note_scores(part.goal.rows(changed), part.clean[changed], part.rows[changed])
+        part.access.note_scores(part.goal.rows(changed), logits[changed], part.rows[changed])
     success &= within(part.threat, quantized, part.originals)
     if part.photographed is not None:
         success &= part.reached_photographed(quantized, SLACK)
