@@ -105,7 +105,7 @@ def completed(*words: str) -> list[str]:
         (["attack", "fool"], [name for name in ATTACKS if name.startswith("fool")]),
         (["explain", "integ"], ["integrated-gradients"]),
         (["train", "digits"], ["digits-cnn"]),
-        (["study", "off"], ["off-the-shelf"]),
+        (["study", "off"], ["off-the-shelf", "off-the-shelf-imagenet"]),
         (["attack", "pgd", "zoo:toybox-res"], ["zoo:toybox-resnet20"]),
         (["attack", "pgd", "toybox-res"], ["toybox-resnet20"]),  # as bash asks behind a colon
         (["attack", "pgd", "zoo:digits-cnn", "toy"], ["toybox"]),

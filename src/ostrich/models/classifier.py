@@ -282,6 +282,11 @@ class Classifier:
         """Whether a part of it computes in 8 bits: its scores have no slope."""
         return isinstance(self.network, nn.Module) and is_quantised(self.network)
 
+    @property
+    def hides_scores(self) -> bool:
+        """Whether what attacks follow is not what it answers: of a surrogate, or before a softmax."""
+        return self.surrogate is not None or (self._reading is not None and self._reading.ends)
+
     def normalised(self, images: Tensor) -> Tensor:
         """(images - mean) / std, per channel."""
         if self.mean is None and self.std is None:

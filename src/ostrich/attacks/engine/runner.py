@@ -291,7 +291,7 @@ def _verify(
     before = (proposed if source is None else source)[mask]
     quantized = part.threat.quantize(proposed[mask], part.originals)
     success, logits, share = part.access.judged(part.goal, quantized, part.rows, SLACK)
-    if part.by_gradient and part.access.classifier.surrogate is None:
+    if part.by_gradient and not part.access.classifier.hides_scores:
         changed = (quantized != part.originals).flatten(1).any(1)
         part.access.note_scores(part.goal.rows(changed), part.clean[changed], part.rows[changed])
         part.access.note_scores(part.goal.rows(changed), logits[changed], part.rows[changed])
