@@ -8,6 +8,7 @@ rounded image: `rounded` gives exactly the tensor that `read_png(write_png(...))
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from ostrich.errors import InputError
-from ostrich.runtime.files import whole
+from ostrich.runtime.files import whole, write_bytes
 
 LEVELS = 255  # an 8-bit channel has the values 0/255 ... 255/255
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: what grey a colour is
@@ -209,9 +210,15 @@ def write_image(folder: Path, name: str, image: Tensor) -> str:
 
 def write_gif(path: Path | str, images: Sequence[Tensor], milliseconds: int) -> None:
     """Write images (C, H, W) of one size as an endless GIF, each shown so long, atomically."""
+    write_bytes(Path(path), as_gif(images, milliseconds))
+
+
+def as_gif(images: Sequence[Tensor], milliseconds: int) -> bytes:
+    """Images (C, H, W) of one size as an endless GIF, each shown so long."""
     first, *rest = [picture(image).convert("P", palette=Image.Palette.ADAPTIVE) for image in images]
-    with whole(Path(path)) as partial:
-        first.save(partial, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
+    content = io.BytesIO()
+    first.save(content, format="GIF", save_all=True, append_images=rest, duration=milliseconds, loop=0)
+    return content.getvalue()
 
 
 def grid(images: Tensor, columns: int | None = None, gap: int = 2, background: float = 1.0) -> Tensor:

@@ -105,12 +105,10 @@ def _answer(network: nn.Module, example: Tensor, answers: Answers) -> tuple[Tens
         total = (output.flatten() * weights).sum()
         try:
             found = torch.autograd.grad(total, leaf, allow_unused=True)[0] if total.requires_grad else None
-        except (
-            RuntimeError
-        ) as error:  # it has none of its input alone: for attacks on scores that is no matter
+        except RuntimeError as error:
             if "use_reentrant" not in str(error):
                 raise
-            found = None
+            found = None  # there is none of the input alone; for attacks on scores that is no matter
     slope = torch.zeros_like(example) if found is None else found.nan_to_num(0.0, 0.0, 0.0)
     return output.detach(), slope
 

@@ -32,7 +32,7 @@ from ostrich.crashtest import report
 from ostrich.errors import OstrichError
 from ostrich.images import picture
 from ostrich.serve.facts import facts_of
-from ostrich.serve.guard import Guard, entered
+from ostrich.serve.guard import Guard, entered, is_token
 from ostrich.serve.jobs import JOBS
 from ostrich.serve.jobs.asked import ImageId
 from ostrich.serve.playground import Playground
@@ -108,7 +108,7 @@ async def _enter(request: Request) -> Response:
     wrong = False
     if request.method == "POST":
         given = parse_qs((await body_of(request, 4096)).decode()).get("token", [""])[0]
-        if Guard(request.app, token=request.app.state.token, hosts=()).knows(given):
+        if is_token(given, request.app.state.token):
             return entered(request.app.state.token)
         wrong = True
         await asyncio.sleep(0.5)  # who guesses is slow

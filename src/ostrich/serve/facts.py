@@ -30,7 +30,7 @@ def facts_of(playground: Playground) -> dict[str, Any]:
         "access": access,
         "size": list(classifier.size or ()),
         "channels": classifier.channels,
-        "classes": [playground.class_name(k) for k in range(classifier.num_classes)],
+        "classes": [classifier.class_name(k) for k in range(classifier.num_classes)],
         "data": {
             "name": samples.name,
             "n": len(samples),

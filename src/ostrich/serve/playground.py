@@ -86,11 +86,6 @@ class Playground:
             raise InputError("Nothing is saved by that name.")
         return found[0]
 
-    def class_name(self, number: int) -> str:
-        """What a class is called."""
-        names = self.classifier.class_names
-        return str(number) if names is None else names[number]
-
     def bars(self, image: Tensor, wanted: Sequence[int] = ()) -> list[dict[str, Any]]:
         """Of each network what it sees in one image: the TOP classes with their shares, and those wanted."""
         found = []
@@ -98,13 +93,11 @@ class Playground:
             shares = shares_of(network, image)
             best = shares.topk(min(TOP, len(shares))).indices.tolist()
             rows = [*best, *(k for k in wanted if k not in best and k < len(shares))]
-            names = network.class_names
             found.append(
                 {
                     "network": network.name,
                     "classes": [
-                        {"index": k, "name": str(k) if names is None else names[k], "share": shares[k].item()}
-                        for k in rows
+                        {"index": k, "name": network.class_name(k), "share": shares[k].item()} for k in rows
                     ],
                 }
             )
@@ -114,7 +107,12 @@ class Playground:
         """The TOP classes whose shares (K,) moved most."""
         most = (after - before).abs().topk(min(TOP, len(before))).indices.tolist()
         return [
-            {"index": k, "name": self.class_name(k), "before": before[k].item(), "after": after[k].item()}
+            {
+                "index": k,
+                "name": self.classifier.class_name(k),
+                "before": before[k].item(),
+                "after": after[k].item(),
+            }
             for k in most
         ]
 

@@ -19,13 +19,12 @@ from torch import Tensor, nn
 
 from ostrich.data.split import hold_out
 from ostrich.figures.chart import Chart
-from ostrich.models.loading import pick_device
 from ostrich.runtime.randomness import seeded
 from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.points import by_seed, mean_points, paired, ranged
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
-from ostrich.studies.steps import error, outputs, stepped
+from ostrich.studies.steps import as_floats, error, outputs, stepped
 
 PERCENTILES = (15, 50, 85)  # figure 1 (b, c)
 LOOKS = 30  # on the way, evenly in the logarithm of the steps
@@ -80,13 +79,11 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     seed = trial["seed"]
     given = open_splits(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed, grey=True)
     stay, aside = hold_out(given.train.keys, spec.held_out, given.train.tensors()[1].tolist(), seed=seed)
-    device = pick_device(spec.device)
     (images, labels), (test, test_labels) = (
-        (pixels.flatten(1).float().div(255).to(device), truth.to(device))
-        for pixels, truth in (given.train.tensors(), given.test.tensors())
+        as_floats(part, spec.device) for part in (given.train, given.test)
     )
     with seeded(seed):
-        network = network_of(spec, images.shape[1], len(given.class_names), trial["norm"]).to(device)
+        network = network_of(spec, images.shape[1], len(given.class_names), trial["norm"]).to(images.device)
     rows: list[Row] = []
     medians: list[Tensor] = []
     widths: list[Tensor] = []

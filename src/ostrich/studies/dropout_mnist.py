@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from ostrich.figures.chart import Chart
-from ostrich.models.loading import pick_device
 from ostrich.models.mlp import mlp
 from ostrich.published import published
 from ostrich.runtime.randomness import keyed, seeded
@@ -23,7 +22,7 @@ from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.points import by_seed, mean_points, paired, ranged
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
-from ostrich.studies.steps import error, stepped
+from ostrich.studies.steps import as_floats, error, stepped
 
 KINDS = ("plain", "dropout", "dropout and max-norm")
 PUBLISHED = dict(zip(KINDS, ("mnist-mlp", "mnist-mlp-dropout", "mnist-mlp-dropout-max-norm")))
@@ -59,10 +58,8 @@ def trials(spec: Settings) -> list[Trial]:
 def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     seed, kind = trial["seed"], trial["kind"]
     given = open_splits(spec.data, size=spec.pixels, train=spec.train, test=spec.test, seed=seed, grey=True)
-    device = pick_device(spec.device)
     (images, labels), (test, test_labels) = (
-        (pixels.flatten(1).float().div(255).to(device), truth.to(device))
-        for pixels, truth in (given.train.tensors(), given.test.tensors())
+        as_floats(part, spec.device) for part in (given.train, given.test)
     )
     thinned = kind != "plain"
     with seeded(seed):
@@ -73,7 +70,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
             layers=spec.layers,
             dropout=spec.drop if thinned else 0.0,
             input_dropout=spec.input_drop if thinned else 0.0,
-        ).to(device)
+        ).to(images.device)
     optimiser = torch.optim.SGD(network.parameters(), lr=spec.learning_rate, momentum=spec.momentum)
     rows: list[Row] = []
 
@@ -85,7 +82,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         wrong = error(network, test, test_labels)
         rows.append({"step": step, "test_error": wrong, "train_error": error(network, images, labels)})
 
-    with seeded(int(torch.randint(2**62, (), generator=keyed(seed, MASKS))), device):
+    with seeded(int(torch.randint(2**62, (), generator=keyed(seed, MASKS))), images.device):
         stepped(
             network,
             optimiser,

@@ -25,6 +25,9 @@ from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, classifier, fitted, measured, recipe_for
 from ostrich.studies.linear_features import (
+    CLAIM,
+    PUBLISHED,
+    SOURCE,
     chosen_layers,
     hog,
     layer_features,
@@ -186,11 +189,8 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
 STUDY = Study(
     name="off-the-shelf",
     question="Are the features of a network good for classes that it was not trained on?",
-    claim="A linear SVM on a trained network's features beats most of what was built for a task: 69.0 % on "
-    "MIT-67 indoor scenes (before: 64.0), 77.2 mean average precision on VOC 2007 (71.1), with "
-    "augmentation.",
-    source="Razavian, Azizpour, Sullivan and Carlsson 2014, CNN features off-the-shelf, tables 1 and 2, "
-    "figure 2.",
+    claim=CLAIM,
+    source=SOURCE,
     differs="A small AlexNet trained on half of ten classes, tested on the other half; no augmentation for "
     "the SVM. Maps are averaged down to at most 1,024 numbers. The hand-made features are HOG.",
     rule="For each seed the layer is the one with the best accuracy on validation images, a quarter of the "
@@ -198,13 +198,7 @@ STUDY = Study(
     "paired by seed, is above that of pixels, of HOG, of the first layer, and of the layer of the "
     "untrained network that is chosen in the same way, each with a 95 % interval above zero. Direction "
     "only: above all four in the mean. Else not reproduced.",
-    published=(
-        *(
-            f"off-the-shelf-{task}/{what}"
-            for task in ("voc07", "mit67")
-            for what in ("cnn", "cnn-augmented", "before")
-        ),
-    ),
+    published=PUBLISHED,
     specs={
         "smoke": Settings(
             data="digits",

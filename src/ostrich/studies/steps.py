@@ -12,11 +12,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ostrich.data.dataset import Samples
+from ostrich.models.loading import pick_device
 from ostrich.runtime.randomness import keyed
 from ostrich.studies.fitting import loss_and_error
 
 ORDER = 21  # of the random numbers that shuffle
 TOGETHER = 2000  # images evaluated at once
+
+
+def as_floats(part: Samples, device: str) -> tuple[Tensor, Tensor]:
+    """Images (N, D) in [0, 1] and labels (N,) of a split, on a device."""
+    (images, labels), where = part.tensors(), pick_device(device)
+    return images.flatten(1).float().div(255).to(where), labels.to(where)
 
 
 def stepped(

@@ -198,9 +198,9 @@ def _steps(
 ) -> None:
     """Step until the attack's steps are spent, an image's queries are, or every image is done."""
     reserve = GRID_FORWARDS if method.stop == "minimum" else 0
-    scores = method.needs == "scores"
-    problem = replace(problem, queries=method.most_forwards, reserve=reserve, by_scores=scores)
-    problem = replace(problem, by_gradient=method.needs == "gradient")
+    scores, gradient = method.needs == "scores", method.needs == "gradient"
+    problem = replace(problem, queries=method.most_forwards, reserve=reserve)
+    problem = replace(problem, by_scores=scores, by_gradient=gradient)
     cost = method.copies
     whole, state = problem, _checked(method, "init", method.init(problem))
     before, problem, state, open_ = partial_batch.resume(problem, state, problem.left >= cost)

@@ -38,7 +38,7 @@ const room = {
       return false;
     }
   },
-  bars: (networks, goal) => at("bars").replaceChildren(...bars(networks, { goal })),
+  bars: (networks, goal) => at("bars").replaceChildren(...bars(networks, goal)),
   async show(source) { draw(canvas, await loaded(source), 320); },
 };
 
@@ -140,7 +140,7 @@ async function start() {
     room.say(location.href);
   });
   at("export").addEventListener("click", () => exported(room));
-  at("tour").addEventListener("click", () => begin(at("guide"), room));
+  at("tour").addEventListener("click", () => begin(at("guide")));
   addEventListener("paste", (event) => take(Array.from(event.clipboardData.files)[0]));
   for (const name of ["dragover", "dragleave", "drop"])
     addEventListener(name, (event) => {

@@ -1,5 +1,7 @@
 // Small pieces of the page: elements, fields, bars, and pictures pixel by pixel.
 
+import { set } from "./state.js";
+
 // An element with attributes, properties that begin with "on", and children.
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
@@ -22,13 +24,16 @@ export function select(options, chosen, onchange) {
   return element;
 }
 
+// A button that makes an image of the server's the one in question.
+export const goOn = (image) => h("button", { type: "button", class: "act", onclick: () => set({ image }) }, "Go on with this picture");
+
 export const percent = (share) => (100 * share).toFixed(share < 0.0995 || (share > 0.995 && share < 0.9995) ? 1 : 0) + "\u00a0%";
 export const number = (value, digits = 3) => (value === null || value === undefined ? "–" : Number(value.toPrecision(digits)).toString());
 
-// The classes of each network as bars; `goal` is marked, a class can be chosen by `onchoose(index)`.
-export function bars(networks, { goal = null, several = true } = {}) {
+// The classes of each network as bars; `goal` is marked.
+export function bars(networks, goal = null) {
   return networks.map((network) => h("div", { class: "network-bars" },
-    several && networks.length > 1 ? h("h2", {}, network.network) : null,
+    networks.length > 1 ? h("h2", {}, network.network) : null,
     ...network.classes.map((one) => h("div", { class: one.index === goal ? "share goal" : "share" },
       h("span", { class: "class" }, one.name), h("span", { class: "number" }, percent(one.share)),
       h("progress", { max: 1, value: one.share, "aria-label": one.name })))));
@@ -82,10 +87,10 @@ export function boxed(source, box, size, alt) {
 
 // Before, the change enlarged, after: hover or hold the last and see the first in its place.
 export class Pair {
-  constructor(onenlarge) {
+  constructor() {
     this.canvases = ["before", "change", "after"].map((name) => h("canvas", { role: "img", "aria-label": name }));
     const [before, change, after] = this.canvases;
-    this.times = h("input", { type: "range", min: 1, max: 50, value: 10, oninput: () => { this.#difference(); onenlarge?.(this.times.value); } });
+    this.times = h("input", { type: "range", min: 1, max: 50, value: 10, oninput: () => this.#difference() });
     this.words = h("span", {}, "the change, 10 times");
     this.under = h("figcaption", {}, "after; hover or hold to see before");
     const show = (held) => this.images && after.getContext("2d").drawImage(this.images[held ? 0 : 1], 0, 0);

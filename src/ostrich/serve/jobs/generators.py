@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import io
 from functools import cache
 from typing import Annotated, Any
 
 import torch
-from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
@@ -16,7 +14,7 @@ from ostrich.errors import InputError
 from ostrich.generative import Generator
 from ostrich.generative.directions import principal_directions
 from ostrich.generative.generator import known_generators, load_generator
-from ostrich.images import picture, rounded
+from ostrich.images import as_gif, rounded
 from ostrich.serve.jobs.asked import Asked, Name
 from ostrich.serve.playground import Playground, png
 from ostrich.serve.worker import Job
@@ -26,34 +24,33 @@ MILLISECONDS = 80  # of a clip's frame
 Seed = Annotated[int, Field(ge=0, le=10**6)]
 
 
-class Sample(Asked):
-    """Samples of a bundled generator."""
+class OfGenerator(Asked):
+    """A wish about a bundled generator, of all its classes or one."""
 
     generator: Name
-    count: Annotated[int, Field(ge=1, le=36)] = 12
     asked_class: Name | None = None
     seed: Seed = 0
 
 
-class Walk(Asked):
+class Sample(OfGenerator):
+    """Samples of a bundled generator."""
+
+    count: Annotated[int, Field(ge=1, le=36)] = 12
+
+
+class Walk(OfGenerator):
     """The way from one numbered sample to another."""
 
-    generator: Name
     start: Seed
     end: Seed
     steps: Annotated[int, Field(ge=2, le=24)] = 9
-    asked_class: Name | None = None
-    seed: Seed = 0
 
 
-class Steer(Asked):
+class Steer(OfGenerator):
     """A sample moved along principal directions, and the images of DATA that are nearest to it."""
 
-    generator: Name
     number: Seed
     along: Annotated[list[Annotated[float, Field(ge=-8, le=8)]], Field(max_length=DIRECTIONS)] = []
-    asked_class: Name | None = None
-    seed: Seed = 0
 
 
 def sample(_playground: Playground, asked: Sample, job: Job) -> None:
@@ -139,7 +136,4 @@ def _shown(image: Tensor) -> str:
     """An image, or a clip (C, T, H, W) as an endless GIF, as a data: address."""
     if image.ndim == 3:
         return png(rounded(image))
-    first, *rest = [picture(frame).convert("P", palette=Image.Palette.ADAPTIVE) for frame in image.unbind(1)]
-    content = io.BytesIO()
-    first.save(content, format="GIF", save_all=True, append_images=rest, duration=MILLISECONDS, loop=0)
-    return "data:image/gif;base64," + base64.b64encode(content.getvalue()).decode()
+    return "data:image/gif;base64," + base64.b64encode(as_gif(image.unbind(1), MILLISECONDS)).decode()

@@ -14,7 +14,7 @@ from ostrich.errors import InputError
 from ostrich.images import LEVELS, rounded
 from ostrich.models.answers import predictions
 from ostrich.serve.jobs.asked import AboutImage, Name, Whole
-from ostrich.serve.playground import Playground, png, shares_of
+from ostrich.serve.playground import Playground, png
 from ostrich.serve.worker import Job, Stopped
 from ostrich.verbs.attack import attack
 
@@ -100,7 +100,7 @@ def _goal(playground: Playground, image: Tensor, target: int | None) -> Goal:
     if target >= playground.classifier.num_classes:
         raise InputError(f"Classes are 0 to {playground.classifier.num_classes - 1}; got {target}.")
     if target == int(seen[0]):
-        raise InputError(f"It is {playground.class_name(target)} already; choose another class.")
+        raise InputError(f"It is {playground.classifier.class_name(target)} already; choose another class.")
     return Targeted(torch.tensor([target]))
 
 
@@ -108,19 +108,17 @@ def _described(playground: Playground, image: Tensor, now: Tensor, goal: Goal) -
     """A picture on the way as its file would be: bars, how far it is, how sure of the goal."""
     file = rounded(now)
     change = file - image
-    wanted = [int(goal.classes[0])]
+    wanted = int(goal.classes[0])
+    networks = playground.bars(file, [wanted])
+    share = next(one["share"] for one in networks[0]["classes"] if one["index"] == wanted)
     return {
         "picture": png(file[0]),
         "linf": change.abs().max().item() * LEVELS,
         "l2": change.norm().item(),
         "pixels": int((change != 0).any(1).sum()),
-        "goal": {"kind": goal.kind, "class": wanted[0], "share": _share(playground, file, wanted[0])},
-        "networks": playground.bars(file, wanted),
+        "goal": {"kind": goal.kind, "class": wanted, "share": share},
+        "networks": networks,
     }
-
-
-def _share(playground: Playground, image: Tensor, number: int) -> float:
-    return shares_of(playground.classifier, image)[number].item()
 
 
 def _verdict(figures: dict[str, Any], success: bool) -> str:

@@ -1,6 +1,6 @@
 // Touch the picture: click a place, or brush a region away.
 
-import { Pair, bars, field, h, moves, place, select } from "../pieces.js";
+import { Pair, field, goOn, h, moves, place, select } from "../pieces.js";
 import { get, set } from "../state.js";
 
 export const TAB = "Touch it";
@@ -44,7 +44,7 @@ export async function open(panel, room) {
         if (event.event !== "brushed") return;
         room.bars(event.networks);
         room.show(room.address(room.image));
-        out.replaceChildren(pair.element, h("div", { class: "form" }, h("button", { type: "button", class: "act", onclick: () => set({ image: event.made }) }, "Go on with this picture")));
+        out.replaceChildren(pair.element, h("div", { class: "form" }, goOn(event.made)));
         pair.set(room.address(room.image), event.picture);
       });
       return;

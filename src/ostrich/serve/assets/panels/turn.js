@@ -1,7 +1,7 @@
 // Turn it into another class, and watch how.
 
 import { save, stop } from "../ask.js";
-import { Pair, field, h, number, percent, select } from "../pieces.js";
+import { Pair, field, goOn, h, number, percent, select } from "../pieces.js";
 import { get, set } from "../state.js";
 
 export const TAB = "Turn it into…";
@@ -56,7 +56,7 @@ export async function open(panel, room) {
       if (event.event !== "result") return;
       verdict.textContent = event.sentence;
       verdict.className = "verdict-line " + (event.success ? "bad" : "unsure");
-      keep.append(h("button", { type: "button", class: "act", onclick: () => set({ image: event.made }) }, "Go on with this picture"));
+      keep.append(goOn(event.made));
       if (event.success) keep.append(h("button", { type: "button", class: "act", id: "save", onclick: () => saved(event.made, keep, room) }, "Save it with its proof"));
     });
     begin.disabled = false;

@@ -1,7 +1,7 @@
 // What a unit wants to see, growing from noise.
 
 import { stop } from "../ask.js";
-import { draw, field, h, loaded, number, select } from "../pieces.js";
+import { draw, field, goOn, h, loaded, number, select } from "../pieces.js";
 import { get, set } from "../state.js";
 
 export const TAB = "What it wants";
@@ -27,7 +27,7 @@ export async function open(panel, room) {
       if (event.event !== "wanted") return;
       caption.textContent = event.value === null ? "stopped where it stood" : `${unit.value}: ${number(event.value)}`;
       room.bars(event.networks);
-      keep.append(h("button", { type: "button", class: "act", onclick: () => set({ image: event.made }) }, "Go on with this picture"));
+      keep.append(goOn(event.made));
     });
   }
 }
