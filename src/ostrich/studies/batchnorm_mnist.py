@@ -155,6 +155,8 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         f"{spread(list(drift[False].values()))} of the inputs' width without, by "
         f"{spread(list(drift[True].values()))} with."
     )
+    if max(spec.rates) in best.values():
+        because += f" No rate above {max(spec.rates):g} was tried; a better one may lie there."
     named = {False: "without batch norm", True: "with batch norm"}
     series = {
         f"{named[norm]}, rate {rate:g}": mean_points(
