@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import nets
 import pytest
@@ -136,3 +138,41 @@ def test_exact_never_computes_in_bf16():
     layer = nn.Conv2d(3, 3, 3)
     with autocast("exact", torch.device("cpu")):
         assert layer(torch.rand(1, 3, 8, 8)).dtype == torch.float32
+
+
+def test_a_copy_is_kept_as_long_as_nothing_changes():
+    network, example = nets.small().network.eval(), torch.rand(1, 3, 16, 16)
+    quick, forwards = faster(network, example)
+    assert faster(network, torch.rand(1, 3, 24, 24)) == (quick, forwards)
+    handle = network.register_forward_hook(lambda module, given, output: output)
+    assert faster(network, example)[0] is not quick
+    handle.remove()
+    quick, _ = faster(network, example)
+    with torch.no_grad():
+        next(network.parameters()).data.mul_(1.0001)  # .data: autograd's version does not see it
+    assert faster(network, example)[0] is not quick
+
+
+def test_a_kept_copy_is_compared_again():
+    """What no sum of weights shows: an attribute of the network's own."""
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.scale = nets.small().network, 1.0
+
+        def forward(self, x):
+            return self.inner(x) * self.scale
+
+    network, images = Scaled().eval(), torch.rand(3, 3, 16, 16)
+    agrees(network, images)
+    network.scale = 2.0
+    agrees(network, images)
+
+
+def test_a_copy_goes_with_its_network():
+    network = nets.small().network.eval()
+    gone = weakref.ref(faster(network, torch.rand(1, 3, 16, 16))[0])
+    del network
+    gc.collect()
+    assert gone() is None

@@ -33,7 +33,7 @@ from torch.autograd.function import once_differentiable
 
 from ostrich.attribution.backward import gradients
 from ostrich.attribution.question import Question, applying
-from ostrich.attribution.rectifiers import GATES, UNRULED, Rectifiers
+from ostrich.attribution.rectifiers import GATES, UNRULED, Rectifiers, keeps_result
 from ostrich.errors import InputError
 from ostrich.inspection.units import AnyUnit, look, read, sources, values
 from ostrich.models.classifier import Classifier
@@ -41,6 +41,7 @@ from ostrich.models.untouched import is_compiled
 
 DECONVNET, GUIDED, REDIRECTED = "deconvnet", "guided", "redirected"
 COMPARED = 4  # images of a batch whose forward under the rule is compared with the plain one
+ROUNDING = 1e-4  # of the largest value; a few images alone are computed in another order than in a batch
 
 
 def by_rule(rule: str, question: Question) -> Tensor:
@@ -48,13 +49,15 @@ def by_rule(rule: str, question: Question) -> Tensor:
 
     Raises InputError for a network with an activation that has no such rule, and AssertionError,
     a fault of ours, where the network computes anything else under the rule than without it: of many images
-    together, the first `COMPARED` are compared.
+    the first `COMPARED` are compared.
     """
     if is_compiled(question.classifier.network):
         raise InputError(
             f"{question.classifier.name} is compiled: its ReLUs cannot be reached. Give the network as it is "
             f"written. {applying()}"
         )
+
+    compared = False
 
     def compute(classifier: Classifier, inputs: Tensor, units: Sequence[AnyUnit]) -> Tensor:
         with ReluRule(rule) as acting:
@@ -64,18 +67,25 @@ def by_rule(rule: str, question: Question) -> Tensor:
             led = [source for source in sources(seen, unit).values() if source.requires_grad]
             if led and not any(_acted(source, inputs, acting) for source in led):
                 raise _none_acted(rule, classifier, unit, acting.others)
-        _compared(rule, classifier, inputs, units, computed)
+        nonlocal compared
+        if not compared:
+            _compare(rule, classifier, inputs, units, computed)
+            compared = True
         return computed
 
     return torch.cat([gradients(part, compute=compute) for part in question.parts()])
 
 
-def _compared(
+def _compare(
     rule: str, classifier: Classifier, inputs: Tensor, units: Sequence[AnyUnit], computed: Tensor
 ) -> None:
-    """Refuse values (U, N) that the network does not compute without the rule, bit for bit."""
+    """Refuse values (U, N) that the network does not compute without the rule; bit for bit, of one batch."""
     if len(inputs) > 2 * COMPARED and classifier.batch is None:
         inputs = inputs[:COMPARED]
+        with torch.no_grad():
+            alone, together = values(classifier, inputs.clone(), units), computed[:, :COMPARED]
+        if torch.allclose(alone, together, rtol=0, atol=ROUNDING * float(alone.abs().max())):
+            return
         with ReluRule(rule):
             computed = values(classifier, inputs.clone(), units)
     with torch.no_grad():
@@ -136,11 +146,13 @@ class _Rectifier(torch.autograd.Function):
         ctx: Any, x: Tensor, plain: Callable[[Tensor], Tensor], top: float, acting: ReluRule
     ) -> Tensor:
         ctx.acting = acting
-        if acting.rule != DECONVNET:  # a mask: a byte for each value, where a copy of x would take four
-            ctx.save_for_backward((x > 0) & (x < top) if math.isfinite(top) else x > 0)
         y = plain(x)
         if y is x:
             ctx.mark_dirty(x)
+        if acting.rule != DECONVNET:
+            own = y is not x and math.isinf(top) and keeps_result(plain)
+            # else a mask: a byte for each value, and later operations may change y in place
+            ctx.save_for_backward(y if own else (y > 0) & (y < top) if math.isfinite(top) else y > 0)
         return y
 
     @staticmethod
@@ -148,15 +160,15 @@ class _Rectifier(torch.autograd.Function):
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor, None, None, None]:
         ctx.acting.passed += 1
         if ctx.acting.rule == REDIRECTED:
-            (mask,) = ctx.saved_tensors
-            passed = mask & (above != 0)
+            (open_,) = ctx.saved_tensors
+            passed = (open_ > 0) & (above != 0)
             blocked = ~passed.flatten(1).any(1) if passed.ndim > 1 else ~passed
             passed |= blocked.view(-1, *[1] * (passed.ndim - 1)) & (above > 0)
-        else:
-            passed = above > 0
-            for mask in ctx.saved_tensors:
-                passed &= mask
-        return torch.where(passed, above, 0), None, None, None
+            return torch.where(passed, above, 0), None, None, None
+        passed = above.clamp_min(0)
+        for open_ in ctx.saved_tensors:  # many times quicker than torch.where
+            passed = torch.ops.aten.threshold_backward(passed, open_.to(passed.dtype), 0)
+        return passed, None, None, None
 
 
 def _acted(source: Tensor, inputs: Tensor, acting: ReluRule) -> bool:

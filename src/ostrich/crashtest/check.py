@@ -54,7 +54,6 @@ from ostrich.crashtest.probes import (
 from ostrich.crashtest.summary import summary
 from ostrich.errors import OstrichError, UnknownName
 from ostrich.images import write_image
-from ostrich.models.fastpath import copies_shared
 from ostrich.runtime import events
 from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
 from ostrich.runtime.facts import digest
@@ -132,7 +131,6 @@ def crash_test(
     with (
         stopwatch() as spent,
         threads_restored(),
-        copies_shared(),
         Computation(run.folder, _facts(context), "json", waits=False) as kept,
     ):
         plan = Plan.open(kept)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import copy
 import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from functools import partial
 from itertools import product
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,8 @@ GRADIENTS = 0.05  # summed difference of gradients, relative: a derivative of th
 
 
 Answers = Callable[[Tensor, nn.Module], Tensor]  # scores (N, K) of inputs by a network
-_shared: ContextVar[dict[Any, Any] | None] = ContextVar("shared", default=None)  # copies, by network
+_State = tuple[tuple[Any, ...], tuple[float, ...]]
+_copies: WeakKeyDictionary[nn.Module, tuple[_State, nn.Module]] = WeakKeyDictionary()
 
 
 def faster(
@@ -38,53 +40,58 @@ def faster(
     `example` is a batch of inputs on which the copy's `answers` are compared with the original's: where the
     graph cannot be traced or outputs or gradients differ, the copy is not folded; where the network
     cannot be copied, it is returned itself. Gradients can differ alone: a tracer does not see a
-    `torch.autograd.Function` with a backward of its own, nor `no_grad`.
+    `torch.autograd.Function` with a backward of its own, nor `no_grad`. A copy is kept as long as the network
+    is: asked for again it serves while weights, modes and hooks are what they were, compared as a new one is.
     """
-    kept = _shared.get()
-    key = (id(network), tuple(example.shape[1:]), example.dtype, example.device)
-    if kept is not None and key in kept:
-        return kept[key][1], 0
-    found, forwards = _copied(network, example, answers)
-    if kept is not None:
-        kept[key] = (network, found)
-    return found, forwards
-
-
-@contextmanager
-def copies_shared() -> Iterator[None]:
-    """Within it a network is copied once for all who ask; it must not be changed meanwhile."""
-    token = _shared.set({})
+    state = _state(network)
     try:
-        yield
-    finally:
-        _shared.reset(token)
-
-
-def _copied(network: nn.Module, example: Tensor, answers: Answers) -> tuple[nn.Module, int]:
-    """As `faster`, anew."""
-    try:
-        plain = copy.deepcopy(network)
+        candidates = _candidates(network, state)
     except Exception:  # a network may hold anything: locks, open files, non-leaf tensors
         return network, 0
     expected, slope = _answer(network, example, answers)
     forwards = len(example)
-    for layout, candidate in product(LAYOUTS, (fold_batch_norm, copy.deepcopy)):
+    for candidate in candidates:
         try:
-            quick = _laid_out(candidate(plain).requires_grad_(False).eval(), layout)
+            quick = candidate()
             forwards += len(example)
             with redirect_stderr(io.StringIO()):  # a graph that fails prints where
                 got, found = _answer(quick, example, answers)
             scale = expected.abs().max().clamp_min(1.0)
             same = torch.isfinite(got).all() and (expected - got).abs().max() <= AGREEMENT * scale
             if same and (slope - found).abs().sum() <= GRADIENTS * slope.abs().sum():
+                _copies[network] = (state, quick)
                 return quick, forwards
         except Exception:  # tracing and layout changes fail in as many ways as networks are written
             continue
     return network, forwards
 
 
-def _laid_out(network: nn.Module, layout: torch.memory_format) -> nn.Module:
-    """The network with its weights in that layout, and what it is given brought to it."""
+def _candidates(network: nn.Module, state: _State) -> list[Callable[[], nn.Module]]:
+    """What makes a copy, the quickest first: one that is kept, or folded and not, in each layout."""
+    if network in _copies and _copies[network][0] == state:
+        return [lambda: _copies[network][1]]
+    plain = copy.deepcopy(network)
+    return [
+        partial(_laid_out, plain, way, layout)
+        for layout, way in product(LAYOUTS, (fold_batch_norm, copy.deepcopy))
+    ]
+
+
+def _state(network: nn.Module) -> _State:
+    """What a copy depends on: the network's modules with their modes and hooks, and the weights' sums."""
+    modules = tuple(
+        (type(one), one.training, *one._forward_hooks, *one._forward_pre_hooks, *one._backward_hooks)
+        for one in network.modules()
+    )
+    sums = [one.detach().sum().double().cpu() for one in (*network.parameters(), *network.buffers())]
+    return modules, tuple(torch.stack(sums).tolist()) if sums else ()
+
+
+def _laid_out(
+    plain: nn.Module, way: Callable[[nn.Module], nn.Module], layout: torch.memory_format
+) -> nn.Module:
+    """A frozen copy with its weights in that layout, and what it is given brought to it."""
+    network = way(plain).requires_grad_(False).eval()
 
     def bring(_: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(

@@ -24,7 +24,7 @@ VALUES_PER_FORWARD = 256 * 3 * 64 * 64  # pixels times channels at once, about 1
 Loss = Callable[[Tensor], Tensor]  # of the logits (n, K), (n,)
 Network = nn.Module | Callable[[Tensor], Tensor]
 Photographed = Callable[[Tensor, Sequence[int], int], Tensor]  # of images, their keys and the seed
-FOLDED_FROM = 2  # gradients of an image: for fewer, a copy and its proof cost more than they bring
+FOLDED_FROM = 2  # gradients of an image: for fewer, a copy that is no quicker by bf16 is not won back
 REENTRANT = "it checkpoints with use_reentrant=True. Change that to use_reentrant=False, the same function."
 GOLDEN = 0x9E3779B97F4A7C15  # an odd number far from a simple fraction of 2^64, to tell copies apart
 
@@ -88,7 +88,7 @@ class Access:
 
         Where so few `gradients` of an image are asked for that this is not won back, the plain ones serve.
         """
-        if gradients < FOLDED_FROM:
+        if self._plain_serves(gradients, example):
             self.fast_network = self.classifier.network
             self.gradient_network = (self.classifier.surrogate or self.classifier).network
             return
@@ -97,6 +97,10 @@ class Access:
         if self.classifier.surrogate is not None:
             self.gradient_network, checks = _fast_network(self.classifier.surrogate, example)
             self.checks += checks
+
+    def _plain_serves(self, gradients: int, images: Tensor) -> bool:
+        """Whether so few gradients of an image are as well taken in the plain network."""
+        return gradients < FOLDED_FROM and self._typed(self.precision, images, self._lender) == "exact"
 
     @torch.no_grad()
     def reference_logits(self, images: Tensor, rows: Tensor) -> Tensor:
@@ -112,7 +116,7 @@ class Access:
         """
         plain = self.classifier.surrogate is None and isinstance(self.classifier.network, nn.Module)
         if (
-            gradients >= FOLDED_FROM
+            not self._plain_serves(gradients, images)
             or not plain
             or self.classifier.draws > 1
             or len(images) > _at_once(images)

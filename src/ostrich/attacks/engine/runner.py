@@ -34,7 +34,7 @@ from ostrich.attacks.engine.result import Result, joined
 from ostrich.attacks.engine.resuming import PartialBatch, attack_facts, batch, content_of
 from ostrich.attacks.eot import EOT
 from ostrich.attacks.goals import SLACK, Goal
-from ostrich.attacks.threats import exact_distance, within
+from ostrich.attacks.threats import TOLERANCE, exact_distance
 from ostrich.data.dataset import Samples
 from ostrich.errors import ContractError, InputError
 from ostrich.models.answers import answered, confidence, predictions
@@ -295,7 +295,8 @@ def _verify(
         changed = (quantized != part.originals).flatten(1).any(1)
         part.access.note_scores(part.goal.rows(changed), part.clean[changed], part.rows[changed])
         part.access.note_scores(part.goal.rows(changed), logits[changed], part.rows[changed])
-    success &= within(part.threat, quantized, part.originals)
+    distance = exact_distance(part.threat, quantized, part.originals)
+    success &= distance <= part.threat.eps * (1 + TOLERANCE)
     if part.photographed is not None:
         success &= part.reached_photographed(quantized, SLACK)
     written = torch.ones_like(success) if overwrite else success
@@ -306,9 +307,7 @@ def _verify(
     result.float_images[rows] = before[written]
     result.predictions[rows] = prediction[written]
     result.confidence[rows] = probability[written]
-    result.distance[rows] = exact_distance(part.threat, quantized, part.originals)[written].to(
-        quantized.dtype
-    )
+    result.distance[rows] = distance[written].to(quantized.dtype)
     result.distance_float[rows] = part.threat.distance(before, part.originals)[written]
     result.fooled_draws[rows] = share[written].to(quantized.dtype)
 
