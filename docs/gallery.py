@@ -196,6 +196,28 @@ SECTIONS: dict[str, list[Entry]] = {
             "Edges again: of the unit they say little.",
             f"explain guided --limit 3 --unit {NEURON}",
         ),
+        Entry(
+            "photo-fooling",
+            "Fooling by ascent",
+            "From noise to at least 99 % in fifteen steps: a tench, a hamster, a submarine.",
+            f"attack fooling-ascent {REAL} --limit 6",
+            "gallery.png",
+        ),
+        Entry(
+            "photo-lucid",
+            "Preferred images",
+            "What ostrich, goldfish, teapot and school bus look like to it (Olah 2017).",
+            f"visualize {REAL} --unit class:ostrich --unit class:goldfish --unit class:teapot "
+            "--unit 'class:school bus' --preset lucid",
+            "grid.png",
+        ),
+        photographs(
+            "printed",
+            "Printed, and photographed",
+            "Before, changed, and each as a simulated camera sees it in print: all four still fool it.",
+            "attack printed --limit 4",
+            "pictures.png",
+        ),
     ],
     "Break it": [
         attack("fgsm", "FGSM", "One step along the gradient's sign (Goodfellow 2015)."),
@@ -460,11 +482,14 @@ def _draw(entry: Entry, folder: Path) -> str:
     """The entry's picture, written to docs/gallery; its name."""
     if isinstance(entry.picture, str) and entry.picture.endswith(".gif"):
         return _film(folder / entry.picture, f"{entry.name}.gif")
-    if isinstance(entry.picture, str):
+    if isinstance(entry.picture, str) and REAL not in entry.words:
         file = f"{entry.name}{Path(entry.picture).suffix}"
         shutil.copyfile(folder / entry.picture, PICTURES / file)
         return file
-    sheet = entry.picture(folder)
+    if isinstance(entry.picture, str):
+        sheet = Image.open(folder / entry.picture).convert("RGB")
+    else:
+        sheet = entry.picture(folder)
     if REAL in entry.words:
         sheet.save(PICTURES / f"{entry.name}.jpg", quality=QUALITY, optimize=True)
         return f"{entry.name}.jpg"

@@ -44,9 +44,10 @@ def test_a_part_has_formula_figure_command_numbers_file_and_three_exercises(page
     assert words.count("\n$$") == 2
     assert all(section in words for section in SECTIONS)
     _, figure, numbers, file, exercises = (words.split(f"{head}\n")[-1] for head in ("", *SECTIONS))
-    (picture,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", figure.split("##")[0])
-    assert (page.parent / picture).is_file()
-    assert re.search(r"```sh\nostrich \w+", figure.split("##")[0])
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", figure.split("##")[0])
+    assert pictures
+    assert all((page.parent / picture).is_file() for picture in pictures)
+    assert len(re.findall(r"```sh\nostrich \w+", figure.split("##")[0])) >= len(pictures)
     assert re.search(r"```\{(published|verdicts)\} \w", numbers.split("##")[0])
     assert re.search(r"\{source\}`src/ostrich/[\w/]+\.py`", file.split("##")[0])
     assert re.findall(r"^\*\*(\d)\.\*\* ", exercises, re.MULTILINE) == ["1", "2", "3"]
