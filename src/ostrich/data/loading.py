@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,7 +22,34 @@ from ostrich.errors import InputError, UnreadableImage
 from ostrich.images import fingerprint, fit, fit_array, to_bytes
 from ostrich.runtime.events import detail
 
+if TYPE_CHECKING:
+    from ostrich.models.classifier import Classifier
+
 DECODED_FIRST = 2048  # of images that are not kept: enough to meet every kind of file, in seconds
+
+
+def load_for(
+    dataset: Dataset,
+    classifier: Classifier,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_bad: bool = False,
+) -> Samples:
+    """As `load`, at the classifier's size and by its preprocessing, with labels matched to its classes."""
+    assert classifier.size is not None
+    return load(
+        dataset,
+        size=classifier.size,
+        resize=classifier.resize,
+        interpolation=classifier.interpolation,
+        channels=classifier.channels,
+        class_names=classifier.class_names,
+        num_classes=classifier.num_classes,
+        limit=limit,
+        seed=seed,
+        skip_bad=skip_bad,
+    )
 
 
 def load(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ostrich import data as datasets
+from ostrich.data.loading import load_for
 from ostrich.errors import InputError
 from ostrich.inspection.watching import module_of
 from ostrich.models import Classifier
@@ -30,16 +31,6 @@ def opened(spec: NetworkSpec, seed: int) -> tuple[Classifier, Tensor, Tensor]:
         raise InputError(f"A study of a network needs labels; {dataset.name} has none.")
     classifier = ModelOptions(**json.loads(spec.model) | {"device": spec.device}).load(dataset.size)
     module_of(classifier)
-    samples = datasets.load(
-        dataset,
-        size=classifier.size,
-        resize=classifier.resize,
-        interpolation=classifier.interpolation,
-        channels=classifier.channels,
-        class_names=classifier.class_names,
-        num_classes=classifier.num_classes,
-        limit=spec.images,
-        seed=seed,
-    )
+    samples = load_for(dataset, classifier, limit=spec.images, seed=seed)
     assert samples.labels is not None
     return classifier, samples.images().to(classifier.device), samples.labels

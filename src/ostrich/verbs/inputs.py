@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from ostrich import data as datasets
 from ostrich.data.dataset import Dataset, Samples
+from ostrich.data.loading import load_for
 from ostrich.errors import InputError
 from ostrich.images import as_rgb, picture, to_bytes
 from ostrich.models.classifier import Classifier
@@ -136,18 +137,7 @@ def read_samples(
             )
         classifier.size = dataset.size
         classifier.probe()
-    found = datasets.load(
-        dataset,
-        size=classifier.size,
-        resize=classifier.resize,
-        interpolation=classifier.interpolation,
-        channels=classifier.channels,
-        class_names=classifier.class_names,
-        num_classes=classifier.num_classes,
-        limit=limit,
-        seed=seed,
-        skip_bad=skip_bad,
-    )
+    found = load_for(dataset, classifier, limit=limit, seed=seed, skip_bad=skip_bad)
     if classifier.class_names is None and found.class_names and found.matching is not None:
         names = dict(zip(found.matching.classes, found.class_names))
         if sorted(names) == list(range(classifier.num_classes)):
