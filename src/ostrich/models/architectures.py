@@ -19,6 +19,7 @@ from ostrich.models.alexnet import alexnet, alexnet_small
 from ostrich.models.asked import RENAMED
 from ostrich.models.digits_cnn import digits_cnn
 from ostrich.models.face_cnn import FaceCNN
+from ostrich.models.lenet import lenet
 from ostrich.models.mlp import mlp
 from ostrich.models.residual import SmallNet
 from ostrich.models.residual_imagenet import ImageNetResidual
@@ -65,6 +66,7 @@ ARCHITECTURES = {
             size=(24, 24),
             source="after Garcia and Delakis 2004, Convolutional face finder",
         ),
+        Architecture(name="lenet", build=lenet, size=(28, 28), source="after LeCun et al. 1998, LeNet-5"),
         Architecture(
             name="mlp",
             build=mlp,

@@ -142,6 +142,17 @@ RECIPES = {
             shift=1,
         ),
         Recipe(
+            name="mnist-lenet",
+            architecture="lenet",
+            data="npz:mnist.npz",  # Keras's file
+            mean=(0.1307,),  # of the training images
+            std=(0.3081,),
+            epochs=15,
+            learning_rate=0.05,
+            flip=False,
+            shift=2,
+        ),
+        Recipe(
             name="mnist-ibp",  # a network whose robust accuracy is known from both sides
             architecture="strided-cnn",
             data="npz:mnist.npz",  # Keras's file
