@@ -53,7 +53,8 @@ def depends(
     change = float((every[: len(dark)] - alone).abs().max())
     if change <= ROUNDING.get(kind, SAME) * float(every.abs().max()) + NOTHING:
         return None
-    again = torch.cat([by_itself(image) for image in dark]).double()[:, finite]
+    turned = [by_itself(image) for image in dark.flip(0)]  # the other way round: answers may alternate
+    again = torch.cat(turned[::-1]).double()[:, finite]
     if float((again - alone).abs().max()) > SAME * float(alone.abs().max()):
         return "randomly"  # another answer each time, whatever stands beside it
     return "slightly" if change <= ALIKE * float(every.amax() - every.amin()) else "wholly"
