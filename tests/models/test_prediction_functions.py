@@ -276,7 +276,7 @@ def test_a_function_is_asked_once_for_what_it_offers():
 
     def answer(x):
         asked.append(len(x))
-        return 3 - 2 * x.mean((2, 3))  # above 1, so that it is no probability
+        return -2 * x.mean((2, 3))  # below 0, so that it is no probability
 
     model = function(answer)
     assert asked == []
