@@ -18,6 +18,7 @@ from ostrich.errors import InputError, OstrichError
 from ostrich.models.answers import answered
 from ostrich.models.classifier import Classifier
 from ostrich.models.fastpath import autocast, faster, rounds
+from ostrich.models.returned import FailsOnImage
 from ostrich.runtime.randomness import keyed, seed_of
 
 VALUES_PER_FORWARD = 256 * 3 * 64 * 64  # pixels times channels at once, about 1 GB of activations
@@ -291,8 +292,8 @@ class Access:
         try:
             with autocast(typed, images.device):
                 output = ask()
-        except (TypeError, RuntimeError, ValueError) as error:
-            if typed == "exact" or isinstance(error, OstrichError):
+        except (TypeError, RuntimeError, ValueError, FailsOnImage) as error:
+            if typed == "exact" or (isinstance(error, OstrichError) and not isinstance(error, FailsOnImage)):
                 raise
             output = ask()  # as where forward calls numpy, which has no bf16
             self.own_type = True
