@@ -22,6 +22,7 @@ MASKING = (
     frozenset(  # what the doctor calls a network whose gradients, or answers, do not say what moves them
         (
             *("zero-gradient", "nan-gradient", "constant-gradient", "masked-gradient", "quantized-input"),
+            "other-classes-off",
             *("noise-beats-gradient", "more-steps-weaker", "larger-budget-weaker", "unbounded-attack-fails"),
             *("black-box-beats-white-box", "transfer-beats-white-box"),
             *("stochastic-output", "batch-dependent-output", "constant-output", "single-score"),

@@ -15,7 +15,7 @@ from ostrich.attacks.goals import Goal, missed
 from ostrich.attacks.per_image import where
 from ostrich.attacks.threats import Threat
 from ostrich.errors import InputError, OstrichError
-from ostrich.models.answers import answered
+from ostrich.models.answers import alone, answered
 from ostrich.models.classifier import Classifier
 from ostrich.models.fastpath import autocast, faster, rounds
 from ostrich.models.returned import FailsOnImage
@@ -268,9 +268,9 @@ class Access:
         (n * s, K) all other classes are switched off, no way leads to one.
         """
         short = torch.ones_like(rows, dtype=torch.bool) if reached is None else ~reached
-        alone = (logits.isneginf().sum(1) >= logits.shape[1] - 1).view(len(rows), -1).all(1)
+        single = alone(logits).view(len(rows), -1).all(1)
         _count(self.gradients, rows[short])
-        _count(self.useless, rows[short & (_is_useless(gradient) | alone)])
+        _count(self.useless, rows[short & (_is_useless(gradient) | single)])
 
     @property
     def _lender(self) -> Classifier:
