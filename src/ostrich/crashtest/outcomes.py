@@ -35,7 +35,8 @@ def outcome(method: InputSpecificAttack, rows: Tensor, result: Result) -> Attack
     """What an attack did to the images at `rows` (n,)."""
     places = rows.tolist()
     broken = result.success.tolist()
-    useless = (result.zero_gradient | result.flat_scores | result.unattacked).tolist()
+    blind = (result.zero_gradient | result.flat_scores) & ~result.worked
+    useless = (blind | result.unattacked).tolist()
     distance = result.distance.tolist()
     eps = method.threat.eps
     return {
