@@ -76,7 +76,7 @@ class Access:
         self.moved = torch.zeros_like(self.forwards, dtype=torch.bool)
 
     def begin(self, member: int) -> None:
-        """Count for this member of an ensemble, those before it being done; one that goes on is no new one."""
+        """Count for this member of an ensemble, those before it being done; one that goes on is not new."""
         if member <= self.member:
             return
         self.worked = self.could_work
