@@ -281,9 +281,9 @@ def test_a_function_is_asked_once_for_what_it_offers():
     model = function(answer)
     assert asked == []
     assert model.access == "scores"
-    assert asked == [1, 6, 1, 1]  # a grey image; two dark ones beside others, and each alone
+    assert asked == [1, 6, 6, 1, 1]  # a grey image; two dark ones beside others, twice, and each alone
     assert model.access == "scores"
-    assert len(asked) == 4
+    assert len(asked) == 5
 
 
 @pytest.mark.parametrize(
