@@ -325,6 +325,55 @@ def test_square_walks_on_where_scores_are_steps():
     assert sum(changed) > len(changed) / 2
 
 
+class Rounded(torch.nn.Module):
+    """The classifier `colour`, whose scores are rounded to steps that many levels of a whole channel move."""
+
+    def __init__(self, ahead: float) -> None:
+        super().__init__()
+        self.step = ahead * SCALE / 255
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = F.linear(x.flatten(1), torch.eye(3).repeat_interleave(VALUES, 1) * SCALE / VALUES)
+        return (scores / self.step).round() * self.step
+
+
+@pytest.mark.parametrize("ahead", [1, 8])
+@pytest.mark.parametrize("levels", [0.25, 0.5])
+def test_square_asks_for_large_changes_where_small_ones_move_no_score(levels, ahead):
+    """Within 300 queries as many fall as the closed form says, to what a step hides of the lead."""
+    x, labels = images()
+    network = ostrich.load(Rounded(levels), size=SIZE)
+    true = breaking(x)["linf"]
+    for eps in (6 / 255, 10 / 255):
+        result = ostrich.attack(Square(eps=eps, queries=300, ahead=ahead), network, x, labels)
+        least, most = (standing(true + sign * 0.5 / 255, eps) for sign in (-1, 1))
+        assert least <= int((~result.success).sum()) <= most
+        alone = ostrich.attack(Square(eps=eps, queries=300), network, x, labels)
+        assert torch.equal(result.success, alone.success)
+
+
+def test_where_every_query_moves_the_margin_square_asks_for_no_shift():
+    x = images()[0].double()
+    random = torch.Generator().manual_seed(0)
+    weights = torch.randn(3, 3 * VALUES, generator=random, dtype=torch.float64)
+    network = ostrich.load(
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * VALUES, 3)).double(), size=SIZE
+    )
+    with torch.no_grad():
+        network.network[1].weight.copy_(weights)
+    labels = network.predict(x).argmax(1)
+    shifts = []
+    found = ostrich.attacks.attack(
+        Square(eps=0.1 / 255, queries=100),
+        network,
+        x,
+        Untargeted(labels),
+        watch=lambda _, state: shifts.append(state.shifts.clone()),
+    )
+    assert not found.success.all()
+    assert all((one == -1).all() for one in shifts)
+
+
 @pytest.mark.slow
 def test_a_check_follows_the_gradients_of_a_surrogate():
     """A function of scores has none; judged is the function, by the closed form."""
@@ -361,6 +410,6 @@ def test_scores_that_no_query_changes_are_no_robustness(method):
 def test_square_says_that_votes_have_no_slope(shared, kit, tmp_path, capsys):
     rows_of(shared, kit, tmp_path / "run", "hard_vote", "square", "--set", "queries=100")
     results = json.loads((tmp_path / "run/run.json").read_text())["results"]
-    assert (results["bound"], results["flat_scores"]) == (None, 18)
+    assert (results["bound"], results["flat_scores"]) == (None, 14)  # four fall to an even shift of colour
     told = " ".join(capsys.readouterr().out.split())
-    assert "not known, at most 1: 18 images stand whose scores no query changed: `rays`" in told
+    assert "not known, at most 0.7778: 14 images stand whose scores no query changed: `rays`" in told

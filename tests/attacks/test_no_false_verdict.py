@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ostrich.attacks import PGD, Untargeted, attack
+from ostrich.attacks import PGD, AutoAttack, Untargeted, attack
 from ostrich.attacks.engine.figures import measured
 from ostrich.attacks.threats import Linf
+from ostrich.crashtest.outcomes import outcome
 from ostrich.errors import InputError
 from ostrich.models import Classifier
 
@@ -55,6 +58,63 @@ def test_what_stands_because_scores_show_no_way_is_not_known(after):
     result = attacked(after, eps=2 / 255)
     assert not result.success.any()
     assert measured("pgd", result)["bound"] is None
+
+
+class Cut(nn.Module):
+    """The means, without a gradient; of images of which the first value is below a half, a flat vote."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = 20 * x.detach().mean((2, 3))
+        vote = 9.0 * F.one_hot(z.argmax(1), 3)
+        return torch.where((x[:, 0, 0, 0] < 0.5)[:, None], vote, z)
+
+
+def test_what_a_member_without_gradients_could_attack_is_known():
+    """AutoAttack's Square has scores that move where the three before it have no gradient at all."""
+    images = torch.full((6, 3, 8, 8), 0.5)
+    images[:, 0] = torch.tensor([0.62, 0.54, 0.62, 0.62, 0.7, 0.7]).view(6, 1, 1)
+    images[::2, 0, 0, 0] = 0.4  # in every second one scores are votes
+    images = (images * 255).round() / 255
+    classifier = Classifier(Cut().eval(), size=(8, 8), channels=3)
+    goal = Untargeted(torch.zeros(6, dtype=torch.int64))
+    method = AutoAttack(threat=Linf(8 / 255), iterations=5, queries=200)
+    result = attack(method, classifier, images, goal)
+    assert result.zero_gradient.tolist() == [True] * 6
+    assert result.success.tolist() == [False, True, False, False, False, False]
+    assert result.worked.tolist() == [False, True, False, True, False, True]
+    figure = measured("autoattack", result)
+    assert figure["bound"] is None
+    assert figure["reason"].startswith("3 images stand whose gradient was zero or not finite; 3 images stand")
+    sloped = attack(method, classifier, images[1::2], goal.rows(torch.arange(3)))
+    figure = measured("autoattack", sloped)
+    assert (figure["bound"], figure["zero_gradient"]) == ("upper", 3)
+    alone = attack(PGD(threat=Linf(8 / 255)), classifier, images[1::2], goal.rows(torch.arange(3)))
+    assert measured("pgd", alone)["bound"] is None
+    said = outcome(method, torch.arange(6), result)["useless"]
+    assert said == [0, 2, 4]
+
+
+def test_what_each_member_could_do_is_kept_where_a_run_is_cut_off(tmp_path):
+    images = torch.full((2, 3, 8, 8), 0.5)
+    images[:, 0] = 0.7
+    images[0, 0, 0, 0] = 0.4
+    classifier = Classifier(Cut().eval(), size=(8, 8), channels=3)
+    goal = Untargeted(torch.zeros(2, dtype=torch.int64))
+    method = AutoAttack(threat=Linf(8 / 255), iterations=3, queries=40)
+    whole = attack(method, classifier, images, goal)
+    seen = []
+
+    def cut(step, state):
+        seen.append(step)
+        if len(seen) == 25:
+            raise KeyboardInterrupt
+
+    with patch("ostrich.runtime.resumable.EVERY", 0.0), pytest.raises(KeyboardInterrupt):
+        attack(method, classifier, images, goal, shards=tmp_path / "s", watch=cut)
+    found = attack(method, classifier, images, goal, shards=tmp_path / "s")
+    assert torch.equal(found.forwards, whole.forwards)
+    for name in ("worked", "zero_gradient", "flat_scores"):
+        assert torch.equal(getattr(found, name), getattr(whole, name))
 
 
 def test_an_offset_of_all_logits_hides_no_success():

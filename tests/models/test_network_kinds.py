@@ -6,7 +6,9 @@ strongest channel leads by m falls within Linf eps exactly where eps > m / 2.
 
 from __future__ import annotations
 
+import json
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,8 +19,22 @@ from ostrich.attacks.gradient.pgd import PGD
 from ostrich.attacks.minimum_norm.deepfool import DeepFool
 from ostrich.attacks.score_based.square import Square
 from ostrich.attacks.transfer import borrow_gradients
+from ostrich.cli.main import run
 from ostrich.errors import InputError
+from ostrich.images import write_png
 from ostrich.models.options import ModelOptions
+from ostrich.runtime.events import Listener, listening
+
+
+class Heard(Listener):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def say(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
 
 EPS = 5.2 / 255
 LEADS = (4, 8, 16, 24)
@@ -172,6 +188,78 @@ def test_a_fixed_batch_is_filled_up_for_scores_and_for_gradients():
     assert "takes 4 images" in model.remarks()["batch"]
     torch.testing.assert_close(model(IMAGES[:3]), Brightest()(IMAGES[:3]))
     assert falls(model, steps=20) == FALLS
+
+
+def at_most(count: int):
+    def checked(x: Tensor) -> Tensor:
+        if len(x) > count:
+            raise RuntimeError("out of memory\nat some line")
+        return x
+
+    return checked
+
+
+def test_a_smaller_batch_is_said_where_it_is_found_and_once():
+    heard = Heard()
+    with listening(heard):
+        model = classifier(Brightest(at_most(8)))
+    with listening(heard):
+        for _ in range(3):
+            torch.testing.assert_close(model.predict(IMAGES.repeat(4, 1, 1, 1))[:4], Brightest()(IMAGES))
+    said = "the network failed on 16 images at once (out of memory); 8 it takes"
+    assert heard.sentences == [f"batch: {said}"]
+    assert (model.batch, model.remarks()["batch"]) == (8, said)
+
+
+def test_what_takes_fewer_later_is_asked_in_still_fewer():
+    network = Brightest(at_most(8))
+    model = classifier(network)
+    model.predict(IMAGES.repeat(4, 1, 1, 1))
+    assert model.batch == 8
+    network.before = at_most(1)
+    torch.testing.assert_close(model.predict(IMAGES), Brightest()(IMAGES))
+    assert model.batch == 1
+
+
+def not_too_red(x: Tensor) -> Tensor:
+    if (x[:, 0].mean((1, 2)) > 0.9).any():
+        raise ValueError("too red")
+    return x
+
+
+@pytest.mark.parametrize("before", [not_too_red, lambda x: not_too_red(at_most(2)(x))])
+def test_an_image_on_which_the_network_fails_makes_no_batch_smaller(before):
+    model = classifier(Brightest(before))
+    model.predict(IMAGES)
+    found = model.batch
+    red = IMAGES.clone()
+    red[2, 0] = 1.0
+    with pytest.raises(InputError, match=r"fails on an image of 3x8x8, also when .* alone: too red"):
+        model.predict(red)
+    assert model.batch == found != 1
+    torch.testing.assert_close(model.predict(IMAGES), Brightest()(IMAGES))
+
+
+def test_a_smaller_batch_and_a_bad_image_are_said_by_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(
+        f"import sys; sys.path.append({str(Path(__file__).parent)!r})\n"
+        "from test_network_kinds import Brightest, at_most, not_too_red\n"
+        "def few():\n    return Brightest(at_most(4))\n"
+        "def proud():\n    return Brightest(lambda x: not_too_red(x + 0.39))\n"
+    )
+    Path("names.txt").write_text("red\ngreen\nblue\n")
+    for row, image in enumerate(IMAGES.repeat(2, 1, 1, 1)):
+        folder = Path("data", ("red", "green", "blue")[row % 4 % 3])
+        folder.mkdir(parents=True, exist_ok=True)
+        write_png(folder / f"{row}.png", image)
+    words = ["folder:data", "--size", "8", "--classes", "names.txt", "--set", "eps=40/255", "--out"]
+    assert run(["attack", "pgd", "net.py:few", *words, "few"]) == 0
+    said = "the network failed on 6 images at once (out of memory); 3 it takes"
+    assert capsys.readouterr().err.count(f"batch: {said}") == 1
+    assert json.loads(Path("few", "run.json").read_text())["network"]["batch"] == said
+    assert run(["attack", "pgd", "net.py:proud", *words, "proud"]) == 2
+    assert "alone: too red" in capsys.readouterr().err
 
 
 class AmongOthers(nn.Module):

@@ -95,6 +95,42 @@ def test_of_two_that_fit_the_one_with_as_many_as_class_names():
         classifier(both, output="7").predict(IMAGES)
 
 
+HEADS = {  # of one width
+    "a tuple": lambda z: (z, -z),
+    "a list": lambda z: [z, torch.zeros_like(z)],
+    "a dict": lambda z: {"coarse": z, "fine": -z},
+    "a tuple of dicts": lambda z: ({"logits": z}, {"logits": -z}),
+    "of which two are no aux": lambda z: {"main": z, "second": -z, "aux": 2 * z},
+}
+CALLED = {
+    "out": lambda z: {"aux": -z, "out": z},
+    "scores": lambda z: {"features": -z, "scores": z},
+    "the only one that is no aux": lambda z: {"aux_1": -z, "head": z, "Aux2": 0 * z},
+    "logits before those of a part": lambda z: {"teacher": {"logits": -z}, "logits": z},
+    "logits and aux_logits": lambda z: namedtuple("Outputs", "logits aux_logits")(z, -z),
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("names", [None, ("a", "b", "c")])
+def test_of_heads_of_one_width_none_is_taken_in_silence(kind, names):
+    with pytest.raises(InputError, match=r"which of them are the scores cannot be told. Choose one") as told:
+        classifier(HEADS[kind], class_names=names).predict(IMAGES)
+    first, second = str(told.value).split("--output ")[1].rstrip(".").split("|")[:2]
+    one = classifier(HEADS[kind], class_names=names, output=first).predict(IMAGES)
+    assert torch.equal(one, Shares()(IMAGES))
+    other = classifier(HEADS[kind], class_names=names, output=second).predict(IMAGES)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("kind", CALLED)
+@pytest.mark.parametrize("names", [None, ("a", "b", "c")])
+def test_the_head_that_a_convention_names_is_taken_and_said(kind, names):
+    model = classifier(CALLED[kind], class_names=names)
+    assert torch.equal(model.predict(IMAGES), Shares()(IMAGES))
+    assert "of all that is returned" in (model.output or "")
+
+
 ONE = {
     "a logit": first_less_last,
     "a flat logit": lambda z: first_less_last(z)[:, 0],
@@ -127,7 +163,7 @@ def test_a_saturated_sigmoid_has_the_gradient_of_its_logit():
 
 
 def test_one_output_that_does_not_tell_what_it_is():
-    with pytest.raises(InputError, match="--output logit or --output sigmoid"):
+    with pytest.raises(InputError, match=r"--output logit .* or --output sigmoid"):
         classifier(lambda z: 0.4 + 0.1 * torch.tanh(first_less_last(z))).predict(IMAGES)
     model = classifier(lambda z: 0.4 + 0.1 * torch.tanh(first_less_last(z)), output="logit")
     assert (model.predict(IMAGES).argmax(1) == 1).all()
@@ -135,8 +171,35 @@ def test_one_output_that_does_not_tell_what_it_is():
         classifier(first_less_last, class_names=("a", "b", "c")).predict(IMAGES)
 
 
+NEVER_BELOW_ZERO = {
+    "per cent": lambda z: 100 * first_less_last(z).sigmoid(),
+    "per mille": lambda z: 1000 * first_less_last(z).sigmoid(),
+    "a logarithm": lambda z: torch.log(1e-9 + 1 / (1 + (-first_less_last(z)).exp())),
+    "bytes": lambda z: (255 * first_less_last(z).sigmoid()).round(),
+    "a distance": lambda z: first_less_last(z).abs(),
+}
+
+
+@pytest.mark.parametrize("kind", NEVER_BELOW_ZERO)
+def test_one_output_that_never_changes_its_sign_is_not_read_as_a_logit(kind):
+    with pytest.raises(InputError, match=r"--output logit \(class 1 above 0\) or --output sigmoid"):
+        classifier(NEVER_BELOW_ZERO[kind]).predict(IMAGES)
+    assert classifier(NEVER_BELOW_ZERO[kind], output="logit").predict(IMAGES).shape == (6, 2)
+
+
+def test_per_cent_less_fifty_is_a_logit():
+    model = classifier(lambda z: 100 * first_less_last(z).sigmoid() - 50)
+    assert torch.equal(model.predict(IMAGES).argmax(1) == 1, first_less_last(Shares()(IMAGES))[:, 0] > 0)
+
+
 @pytest.mark.parametrize(
-    "several", [lambda z: (z - 8).sigmoid(), lambda z: 1 / (1 + (8 - z).exp()), lambda z: (z > 8).float()]
+    "several",
+    [
+        lambda z: (z - 8).sigmoid(),
+        lambda z: 1 / (1 + (8 - z).exp()),
+        lambda z: (z > 8).float(),
+        lambda z: 100 * (z - 8).sigmoid(),
+    ],
 )
 def test_independent_sigmoids_are_never_taken_for_one_answer_in_silence(several):
     with pytest.raises(InputError, match=r"several classes can be true at once.*--output logits"):
@@ -152,6 +215,8 @@ def test_votes_and_probabilities_are_scores():
     probable = classifier(lambda z: z.softmax(1))
     torch.testing.assert_close(probable.predict(IMAGES).sum(1), torch.ones(6))
     assert (probable.form, votes.form) == ("probabilities", "probabilities")
+    shares = classifier(lambda z: 100 * z.softmax(1))
+    torch.testing.assert_close(shares.predict(IMAGES).sum(1), torch.full((6,), 100.0))
     torch.testing.assert_close(probable.answers(IMAGES, before_softmax=True), Shares()(IMAGES))
 
 

@@ -276,14 +276,14 @@ def test_a_function_is_asked_once_for_what_it_offers():
 
     def answer(x):
         asked.append(len(x))
-        return 3 - 2 * x.mean((2, 3))  # above 1, so that it is no probability
+        return -2 * x.mean((2, 3))  # below 0, so that it is no probability
 
     model = function(answer)
     assert asked == []
     assert model.access == "scores"
-    assert asked == [1, 6, 1, 1]  # a grey image; two dark ones beside others, and each alone
+    assert asked == [1, 6, 6, 1, 1]  # a grey image; two dark ones beside others, twice, and each alone
     assert model.access == "scores"
-    assert len(asked) == 4
+    assert len(asked) == 5
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ostrich.errors import InputError
-from ostrich.models.answers import answered
+from ostrich.models.answers import answered, switched_off
 
 # Margins from which on the slope of cross-entropy, exp(-margin), gets lost in float32 on its way back to the
 # image, whose smallest normal number is exp(-87).
@@ -74,7 +74,8 @@ class Untargeted:
         return self.labels
 
     def reached(self, logits: Tensor, slack: float = 0) -> Tensor:
-        return _clear(-margin(logits, self.labels), logits, slack) | ~answered(logits)
+        elsewhere = logits.argmax(1) != self.labels
+        return _clear(-margin(logits, self.labels), logits, slack, elsewhere) | ~answered(logits)
 
     def loss(self, logits: Tensor) -> Tensor:
         precise = logits.double()
@@ -108,7 +109,7 @@ class Targeted:
         return self.targets
 
     def reached(self, logits: Tensor, slack: float = 0) -> Tensor:
-        return _clear(margin(logits, self.targets), logits, slack)
+        return _clear(margin(logits, self.targets), logits, slack, logits.argmax(1) == self.targets)
 
     def loss(self, logits: Tensor) -> Tensor:
         return F.cross_entropy(logits.double(), self.targets, reduction="none")
@@ -193,16 +194,18 @@ def followed(goal: Goal, loss: Loss, spent: int, steps: int) -> Callable[[Tensor
     return partial(missed, goal) if loss == "margin" or late else goal.loss
 
 
-def _clear(advantage: Tensor, logits: Tensor, slack: float) -> Tensor:
+def _clear(advantage: Tensor, logits: Tensor, slack: float, arrived: Tensor) -> Tensor:
     """Advantage above zero by `slack` rounding errors of the logits' spread, and with it one of the largest.
 
-    What all logits have in common is no part of the spread: an offset moves no prediction.
+    What all logits have in common is no part of the spread: an offset moves no prediction. Nor is a class
+    that is switched off. Scores that are steps tie exactly: then the prediction decides, `arrived` (n,).
     """
-    off = logits.isneginf()
+    off = switched_off(logits)
     largest = logits.abs().masked_fill(off, 0).amax(1)
     spread = logits.masked_fill(off, -torch.inf).amax(1) - logits.masked_fill(off, torch.inf).amin(1)
     errors = torch.maximum(slack * torch.minimum(spread, largest), min(slack, 1) * largest)
-    return answered(logits) & (advantage > torch.finfo(logits.dtype).eps * errors)
+    clear = advantage > torch.finfo(logits.dtype).eps * errors
+    return answered(logits) & (clear | ((advantage == 0) & arrived))
 
 
 def _check_classes(what: str, classes: Tensor) -> None:

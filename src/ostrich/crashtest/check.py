@@ -54,6 +54,7 @@ from ostrich.crashtest.probes import (
 from ostrich.crashtest.summary import summary
 from ostrich.errors import OstrichError, UnknownName
 from ostrich.images import write_image
+from ostrich.models.steadiness import RandomAnswers
 from ostrich.runtime import events
 from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
 from ostrich.runtime.facts import digest
@@ -323,6 +324,8 @@ def _ask(name: str, context: Context) -> ProbeAnswer:
             context.outcomes, context.saved = [], []
             said = probe.probe(context)
             answer = ProbeAnswer(**head, status="done", **vars(said), outcomes=context.outcomes)
+        except RandomAnswers:  # then no answer of any probe means anything
+            raise
         except OstrichError as error:
             reason = str(error)
             status: Literal["skipped", "failed"] = "skipped" if isinstance(error, CannotRun) else "failed"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ostrich.attacks import L2, Goal, InputSpecificAttack, Linf, Result, Threat
 from ostrich.attacks import attack as run_attack
+from ostrich.attacks.engine.evidence import refuse_lost_successes
 from ostrich.attacks.engine.resuming import goal_facts
 from ostrich.crashtest.answer import AttackOutcome, ProbeAnswer
 from ostrich.crashtest.blocks import Pair
@@ -23,6 +24,7 @@ from ostrich.errors import OstrichError
 from ostrich.images import fingerprints, write_png
 from ostrich.models import Classifier
 from ostrich.models.answers import predictions, right
+from ostrich.models.steadiness import refuse_other_answers
 from ostrich.runtime import events
 from ostrich.runtime.deadline import in_its_own_time, time_left
 from ostrich.runtime.events import Progress, silent
@@ -126,8 +128,14 @@ class Context:
         return [i * len(self.samples) // count for i in range(count)]
 
     def attack(self, method: InputSpecificAttack, rows: Tensor, goal: Goal) -> Result:
-        """Attack some of the images, by their places; what came of it is one of the outcomes."""
+        """Attack some of the images, by their places; what came of it is one of the outcomes.
+
+        Raises RandomAnswers where an image is answered otherwise than before.
+        """
         result = self.attack_images(method, self.images[rows], goal)
+        moved = result.clean_predictions != self.predictions[rows]
+        refuse_other_answers(self.classifier, result.originals[moved], "Images are answered otherwise")
+        refuse_lost_successes(self.attacked, result, goal)
         self.outcomes.append(outcome(method, rows, result))
         return result
 

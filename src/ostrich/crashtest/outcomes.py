@@ -22,6 +22,7 @@ MASKING = (
     frozenset(  # what the doctor calls a network whose gradients, or answers, do not say what moves them
         (
             *("zero-gradient", "nan-gradient", "constant-gradient", "masked-gradient", "quantized-input"),
+            "other-classes-off",
             *("noise-beats-gradient", "more-steps-weaker", "larger-budget-weaker", "unbounded-attack-fails"),
             *("black-box-beats-white-box", "transfer-beats-white-box"),
             *("stochastic-output", "batch-dependent-output", "constant-output", "single-score"),
@@ -34,7 +35,8 @@ def outcome(method: InputSpecificAttack, rows: Tensor, result: Result) -> Attack
     """What an attack did to the images at `rows` (n,)."""
     places = rows.tolist()
     broken = result.success.tolist()
-    useless = (result.zero_gradient | result.flat_scores | result.unattacked).tolist()
+    blind = (result.zero_gradient | result.flat_scores) & ~result.worked
+    useless = (blind | result.unattacked).tolist()
     distance = result.distance.tolist()
     eps = method.threat.eps
     return {

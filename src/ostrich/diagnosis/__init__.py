@@ -28,6 +28,7 @@ Of the classes (classes.py)
     too-few-classes-for-dlr     fewer than the four that the targeted DLR loss compares
 Of the gradients (gradients.py)
     quantized-input             the scores move in steps
+    other-classes-off           all but the predicted one, so that no score leads to another
     zero-gradient               exactly zero, though the scores move
     nan-gradient                not finite, though the scores are
     constant-gradient           the same for every image, though the network is not linear

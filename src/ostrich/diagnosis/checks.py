@@ -41,7 +41,7 @@ INPUT = frozenset(
 ORDER = frozenset(("wrong-class-order",))
 OTHER = frozenset(("other-preprocessing",))
 RANDOM = frozenset(("stochastic-output",))
-USELESS = frozenset(("zero-gradient", "nan-gradient", "constant-gradient"))
+USELESS = frozenset(("zero-gradient", "nan-gradient", "constant-gradient", "other-classes-off"))
 
 
 NO_TIME = "The time was up."

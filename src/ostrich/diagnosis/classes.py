@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
 from ostrich.diagnosis.significance import SURE, p_value_text, paired_test
+from ostrich.models.answers import switched_off
 
 GAIN, ALIKE, TRAINED = 0.1, 0.02, 0.5
 FITTED = "the order that fits the other half of the images"
@@ -141,11 +142,13 @@ def _examples(model: ModelUnderTest, labels: Tensor, predictions: Tensor) -> str
 
 def few_for_dlr(model: ModelUnderTest) -> Iterator[Finding]:
     """Fewer classes than the difference-of-logits-ratio loss compares (Croce and Hein 2020, eq. 6 and 7)."""
-    classes = model.logits.shape[1]
+    off = int(switched_off(model.logits).all(0).sum())
+    classes = model.logits.shape[1] - off
     if 2 <= classes < DLR:
         yield Finding(
             code="too-few-classes-for-dlr",
-            sentence=f"With {classes} classes the DLR loss of APGD and AutoAttack is not defined.",
+            sentence=f"With {classes} classes{' that are not switched off' if off else ''} the DLR loss of "
+            "APGD and AutoAttack is not defined.",
             evidence="It divides by the distance to the third largest score; targeted, to the third and "
             "fourth.",
             fix="Nothing to repair: attacks here take the margin between the two largest scores instead. "

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
+from ostrich.diagnosis.outputs import switched_on
 from ostrich.images import LEVELS
+from ostrich.models.answers import alone
 
 AMPLITUDES = (0.25, 1.0, 4.0, 16.0, 64.0)  # levels of 255
 ZEROS = 0.1  # share of images
@@ -54,8 +56,18 @@ def quantized(model: ModelUnderTest) -> Iterator[Finding]:
 
 
 def useless(model: ModelUnderTest) -> Iterator[Finding]:
-    """Gradients that are cut, zero, not finite, or the same for every image."""
+    """Gradients that are cut, zero, not finite, or the same for every image; scores of one class alone."""
     images = model.images[model.few]
+    single = int(alone(model.logits[model.few]).sum())
+    if single > ZEROS * len(images):
+        yield Finding(
+            code="other-classes-off",
+            sentence="All classes but the predicted one are switched off: no score says how far another is.",
+            evidence=f"For {single} of n = {len(images)} images.",
+            fix="Return the scores as they are before the others are switched off. Else an attack by "
+            "gradients or scores sees no way to another class; `rays` and `hopskipjump` need labels alone.",
+        )
+        return
     gradient = _margin_gradient(model, images)
     if gradient is None:
         yield _zero("Nothing differentiable leads from the image to the scores", len(images), len(images))
@@ -95,14 +107,14 @@ def _constant(model: ModelUnderTest, images: Tensor) -> Iterator[Finding]:
         return
     draw = torch.Generator().manual_seed(model.seed)
     weights = torch.randn(model.logits.shape[1], generator=draw, dtype=torch.float64).to(images)
-    gradient = model.gradient(images, lambda scores: scores @ weights.to(scores))
+    gradient = model.gradient(images, lambda scores: switched_on(scores) @ weights.to(scores))
     if gradient is None:
         return
     size = float(gradient.abs().amax())
     if size == 0 or float((gradient - gradient[:1]).abs().amax()) > 1e-6 * size:
         return
     inside, step = 0.5 + 0.5 * (images - 0.5), 0.2 * _signs(model, images)
-    answers = [model.attack_logits(x) for x in (inside, inside + step, inside - step, inside)]
+    answers = [switched_on(model.attack_logits(x)) for x in (inside, inside + step, inside - step, inside)]
     here, up, down, again = (scores @ weights.to(scores) for scores in answers)
     bend, slope = (up + down - 2 * here).abs().sum(), (up - down).abs().sum()
     rounding = torch.finfo(model.classifier.dtype).eps * (answers[0].abs() @ weights.abs().to(here)).sum()
@@ -134,11 +146,12 @@ def masked(model: ModelUnderTest) -> Iterator[Finding]:
     gradient = model.gradient(images, margin)
     assert gradient is not None, "a check before this one has met it"
     slope = gradient.double().abs().flatten(1).sum(1)
-    size = scores.abs().amax(1).double()
+    size = switched_on(scores).abs().amax(1).double()
     length = (SHARE * size / (2 * slope).clamp_min(1e-30)).clamp_max(STEP)
     step = length.view(-1, 1, 1, 1).to(images) * gradient.sign()
     up, down = (margin(model.attack_logits(x)).double() for x in (images + step, images - step))
     told = 2 * length * slope > 256 * torch.finfo(scores.dtype).eps * size  # more than rounding
+    told &= (up - down).isfinite()  # a second class may be switched off on one side
     if not told.any():
         raise NotApplicable("The gradients are too small to be compared with differences.")
     quotient = ((up - down) / (2 * length * slope))[told]

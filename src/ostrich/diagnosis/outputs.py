@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ostrich.diagnosis.model_under_test import FEW, Finding, ModelUnderTest, NotApplicable
-from ostrich.models.answers import answered
+from ostrich.models.answers import alone, answered, switched_off
 
 ROUNDING = 1024  # rounding errors of the largest score within which two answers are the same
 NEIGHBOURS = 1e-3  # of the largest score: kernels differ between batch sizes by a hundredth of this
@@ -89,7 +89,7 @@ class _Watch(TorchFunctionMode):
 def stochastic(model: ModelUnderTest) -> Iterator[Finding]:
     """The same images three times."""
     images = model.images[model.few]
-    answers = torch.stack([_switched_on(model.scores(images)) for _ in range(3)])  # (3, n, K)
+    answers = torch.stack([switched_on(model.scores(images)) for _ in range(3)])  # (3, n, K)
     spread = (answers.amax(0) - answers.amin(0)).amax(1)  # (n,)
     scale = answers.abs().amax(2).amax(0)
     differs = spread > ROUNDING * torch.finfo(answers.dtype).eps * scale
@@ -111,7 +111,7 @@ def batch_dependent(model: ModelUnderTest) -> Iterator[Finding]:
     images = model.images[model.few]
     if len(images) < 2:
         raise NotApplicable("One image has no neighbours.")
-    together = _switched_on(model.scores(images))
+    together = switched_on(model.scores(images))
     alone = []
     for i in range(min(4, len(images))):
         other = images[-1 - i : len(images) - i].expand(3, -1, -1, -1) if i else torch.zeros_like(images[:3])
@@ -122,7 +122,7 @@ def batch_dependent(model: ModelUnderTest) -> Iterator[Finding]:
             continue
     if not alone:
         raise NotApplicable("The network refuses batches of other sizes.")
-    answers = _switched_on(torch.cat(alone)).view(-1, 2, together.shape[1])  # (m, 2, K)
+    answers = switched_on(torch.cat(alone)).view(-1, 2, together.shape[1])  # (m, 2, K)
     change = (answers - together[: len(answers), None]).abs().amax((1, 2))
     scale = together[: len(answers)].abs().amax(1)
     if (change > NEIGHBOURS * scale).any():
@@ -145,7 +145,8 @@ def constant(model: ModelUnderTest) -> Iterator[Finding]:
     answers = answers[answered(answers)]
     if len(answers) < 8:
         raise NotApplicable("The network has too few finite answers.")
-    off, answers = answers.isneginf().all(0), _switched_on(answers)
+    off = switched_off(answers).all(0)
+    answers = switched_on(answers)
     still = (
         answers.amax(0) - answers.amin(0) <= ROUNDING * torch.finfo(answers.dtype).eps * answers.abs().amax()
     )
@@ -174,7 +175,7 @@ def constant(model: ModelUnderTest) -> Iterator[Finding]:
 def probabilities(model: ModelUnderTest) -> Iterator[Finding]:
     """Softmax and sigmoid outputs; log-softmax has the same differences as logits and passes."""
     answers = torch.cat([model.logits, model.scores(_flat(model.images))]).double()
-    answers = _switched_on(answers[answered(answers)])
+    answers = switched_on(answers[answered(answers)])
     if answers.amin() < 0 or answers.amax() > 1 + 1e-3:
         return
     sums = answers.sum(1)
@@ -207,6 +208,7 @@ def saturated(model: ModelUnderTest) -> Iterator[Finding]:
     if logits.shape[1] < 2:
         return
     lost = F.cross_entropy(logits, logits.argmax(1), reduction="none") == 0
+    lost &= ~alone(logits)  # it is not far from another one: there is none
     if int(lost.sum()) > SATURATED * len(lost) and len(lost) > 1:
         top = model.logits.topk(2, 1).values
         apart = float((top[:, 0] - top[:, 1]).median())
@@ -222,9 +224,10 @@ def saturated(model: ModelUnderTest) -> Iterator[Finding]:
         )
 
 
-def _switched_on(scores: Tensor) -> Tensor:
+def switched_on(scores: Tensor) -> Tensor:
     """Scores (..., K) with 0 for classes that are switched off, so that differences have a value."""
-    return scores.masked_fill(scores.isneginf(), 0)
+    rows = scores.reshape(-1, scores.shape[-1])
+    return rows.masked_fill(switched_off(rows), 0).view_as(scores)
 
 
 FLAT = ("black", "grey", "white")

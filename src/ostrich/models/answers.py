@@ -1,7 +1,7 @@
 """What a network's scores say: an answer, or none.
 
-A score of minus infinity is a class that is switched off. NaN, plus infinity, or no finite score at all is no
-answer: such an image is neither right nor unbroken.
+A score of minus infinity, or what a mask writes in its place, is a class that is switched off. NaN, plus
+infinity, or no finite score at all is no answer: such an image is neither right nor unbroken.
 """
 
 from __future__ import annotations
@@ -10,12 +10,31 @@ import torch
 from torch import Tensor
 
 NO_ANSWER = -1  # in the place of a class
+MASKED = -9999.0  # masks write -1e4, -65504, -1e9 or the type's least number where they do not write -inf
+FAR = 100.0  # of the largest score, or of 1: a mask lies farther below it
 
 
 def answered(logits: Tensor) -> Tensor:
     """Whether the scores (N, K) are an answer, (N,) bool."""
     wrong = logits.isnan() | logits.isposinf()
     return ~wrong.any(1) & logits.isfinite().any(1)
+
+
+def switched_off(logits: Tensor) -> Tensor:
+    """Which classes of the scores (N, K) are switched off, (N, K) bool."""
+    off = logits.isneginf()
+    if not (logits <= MASKED).any():
+        return off
+    top = logits.amax(1, keepdim=True)
+    return off | ((logits <= MASKED) & (top - logits > FAR * top.abs().clamp_min(1)))
+
+
+def alone(logits: Tensor) -> Tensor:
+    """Whether one class stands alone, (N,) bool: all others are switched off, by -inf or by one number."""
+    others = logits.scatter(1, logits.argmax(1, keepdim=True), -torch.inf)
+    best = others.amax(1, keepdim=True)
+    mask = (best <= MASKED) & ((others == best).sum(1, keepdim=True) == logits.shape[1] - 1)
+    return (best.isneginf() | (mask & (logits.shape[1] > 2)))[:, 0]
 
 
 def predictions(logits: Tensor) -> Tensor:

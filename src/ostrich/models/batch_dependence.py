@@ -44,16 +44,19 @@ def depends(
     def by_itself(image: Tensor) -> Tensor:
         return ask(image[None].expand(batch or 1, *image.shape))[:1]
 
-    every = ask(among).double()
+    every, once_more = ask(among).double(), ask(among).double()
     alone = torch.cat([by_itself(image) for image in dark]).double()
     finite = torch.isfinite(torch.cat([every, alone])).all(0)
     if not finite.any():
         return None
     every, alone = every[:, finite], alone[:, finite]
+    if float((once_more[:, finite] - every).abs().max()) > SAME * float(every.abs().max()):
+        return "randomly"
     change = float((every[: len(dark)] - alone).abs().max())
     if change <= ROUNDING.get(kind, SAME) * float(every.abs().max()) + NOTHING:
         return None
-    again = torch.cat([by_itself(image) for image in dark]).double()[:, finite]
+    turned = [by_itself(image) for image in dark.flip(0)]  # the other way round: answers may alternate
+    again = torch.cat(turned[::-1]).double()[:, finite]
     if float((again - alone).abs().max()) > SAME * float(alone.abs().max()):
         return "randomly"  # another answer each time, whatever stands beside it
     return "slightly" if change <= ALIKE * float(every.amax() - every.amin()) else "wholly"

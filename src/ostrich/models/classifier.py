@@ -26,8 +26,9 @@ from ostrich.models.class_names import class_index
 from ostrich.models.outputs import Reading, recognised
 from ostrich.models.preprocessing import described
 from ostrich.models.quantised import content, is_dynamic, is_quantised
-from ostrich.models.returned import OtherRows
+from ostrich.models.returned import FailsOnImage, OtherRows
 from ostrich.models.untouched import untouched
+from ostrich.runtime import events
 from ostrich.runtime.deadline import check_time
 
 DRAWS = 20  # answers to an image, of a network whose answers are random
@@ -97,6 +98,7 @@ class Classifier:
         self.one_at_a_time: str | None = None
         self._reading: Reading | None = None
         self._compared = False
+        self._halved: str | None = None  # how a smaller batch than was asked about was found
         self._writes = False  # whether the network changes its input in place
         self._num_classes = len(self.class_names) if self.class_names else None
 
@@ -158,27 +160,37 @@ class Classifier:
         """
         check_time()
         ask = partial(self._answers, network=network or self.network, before_softmax=before_softmax)
-        if self.batch is not None:
-            return exactly(ask, inputs, self.batch)
         try:
-            return ask(inputs)
+            return ask(inputs) if self.batch is None else exactly(ask, inputs, self.batch)
         except OstrichError:  # what is already said in a sentence, as another number of rows, or a deadline
             raise
         except (RuntimeError, ValueError, TypeError) as error:
             return self._fewer(ask, inputs, error)
 
     def _fewer(self, ask: Callable[[Tensor], Tensor], inputs: Tensor, error: Exception) -> Tensor:
-        """Answers in batches of the largest half, quarter ... that the network takes, or `error`."""
-        size = len(inputs) // 2
-        while size >= 1:
+        """Answers in batches of the largest half, quarter ... that the network takes, which is said.
+
+        Where an image fails by itself, no size of a batch is at fault: raises FailsOnImage then, with the
+        network's own error; before it has answered at all, and where its batch is given, that error.
+        """
+        asked, size = len(inputs), min(self.batch or len(inputs), len(inputs))
+        while size > 1 and (self.batch is None or self._halved):
+            size //= 2
             try:
                 answers = exactly(ask, inputs, size)
-            except (RuntimeError, ValueError, TypeError):
-                size //= 2
+            except OstrichError:
+                raise
+            except (RuntimeError, ValueError, TypeError) as smaller:
+                error = smaller
                 continue
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             self.batch = size
+            self._halved = f"the network failed on {asked} images at once ({reason}); {size} it takes"
+            events.say(f"batch: {self._halved}")
             return answers
-        raise error
+        if self._reading is None or (self.batch is not None and not self._halved):
+            raise error
+        raise FailsOnImage(self.name, tuple(inputs.shape[1:]), error) from error
 
     def example(self, images: Tensor) -> Tensor:
         """The first of the images (N, C, H, W), as often as the network takes at once."""
@@ -241,7 +253,9 @@ class Classifier:
                 f"its answers are random: each is asked for {self.draws} times, and a success fools in "
                 f"{self.needed} of them, twice; --set eot=8 averages gradients too"
             )
-        if self.batch is not None and self.batch > 1:
+        if self._halved is not None:
+            found["batch"] = self._halved
+        elif self.batch is not None and self.batch > 1:
             found["batch"] = f"the network takes {self.batch} images at once: others are filled up"
         if self.channels not in (1, 3):
             shown = "the mean" if self.channels == 2 else "the first three"
@@ -311,7 +325,7 @@ class Classifier:
         try:
             logits = self._grey(1)
         except Exception as error:
-            if isinstance(error, InputError) and not isinstance(error, OtherRows):
+            if isinstance(error, InputError) and not isinstance(error, OtherRows | FailsOnImage):
                 raise
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             batch = fixed_batch(self._takes, str(error)) if self.batch is None else None
@@ -341,7 +355,8 @@ class Classifier:
         self._compared = True
         like = torch.zeros(1, self.channels, *(self.size or (224, 224))).to(self.device, self.dtype)
         devices = [like.device] if like.is_cuda else []
-        with untouched(self.network), torch.random.fork_rng(devices):
+        quiet = events.listening(events.Listener())  # what is found now is told with all remarks
+        with untouched(self.network), torch.random.fork_rng(devices), quiet:
             try:
                 found = depends(self, like, self.batch, self.dtype)
             except Exception:  # a network that takes no such images, or not so many: nothing is known then
@@ -365,7 +380,7 @@ class Classifier:
         try:
             self._grey(count)
         except Exception as error:
-            if isinstance(error, InputError) and not isinstance(error, OtherRows):
+            if isinstance(error, InputError) and not isinstance(error, OtherRows | FailsOnImage):
                 raise
             return False
         return True

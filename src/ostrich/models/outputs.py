@@ -1,14 +1,17 @@
 """How a network's answer is read as scores (N, K).
 
     tensor (N, K)                    as it is; axes of length one are left out, as in (N, K, 1, 1)
-    tuple, list, dict, object        its tensor `logits`, or the only one (N, K) of floats in it
+    tuple, list, dict, object        its tensor `logits`, or the only one (N, K) of floats in it; of several
+                                     of one width the one called `scores`, `output` or `out`, or the only one
+                                     that is no `aux`; else refused: --output says which is meant
     one output, (N, 1) or (N,)       two classes: class 1 where a logit is above 0, a sigmoid above 0.5
     whole numbers (N,)               labels, as one-hot scores
     independent sigmoids             refused: several classes can be true at once; argmax where asked for
 
 Whether one output is a logit or a probability is told by what the network computes last, and where that
-cannot be seen by its answers to images of very different kinds. What a sigmoid or a softmax was given is
-kept, so that a saturated one has a gradient.
+cannot be seen by its answers to images of very different kinds. A logit that never changes its sign there is
+taken for none: as per cent, or the logarithm of a probability, it would be one class whatever is shown. What
+a sigmoid or a softmax was given is kept, so that a saturated one has a gradient.
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ from ostrich.models.endings import SIGMOIDS, SOFTMAXES, Ending, inverted
 from ostrich.models.returned import HOW_TO_WRAP, Path, as_rows, one_hot, other_rows, shapes, tensors
 
 ENDS = (0.05, 0.95)  # what a sigmoid's answers to very different images go beyond, on both sides
+PER_CENT = 100.0
 SUMS = 1e-2  # how far rows of probabilities may be from a sum of 1
+NAMED = ("scores", "output", "out")  # what scores are called beside `logits`
+AUXILIARY = "aux"  # in the name of a head that only training needs
 WORDS = ("logit", "logits", "sigmoid")  # what --output may say of the form; all else is a place
 Ask = Callable[[Tensor], object]
 
@@ -129,9 +135,13 @@ def _form(
     """The form of floats (N, K), and whether the network ends in a sigmoid or softmax that is seen."""
     if one and word in ("logit", "logits"):
         return "one logit", False
-    if not one and not _within(rows):
+    if not one and not _within(rows, PER_CENT):
         return "logits", False
     answers, last = _answers(ask, path, varied, len(rows))
+    if not one and _is_per_cent(answers):
+        answers = answers / PER_CENT
+    elif not one and not _within(rows):
+        return "logits", False
     sums = answers.sum(1)
     within, reaches = _within(answers), False
     if len(answers):
@@ -139,11 +149,15 @@ def _form(
     if one:
         if word == "sigmoid" or last in SIGMOIDS or (within and reaches):
             return "one sigmoid", last in SIGMOIDS
-        if len(answers) and not within:
+        low, high = _ends(rows, answers)
+        if len(answers) and low < 0 < high:
             return "one logit", False
         raise InputError(
-            f"{name} returns one output, and its answers to {len(answers)} images do not tell whether it is "
-            "a logit or a probability. Say it with --output logit or --output sigmoid."
+            f"{name} returns one output, and its answers to {len(answers)} images very unlike each other, "
+            f"{low:.3g} to {high:.3g}, do not tell whether it is a logit, which is above and below 0, or a "
+            "probability between 0 and 1. Say it with --output logit (class 1 above 0) or --output sigmoid "
+            "(class 1 above 0.5); what is neither, as per cent, has to be wrapped: `return self.inner(x) / "
+            "100`."
         )
     if len(answers) and within and bool(((sums - 1).abs() < SUMS).all()):
         return "probabilities", last in SOFTMAXES
@@ -182,12 +196,26 @@ def _answers(ask: Ask, path: Path, varied: Sequence[Tensor], images: int) -> tup
     return every[torch.isfinite(every).all(1)], last
 
 
-def _within(scores: Tensor) -> bool:
-    """Whether all that is finite lies in [0, 1]; a row that is not finite tells nothing."""
+def _within(scores: Tensor, most: float = 1.0) -> bool:
+    """Whether all that is finite lies in [0, most]; a row that is not finite tells nothing."""
     if torch.isinf(scores).any():
         return False
     finite = scores[torch.isfinite(scores)]
-    return not len(finite) or bool(finite.min() >= 0 and finite.max() <= 1 + 1e-3)
+    return not len(finite) or bool(finite.min() >= 0 and finite.max() <= most * (1 + 1e-3))
+
+
+def _is_per_cent(answers: Tensor) -> bool:
+    """Whether answers (m, K) fill [0, 100], and no more: also those to images far outside of [0, 1]."""
+    least, most = (PER_CENT * end for end in ENDS)
+    filled = len(answers) > 0 and bool(answers.min() < least) and bool(answers.max() > most)
+    return filled and _within(answers, PER_CENT)
+
+
+def _ends(rows: Tensor, answers: Tensor) -> tuple[float, float]:
+    """The least and the largest finite answer."""
+    every = torch.cat([rows.detach().double().cpu().flatten(), answers.flatten()])
+    finite = every[every.isfinite()]
+    return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
 
 
 def _wanted(wanted: str | None, output: object) -> tuple[str | None, str | None]:
@@ -225,13 +253,15 @@ def _chosen(
     rows_of = {path: as_rows(t, images) for path, t in found.items() if t.dtype.is_floating_point}
     fitting = {path: found[path] for path, rows in rows_of.items() if rows is not None}
     several = {path: t for path, t in fitting.items() if t.numel() > images} or fitting
+    wide = [path for path, t in several.items() if t.numel() == images * (count or 0)] or list(several)
     for choice in (
-        [path for path in several if path[-1] == "logits"],
-        list(several) if len(several) == 1 else [],
-        [path for path, t in several.items() if count is not None and t.numel() == images * count],
-        [path for path in several if path[-1] in ("scores", "output", "out")],
+        _nearest([path for path in several if path[-1] == "logits"]),
+        list(several),
+        wide,
+        *([path for path in wide if path[-1] == word] for word in NAMED),
+        [path for path in wide if not any(AUXILIARY in key.lower() for key in path)],
     ):
-        if choice:
+        if len(choice) == 1:
             return choice[0], several[choice[0]]
     if several:
         raise InputError(
@@ -240,3 +270,9 @@ def _chosen(
         )
     what = shapes(found) if found else f"a {type(output).__name__}"
     raise InputError(f"{name} returns {what}, not a tensor of scores (N, K). {HOW_TO_WRAP}")
+
+
+def _nearest(paths: list[Path]) -> list[Path]:
+    """Those in the fewest containers: the `logits` of an answer stand before those of its parts."""
+    least = min(map(len, paths), default=0)
+    return [path for path in paths if len(path) == least]

@@ -24,6 +24,17 @@ class OtherRows(InputError):
     """An answer with another number of rows than there are images."""
 
 
+class FailsOnImage(InputError):
+    """A network that has answered before, and fails on an image also when it is asked about it alone."""
+
+    def __init__(self, name: str, shape: tuple[int, ...], error: Exception) -> None:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        super().__init__(
+            f"{name} fails on an image of {'x'.join(map(str, shape))}, also when it is asked about it alone: "
+            f"{said}"
+        )
+
+
 def tensors(output: object, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
     """Every tensor in tuples, lists, dicts and objects, with where it stands; numpy arrays as tensors."""
     if isinstance(output, Tensor):

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,12 +34,16 @@ DIGESTS = ("network", "sha256", "data_sha256", "detector", "artefact")  # values
 
 @dataclass
 class Run:
-    """One run directory. `asked` is what the command was given, less what only concerns output."""
+    """One run directory. `asked` is what the command was given, less what only concerns output.
+
+    With `learn`, what is found out about a network while it is asked is written too.
+    """
 
     folder: Path
     command: str
     asked: Mapping[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
+    learn: Callable[[], Mapping[str, str]] | None = None  # what is known of a network by now
 
     @classmethod
     @contextmanager
@@ -117,6 +121,8 @@ class Run:
     def _write(self, *, results: Mapping[str, Any] | None, finished: bool) -> None:
         if not distributed.is_main():
             return
+        if self.learn is not None:
+            self.facts["network"] = dict(self.learn())
         content = {
             "schema": SCHEMA,
             "command": self.command,

@@ -198,6 +198,7 @@ def kept_in(title: str, name: str, asked: Mapping[str, Any], *, out: Where, forc
         yield run
 
 
+@contextmanager
 def begun_on(
     name: str,
     asked: Mapping[str, Any],
@@ -208,7 +209,7 @@ def begun_on(
     out: Where,
     force: bool,
     data: Mapping[str, Any] | None = None,
-) -> Any:
+) -> Iterator[Run]:
     """The run directory of a verb on a classifier, and on samples where it takes any.
 
     `data` describes what a verb without samples makes of its own. What was found out about the network is
@@ -219,10 +220,13 @@ def begun_on(
     if samples is not None:
         whole |= {"data": list(samples.words), "sha256": samples.sha256, "limit": samples.limit}
         data = samples.describe()
-    remarks = classifier.remarks()
-    said = remarks | ({} if samples is None else samples.said())
+    said = classifier.remarks() | ({} if samples is None else samples.said())
     events.say(*(f"{what}: {sentence}" for what, sentence in said.items()))
-    return begun(
+
+    def known() -> dict[str, str]:
+        return {**classifier.remarks(), "preprocessing": classifier.preprocessing}
+
+    with begun(
         name,
         {**whole, **asked},
         model=classifier.words[0],
@@ -231,8 +235,10 @@ def begun_on(
         seed=seed,
         out=out,
         force=force,
-        network={**remarks, "preprocessing": classifier.preprocessing},
-    )
+        network=known(),
+    ) as run:
+        run.learn = known
+        yield run
 
 
 def as_png(picture: Image.Image) -> bytes:

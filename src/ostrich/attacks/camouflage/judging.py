@@ -151,6 +151,7 @@ def as_result(rows: Sequence[JudgedView], name: str) -> tuple[Result, Tensor]:
         found_by=-1 * once,
         zero_gradient=~torch.ones_like(before),
         flat_scores=~torch.ones_like(before),
+        worked=torch.ones_like(before),
         unattacked=~torch.ones_like(before),
         fooled_draws=(before & ~after).double(),
     )

@@ -18,7 +18,10 @@ from ostrich.attacks.threats import Threat, within
 from ostrich.data.dataset import Samples
 from ostrich.images import fingerprints, read_image, write_image
 from ostrich.models.answers import predictions
+from ostrich.models.batch_dependence import SAME
 from ostrich.models.classifier import Classifier
+from ostrich.models.steadiness import moved, refuse_other_answers
+from ostrich.runtime.deadline import in_its_own_time
 from ostrich.runtime.files import write_text
 
 
@@ -110,18 +113,27 @@ class Evidence:
         """Check every success once more, by its file.
 
         The file of a success must be the image that was verified, within the budget, and the plain network
-        must see in it what the table says, and with that the goal. These forwards are not counted. Raises
-        BrokenClaim, which names the files for which that does not hold.
+        must see in it what the table says, and with that the goal, both times that it is asked. These
+        forwards are not counted. Raises RandomAnswers for a network whose answers change from call to call,
+        and BrokenClaim, which names the files for which that does not hold.
         """
         size = classifier.size or (224, 224)
         together = max(1, min(64, VALUES // (size[0] * size[1] * classifier.channels)))
         wrong: list[str] = []
+        otherwise: list[Tensor] = []  # images that are what was verified, and answered otherwise
         for start in range(0, len(self._claims), together):
             claims = self._claims[start : start + together]
-            held = _holds(claims, classifier, threat, self.goal)
+            found, whole = _as_verified(claims, classifier, threat)
+            so, steady = _answered_so(claims, found, classifier, self.goal)
+            held = whole & so
             wrong += [
                 str(claim.file.relative_to(self.folder)) for claim, holds in zip(claims, held) if not holds
             ]
+            otherwise += found[whole & ~(so & steady)].unbind()
+        if otherwise:
+            refuse_other_answers(
+                classifier, torch.stack(otherwise), "Read back, files are answered otherwise"
+            )
         if wrong:
             raise BrokenClaim(
                 f"Read back, {', '.join(wrong)} of {str(self.folder)!r} do not show what was found."
@@ -147,22 +159,46 @@ class _Claim:
     file: Path
 
 
-def _holds(claims: Sequence[_Claim], classifier: Classifier, threat: Threat, goal: Goal) -> list[bool]:
-    """Whether each is what its file shows."""
+def _as_verified(claims: Sequence[_Claim], classifier: Classifier, threat: Threat) -> tuple[Tensor, Tensor]:
+    """Images (n, C, H, W) of the files, and whether each is what was verified, within the budget, (n,)."""
     found, clean = (
         torch.stack([_read(file) for file in files]).to(classifier.device)
         for files in ([claim.file for claim in claims], [claim.clean for claim in claims])
     )
     same = [key == claim.key for key, claim in zip(fingerprints(found), claims, strict=True)]
-    holds = torch.tensor(same, device=found.device) & within(threat, found, clean)
-    if classifier.draws == 1 and classifier.neighbours is None:  # else another question, another answer
-        logits = classifier.predict(found)
-        said = torch.tensor([claim.prediction for claim in claims], device=logits.device)
+    return found, torch.tensor(same, device=found.device) & within(threat, found, clean)
+
+
+def _answered_so(
+    claims: Sequence[_Claim], found: Tensor, classifier: Classifier, goal: Goal
+) -> tuple[Tensor, Tensor]:
+    """Whether the network sees in images (n, C, H, W) what is claimed, both times that it is asked, (n,).
+
+    And whether it gives the same scores both times, (n,).
+    """
+    holds = torch.ones(len(claims), dtype=torch.bool, device=found.device)
+    if classifier.draws > 1 or classifier.neighbours is not None:  # another question, another answer
+        return holds, holds
+    said = torch.tensor([claim.prediction for claim in claims], device=found.device)
+    rows = torch.tensor([claim.row for claim in claims], device=goal.classes.device)
+    reached = goal.rows(rows).to(found.device).reached
+    first, again = classifier.predict(found), classifier.predict(found)
+    for logits in (first, again):
         largest = logits.abs().amax(1)
         tied = logits.gather(1, said.clamp_min(0)[:, None])[:, 0] >= logits.amax(1) - SLACK * EPS * largest
-        rows = torch.tensor([claim.row for claim in claims], device=goal.classes.device)
-        holds &= ((predictions(logits) == said) | tied) & goal.rows(rows).to(logits.device).reached(logits)
-    return holds.tolist()
+        holds &= ((predictions(logits) == said) | tied) & reached(logits)
+    return holds, ~moved(first, again, SAME)
+
+
+def refuse_lost_successes(classifier: Classifier, result: Result, goal: Goal) -> None:
+    """Refuse, by RandomAnswers, a network that answers a success otherwise when it is asked once more."""
+    if classifier.draws > 1 or classifier.neighbours is not None or not result.success.any():
+        return
+    with in_its_own_time():
+        logits = classifier.predict(result.images[result.success])
+    lost = ~goal.rows(result.success).reached(logits)
+    images = result.images[result.success][lost]
+    refuse_other_answers(classifier, images, "Changed images are answered otherwise")
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,12 +56,15 @@ def measured(name: str, result: Result, classifier: Classifier | None = None) ->
     """What speaks for and against a robust accuracy: by which attack, and whether it could work.
 
     `bound` is "upper": no network is more robust than what one attack left of it; or None, with the
-    `reason`, where images stand only because the attack could not work on them. `zero_gradient`,
-    `flat_scores`, where there are any, `unattacked` and `unanswered` count images.
+    `reason`, where images stand only because the attack could not work on them: of an ensemble, where no
+    member could. `zero_gradient`, `flat_scores`, where there are any, `unattacked` and `unanswered` count
+    images.
     """
     standing = result.attacked & ~result.success
-    masks = (result.zero_gradient, result.flat_scores, result.unattacked)
-    blind, flat, never = (int((mask & standing).sum()) for mask in masks)
+    blind, flat = (
+        int((mask & standing & ~result.worked).sum()) for mask in (result.zero_gradient, result.flat_scores)
+    )
+    never = int((result.unattacked & standing).sum())
     reasons = []
     if classifier is not None and classifier.neighbours:
         reasons.append(classifier.neighbours)

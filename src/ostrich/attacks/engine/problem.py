@@ -15,9 +15,10 @@ from ostrich.attacks.goals import Goal, missed
 from ostrich.attacks.per_image import where
 from ostrich.attacks.threats import Threat
 from ostrich.errors import InputError, OstrichError
-from ostrich.models.answers import answered
+from ostrich.models.answers import alone, answered
 from ostrich.models.classifier import Classifier
 from ostrich.models.fastpath import autocast, faster, rounds
+from ostrich.models.returned import FailsOnImage
 from ostrich.runtime.randomness import keyed, seed_of
 
 VALUES_PER_FORWARD = 256 * 3 * 64 * 64  # pixels times channels at once, about 1 GB of activations
@@ -39,6 +40,9 @@ class Access:
     reached, and `useless` those of them that were zero or not finite; `scored` the images that an attack on
     scores asked about, by whose first `score` (N,) it is known whether any `moved` it; `checks` are forwards
     spent on proving the fast networks equal to the plain ones.
+
+    These are of one `member` of an ensemble; those of the ones before it are kept as `zero_before` and
+    `flat_before`, images that they could not work on, and `worked`, images that any of them could.
     """
 
     classifier: Classifier
@@ -55,17 +59,36 @@ class Access:
     scored: Tensor = field(init=False)
     score: Tensor = field(init=False)
     moved: Tensor = field(init=False)
+    zero_before: Tensor = field(init=False)
+    flat_before: Tensor = field(init=False)
+    worked: Tensor = field(init=False)
+    member: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("zero_before", "flat_before", "worked"):
+            setattr(self, name, torch.zeros_like(self.forwards, dtype=torch.bool))
+        self._count_anew()
+
+    def _count_anew(self) -> None:
         for name in ("gradients", "useless", "scored"):
             setattr(self, name, torch.zeros_like(self.forwards))
         self.score = torch.full_like(self.forwards, torch.nan, dtype=torch.float64)
         self.moved = torch.zeros_like(self.forwards, dtype=torch.bool)
 
+    def begin(self, member: int) -> None:
+        """Count for this member of an ensemble, those before it being done; one that goes on is not new."""
+        if member <= self.member:
+            return
+        self.worked = self.could_work
+        self.zero_before, self.flat_before = self.zero_gradient, self.flat_scores
+        self.member = member
+        self._count_anew()
+
     @property
     def counts(self) -> dict[str, Any]:
         """All that is counted, to be kept and set again."""
-        names = ("forwards", "backwards", "gradients", "useless", "scored", "score", "moved", "checks")
+        counts = ("forwards", "backwards", "gradients", "useless", "scored", "score", "moved", "checks")
+        names = (*counts, "zero_before", "flat_before", "worked", "member")
         return {name: getattr(self, name) for name in names}
 
     @counts.setter
@@ -75,12 +98,26 @@ class Access:
 
     @property
     def zero_gradient(self) -> Tensor:
-        """Whether most gradients that were asked for were zero or not finite, (N,) bool."""
-        return (self.gradients > 0) & (2 * self.useless >= self.gradients)
+        """Whether most gradients that a member asked for were zero or not finite, (N,) bool."""
+        return self.zero_before | self._zero
 
     @property
     def flat_scores(self) -> Tensor:
-        """Whether an attack on scores asked, and no query changed what it follows, (N,) bool."""
+        """Whether a member asked for scores, and no query changed what it follows, (N,) bool."""
+        return self.flat_before | self._flat
+
+    @property
+    def could_work(self) -> Tensor:
+        """Whether any member asked, and what it follows led somewhere, (N,) bool."""
+        followed = torch.where(self.gradients > 0, ~self._zero, self.scored > 1)
+        return self.worked | (followed & ~self._flat)
+
+    @property
+    def _zero(self) -> Tensor:
+        return (self.gradients > 0) & (2 * self.useless >= self.gradients)
+
+    @property
+    def _flat(self) -> Tensor:
         return (self.scored > 1) & ~self.moved
 
     def prepare(self, example: Tensor, gradients: int = FOLDED_FROM) -> None:
@@ -267,9 +304,9 @@ class Access:
         (n * s, K) all other classes are switched off, no way leads to one.
         """
         short = torch.ones_like(rows, dtype=torch.bool) if reached is None else ~reached
-        alone = (logits.isneginf().sum(1) >= logits.shape[1] - 1).view(len(rows), -1).all(1)
+        single = alone(logits).view(len(rows), -1).all(1)
         _count(self.gradients, rows[short])
-        _count(self.useless, rows[short & (_is_useless(gradient) | alone)])
+        _count(self.useless, rows[short & (_is_useless(gradient) | single)])
 
     @property
     def _lender(self) -> Classifier:
@@ -291,8 +328,8 @@ class Access:
         try:
             with autocast(typed, images.device):
                 output = ask()
-        except (TypeError, RuntimeError, ValueError) as error:
-            if typed == "exact" or isinstance(error, OstrichError):
+        except (TypeError, RuntimeError, ValueError, FailsOnImage) as error:
+            if typed == "exact" or (isinstance(error, OstrichError) and not isinstance(error, FailsOnImage)):
                 raise
             output = ask()  # as where forward calls numpy, which has no bf16
             self.own_type = True

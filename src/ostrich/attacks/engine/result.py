@@ -21,7 +21,8 @@ class Result:
 
     What speaks against a robust image: `zero_gradient` (N,), most gradients that the attack asked for were
     zero or not finite; `flat_scores` (N,), no query of an attack on scores changed what it follows;
-    `unattacked` (N,), it was to be attacked and the attack found no way to begin.
+    `unattacked` (N,), it was to be attacked and the attack found no way to begin. Of an ensemble they are
+    what any member met; `worked` (N,) are images on which some member had a gradient, or scores that moved.
     `fooled_draws` (N,) is the part of the network's answers to `images` that reach the goal: 1 or 0, unless
     its answers are random.
     """
@@ -41,6 +42,7 @@ class Result:
     found_by: Tensor
     zero_gradient: Tensor
     flat_scores: Tensor
+    worked: Tensor
     unattacked: Tensor
     fooled_draws: Tensor
     checks: int = 0  # forwards of single images that belong to no image: proofs of the fast path

@@ -176,6 +176,7 @@ class _Batch:
             partial_batch = PartialBatch(checkpoint, problem, result)
             for number, member in enumerate(method.members):
                 size = _batch_size(member, images, count) if self.fills else self.size
+                access.begin(number)
                 for part in partial_batch.turns(number, problem, size):
                     _steps(member, part, result, self.active_set, partial_batch, self.watch)
                     result.found_by[part.rows[result.success[part.rows]]] = number
@@ -185,6 +186,7 @@ class _Batch:
             result.success[by_itself], result.found_by[by_itself] = False, -1
         result.forwards, result.backwards, result.checks = access.forwards, access.backwards, access.checks
         result.zero_gradient, result.flat_scores = access.zero_gradient, access.flat_scores
+        result.worked = access.could_work
         return result
 
 
@@ -341,6 +343,7 @@ def _untried(
         found_by=torch.full_like(rows, -1),
         zero_gradient=torch.zeros_like(attacked),
         flat_scores=torch.zeros_like(attacked),
+        worked=torch.zeros_like(attacked),
         unattacked=torch.zeros_like(attacked),
         fooled_draws=torch.zeros_like(nothing),
     ), logits

@@ -6,9 +6,10 @@ vertical stripes (Linf) or a grid of bumps (L2) of the whole budget; each query 
 it, and the change is kept where it lowers the margin (section 3.2).
 
 Ours keeps it too where the margin is the same: scores that are steps, as those of a network in 8 bits, answer
-to no small square, but to several. Under L2 it asks first about even shifts of colour: half of a bump goes up
-and half goes down, so that bumps hardly move the mean of a channel, and a network that reads means would look
-robust.
+to no small square, but to several. After the first such query it asks about even shifts of colour, the
+largest squares there are, before it goes on; where every query moves the margin, nothing is different. Under
+L2 it asks first about them: half of a bump goes up and half goes down, so that bumps hardly move the mean of
+a channel, and a network that reads means would look robust.
 
 Most late proposals are refused, and few images fill no batch; so with `ahead` above 1 the next
 proposals are asked about together, all drawn from the same point. Those after the first that is kept
@@ -42,6 +43,7 @@ class Search(EndingState):
 
     loss: Tensor  # (n,) float64, inf before the first query
     asked: Tensor  # (n,) int64, proposals decided
+    shifts: Tensor  # (n,) int64, Linf: even shifts among them; -1 before a query left the loss as it was
     low: Tensor  # (n, C, H, W), Linf: the least and the largest values within the budget
     high: Tensor
 
@@ -86,6 +88,7 @@ class Square(InputSpecificAttack):
             images=self._bounded(x, change),
             loss=x.new_full((len(x),), torch.inf, dtype=torch.float64),
             asked=torch.zeros_like(problem.rows),
+            shifts=torch.full_like(problem.rows, -1),
             low=self.threat.project(x - 1, x) if self.threat.norm == "linf" else x,
             high=self.threat.project(x + 1, x) if self.threat.norm == "linf" else x,
             done=torch.zeros_like(problem.rows, dtype=torch.bool),
@@ -95,8 +98,7 @@ class Square(InputSpecificAttack):
         fresh = bool((state.loss == torch.inf).any())  # so all are, and the start itself is asked about
         count = 1 if fresh else self._together(problem, state)
         copies = problem.repeated(count)
-        numbers = [state.asked + j for j in range(count)]
-        proposals = [state.images if fresh else self._proposal(problem, state, asked) for asked in numbers]
+        proposals = [state.images if fresh else self._proposal(problem, state, j) for j in range(count)]
         # (n * count, C, H, W)
         trial = proposals[0] if count == 1 else torch.stack(proposals, 1).flatten(0, 1)
         loss = _loss(copies, copies.logits(trial, "exact")).view(-1, count)
@@ -106,11 +108,14 @@ class Square(InputSpecificAttack):
         kept = better[rows, first]
         chosen = kept.nonzero()[:, 0]
         asked = state.asked + first + 1
+        begun = state.shifts >= 0
+        same = kept & (loss[rows, first] == state.loss)
         return replace(
             state,
             images=state.images.index_copy(0, chosen, trial[chosen * count + first[chosen]]),
             loss=torch.where(kept, loss[rows, first], state.loss),
             asked=asked,
+            shifts=torch.where(begun, state.shifts + first + 1, torch.where(same, 0, -1)),
             done=asked >= self.queries - 2,  # the clean image and the verification are queries too
         )
 
@@ -119,20 +124,26 @@ class Square(InputSpecificAttack):
         wanted = self.queries - 2 - int(state.asked.max())
         return max(1, min(self.ahead, FILLED // len(problem.rows), wanted))
 
-    def _proposal(self, problem: Problem, state: Search, asked: Tensor) -> Tensor:
-        """The image (n, C, H, W) that is asked about as number `asked` (n,)."""
-        x = problem.originals
+    def _proposal(self, problem: Problem, state: Search, ahead: int) -> Tensor:
+        """The image (n, C, H, W) that is asked about after so many others that are not kept."""
+        x, asked = problem.originals, state.asked + ahead
         # Places of two windows, a sign for each channel, whether a bump lies on its side, other signs.
         drawn = problem.draw("uniform", asked + 1, (6 + x.shape[1],))
         side = sides(self.queries, self.area, x[0, 0].numel()).to(asked.device)[asked]
         up = (drawn[:, 4:-2] >= 0.5)[:, :, None]  # (n, C, 1)
+        tints = even_shifts(x.shape[1])[: self.queries // SHIFTED].to(x)
         if self.threat.norm == "linf":
-            return self._recoloured(problem, state, side, up, drawn)
+            recoloured = self._recoloured(problem, state, side, up, drawn)
+            number = state.shifts + ahead
+            shifted = (state.shifts >= 0) & (number < len(tints))
+            if shifted.any():
+                ends = tints[number[shifted]][:, :, None, None] > 0
+                recoloured[shifted] = torch.where(ends, state.high[shifted], state.low[shifted])
+            return recoloured
         side = side.clamp_min(3)
         side = (side + (side % 2 == 0)).clamp_max(min(x.shape[-2:]))
         signs = torch.where(up[..., None], 1.0, -1.0).to(x)
         change = moved_bump(state.images - x, self.threat.eps, side, signs, drawn)
-        tints = even_shifts(x.shape[1])[: self.queries // SHIFTED].to(x)
         early = asked <= len(tints)  # the start was number 0
         change[early] = tints[asked[early] - 1][:, :, None, None].expand(-1, -1, *x.shape[-2:])
         return self._bounded(x, change)

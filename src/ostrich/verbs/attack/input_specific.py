@@ -24,6 +24,7 @@ from ostrich.attacks.transfer import borrow_gradients
 from ostrich.data.dataset import Samples
 from ostrich.models.answers import right
 from ostrich.models.classifier import Classifier
+from ostrich.models.steadiness import refuse_other_answers
 from ostrich.runtime import events
 from ostrich.runtime.memory import give_back
 from ostrich.runtime.runs import Run
@@ -109,6 +110,12 @@ class Question:
                 watch=self.look,
             )
         clean = found.clean_predictions if predictions is None else predictions
+        if predictions is not None:
+            moved = found.clean_predictions != predictions.to(found.clean_predictions.device)
+            said = "Images are answered otherwise"
+            refuse_other_answers(classifier, classifier.beside(samples.images())[moved], said)
+        if files is None:
+            evidence.refuse_lost_successes(classifier, found, goal)
         labels = labels.to(clean.device)
         correct, labelled = right(clean, labels), self.labels is not None
         norm, seconds = method.threat.norm, spent.seconds - wrote
