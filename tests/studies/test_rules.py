@@ -506,7 +506,7 @@ def test_a_game_of_dcgan_that_collapses_or_diverges_is_none_that_is_stable():
 def breaking(row: str, rows: list[Row], *, classes: int = 10, of: int = 3) -> Findings:
     """The findings of one row of the study `breaking`, of whose shares so many are there."""
     study = find("breaking")
-    spec = replace(study.spec("cpu"), rows=(row,))
+    spec = replace(study.spec("cpu"), attacks=(row,))
     about = {"kind": "about", "classes": classes, "of": 100, "right": 90, "fitted": 60}
     plan = study.trials(spec)
     assert len(plan) == 3
@@ -600,7 +600,7 @@ def test_a_row_is_judged_when_all_of_its_shares_are_there():
 
 def test_one_row_that_is_not_reproduced_decides():
     study = find("breaking")
-    spec = replace(study.spec("cpu"), rows=("fgsm", "pgd"))
+    spec = replace(study.spec("cpu"), attacks=("fgsm", "pgd"))
     about = {"kind": "about", "classes": 10, "of": 100, "right": 90}
 
     def verdict_of(fgsm: int, pgd: int) -> str:

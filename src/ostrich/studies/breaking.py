@@ -1,27 +1,29 @@
 """How easily does a real network break: every attack of the lecture, with published numbers beside it.
 
-One network and its images a run. A row is an attack with its settings, in shares: each seed takes other images
-that the network gets right, the next block of them in an order that is always the same. A share that is done
-stays done, so the study grows row by row over days, and a row is judged once all of its shares are there. What
-is run stands in `breaking_runs.py`; every success is a file that was read back. Here are the rules.
+One network and its images a run. A row is an attack with its settings, in shares: each seed takes other
+images that the network gets right, the next block of them in an order that is always the same. A share that
+is done stays done, so the study grows row by row over days, and a row is judged once all of its shares are
+there. What is run stands in `breaking_runs.py`; every success is a file that was read back. Here are the
+rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
 from typing import Annotated
 
 from ostrich.errors import UnknownName
-from ostrich.figures.chart import Chart
 from ostrich.published import published
 from ostrich.runtime.ranges import at_least, check_fields
-from ostrich.statistics import interval, wilson
+from ostrich.statistics import interval
+from ostrich.studies import breaking_page as page
 from ostrich.studies import breaking_runs as runs
+from ostrich.studies.breaking_page import Line, share
 from ostrich.studies.networks import NetworkSpec
-from ostrich.studies.schema import Done, Findings, Row, Study, Table, Trial, Verdict, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Study, Trial, Verdict, rows_of
 
 NEARLY = 0.95  # of the images: all but one in twenty
 TIMES = 2.0  # a distance is the published one where it is within this factor of it
@@ -60,7 +62,6 @@ BESIDE = (  # told on the page, judged by no rule
     "one-pixel-cifar10-resnet/success",
     "one-pixel-cifar10-resnet18/success",
 )
-IMAGENET = 1000  # classes of a network that is compared with networks of ImageNet, where there are such
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class Settings(NetworkSpec):
 
     images: Annotated[int, at_least(1)] = 16
     one_pixel_images: Annotated[int, at_least(1)] = 10
-    rows: tuple[str, ...] = runs.ROWS
+    attacks: tuple[str, ...] = runs.ROWS
     also: tuple[str, ...] = ()
     target: str = "ostrich"
     patch_target: str = "toaster"
@@ -91,9 +92,9 @@ class Settings(NetworkSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_fields(self, "breaking")
-        for name in self.rows:
+        for name in self.attacks:
             if name not in runs.ROWS:
-                raise UnknownName("row of the study breaking", name, runs.ROWS)
+                raise UnknownName("attack of the study breaking", name, runs.ROWS)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -104,7 +105,7 @@ class Settings(NetworkSpec):
         """The rows, cheapest first, less those whose target is empty."""
         without = {"lbfgs-target"} if not self.target else set()
         without |= {name for name in runs.PATCHES if not self.patch_target}
-        return tuple(name for name in runs.ROWS if name in self.rows and name not in without)
+        return tuple(name for name in runs.ROWS if name in self.attacks and name not in without)
 
 
 def trials(spec: Settings) -> list[Trial]:
@@ -130,34 +131,6 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
 # The rules ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """What a row came to: a figure with its interval, of n; `more` in words; the rule's verdict, if any."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-    what: str
-    verdict: Verdict | None = None
-    more: str = ""
-    published: str = "-"
-    digits: int = 1
-
-    @property
-    def here(self) -> str:
-        low, high = (f"{end:.{self.digits}f}" for end in (self.low, self.high))
-        more = f"; {self.more}" if self.more else ""
-        return f"{self.value:.{self.digits}f} ({low} to {high}), n = {self.n}{more}"
-
-
-def share(rows: Sequence[Row], field: str) -> tuple[float, float, float, int]:
-    """Percent of the rows whose field is true, its interval, and how many rows there are."""
-    hits, n = sum(bool(row[field]) for row in rows), len(rows)
-    low, high = wilson(hits, n)
-    return 100 * hits / n, 100 * low, 100 * high, n
-
-
 def decided(reproduced: bool, direction: bool) -> Verdict:
     return "reproduced" if reproduced else "direction only" if direction else "not reproduced"
 
@@ -165,9 +138,9 @@ def decided(reproduced: bool, direction: bool) -> Verdict:
 def _numbers(name: str, classes: int) -> list[float]:
     """The published numbers of a row, smallest first; those of ImageNet for a network of ImageNet."""
     own = f"{name}-imagenet"
-    if classes == IMAGENET and own in PUBLISHED:
+    if classes == runs.IMAGENET and own in PUBLISHED:
         return sorted(published(one).value for one in PUBLISHED[own])
-    if classes == IMAGENET and name in ("fgsm", "cw", "one-pixel"):
+    if classes == runs.IMAGENET and name in ("fgsm", "cw", "one-pixel"):
         return []  # published for small images alone
     return sorted(published(one).value for one in PUBLISHED.get(name, ()))
 
@@ -345,9 +318,9 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     )
     return Findings(
         verdict=verdict,
-        because=_because(verdicts, len(lines), partial),
-        tables=[_table(lines, partial, spec.seeds), *_details(rows_of(done))],
-        charts=_charts(lines),
+        because=page.because(verdicts, len(lines), partial),
+        tables=[page.row_by_row(lines, partial, spec.seeds), *page.details(rows_of(done))],
+        charts=page.charts(lines),
         compared=[(f"{name}: {one.what}", one.published, one.here) for name, one in lines.items()],
         figures={
             f"{name}{end}": value
@@ -355,102 +328,6 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             for end, value in (("", one.value), ("_low", one.low), ("_high", one.high), ("_n", one.n))
         },
     )
-
-
-def _because(verdicts: Mapping[str, Verdict], count: int, partial: Mapping[str, int]) -> str:
-    said = [
-        f"{one}: {', '.join(name for name, given in verdicts.items() if given == one)}"
-        for one in ("reproduced", "direction only", "not reproduced")
-        if one in verdicts.values()
-    ]
-    beside = count - len(verdicts) - len(partial)
-    parts = [f"Of {count} rows {len(verdicts)} are judged ({'; '.join(said) or 'none'})"]
-    if beside:
-        parts.append(f"{beside} have nothing published beside them")
-    if partial:
-        parts.append(f"{len(partial)} are not whole yet")
-    return ", ".join(parts) + "."
-
-
-def _table(lines: Mapping[str, Line], partial: Mapping[str, int], seeds: int) -> Table:
-    return Table(
-        title="Row by row",
-        columns=("row", "figure", "published", "here, 95 % interval", "n", "more", "verdict"),
-        rows=[
-            (
-                name,
-                one.what,
-                one.published,
-                f"{one.value:.{one.digits}f} ({one.low:.{one.digits}f} to {one.high:.{one.digits}f})",
-                one.n,
-                one.more or "-",
-                f"so far, {partial[name]} of {seeds} shares"
-                if name in partial
-                else one.verdict or "beside, no rule",
-            )
-            for name, one in lines.items()
-        ],
-    )
-
-
-def _details(rows: Sequence[Row]) -> list[Table]:
-    """Destruction by transformation, and what a universal perturbation does to other networks."""
-    found = []
-    parts: dict[str, list[Row]] = {}
-    others: dict[str, list[Row]] = {}
-    for row in rows:
-        if row["kind"] == "transformation":
-            parts.setdefault(row["transformation"], []).append(row)
-        if row["kind"] == "transfer":
-            others.setdefault(row["network"], []).append(row)
-    if parts:
-        columns = ("transformation", "destroyed, %", "n fooled", "clean images still right, %", "n")
-        table = []
-        for name, some in parts.items():
-            destroyed, fooled, kept, n = (
-                sum(row[f] for row in some) for f in ("destroyed", "fooled", "kept", "attacked")
-            )
-            table.append((name, _rate(destroyed, fooled), fooled, _rate(kept, n), n))
-        found.append(Table(title="Printed: the destruction rate", columns=columns, rows=table))
-    if others:
-        own = [row for row in rows if row["kind"] == "image" and row.get("row") == "universal"]
-        table = [
-            (name, _rate(sum(bool(row["changed"]) for row in some), len(some)), len(some))
-            for name, some in {"the network itself": own, **others}.items()
-        ]
-        columns = ("judged on", "predictions changed, %", "n held out")
-        found.append(
-            Table(title="Universal: fitted on this network, judged on others", columns=columns, rows=table)
-        )
-    return found
-
-
-def _rate(hits: int, n: int) -> str:
-    low, high = wilson(hits, n)
-    return f"{100 * hits / n:.1f} ({100 * low:.1f} to {100 * high:.1f})" if n else "-"
-
-
-def _charts(lines: Mapping[str, Line]) -> list[Chart]:
-    """The figures that are percentages, beside what is published."""
-    shown = {name: one for name, one in lines.items() if one.what.endswith("%")}
-    if not shown:
-        return []
-    here, told = [], []
-    for x, (name, one) in enumerate(shown.items()):
-        here.append({"x": x, "y": one.value, "low": one.low, "high": one.high, "label": name})
-        if one.published != "-":
-            told += [{"x": x, "y": float(one.published.split(" to ")[0]), "label": name}]
-    series = {"here": here, **({"published, the least": told} if told else {})}
-    return [
-        Chart(
-            x_label="row",
-            y_label="% of the images, or of confidence",
-            series=series,
-            even=True,
-            fraction=False,
-            dashed=frozenset({"published, the least"}),
-        )
-    ]
 
 
 STUDY = Study(
@@ -490,12 +367,12 @@ STUDY = Study(
         "smoke": Settings(
             images=3,
             one_pixel_images=1,
-            rows=("fgsm", "pgd", "deepfool", "lbfgs", "fooling-ascent", "universal"),
+            attacks=("fgsm", "pgd", "deepfool", "lbfgs", "fooling-ascent", "universal"),
             universal_epochs=1,
             lbfgs_constants=2,
         ),
-        "cpu": Settings(rows=runs.QUICK),
-        "hours": Settings(images=34, rows=runs.ROWS),
+        "cpu": Settings(attacks=runs.QUICK),
+        "hours": Settings(images=34),
     },
     trials=trials,
     run=run,

@@ -117,7 +117,7 @@ def network_content(spec: NetworkSpec) -> dict[str, Any]:
     network.pop("device", None)
     found: dict[str, Any] = {"model": network, "data": [content_of(one) for one in json.loads(spec.data)]}
     for name, value in asdict(spec).items():
-        if value and tuple(value if isinstance(value, tuple) else ()) == spec.models:
+        if value and isinstance(value, tuple) and value == spec.models:
             found[name] = ["@".join(map(_named, one.split("@"))) for one in value]
     return found
 
