@@ -39,6 +39,7 @@ def fitted(
     """A row for each image held out: whether its prediction changed, and whether it fell, if it was right."""
     classifier, samples = own.classifier, own.samples
     images = samples.images().to(classifier.device)
+    checkpoint = folder / "fitting.checkpoint.pt"
     artefact, chosen, rest = fit_part(
         method,
         classifier,
@@ -48,8 +49,9 @@ def fitted(
         keys=fingerprints(images),
         target=target,
         seed=seed,
-        checkpoint=folder / "fitting.checkpoint.pt",
+        checkpoint=checkpoint,
     )
+    checkpoint.unlink(missing_ok=True)
     held_out = CleanImages(samples, images, own.labels, own.predictions).take(rest)
     judged = judge(artefact, classifier, held_out.images, held_out.labels, seed)
     fitted_evidence.write(folder / "files", artefact, classifier, held_out, judged)
