@@ -2,7 +2,7 @@
 
 ```{published} NAME NAME ...       rows of src/ostrich/published.toml, each with its source
 ```{verdicts} STUDY STUDY ...      src/ostrich/studies/verdicts.json: published, here, verdict
-```{verdicts} STUDY:ROW ...        of each page of a study the lines of that row alone, without the verdict of all
+```{verdicts} STUDY:ROW ...        of each page of a study that row alone, without the verdict of all
 ```{measured} NAME NAME ...        docs/lecture/measured.json: our own figures, each with its command
 ```{published} none                a sentence that says that there is none
 """
