@@ -14,11 +14,13 @@ from ostrich.cli.main import run
 from ostrich.errors import InputError
 from ostrich.images import read_png
 from ostrich.models.loading import load
+from ostrich.runtime.executors import Here
 from ostrich.studies import breaking_runs, find
 from ostrich.studies.breaking_fitted import folds
 from ostrich.studies.breaking_fooling import classes_of
 from ostrich.studies.breaking_images import opened
-from ostrich.studies.stored import fingerprints, read_stored
+from ostrich.studies.stored import Stored, fingerprints, read_stored, write_stored
+from ostrich.studies.trials import run_trials
 from ostrich.verbs.study import as_spec
 
 NETWORK = "zoo:digits-cnn"
@@ -141,10 +143,6 @@ def test_rows_of_a_users_network_are_taken_up_from_a_file(tmp_path, monkeypatch,
         seeds=None,
         changes={"images": 2, "attacks": ("fgsm", "pgd")},
     )
-    from ostrich.runtime.executors import Here
-    from ostrich.studies.stored import Stored, write_stored
-    from ostrich.studies.trials import run_trials
-
     plan = study.trials(asked)
     done = run_trials(study, asked, tmp_path / "again", Here()).done
     kept = [

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ostrich.studies.breaking import Settings
 
 PATCHES = {"patch-5": 0.05, "patch-10": 0.1, "patch-20": 0.2}  # parts of the image's area
-QUICK = ("fgsm", "pgd", "deepfool", "printed", "fooling-ascent", "universal", "lbfgs", "lbfgs-target")
+QUICK = ("fgsm", "pgd", "printed", "fooling-ascent", "universal", "deepfool", "lbfgs", "lbfgs-target")
 ROWS = (*QUICK, *PATCHES, "fooling-direct", "fooling-cppn", "cw", "one-pixel")  # cheapest first
 FOLDED = ("universal", *PATCHES)
 EVOLVED: dict[str, type[EvolutionAttack]] = {"fooling-cppn": FoolingCPPN, "fooling-direct": FoolingDirect}
