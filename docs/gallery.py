@@ -300,9 +300,9 @@ SECTIONS: dict[str, list[Entry]] = {
         Entry(
             "dazzle",
             "Camouflage",
-            "Make-up on 3 % of a face under which a detector does not find it (after Harvey 2010); framed is "
-            "what OpenCV's cascade finds.",
-            "attack dazzle detector:viola-jones faces:astronaut --set per_face=true --set eps=0.03",
+            "Make-up on 0.11 % of the picture, 3 % of the face, under which a detector does not find it "
+            "(after Harvey 2010); framed is what OpenCV's cascade finds.",
+            "attack dazzle detector:viola-jones faces:astronaut --set per_face=true --set eps=0.001076",
             "pictures.png",
         ),
         fooling("fooling-ascent", "Fooling by ascent", "Noise that is a class, surely (Nguyen 2015)."),

@@ -70,7 +70,7 @@ def main(runs: Sequence[str], again: Sequence[str]) -> None:
         trials = run_trials(study, spec, Path(folder) / "trials", Nothing())
         about = {key: run[key] for key in ("command", "asked", "versions")} | {"study": study.name}
         about["seconds"] = sum(seconds(one.folder) for one in trials.done)
-        if study.rows_suffice and not study.takes_model:
+        if study.rows_suffice:
             kept = merged(ROWS / f"{name}.json", study, spec, trials)
             about["seconds"] = sum(one.seconds for one in kept)
             trials = of_plan(study.trials(spec), kept)
@@ -128,8 +128,8 @@ def of_plan(plan: Sequence[Trial], kept: Sequence[Stored]) -> Trials:
 def portable(about: dict[str, Any]) -> dict[str, Any]:
     """The same without the folders of the machine it ran on, and without where the run lies."""
     text = re.sub(r" --(out|rows) \S+", "", about["command"])
-    words = json.loads(re.sub(r"(?<=[:\"])/[^\"]*/", "", json.dumps(about["asked"])))
-    return {**about, "command": re.sub(r"(?<=[:= ])/\S*/", "", text), "asked": words}
+    words = json.loads(re.sub(r"(?<=[:@\"])/[^\"]*/", "", json.dumps(about["asked"])))
+    return {**about, "command": re.sub(r"(?<=[:=@ ])/\S*/", "", text), "asked": words}
 
 
 def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) -> None:
@@ -142,10 +142,15 @@ def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) 
         count = len(trials.done) + len(trials.failed)
         unfinished = f"{len(trials.done)} of {count} trials are done, {len(whole)} whole seeds; there is no "
         unfinished += "verdict before all are."
+        if study.row_by_row:
+            unfinished = f"{len(trials.done)} of {count} shares of rows are done; there is no verdict of the "
+            unfinished += "whole before all are."
         chosen = Trials(done=[one for one in trials.done if one.trial.get("seed") in whole])
         enough = len(whole) >= FEWEST_SEEDS and whole == list(range(len(whole)))
         spec = replace(spec, seeds=len(whole)) if enough else spec
         findings = study.judge(spec, chosen.done) if enough else None
+        if study.row_by_row and trials.done:
+            findings = study.judge(restored(study, asked["spec"]), trials.done)
     else:
         findings = report.judged(study, spec, trials)
     commit = rules.wrote(rules.source(study.name))

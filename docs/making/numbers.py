@@ -2,6 +2,7 @@
 
 ```{published} NAME NAME ...       rows of src/ostrich/published.toml, each with its source
 ```{verdicts} STUDY STUDY ...      src/ostrich/studies/verdicts.json: published, here, verdict
+```{verdicts} STUDY:ROW ...        of each page of a study that row alone, without the verdict of all
 ```{measured} NAME NAME ...        docs/lecture/measured.json: our own figures, each with its command
 ```{published} none                a sentence that says that there is none
 """
@@ -61,13 +62,35 @@ class Verdicts(Directive):
     def run(self) -> list[nodes.Node]:
         lines: list[str] = []
         told = json.loads(VERDICTS.read_text(encoding="utf-8"))
-        for study in self.arguments:
+        rows: dict[str, list[str]] = {}
+        for study, _, row in (word.partition(":") for word in self.arguments):
             pages = [one for one in told if study in (one["study"], one["page"])]
             if not pages:
                 raise self.error(str(UnknownName("study", study, {one["study"] for one in told})))
+            if row:
+                known = {cells[0].partition(":")[0] for one in pages for cells in one["compared"]}
+                if row not in known:
+                    raise self.error(str(UnknownName(f"row of {study}", row, known)))
+                rows.setdefault(study, []).append(row)
+                continue
             for one in pages:
                 lines += _verdict(one)
+        for study, wanted in rows.items():
+            lines += rows_of(told, study, wanted)
         return _parsed(self, lines)
+
+
+def rows_of(told: list[dict[str, Any]], study: str, wanted: list[str]) -> list[str]:
+    """The lines of these rows on every page of a study, in one table."""
+    found = [
+        (f"[{one['page']}](/studies/{one['page']}.md)", *row)
+        for one in told
+        if study in (one["study"], one["page"])
+        for row in one["compared"]
+        if row[0].partition(":")[0] in wanted
+    ]
+    table = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in found]
+    return ["| page | figure | published | here |", "| --- | --- | --- | --- |", *table, ""]
 
 
 def _verdict(one: dict[str, Any]) -> list[str]:

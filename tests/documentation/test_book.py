@@ -56,13 +56,30 @@ def test_a_part_has_formula_figure_command_numbers_file_and_three_exercises(page
 
 @pytest.mark.parametrize("page", LECTURE, ids=lambda page: page.stem)
 def test_the_numbers_of_a_part_are_those_of_the_tables(page):
-    studies = {word for one in json.loads(text(VERDICTS)) for word in (one["study"], one["page"])}
+    told = json.loads(text(VERDICTS))
+    studies = {word for one in told for word in (one["study"], one["page"])}
+    studies |= {f"{one['study']}:{row[0].partition(':')[0]}" for one in told for row in one["compared"]}
     measured = json.loads(text(DOCS / "lecture/measured.json"))
     for kind, names in re.findall(r"```\{(published|verdicts|measured)\} (.*)\n", text(page)):
         for name in names.split():
             known = {"published": all_published(), "verdicts": studies, "measured": measured}[kind]
             pattern = re.compile(re.escape(name).replace(r"\*", ".*"))
             assert name == "none" or any(pattern.fullmatch(one) for one in known), (kind, name)
+
+
+def test_the_rows_of_a_study_stand_in_one_table_with_their_pages():
+    from making.numbers import rows_of
+
+    pages = [
+        {"study": "some", "page": page, "compared": [["a: broken, %", "3|4", here], ["ab: x", "-", "9"]]}
+        for page, here in (("some-one", "1"), ("some-two", "2"))
+    ]
+    lines = rows_of([*pages, {"study": "other", "page": "o", "compared": [["a: y", "", ""]]}], "some", ["a"])
+    assert lines[2:] == [
+        "| [some-one](/studies/some-one.md) | a: broken, % | 3\\|4 | 1 |",
+        "| [some-two](/studies/some-two.md) | a: broken, % | 3\\|4 | 2 |",
+        "",
+    ]
 
 
 def test_our_figures_are_those_of_their_commands():

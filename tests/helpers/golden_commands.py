@@ -71,7 +71,7 @@ ATTACKS = {
     ),
     "dazzle": Command(
         words="attack dazzle detector:viola-jones faces --limit 8 --set views=1 --set generations=1 "
-        "--set starts=1 --set population=4 --set eps=0.1",
+        "--set starts=1 --set population=4 --set eps=0.0432",
         needs=("cv2", "cma"),
     ),
 }

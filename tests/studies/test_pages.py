@@ -282,3 +282,37 @@ def test_a_page_is_judged_by_an_earlier_rule_until_it_is_judged_anew(studies):
     assert "Reproduced: always." in noted  # the rule that judged it stands where it stood
     assert studies.refreshed(noted) == noted
     assert studies.refreshed(noted.replace("Reproduced: always.", study.rule)) == text
+
+
+def test_a_study_that_is_judged_row_by_row_shows_what_it_has(elsewhere, tmp_path):
+    words = ["study", "breaking", "zoo:digits-cnn", "digits", "--scale", "smoke", "--set", "images=2"]
+    folder = tmp_path / "run"
+    assert run([*words, "--set", "attacks=fgsm,pgd", "--out", str(folder)]) == 0
+    begun_only(folder)
+    (left,) = [
+        path
+        for path in results_of(folder)
+        if read_json(path.parent / "trial.json")["trial"] == {"row": "pgd", "seed": 2}
+    ]
+    left.unlink()
+    elsewhere.main([f"{folder}=some"], [])
+    text, kept = (tmp_path / "pages/some.md").read_text(), tmp_path / "pages/rows/some.json"
+    assert "**Unfinished** at scale `smoke`. 5 of 6 shares of rows are done" in text
+    assert "1 are not whole yet" in text
+    assert "so far, 2 of 3 shares" in text
+    assert len(read_json(kept)["trials"]) == 5
+    (told,) = json.loads((tmp_path / "verdicts.json").read_text())
+    assert told["verdict"] == "unfinished"
+    assert [row[0].partition(":")[0] for row in told["compared"]] == ["fgsm", "pgd"]
+
+
+def test_the_folders_of_the_machine_stay_out_of_a_page(studies):
+    about = {
+        "command": "ostrich study breaking arch:a /home/me/d --weights /home/me/w.pt "
+        "--set also=zoo:b@/home/me/v.pt",
+        "asked": {"spec": {"also": ["zoo:b@/home/me/v.pt"], "data": '["folder:/home/me/d"]'}},
+    }
+    found = studies.portable(about)
+    assert "/home" not in json.dumps(found)
+    assert found["command"].endswith("d --weights w.pt --set also=zoo:b@v.pt")
+    assert found["asked"]["spec"] == {"also": ["zoo:b@v.pt"], "data": '["folder:d"]'}

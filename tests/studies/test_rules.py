@@ -498,3 +498,119 @@ def test_a_game_of_dcgan_that_collapses_or_diverges_is_none_that_is_stable():
             return [base | ({how: 1.0} if mine else {})]
 
         assert verdict("stability", rows) == NOT  # perceptrons lose no run here
+
+
+# Of attacks --------------------------------------------------------------------------------------
+
+
+def breaking(row: str, rows: list[Row], *, classes: int = 10, of: int = 3) -> Findings:
+    """The findings of one row of the study `breaking`, of whose shares so many are there."""
+    study = find("breaking")
+    spec = replace(study.spec("cpu"), attacks=(row,))
+    about = {"kind": "about", "classes": classes, "of": 100, "right": 90, "fitted": 60}
+    plan = study.trials(spec)
+    assert len(plan) == 3
+    return study.judge(spec, [Done(trial=t, rows=[about, *rows], folder=Path()) for t in plan[:of]])
+
+
+def images(hits: int, n: int, field: str = "broken", **more: Any) -> list[Row]:
+    return [{"kind": "image", "image": i, field: i < hits, **more} for i in range(n)]
+
+
+def far(distance: float) -> dict[str, float]:
+    lengths = {"l2": 1.0, "relative": 1.0, "rms": 1.0}
+    return {f"{name}{end}": distance * x for name, x in lengths.items() for end in ("", "_of_file")}
+
+
+CHANCE = {"kind": "chance", "rate": 0.05, "of": 20}
+EVOLUTION = {"kind": "evolution", "of_classes": 1000, "generations": 9, "population": 5, "mean": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("row", "rows", "classes", "expected"),
+    [
+        ("lbfgs", images(40, 40, **far(0.004)), 10, REPRODUCED),
+        ("lbfgs", images(40, 40, **far(0.07)), 10, DIRECTION),  # farther than on MNIST
+        ("lbfgs-target", images(30, 40, **far(0.004)), 1000, DIRECTION),
+        ("lbfgs-target", images(10, 40, **far(0.004)), 1000, NOT),
+        ("lbfgs", images(0, 40, **far(0.004)), 10, NOT),
+        ("deepfool", images(40, 40, **far(0.02)), 10, REPRODUCED),
+        ("deepfool", images(40, 40, **far(0.02)), 1000, DIRECTION),  # ten times what is published there
+        ("deepfool", images(40, 40, **far(0.002)), 1000, REPRODUCED),
+        ("deepfool", images(30, 40, **far(0.02)), 10, NOT),
+        ("cw", images(40, 40, **far(0.2)), 10, REPRODUCED),
+        ("cw", images(40, 40, **far(0.4)), 10, DIRECTION),
+        ("cw", images(30, 40, **far(0.2)), 10, NOT),
+        ("fgsm", images(26, 40), 10, REPRODUCED),  # 35 % stand
+        ("fgsm", images(39, 40), 10, DIRECTION),
+        ("fgsm", images(10, 40), 10, NOT),
+        ("pgd", images(40, 40), 10, REPRODUCED),
+        ("pgd", images(39, 40), 1000, DIRECTION),
+        ("pgd", images(30, 40), 10, NOT),
+        ("fooling-ascent", images(0, 10, confidence=0.99995), 1000, REPRODUCED),
+        ("fooling-ascent", images(0, 10, confidence=0.995), 1000, DIRECTION),
+        ("fooling-ascent", images(0, 10, confidence=0.95), 1000, NOT),
+        ("fooling-cppn", [{**EVOLUTION, "median": 0.9, "sure": 300}], 1000, REPRODUCED),
+        ("fooling-cppn", [{**EVOLUTION, "median": 0.9, "sure": 300}], 10, DIRECTION),  # MNIST's 99.99
+        ("fooling-direct", [{**EVOLUTION, "median": 0.1, "sure": 99}], 1000, NOT),
+        ("universal", [*images(30, 40, "changed"), CHANCE], 1000, REPRODUCED),
+        ("universal", [*images(16, 40, "changed"), CHANCE], 1000, DIRECTION),
+        ("universal", [*images(2, 40, "changed"), CHANCE], 1000, NOT),
+        ("patch-10", [*images(36, 40), CHANCE], 1000, REPRODUCED),
+        ("patch-10", [*images(16, 40), CHANCE], 1000, DIRECTION),
+        ("patch-10", [*images(1, 40), CHANCE], 1000, NOT),
+        ("one-pixel", images(3, 10), 10, REPRODUCED),
+        ("one-pixel", images(10, 10), 10, DIRECTION),  # more than published
+        ("one-pixel", images(0, 10), 10, NOT),
+        ("printed", images(30, 40, "photograph_wrong", clean_photograph_wrong=False), 1000, REPRODUCED),
+        ("printed", images(10, 40, "photograph_wrong", clean_photograph_wrong=False), 1000, DIRECTION),
+        ("printed", images(2, 40, "photograph_wrong", clean_photograph_wrong=False), 1000, NOT),
+    ],
+)
+def test_breaking(row, rows, classes, expected):
+    found = breaking(row, rows, classes=classes)
+    assert found.verdict == expected
+    assert row in found.because
+    assert found.figures[f"{row}_n"] >= 1
+    assert found.compared[0][1] != "-"
+
+
+@pytest.mark.parametrize(
+    ("row", "rows", "classes"),
+    [
+        ("patch-5", [*images(36, 40), CHANCE], 1000),
+        ("one-pixel", images(3, 10), 1000),
+        ("cw", images(40, 40, **far(0.2)), 1000),
+    ],
+)
+def test_what_has_nothing_published_beside_it_is_not_judged(row, rows, classes):
+    found = breaking(row, rows, classes=classes)
+    assert found.verdict == NOT  # nothing is judged: nothing is claimed
+    assert "1 have nothing published" in found.because
+    assert found.compared[0][1] == "-"
+
+
+def test_a_row_is_judged_when_all_of_its_shares_are_there():
+    found = breaking("pgd", images(40, 40), of=2)
+    assert found.verdict == NOT
+    assert "1 are not whole yet" in found.because
+    assert found.tables[0].rows[0][-1] == "so far, 2 of 3 shares"
+    assert found.figures["pgd_n"] == 80
+
+
+def test_one_row_that_is_not_reproduced_decides():
+    study = find("breaking")
+    spec = replace(study.spec("cpu"), attacks=("fgsm", "pgd"))
+    about = {"kind": "about", "classes": 10, "of": 100, "right": 90}
+
+    def verdict_of(fgsm: int, pgd: int) -> str:
+        hits = {"fgsm": fgsm, "pgd": pgd}
+        done = [
+            Done(trial=t, rows=[about, *images(hits[t["row"]], 40)], folder=Path())
+            for t in study.trials(spec)
+        ]
+        return study.judge(spec, done).verdict
+
+    assert verdict_of(26, 40) == REPRODUCED
+    assert verdict_of(39, 40) == DIRECTION
+    assert verdict_of(26, 10) == NOT

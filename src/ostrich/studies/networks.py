@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ostrich import data as datasets
+from ostrich.data.dataset import Samples
 from ostrich.data.loading import load_for
 from ostrich.errors import InputError
 from ostrich.inspection.watching import module_of
@@ -18,19 +19,31 @@ from ostrich.studies.schema import Spec
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec(Spec):
-    """`model` and `data` are what the command line said of the network and its images, as JSON."""
+    """`model` and `data` are what the command line said of the network and its images, as JSON.
+
+    `models` are further networks that a setting names, each MODEL or MODEL@FILE.
+    """
 
     model: str = ""
     images: int = 256
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        return ()
+
 
 def opened(spec: NetworkSpec, seed: int) -> tuple[Classifier, Tensor, Tensor]:
     """The classifier, images (N, C, H, W) and labels (N,). Raises InputError for what cannot be used."""
+    classifier, samples = opened_samples(spec, limit=spec.images, seed=seed)
+    assert samples.labels is not None
+    return classifier, samples.images().to(classifier.device), samples.labels
+
+
+def opened_samples(spec: NetworkSpec, *, limit: int | None, seed: int = 0) -> tuple[Classifier, Samples]:
+    """The classifier, and so many of its images with labels. Raises InputError for what cannot be used."""
     dataset = datasets.open_data(json.loads(spec.data))
     if dataset.labels is None:
         raise InputError(f"A study of a network needs labels; {dataset.name} has none.")
     classifier = ModelOptions(**json.loads(spec.model) | {"device": spec.device}).load(dataset.size)
     module_of(classifier)
-    samples = load_for(dataset, classifier, limit=spec.images, seed=seed)
-    assert samples.labels is not None
-    return classifier, samples.images().to(classifier.device), samples.labels
+    return classifier, load_for(dataset, classifier, limit=limit, seed=seed)

@@ -82,7 +82,8 @@ class Findings:
 class Study:
     """A study; see the module. `published` are names in `published.toml`; `takes_model` says that
     it is about a network of the user's: `ostrich study NAME MODEL DATA`; `rows_suffice`, that `judge` reads
-    nothing of a trial but its rows.
+    nothing of a trial but its rows; `row_by_row`, that it judges whatever trials there are, so that a page
+    shows what an unfinished run has; `decides` names the settings that decide a trial's rows, None: all.
     """
 
     name: str
@@ -98,6 +99,8 @@ class Study:
     published: Sequence[str] = ()
     takes_model: bool = False
     rows_suffice: bool = True
+    row_by_row: bool = False
+    decides: Callable[[Trial], set[str]] | None = None
 
     def spec(self, scale: str) -> Spec:
         """The settings of a scale. Raises InputError for one that the study does not have."""

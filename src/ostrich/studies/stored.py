@@ -17,9 +17,11 @@ from typing import Any
 from ostrich.errors import InputError
 from ostrich.runtime.facts import deciding_versions
 from ostrich.runtime.files import read_json, write_text
+from ostrich.studies.networks import NetworkSpec
 from ostrich.studies.schema import Row, Spec, Study, Trial
 
 CHUNK = 1 << 20  # bytes read at once
+FILES = ("weights", "classes")  # options of a network that are files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,19 +83,51 @@ def _of(words: dict[str, Any]) -> Stored:
 def fingerprints(study: Study, spec: Spec, plan: Sequence[Trial]) -> list[str]:
     """One for each trial. Neither the number of seeds nor the folder of the data is part of it.
 
-    Raises InputError for a study whose trials leave more than rows, or that is about a network of the user's.
+    A network of the user's counts by its words and the content of its files. Raises InputError for a study
+    whose trials leave more than rows.
     """
-    if study.takes_model or not study.rows_suffice:
-        why = "is about a network of yours" if study.takes_model else "is judged from more than its rows"
-        raise InputError(f"{study.name} {why}: its trials are taken up from its run directory alone.")
+    if not study.rows_suffice:
+        raise InputError(
+            f"{study.name} is judged from more than its rows: its trials are taken up from its run directory "
+            "alone."
+        )
     words = asdict(spec)
     words.pop("seeds")
     if words["device"] == "cpu":
         words.pop("device")
-    words["data"] = content_of(spec.data)
+    if isinstance(spec, NetworkSpec):
+        words |= network_content(spec)
+    else:
+        words["data"] = content_of(spec.data)
     asked = {"study": study.name, "spec": words, **deciding_versions()}
-    texts = [json.dumps({**asked, "trial": trial}, sort_keys=True) for trial in plan]
+    texts = []
+    for trial in plan:
+        if study.decides is not None:
+            names = study.decides(trial)
+            asked["spec"] = {name: value for name, value in words.items() if name in names}
+        texts.append(json.dumps({**asked, "trial": trial}, sort_keys=True))
     return [hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts]
+
+
+def network_content(spec: NetworkSpec) -> dict[str, Any]:
+    """What a spec says of its network and images, with the content of files in place of their paths."""
+    network = json.loads(spec.model)
+    network |= {name: content_of(f"file:{network[name]}") for name in FILES if network.get(name)}
+    network["model"] = _named(network["model"])
+    network.pop("device", None)
+    found: dict[str, Any] = {"model": network, "data": [content_of(one) for one in json.loads(spec.data)]}
+    for name, value in asdict(spec).items():
+        if value and isinstance(value, tuple) and value == spec.models:
+            found[name] = ["@".join(map(_named, one.split("@"))) for one in value]
+    return found
+
+
+def _named(model: str) -> str:
+    """A MODEL, or a path, by content where it is a file's: PATH.py:FUNCTION, onnx:FILE, FILE."""
+    path, _, function = model.rpartition(":")
+    if path and Path(path).is_file():
+        return f"{content_of(f'file:{path}')}:{function}"
+    return content_of(f"file:{model}") if Path(model).is_file() else content_of(model)
 
 
 def content_of(data: str) -> str:

@@ -41,7 +41,7 @@ PROOFS = 2  # times as many views of a look that seems to hide every face, befor
 
 @dataclass(frozen=True, kw_only=True)
 class Dazzle(CamouflageAttack):
-    """Make-up and hair: eps is the part of the face's box that is covered at most; eyes and mouth stay free.
+    """Make-up and hair: eps is the part of the picture's pixels covered at most; eyes and mouth stay free.
 
     Harvey 2010, "CV Dazzle"; looks found by CMA-ES, Hansen and Ostermeier 2001, "Completely derandomized
     self-adaptation in evolution strategies".
@@ -63,7 +63,7 @@ class Dazzle(CamouflageAttack):
     needs: ClassVar[str] = "scores"
     norms: ClassVar[tuple[str, ...]] = ("patch",)
 
-    threat: Patch = Patch(0.05)
+    threat: Patch = Patch(0.02)
     per_face: bool = False
     fit: Annotated[int | None, at_least(1)] = None
     strokes: Annotated[int, at_least(0)] = 3
@@ -123,16 +123,25 @@ class View:
 
 @dataclass(frozen=True)
 class Face:
-    """A face: its picture (C, H, W) in [0, 1], on the 8-bit grid, its box, and the picture's fingerprint."""
+    """A face: its picture (C, H, W) in [0, 1], on the 8-bit grid, its box, and the picture's fingerprint.
+
+    `whole` is the area of the whole picture by that of the box, where `picture` is only a part of it.
+    """
 
     name: str
     picture: Tensor
     box: Box
     key: int
+    whole: float | None = None
 
     @property
     def size(self) -> tuple[int, int]:
         return int(self.picture.shape[1]), int(self.picture.shape[2])
+
+    @property
+    def room(self) -> float:
+        """The area of the whole picture by that of the face's box."""
+        return self.size[0] * self.size[1] / round(self.box.side) ** 2 if self.whole is None else self.whole
 
     def wearing(self, look: np.ndarray, method: Dazzle) -> Tensor:
         """The picture with a look, on the 8-bit grid."""
@@ -140,11 +149,11 @@ class Face:
 
     def drawing(self, look: np.ndarray, method: Dazzle) -> Drawing:
         where = (self.box.left, self.box.top, self.box.side)
-        return drawn(look, method.form, where, self.size, method.threat.eps)
+        return drawn(look, method.form, where, self.size, method.threat.eps * self.room)
 
     def covered(self, image: Tensor) -> float:
-        """The part of its box whose pixels differ in an image (C, H, W)."""
-        return int((image != self.picture).any(0).sum()) / round(self.box.side) ** 2
+        """The part of the picture's pixels that differ in an image (C, H, W)."""
+        return int((image != self.picture).any(0).sum()) / (self.size[0] * self.size[1])
 
 
 def worn(face: Face, drawing: Drawing) -> Tensor:
@@ -222,7 +231,7 @@ def cost_of(
     def costs(looks: Sequence[np.ndarray], generation: int, times: int) -> list[float]:
         total = np.zeros(len(looks))
         each = times * (SEEN_VIEWS if len(near) == 1 else 1)
-        same = len({(face.box, face.size) for face in near}) == 1  # drawn once, worn by all
+        same = len({(face.box, face.size, face.room) for face in near}) == 1  # drawn once, worn by all
         drawings = [near[0].drawing(look, method) for look in looks]
         for face in near:
             if not same:
@@ -256,7 +265,7 @@ def close_up(face: Face) -> Face:
         size = (round(part.shape[2] * factor), round(part.shape[3] * factor))
         part = torch.nn.functional.interpolate(part, size, mode="bilinear", antialias=factor < 1)
         box = Box(box.left * factor, box.top * factor, NEAR_SIDE)
-    return Face(face.name, rounded(part[0]), box, face.key)
+    return Face(face.name, rounded(part[0]), box, face.key, face.room)
 
 
 def random_of(method: Dazzle, key: int, number: int, seed: int) -> np.ndarray:

@@ -67,7 +67,7 @@ def judge(
     write_rows(run.folder, rows, result, detector.name)
     before_and_after(run.folder / "pictures.png", detector, faces[:SHOWN], looks, method)
     if not method.per_face:
-        write_png(run.folder / "artefact.png", on_a_blank_face(looks[0], method))
+        write_png(run.folder / "artefact.png", on_a_blank_face(looks[0], method, faces[0].room))
     if not (run.folder / FILE).exists():
         artefact.save(run.folder / FILE)
     figures = attack_figures(method.name, result, method.threat.norm, right, True, time.monotonic() - started)

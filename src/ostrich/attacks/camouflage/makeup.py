@@ -5,7 +5,8 @@ A look is a few smooth strokes, thinner towards their ends, and triangles, in th
 its box reaches from (0, 0) to (1, 1). Eyes and mouth stay free.
 
 The covered area is exact. Of every place the distance to the nearest shape is known, negative inside; as
-many pixels of the box as the budget allows, those with the smallest distances, are covered. So shapes
+many pixels of the box as the budget allows, those with the smallest distances, are covered: of a face that
+is small in its picture, perhaps all but eyes and mouth. So shapes
 swell or shrink together, and their outlines stay smooth. What of a pixel is covered fades over the width
 of one pixel, inwards.
 """
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ostrich import images
+from ostrich.attacks.threats.base import TOLERANCE
 
 Array = np.ndarray
 PER_STROKE, PER_TRIANGLE = 8, 8  # numbers: three points, a width or an offset, a tone
@@ -87,7 +89,7 @@ def drawn(
     distances, tones = _shapes(look, form, x, y)
     nearest = distances.argmin(0)
     distance = np.where(_free(x, y), np.inf, distances.min(0))
-    most = int(area * round(side) ** 2)
+    most = int(area * round(side) ** 2 * (1 + TOLERANCE))
     ordered = np.partition(distance.ravel(), most) if most < distance.size else distance.ravel()
     level = ordered[most] if most < distance.size else np.inf
     cover = np.clip((level - distance) * side, 0, 1) if np.isfinite(level) else np.isfinite(distance) * 1.0

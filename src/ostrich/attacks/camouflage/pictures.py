@@ -62,8 +62,11 @@ def framed(image: Tensor, face: Box, boxes: Sequence[Box]) -> Image.Image:
     return found
 
 
-def on_a_blank_face(look: np.ndarray, method: Dazzle) -> Tensor:
-    """A look (P,) on a grey square (3, 300, 300), where eyes and mouth are darker."""
+def on_a_blank_face(look: np.ndarray, method: Dazzle, room: float) -> Tensor:
+    """A look (P,) on a grey square (3, 300, 300), where eyes and mouth are darker.
+
+    `room` is that of a face that wears it: how large its picture is beside its box.
+    """
     from PIL import ImageDraw
 
     blank = Image.new("RGB", (BLANK, BLANK), (190, 190, 190))
@@ -71,5 +74,5 @@ def on_a_blank_face(look: np.ndarray, method: Dazzle) -> Tensor:
     for x, y, a, b in FREE:
         pen.ellipse([BLANK * edge for edge in (x - a, y - b, x + a, y + b)], fill=(150, 150, 150))
     image = from_bytes(np.asarray(blank))[:1]
-    worn = Face("blank", image, Box(0.0, 0.0, float(BLANK)), 0).wearing(look, method)
+    worn = Face("blank", image, Box(0.0, 0.0, float(BLANK)), 0, room).wearing(look, method)
     return torch.cat([worn] * 3)
