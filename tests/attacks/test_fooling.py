@@ -303,7 +303,7 @@ def test_every_digit_at_999_as_a_file(name, tmp_path, capsys):
     results = json.loads(capsys.readouterr().out)
     assert results["n"] == 10
     assert results["success_rate"] == 1
-    assert list(results["transfer"]) == ["zoo:mnist-ibp"]  # the other bundled network that knows digits
+    assert list(results["transfer"]) == ["zoo:mnist-ibp", "zoo:mnist-lenet"]  # the others that know digits
     network = ostrich.load("zoo:digits-cnn")
     rows = list(csv.DictReader((out / "images.csv").read_text().splitlines()))
     for row in rows:

@@ -6,9 +6,9 @@
     fc2    84
     fc3    10
 
-LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to document recognition", section II.B and
-figure 2. Theirs has sigmoid-like units, pooling with weights, and a table of which maps a map of the second layer
-sees. Parameters: 156 + 2,416 + 48,120 + 10,164 + 850 = 61,706.
+LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to document recognition", section
+II.B and figure 2. Theirs has sigmoid-like units, pooling with weights, and a table of which maps a map of the
+second layer sees. Parameters: 156 + 2,416 + 48,120 + 10,164 + 850 = 61,706.
 """
 
 from __future__ import annotations
