@@ -44,6 +44,7 @@ def structure(spec: str) -> nn.Module:
         ("resnet32", 464_154),
         ("resnet44", 658_586),
         ("resnet56", 853_018),
+        ("lenet", 61_706),
         ("resnet110", 1_727_962),
         ("plain20", 269_722),
         ("plain110", 1_727_962),
