@@ -14,6 +14,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ostrich.runtime import together
+
 
 def rank() -> int:
     """This process's number, 0 where there is only one."""
@@ -27,7 +29,7 @@ def world() -> int:
 
 def is_main() -> bool:
     """Whether this process is the one that writes."""
-    return rank() == 0
+    return rank() == 0 and not together.helps()
 
 
 def share(count: int) -> range:

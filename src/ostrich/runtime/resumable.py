@@ -12,17 +12,18 @@ same command again gets what would have come without the interruption.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
 from ostrich.errors import InputError
-from ostrich.runtime import interrupts, stopwatch
+from ostrich.runtime import interrupts, stopwatch, together
 from ostrich.runtime.deadline import Deadline
 from ostrich.runtime.executors import Executor, Here
 from ostrich.runtime.facts import Facts, compare, deciding_versions
@@ -69,9 +70,13 @@ class Computation:
 
     def __enter__(self) -> Computation:
         with ExitStack() as opening:
-            if self.folder is not None:
+            if self.folder is not None and together.helps():
+                self._agree_with_main(self.folder / f"{ABOUT}.json")
+            elif self.folder is not None:
                 opening.enter_context(locked(self.folder))
                 self._agree(self.folder / f"{ABOUT}.json")
+                together.tell(f"begun/{self.folder.name}")
+                opening.callback(together.tell, self._closed)
             if self.waits:
                 opening.enter_context(interrupts.guarded())
             self._open = opening.pop_all()
@@ -153,6 +158,79 @@ class Computation:
                 yield piece, kept
                 interrupts.leave_if_pending()
 
+    def in_order(
+        self,
+        pieces: Sequence[Piece],
+        compute: Callable[[Piece], Content],
+        *,
+        device: torch.device | str = "cpu",
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Iterator[tuple[Piece, Content]]:
+        """The same in the order of the pieces, computed here and, under torchrun, by the ranks that help.
+
+        Each takes the next piece that nobody has taken, and writes its file. In a rank that helps no piece is
+        handed back: raises NothingLeft when all are taken.
+        """
+        wanted = list({piece.key: piece for piece in pieces}.values())
+        before = {piece.key for piece in wanted if self._is_there(piece)}
+        missing = deque(piece for piece in wanted if piece.key not in before)
+        if together.helps():
+            self._help(missing, compute)
+        for count, piece in enumerate(wanted, 1):
+            content = self.load(piece, device) if piece.key in before else None
+            if content is None:
+                content = self._awaited(piece, missing, compute, device)
+            progress(count, len(wanted))
+            yield piece, content
+            interrupts.leave_if_pending()
+
+    def _awaited(
+        self,
+        piece: Piece,
+        missing: deque[Piece],
+        compute: Callable[[Piece], Content],
+        device: torch.device | str,
+    ) -> Content:
+        """A piece, whoever computes it; meanwhile this process computes what nobody has taken."""
+        while not self._is_there(piece):
+            if not missing:
+                time.sleep(together.POLL)
+            elif together.take((own := missing.popleft()).key):
+                content = self._computed(own, compute)
+                if own.key == piece.key:
+                    return content
+            interrupts.leave_if_pending()
+            together.listen()
+        file = self._file(piece)
+        assert file is not None
+        return _read(file, {**self.facts, **piece.facts}, device)[0]
+
+    def _help(self, missing: Sequence[Piece], compute: Callable[[Piece], Content]) -> NoReturn:
+        """Compute what nobody has taken, for rank 0."""
+        for piece in missing:
+            if self._is_there(piece) or not together.take(piece.key):
+                continue
+            if together.heard(self._closed):  # what was there may have been cleared away
+                break
+            self._computed(piece, compute)
+            interrupts.leave_if_pending()
+        raise together.NothingLeft
+
+    def _computed(self, piece: Piece, compute: Callable[[Piece], Content]) -> Content:
+        content, seconds = _Timed(compute)(piece)
+        kept = self.save(piece, content, seconds)
+        self.checkpoint(piece).drop()
+        return kept
+
+    @property
+    def _closed(self) -> str:
+        """What rank 0 says when it needs no help any more."""
+        return f"closed/{'' if self.folder is None else self.folder.name}"
+
+    def _is_there(self, piece: Piece) -> bool:
+        file = self._file(piece)
+        return file is not None and file.exists()
+
     def _file(self, piece: Piece) -> Path | None:
         return None if self.folder is None else self.folder / f"{piece.key}{SUFFIX[self.form]}"
 
@@ -162,6 +240,18 @@ class Computation:
             compare(str(file.parent), _opened(file), self.facts)
         else:
             write_json(file, self.facts)
+
+    def _agree_with_main(self, file: Path) -> None:
+        """Compare the facts with those of rank 0, as soon as it has begun."""
+        together.told(f"begun/{file.parent.name}")
+        try:
+            compare(str(file.parent), _opened(file), self.facts)
+        except InputError:
+            if together.heard(self._closed):  # all is done, and cleared away
+                raise together.NothingLeft from None
+            if not file.exists():
+                raise InputError(f"{str(file)!r} is not seen here: the ranks share one folder.") from None
+            raise
 
 
 @dataclass(frozen=True)

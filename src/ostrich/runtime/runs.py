@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from ostrich.errors import InputError, RunExists
-from ostrich.runtime import distributed, lock
+from ostrich.runtime import distributed, lock, together
 from ostrich.runtime.facts import DECIDING, MARK, compare, versions
 from ostrich.runtime.files import append_row, keep_rows, read_json, sweep, write_json
 from ostrich.runtime.schema import SCHEMA, check_run_file
@@ -61,7 +61,10 @@ class Run:
         """
         asked = json.loads(json.dumps(asked, default=str))
         if not distributed.is_main():  # rank 0 opens it, and is the only one that writes
-            yield cls(Path(distributed.broadcast_str("")), command, asked)
+            helps = together.helps()
+            folder = Path(together.told(together.FOLDER) if helps else distributed.broadcast_str(""))
+            together.log_to(folder)
+            yield cls(folder, command, asked)
             return
         if out is None:
             digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:6]
@@ -74,6 +77,7 @@ class Run:
         with lock.locked(folder):
             _prepare(folder, asked, force)
             distributed.broadcast_str(str(folder))
+            together.tell(together.FOLDER, str(folder))
             try:
                 yield cls(folder, command, asked)
             except Exception as error:

@@ -77,7 +77,8 @@ def attack(
     sees no scores may set out. `shards` is a folder of this question alone, in which finished batches, and
     where an unfinished one stands, are kept and found again. `watch` is shown the state after every step.
     `keep` is given each finished batch, in order, and returns what of it stays in memory; samples are decoded
-    batch by batch. All of it is brought to where the network is.
+    batch by batch. Under torchrun the ranks share the batches, by way of `shards`. All of it is brought to
+    where the network is.
     `active_set=False` leaves finished images in the batch: the same results, slower.
     Raises InputError for images outside [0, 1], labels of another length or class, and a network
     without the access the attack needs, OtherComputation where `shards` is of another question.
@@ -122,6 +123,7 @@ def attack(
             return classifier.beside(images[rows.start : rows.stop])
 
         def compute(piece: Piece) -> Content:
+            originals.clear()  # of a piece that is not handed on next they are read again
             originals[piece.key] = read(piece)
             return content_of(
                 run.attack(originals[piece.key], *batches[piece.key][1:], kept.checkpoint(piece))
@@ -131,7 +133,7 @@ def attack(
             progress(min(done * size, len(images)), len(images))
 
         done = []
-        for piece, content in kept.stream(pieces, compute, device=first.device, progress=advance):
+        for piece, content in kept.in_order(pieces, compute, device=first.device, progress=advance):
             found = originals.pop(piece.key) if piece.key in originals else read(piece)
             done.append(keep(batches[piece.key][0], Result(**content, originals=found)))
     return joined(done)
