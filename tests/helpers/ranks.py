@@ -129,20 +129,26 @@ ATTACK = ["attack", "apgd", "zoo:digits-cnn", "digits", "--limit", "80", "--set"
 ATTACK += ["--set", "steps=20", "--out", "out"]
 BATCH = 10  # images in a batch of it
 COMPUTED = "computed-{}.txt"  # keys of the batches that a rank has computed, beside `out`
-SIGNS = ("killed", "stumbles", "refused", "attack")  # tasks that are a command which ranks share
+COMMANDS = {  # that ranks share
+    "attack": ATTACK,
+    "killed": ATTACK,
+    "stumbles": ATTACK,
+    "doctor": ["doctor", "zoo:digits-cnn", "digits", "--limit", "32", "--out", "out"],
+    "help": ["explain", "--help"],
+}
+ALONE = ("doctor", "help")  # of which rank 0 computes all
 
 
-def attack_command(task: str, number: int) -> int:
-    """The exit code of an attack that two ranks share, each at least a batch of it.
+def shared_command(task: str, number: int) -> int:
+    """The exit code of a command that two ranks share, each at least a piece of it.
 
-    Rank 1 is "killed" within its second batch, or "stumbles" over it. "refused" is a command that is not
-    shared.
+    Rank 1 is "killed" within its second piece, or "stumbles" over it.
     """
     runner.MOST_IMAGES = BATCH
-    computed, file = resumable.Computation._computed, Path(COMPUTED.format(number))
+    work, file = resumable._Work.__call__, Path(COMPUTED.format(number))
     other, count = Path(COMPUTED.format(1 - number)), 0
 
-    def told(self: Any, piece: Any, compute: Any) -> Any:
+    def told(self: Any, order: Any) -> Any:
         nonlocal count
         count += 1
         if number == 1 and count == 2:
@@ -151,15 +157,16 @@ def attack_command(task: str, number: int) -> int:
             if task == "killed":
                 resumable.EVERY = resumable.SHARE = 1e-9
                 resumable.Checkpoint.save = killing  # type: ignore[method-assign]
-        content = computed(self, piece, compute)
+        content = work(self, order)
         with file.open("a") as lines:
-            lines.write(f"{piece.key}\n")
+            lines.write(f"{order.piece.key}\n")
         limit = time.monotonic() + 60
-        while os.environ.get("WORLD_SIZE") == "2" and not other.exists() and time.monotonic() < limit:
+        while shared and not other.exists() and time.monotonic() < limit:
             time.sleep(0.01)
         return content
 
     save, saved = resumable.Checkpoint.save, 0
+    shared = os.environ.get("WORLD_SIZE") == "2" and task not in ALONE
 
     def killing(self: Any, content: Any) -> None:
         nonlocal saved
@@ -168,12 +175,11 @@ def attack_command(task: str, number: int) -> int:
         if saved == 3:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    resumable.Computation._computed = told  # type: ignore[method-assign]
+    resumable._Work.__call__ = told  # type: ignore[method-assign]
     try:
-        words = ["check", "zoo:digits-cnn", "digits", "--out", "out"] if task == "refused" else ATTACK
-        return run(words)
+        return run(COMMANDS[task])
     finally:
-        resumable.Computation._computed = computed  # type: ignore[method-assign]
+        resumable._Work.__call__ = work  # type: ignore[method-assign]
         resumable.Checkpoint.save = save  # type: ignore[method-assign]
 
 
@@ -185,12 +191,12 @@ def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
     own = {"RANK": number, "WORLD_SIZE": count, "LOCAL_RANK": number, "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in own.items()} | {"MASTER_ADDR": "127.0.0.1"}
     torch.set_num_threads(1)
-    if task in SIGNS:
+    if task in COMMANDS:
         os.chdir(folder)
         with Path(f"screen-{number}.txt").open("wb") as screen:
             os.dup2(screen.fileno(), 1)
             os.dup2(screen.fileno(), 2)
-        sys.exit(attack_command(task, number))
+        sys.exit(shared_command(task, number))
     if task == "command":  # which begins to work together by itself
         os.chdir(folder)
         assert run(COMMAND) == 0

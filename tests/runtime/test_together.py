@@ -8,6 +8,9 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import killing
@@ -15,7 +18,11 @@ import pytest
 import ranks
 
 from ostrich.cli.main import run
-from ostrich.runtime import resumable, together
+from ostrich.errors import InputError
+from ostrich.runtime.deadline import Deadline, until
+from ostrich.runtime.executors import Here, computing_on, current
+from ostrich.runtime.executors.sending import failure, packed, raised, unpacked
+from ostrich.runtime.python_file import from_file
 from ostrich.runtime.resumable import Computation, Piece
 
 
@@ -31,7 +38,7 @@ def alone(tmp_path_factory) -> dict:
     back, most = Path.cwd(), ranks.runner.MOST_IMAGES
     os.chdir(folder)
     try:
-        assert ranks.attack_command("attack", 0) == 0
+        assert ranks.shared_command("attack", 0) == 0
     finally:
         os.chdir(back)
         ranks.runner.MOST_IMAGES = most
@@ -91,74 +98,111 @@ def test_what_two_ranks_left_one_process_takes_up_in_order(alone, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_a_rank_that_stumbles_ends_all_and_rank_0_says_why(tmp_path):
-    assert ranks.together(2, "stumbles", tmp_path) == [2, 2]
+def test_a_fault_in_another_rank_is_one_of_the_command(tmp_path):
+    assert ranks.together(2, "stumbles", tmp_path) == [3, 3]
     said = (tmp_path / "screen-0.txt").read_text()
-    assert "Rank 1 has ended" in said
-    assert "over a stone" in said
+    assert "RuntimeError: over a stone" in said
     assert (tmp_path / "screen-1.txt").read_text() == ""
     assert "over a stone" in (tmp_path / "out/logs/rank-1.txt").read_text()
+    assert "in another process" in (tmp_path / "out/traceback.txt").read_text()
 
 
-def test_a_command_that_is_not_shared_is_refused_once(tmp_path):
-    assert ranks.together(2, "refused", tmp_path) == [2, 2]
-    assert "check is not shared by several processes yet" in (tmp_path / "screen-0.txt").read_text()
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ranks.ALONE)
+def test_what_is_not_shared_is_done_and_printed_once(task, tmp_path):
+    assert ranks.together(2, task, tmp_path) == [0, 0]
+    printed = (tmp_path / "screen-0.txt").read_text()
+    assert printed.count("found by" if task == "doctor" else "Usage") == 1
     assert (tmp_path / "screen-1.txt").read_text() == ""
-    assert not (tmp_path / "out").exists()
+    assert not computed(tmp_path, 1)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["explain", "gradcam", "zoo:digits-cnn", "digits"],
-        ["doctor", "zoo:digits-cnn", "digits"],
-        ["generate", "sample", "x"],
-        ["attack", "universal", "zoo:digits-cnn", "digits"],
-        ["attack", "fooling-cppn", "zoo:digits-cnn"],
-    ],
-    ids=" ".join,
-)
-def test_others_are_refused_too(words, monkeypatch, capsys):
-    monkeypatch.setattr(together, "count", lambda: 2)
-    monkeypatch.setattr(together, "shared", lambda command: command())
-    assert run(words) == 2
-    assert "not shared by several processes yet" in capsys.readouterr().err
+def doubled(given, checkpoint):
+    return {"value": 2 * given}
 
 
-def test_pieces_come_in_order_whatever_is_there(tmp_path):
-    pieces = [Piece(f"p{number}") for number in range(5)]
-    asked = []
+class Backwards:
+    """An executor that answers the last of three items first."""
 
-    def compute(piece):
+    shares_files = True
+
+    def map(self, compute, items, *, lost=None, log=None):
+        while some := list(islice(items, 3)):
+            for item in reversed(some):
+                yield item, compute(item)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_pieces_come_in_order_whoever_computes_them_when(kept, tmp_path):
+    pieces, asked, done = [Piece(f"p{number}") for number in range(7)], [], []
+
+    def read(piece):
         asked.append(piece.key)
-        return {"value": int(piece.key[1:])}
+        return int(piece.key[1:])
 
-    with Computation(tmp_path, {}) as kept:
-        kept.run([pieces[3], pieces[1]], compute)
-        done = []
-        found = list(kept.in_order(pieces, compute, progress=lambda number, total: done.append(number)))
-    assert [content["value"] for _, content in found] == list(range(5))
-    assert asked == ["p3", "p1", "p0", "p2", "p4"]
-    assert done == [1, 2, 3, 4, 5]
+    with Computation(tmp_path if kept else None, {}) as computation, computing_on(Backwards()):
+        if kept:
+            computation.save(pieces[2], {"value": 4}, 0.0)
+        found = [
+            content["value"]
+            for _, content in computation.in_order(
+                pieces, doubled, read, progress=lambda number, total: done.append(number)
+            )
+        ]
+    assert found == [0, 2, 4, 6, 8, 10, 12]
+    assert asked == [f"p{number}" for number in range(7) if not (kept and number == 2)]
+    assert done == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_what_another_has_taken_is_waited_for(tmp_path, monkeypatch):
-    pieces, asked = [Piece(f"p{number}") for number in range(4)], []
-    other = Computation(tmp_path, {})
+@pytest.mark.parametrize("form", ["tensors", "json"])
+def test_a_worker_that_does_not_see_the_folder_sends_what_it_computed(form, tmp_path, monkeypatch):
+    class Elsewhere(Here):
+        """A worker in another process and with other folders."""
 
-    def compute(piece):
-        asked.append(piece.key)
-        return {"value": int(piece.key[1:])}
+        def map(self, compute, items, *, lost=None, log=None):
+            for item in items:
+                away = unpacked(packed((replace(compute, home="another"), replace(item, folder=Path("/no")))))
+                yield item, away[0](away[1])
 
-    def late(seconds):
-        other.save(pieces[1], {"value": 1}, 0.0)
+    pieces = [Piece("a"), Piece("b")]
+    with Computation(tmp_path, {}, form) as computation, computing_on(Elsewhere()):
+        found = [content for _, content in computation.in_order(pieces, doubled, lambda piece: 1.5)]
+    assert found == [{"value": 3.0}] * 2
+    with Computation(tmp_path, {}, form) as again:
+        assert [again.load(piece) for piece in pieces] == found
 
-    monkeypatch.setattr(together, "take", lambda key: key != "p1")
-    monkeypatch.setattr(resumable.time, "sleep", late)
-    with Computation(tmp_path, {}) as kept:
-        found = [content["value"] for _, content in kept.in_order(pieces, compute)]
-    assert found == list(range(4))
-    assert asked == ["p0", "p2", "p3"]
+
+def test_with_a_deadline_this_process_computes():
+    with computing_on(Backwards()):
+        assert isinstance(current(), Backwards)
+        with until(Deadline(60)):
+            assert isinstance(current(), Here)
+
+
+@pytest.mark.slow
+def test_what_a_user_file_holds_is_sent_with_its_class(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "class Mine:\n    value = 7\n    def __call__(self): return self.value\n"
+    )
+    sent = packed(from_file(tmp_path / "mine.py", "Mine")())
+    code = "import sys; from ostrich.runtime.executors.sending import unpacked\n"
+    code += "print(unpacked(sys.stdin.buffer.read())())"
+    said = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True)
+    assert said.stdout.strip() == b"7"
+
+
+def test_an_error_is_raised_elsewhere_with_its_traceback():
+    class Unknown(Exception):
+        def __init__(self, one, two):
+            super().__init__("it")
+
+    for error, kind in ((InputError("what was wrong"), InputError), (Unknown(1, 2), RuntimeError)):
+        try:
+            raise error
+        except Exception as caught:
+            found = raised(failure(caught))
+        assert type(found) is kind
+        assert str(error) in "".join(traceback.format_exception(found))
 
 
 @pytest.mark.slow

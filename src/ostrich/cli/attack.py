@@ -51,22 +51,17 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Attack the images a network gets right, and keep each success as a file that proves it."""
-    from ostrich.attacks import CamouflageAttack, FittedAttack, find
+    from ostrich.attacks import CamouflageAttack, find
     from ostrich.attacks.engine.settings import configure_eot, read_settings
     from ostrich.cli.session import read, show
     from ostrich.data.spec import opened
     from ostrich.errors import InputError
-    from ostrich.runtime import together
     from ostrich.runtime.runs import NEW
     from ostrich.runtime.settings import pairs
     from ostrich.verbs.attack import attack
     from ostrich.verbs.attack.given import starts_from_noise
 
     kind = find(name)
-    if together.count() > 1 and (
-        issubclass(kind, CamouflageAttack | FittedAttack) or starts_from_noise(kind)
-    ):
-        raise InputError(f"{name} is not shared by several processes yet; give it without torchrun.")
     eot, own = configure_eot(pairs(settings or ()))
     noise = starts_from_noise(kind)
     values = read_settings(kind, own, {"confidence": float} if noise else None)

@@ -37,7 +37,7 @@ from ostrich.cli import (
     visualize,
 )
 from ostrich.cli.terminal import LEVELS, Terminal, level_of
-from ostrich.errors import InputError, OstrichError
+from ostrich.errors import OstrichError
 from ostrich.runtime import together
 from ostrich.runtime.events import listening
 
@@ -45,7 +45,6 @@ BEGUN = time.monotonic()  # when the command was typed, but for the start of Pyt
 INTERRUPTED = 130
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # of a path
 DATA_PARALLEL = (["train"], ["generate", "train"])  # commands that work together by themselves
-SHARING = ("attack",)  # whose pieces torchrun's ranks share
 NO_MEMORY = ("can't allocate memory", "not enough memory")  # as torch says it
 app = typer.Typer(
     name="ostrich",
@@ -54,7 +53,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-SINGLE = (
+for module in (
     demo,
     check,
     doctor,
@@ -67,12 +66,10 @@ SINGLE = (
     compare,
     report,
     serve,
-)
-for module in SINGLE:
+):
     app.command(module.NAME)(module.command)
 app.add_typer(generate.app, name=generate.NAME)
 app.add_typer(listing.app, name="list")
-COMMANDS = {*(module.NAME for module in SINGLE), generate.NAME, "list"}
 
 
 @app.callback(invoke_without_command=True)
@@ -99,21 +96,20 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code; no traceback reaches the user."""
     if together.count() > 1 and not _is_data_parallel(sys.argv[1:] if arguments is None else arguments):
-        return together.shared(partial(_run, arguments))
+        from ostrich.runtime.executors.ranks import shared
+
+        return shared(partial(_run, arguments))
     return _run(arguments)
 
 
 def _run(arguments: list[str] | None) -> int:
     try:
         level, words = level_of(sys.argv[1:] if arguments is None else arguments)
-        _check_sharing(words)
         with listening(Terminal(level, BEGUN if arguments is None else None)):
             code = app(words, standalone_mode=False)
         if code == INTERRUPTED:  # Typer catches the interrupt, and says nothing
             raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
-    except together.NothingLeft:
-        return 0
     except OstrichError as error:
         _say(str(error))
         return 2
@@ -134,16 +130,6 @@ def _run(arguments: list[str] | None) -> int:
 def _is_data_parallel(arguments: list[str]) -> bool:
     words = [word for word in arguments if word not in LEVELS]
     return any(words[: len(verb)] == verb for verb in DATA_PARALLEL)
-
-
-def _check_sharing(words: list[str]) -> None:
-    """Refuse, by an InputError, a command that would be run as often as there are ranks."""
-    alone = words[:1] and words[0] in COMMANDS and words[0] not in SHARING
-    if together.count() > 1 and alone and not _is_data_parallel(words):
-        raise InputError(
-            f"{words[0]} is not shared by several processes yet; give it without torchrun. attack, train and "
-            "generate train are."
-        )
 
 
 def _disk(error: OSError) -> int | None:
@@ -192,6 +178,5 @@ def _written(error: Exception) -> Path | None:
 
 
 def _say(sentence: str) -> None:
-    together.complain(sentence)
     with suppress(OSError):  # standard error may lie on the full disk
         typer.echo(f"ostrich: {sentence}", err=True)

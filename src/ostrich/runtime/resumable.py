@@ -12,28 +12,29 @@ same command again gets what would have come without the interruption.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, NoReturn
+from typing import Any
+from uuid import uuid4
 
 import torch
 
 from ostrich.errors import InputError
-from ostrich.runtime import interrupts, stopwatch, together
+from ostrich.runtime import interrupts, stopwatch
 from ostrich.runtime.deadline import Deadline
-from ostrich.runtime.executors import Executor, Here
+from ostrich.runtime.executors import Executor, Here, current
 from ostrich.runtime.facts import Facts, compare, deciding_versions
-from ostrich.runtime.files import read_json, read_tensors, write_json, write_tensors
+from ostrich.runtime.files import as_bytes, from_bytes, read_json, read_tensors, write_json, write_tensors
 from ostrich.runtime.lock import locked
 
 Content = dict[str, Any]  # of tensors, numbers, texts and dictionaries of them; in JSON of what JSON holds
 EVERY = 10.0  # seconds at least between two writings of a checkpoint
 SHARE = 0.05  # of the time, at most, is spent on them
 ABOUT = "computation"  # in every file: the facts, and the seconds it took
+HOME = uuid4().hex  # this process, among all
 SUFFIX = {"tensors": ".pt", "json": ".json"}
 
 
@@ -70,13 +71,9 @@ class Computation:
 
     def __enter__(self) -> Computation:
         with ExitStack() as opening:
-            if self.folder is not None and together.helps():
-                self._agree_with_main(self.folder / f"{ABOUT}.json")
-            elif self.folder is not None:
+            if self.folder is not None:
                 opening.enter_context(locked(self.folder))
                 self._agree(self.folder / f"{ABOUT}.json")
-                together.tell(f"begun/{self.folder.name}")
-                opening.callback(together.tell, self._closed)
             if self.waits:
                 opening.enter_context(interrupts.guarded())
             self._open = opening.pop_all()
@@ -107,7 +104,7 @@ class Computation:
         """For what is written in the middle of a piece."""
         file = self._file(piece)
         facts = {**self.facts, **piece.facts}
-        return Checkpoint(None if file is None else file.with_name(f"{file.stem}.half.pt"), facts)
+        return Checkpoint(None if file is None else _half(file), facts)
 
     def run(
         self,
@@ -161,71 +158,60 @@ class Computation:
     def in_order(
         self,
         pieces: Sequence[Piece],
-        compute: Callable[[Piece], Content],
+        compute: Callable[[Any, Checkpoint], Content],
+        read: Callable[[Piece], Any],
         *,
+        here: bool = False,
         device: torch.device | str = "cpu",
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Iterator[tuple[Piece, Content]]:
-        """The same in the order of the pieces, computed here and, under torchrun, by the ranks that help.
+        """The same in the order of the pieces, computed by the executor around, or `here`.
 
-        Each takes the next piece that nobody has taken, and writes its file. In a rank that helps no piece is
-        handed back: raises NothingLeft when all are taken.
+        `read` gives in this process what a piece is computed from, a few pieces ahead; `compute` makes its
+        content of that, offers where it stands to a checkpoint, and can be pickled.
         """
         wanted = list({piece.key: piece for piece in pieces}.values())
-        before = {piece.key for piece in wanted if self._is_there(piece)}
-        missing = deque(piece for piece in wanted if piece.key not in before)
-        if together.helps():
-            self._help(missing, compute)
-        for count, piece in enumerate(wanted, 1):
-            content = self.load(piece, device) if piece.key in before else None
-            if content is None:
-                content = self._awaited(piece, missing, compute, device)
-            progress(count, len(wanted))
-            yield piece, content
-            interrupts.leave_if_pending()
+        missing = [piece for piece in wanted if not self._is_there(piece)]
+        work = _Work(compute, self.form, HOME)
+        orders = (self._order(piece, read(piece)) for piece in missing)
+        chosen = Here() if here or len(missing) < 2 else current()
+        left = {piece.key for piece in missing}
+        waiting: dict[
+            str, Content | None
+        ] = {}  # what was computed out of turn, without its content if it has a file
+        with closing(chosen.map(work, orders)) as computed:
+            for count, piece in enumerate(wanted, 1):
+                found = None if piece.key in left else self.load(piece, device)
+                if found is None:
+                    found = self._awaited(piece, computed, waiting, device)
+                progress(count, len(wanted))
+                yield piece, found
+                interrupts.leave_if_pending()
 
     def _awaited(
         self,
         piece: Piece,
-        missing: deque[Piece],
-        compute: Callable[[Piece], Content],
+        computed: Iterator[tuple[_Order, tuple[Content | bytes | None, float]]],
+        waiting: dict[str, Content | None],
         device: torch.device | str,
     ) -> Content:
-        """A piece, whoever computes it; meanwhile this process computes what nobody has taken."""
-        while not self._is_there(piece):
-            if not missing:
-                time.sleep(together.POLL)
-            elif together.take((own := missing.popleft()).key):
-                content = self._computed(own, compute)
-                if own.key == piece.key:
-                    return content
-            interrupts.leave_if_pending()
-            together.listen()
-        file = self._file(piece)
-        assert file is not None
-        return _read(file, {**self.facts, **piece.facts}, device)[0]
+        """The content of a piece, as soon as it is computed; what comes before it waits."""
+        while piece.key not in waiting:
+            order, (content, seconds) = next(computed)
+            if isinstance(content, bytes):  # of a process that does not see the folder
+                content = from_bytes(content, device)
+                self.save(order.piece, content, seconds)
+            waiting[order.piece.key] = content if self.folder is None or order.piece is piece else None
+        content = waiting.pop(piece.key)
+        if content is None:
+            file = self._file(piece)
+            assert file is not None
+            content = _read(file, {**self.facts, **piece.facts}, device)[0]
+        return content
 
-    def _help(self, missing: Sequence[Piece], compute: Callable[[Piece], Content]) -> NoReturn:
-        """Compute what nobody has taken, for rank 0."""
-        for piece in missing:
-            if self._is_there(piece) or not together.take(piece.key):
-                continue
-            if together.heard(self._closed):  # what was there may have been cleared away
-                break
-            self._computed(piece, compute)
-            interrupts.leave_if_pending()
-        raise together.NothingLeft
-
-    def _computed(self, piece: Piece, compute: Callable[[Piece], Content]) -> Content:
-        content, seconds = _Timed(compute)(piece)
-        kept = self.save(piece, content, seconds)
-        self.checkpoint(piece).drop()
-        return kept
-
-    @property
-    def _closed(self) -> str:
-        """What rank 0 says when it needs no help any more."""
-        return f"closed/{'' if self.folder is None else self.folder.name}"
+    def _order(self, piece: Piece, given: Any) -> _Order:
+        folder = None if self.folder is None else self.folder.resolve()
+        return _Order(piece, given, folder, {**self.facts, **piece.facts})
 
     def _is_there(self, piece: Piece) -> bool:
         file = self._file(piece)
@@ -241,18 +227,6 @@ class Computation:
         else:
             write_json(file, self.facts)
 
-    def _agree_with_main(self, file: Path) -> None:
-        """Compare the facts with those of rank 0, as soon as it has begun."""
-        together.told(f"begun/{file.parent.name}")
-        try:
-            compare(str(file.parent), _opened(file), self.facts)
-        except InputError:
-            if together.heard(self._closed):  # all is done, and cleared away
-                raise together.NothingLeft from None
-            if not file.exists():
-                raise InputError(f"{str(file)!r} is not seen here: the ranks share one folder.") from None
-            raise
-
 
 @dataclass(frozen=True)
 class _Timed:
@@ -263,6 +237,49 @@ class _Timed:
     def __call__(self, piece: Piece) -> tuple[Content, float]:
         with stopwatch.stopwatch() as spent:
             return self.compute(piece), spent.seconds
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A piece for whoever computes it: what it is computed from, and its folder and facts."""
+
+    piece: Piece
+    given: Any
+    folder: Path | None
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Computes a piece wherever it is, and writes its file where the folder is seen.
+
+    The answer has the content in the process that asked; elsewhere nothing where there is a file, else the
+    content as bytes. Beside it stand the seconds that it took.
+    """
+
+    compute: Callable[[Any, Checkpoint], Content]
+    form: str
+    home: str  # the process that asks
+
+    def __call__(self, order: _Order) -> tuple[Content | bytes | None, float]:
+        file = None
+        if order.folder is not None and (order.folder / f"{ABOUT}.json").exists():
+            file = order.folder / f"{order.piece.key}{SUFFIX[self.form]}"
+        checkpoint = Checkpoint(None if file is None else _half(file), order.facts)
+        with stopwatch.stopwatch() as spent:
+            content = self.compute(order.given, checkpoint)
+        if file is not None:
+            _write(file, order.facts, content, spent.seconds)
+            checkpoint.drop()
+            if self.form == "json":
+                content = _read(file, order.facts)[0]
+        if self.home == HOME:
+            return content, spent.seconds
+        return None if file is not None else as_bytes(content), spent.seconds
+
+
+def _half(file: Path) -> Path:
+    return file.with_name(f"{file.stem}.half.pt")
 
 
 class Checkpoint:

@@ -61,10 +61,7 @@ class Run:
         """
         asked = json.loads(json.dumps(asked, default=str))
         if not distributed.is_main():  # rank 0 opens it, and is the only one that writes
-            helps = together.helps()
-            folder = Path(together.told(together.FOLDER) if helps else distributed.broadcast_str(""))
-            together.log_to(folder)
-            yield cls(folder, command, asked)
+            yield cls(Path(distributed.broadcast_str("")), command, asked)
             return
         if out is None:
             digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:6]
@@ -77,7 +74,7 @@ class Run:
         with lock.locked(folder):
             _prepare(folder, asked, force)
             distributed.broadcast_str(str(folder))
-            together.tell(together.FOLDER, str(folder))
+            together.logs_in(folder)
             try:
                 yield cls(folder, command, asked)
             except Exception as error:

@@ -24,7 +24,7 @@ from ostrich.attacks.transfer import borrow_gradients
 from ostrich.data.dataset import Samples
 from ostrich.models.answers import right
 from ostrich.models.classifier import Classifier
-from ostrich.runtime import events, together
+from ostrich.runtime import events
 from ostrich.runtime.memory import give_back
 from ostrich.runtime.runs import Run
 from ostrich.runtime.stopwatch import stopwatch
@@ -74,9 +74,7 @@ class Question:
         if labels is None or samples.in_memory:  # of many large images they come with the attack
             labels, predictions = targets.labels(classifier, samples, labels)
         goal = self.goal or targets.goal(classifier, samples, labels, self.target, self.seed)
-        files = None
-        if run is not None and not together.helps():
-            files = evidence.Evidence(run.folder, samples, labels, goal)
+        files = None if run is None else evidence.Evidence(run.folder, samples, labels, goal)
         holds = files is None or samples.in_memory or method.photographs
         wrote = 0.0  # seconds
 
@@ -108,7 +106,7 @@ class Question:
                 shards=None if run is None else run.folder / SHARDS,
                 progress=advance,
                 keep=keep,
-                watch=self.look,
+                watch=runner.unwatched if self.watch is None else self.look,
             )
         clean = found.clean_predictions if predictions is None else predictions
         labels = labels.to(clean.device)
