@@ -23,6 +23,7 @@ from ostrich.generative.architectures import build_gan
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.generative.training import train_gan
 from ostrich.runtime import distributed, resumable
+from ostrich.runtime.executors import ranks as executor
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
 from ostrich.training.sharded import sharded_accuracy
@@ -129,14 +130,35 @@ ATTACK = ["attack", "apgd", "zoo:digits-cnn", "digits", "--limit", "80", "--set"
 ATTACK += ["--set", "steps=20", "--out", "out"]
 BATCH = 10  # images in a batch of it
 COMPUTED = "computed-{}.txt"  # keys of the batches that a rank has computed, beside `out`
-COMMANDS = {  # that ranks share
+DIGITS = ["zoo:digits-cnn", "digits", "--out", "out"]
+SHARED = {  # commands of which ranks share some or all
+    "explain": ["explain", "gradcam", *DIGITS, "--limit", "40", "--sanity"],
+    "check": ["check", *DIGITS, "--images", "24", "--only", "clean,targeted-pair,robustness,corruptions"],
+    "certify": [
+        "certify",
+        "zoo:toybox-resnet20",
+        "toybox",
+        "--limit",
+        "8",
+        "--out",
+        "out",
+        "--method",
+        "intervals",
+    ],
+    "sample": ["generate", "sample", "../generator", "--count", "300", "--out", "out"],
+    "evaluate": ["generate", "evaluate", "../generator", "--count", "300", "--out", "out"],
+    "neighbours": ["generate", "neighbours", "../generator", "--count", "300", "--out", "out"],
+}
+COMMANDS = {
+    **SHARED,
     "attack": ATTACK,
     "killed": ATTACK,
     "stumbles": ATTACK,
-    "doctor": ["doctor", "zoo:digits-cnn", "digits", "--limit", "32", "--out", "out"],
+    "doctor": ["doctor", *DIGITS, "--limit", "32"],
     "help": ["explain", "--help"],
 }
 ALONE = ("doctor", "help")  # of which rank 0 computes all
+ENOUGH = 20.0  # seconds that a rank waits for the other's first piece
 
 
 def shared_command(task: str, number: int) -> int:
@@ -160,13 +182,20 @@ def shared_command(task: str, number: int) -> int:
         content = work(self, order)
         with file.open("a") as lines:
             lines.write(f"{order.piece.key}\n")
-        limit = time.monotonic() + 60
-        while shared and not other.exists() and time.monotonic() < limit:
+        limit = time.monotonic() + ENOUGH
+        while sharing and not other.exists() and time.monotonic() < limit:
             time.sleep(0.01)
         return content
 
-    save, saved = resumable.Checkpoint.save, 0
-    shared = os.environ.get("WORLD_SIZE") == "2" and task not in ALONE
+    def mapping(self: Any, compute: Any, items: Any, **more: Any) -> Any:
+        nonlocal sharing
+        sharing = True
+        try:
+            yield from mapped(self, compute, items, **more)
+        finally:
+            sharing = False
+
+    save, saved, sharing, mapped = resumable.Checkpoint.save, 0, number > 0, executor.Ranks.map
 
     def killing(self: Any, content: Any) -> None:
         nonlocal saved
@@ -176,10 +205,12 @@ def shared_command(task: str, number: int) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
 
     resumable._Work.__call__ = told  # type: ignore[method-assign]
+    executor.Ranks.map = mapping  # type: ignore[method-assign]
     try:
         return run(COMMANDS[task])
     finally:
         resumable._Work.__call__ = work  # type: ignore[method-assign]
+        executor.Ranks.map = mapped  # type: ignore[method-assign]
         resumable.Checkpoint.save = save  # type: ignore[method-assign]
 
 

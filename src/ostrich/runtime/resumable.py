@@ -34,6 +34,7 @@ Content = dict[str, Any]  # of tensors, numbers, texts and dictionaries of them;
 EVERY = 10.0  # seconds at least between two writings of a checkpoint
 SHARE = 0.05  # of the time, at most, is spent on them
 ABOUT = "computation"  # in every file: the facts, and the seconds it took
+HELD = 16  # pieces of which is held what they were computed from, while they wait for their turn
 HOME = uuid4().hex  # this process, among all
 SUFFIX = {"tensors": ".pt", "json": ".json"}
 
@@ -164,50 +165,26 @@ class Computation:
         here: bool = False,
         device: torch.device | str = "cpu",
         progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> Iterator[tuple[Piece, Content]]:
+    ) -> Iterator[tuple[Piece, Any, Content]]:
         """The same in the order of the pieces, computed by the executor around, or `here`.
 
         `read` gives in this process what a piece is computed from, a few pieces ahead; `compute` makes its
-        content of that, offers where it stands to a checkpoint, and can be pickled.
+        content of that, offers where it stands to a checkpoint, and can be pickled. Each piece comes with
+        what it was computed from.
         """
         wanted = list({piece.key: piece for piece in pieces}.values())
         missing = [piece for piece in wanted if not self._is_there(piece)]
-        work = _Work(compute, self.form, HOME)
         orders = (self._order(piece, read(piece)) for piece in missing)
         chosen = Here() if here or len(missing) < 2 else current()
-        left = {piece.key for piece in missing}
-        waiting: dict[
-            str, Content | None
-        ] = {}  # what was computed out of turn, without its content if it has a file
-        with closing(chosen.map(work, orders)) as computed:
+        left, waiting = {piece.key for piece in missing}, _Waiting(self)
+        with closing(chosen.map(_Work(compute, self.form, HOME), orders)) as computed:
             for count, piece in enumerate(wanted, 1):
-                found = None if piece.key in left else self.load(piece, device)
+                given, found = None, None if piece.key in left else self.load(piece, device)
                 if found is None:
-                    found = self._awaited(piece, computed, waiting, device)
+                    given, found = waiting.awaited(piece, computed, device)
                 progress(count, len(wanted))
-                yield piece, found
+                yield piece, read(piece) if given is None else given, found
                 interrupts.leave_if_pending()
-
-    def _awaited(
-        self,
-        piece: Piece,
-        computed: Iterator[tuple[_Order, tuple[Content | bytes | None, float]]],
-        waiting: dict[str, Content | None],
-        device: torch.device | str,
-    ) -> Content:
-        """The content of a piece, as soon as it is computed; what comes before it waits."""
-        while piece.key not in waiting:
-            order, (content, seconds) = next(computed)
-            if isinstance(content, bytes):  # of a process that does not see the folder
-                content = from_bytes(content, device)
-                self.save(order.piece, content, seconds)
-            waiting[order.piece.key] = content if self.folder is None or order.piece is piece else None
-        content = waiting.pop(piece.key)
-        if content is None:
-            file = self._file(piece)
-            assert file is not None
-            content = _read(file, {**self.facts, **piece.facts}, device)[0]
-        return content
 
     def _order(self, piece: Piece, given: Any) -> _Order:
         folder = None if self.folder is None else self.folder.resolve()
@@ -247,6 +224,36 @@ class _Order:
     given: Any
     folder: Path | None
     facts: Facts
+
+
+class _Waiting:
+    """What was computed before its turn: its content where there is no file, what it was made of if short."""
+
+    def __init__(self, computation: Computation) -> None:
+        self._of = computation
+        self._contents: dict[str, tuple[Any, Content | None]] = {}
+
+    def awaited(
+        self,
+        piece: Piece,
+        computed: Iterator[tuple[_Order, tuple[Content | bytes | None, float]]],
+        device: torch.device | str,
+    ) -> tuple[Any, Content]:
+        """What a piece was computed from, or None, and its content, as soon as it is there."""
+        while piece.key not in self._contents:
+            order, (content, seconds) = next(computed)
+            if isinstance(content, bytes):  # of a process that does not see the folder
+                content = from_bytes(content, device)
+                self._of.save(order.piece, content, seconds)
+            held = self._of.folder is None or order.piece.key == piece.key
+            given = order.given if held or len(self._contents) < HELD else None
+            self._contents[order.piece.key] = given, content if held else None
+        given, content = self._contents.pop(piece.key)
+        if content is None:
+            file = self._of._file(piece)
+            assert file is not None
+            content = _read(file, {**self._of.facts, **piece.facts}, device)[0]
+        return given, content
 
 
 @dataclass(frozen=True)
@@ -337,6 +344,23 @@ class Checkpoint:
         """Remove the file: what it was for is done."""
         if self.file is not None:
             self.file.unlink(missing_ok=True)
+
+
+def mapped(
+    compute: Callable[[Any], Content],
+    items: Sequence[Any],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Content]:
+    """The contents made of the items, in order, by the executor around; nothing of it is kept."""
+    with Computation(None, {}, waits=False) as kept:
+        found = kept.in_order(
+            [Piece(str(place)) for place in range(len(items))],
+            lambda given, _: compute(given),
+            lambda piece: items[int(piece.key)],
+            progress=progress,
+        )
+        for _, _, content in found:
+            yield content
 
 
 def peek(file: Path) -> Content | None:

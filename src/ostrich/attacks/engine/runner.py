@@ -47,7 +47,6 @@ from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 Watch = Callable[[int, Any], None]  # called with the number of a step and the state after it
 Keep = Callable[[range, Result], Result]  # called with the rows of a finished batch and its result
 MOST_IMAGES = 256  # in one batch
-HELD = 16  # batches whose images are held while others compute them
 NEAR = 1.001  # of a budget: what lies farther out is not worth a verification
 
 
@@ -121,27 +120,19 @@ def attack(
             part = (goal.rows(rows), None if labels is None else labels[rows])
             pieces.append(batch(method.name, identity, start, *part))
             batches[pieces[-1].key] = (range(start, start + len(rows)), *part)
-        originals: dict[str, Tensor] = {}  # of pieces that are not yet handed on
 
         def read(piece: Piece) -> tuple[Tensor, Goal, Tensor | None]:
             rows, part, own = batches[piece.key]
-            while len(originals) >= HELD:
-                originals.pop(next(iter(originals)))
-            originals[piece.key] = found = classifier.beside(images[rows.start : rows.stop])
-            return found, part, own
+            return classifier.beside(images[rows.start : rows.stop]), part, own
 
         def advance(done: int, total: int) -> None:
             progress(min(done * size, len(images)), len(images))
 
         done = []
         alone = watch is not unwatched
-        for piece, content in kept.in_order(
-            pieces, run, read, here=alone, device=first.device, progress=advance
-        ):
-            if piece.key not in originals:
-                read(piece)
-            found = originals.pop(piece.key)
-            done.append(keep(batches[piece.key][0], Result(**content, originals=found)))
+        found = kept.in_order(pieces, run, read, here=alone, device=first.device, progress=advance)
+        for piece, (originals, *_), content in found:
+            done.append(keep(batches[piece.key][0], Result(**content, originals=originals)))
     return joined(done)
 
 

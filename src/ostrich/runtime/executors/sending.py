@@ -10,12 +10,23 @@ import io
 import pickle
 import sys
 import traceback
+from types import SimpleNamespace
 from typing import Any
 
 import cloudpickle
 import torch
+from torch import Tensor
 
 from ostrich.runtime.python_file import MODULE
+
+
+class _Pickler(cloudpickle.Pickler):
+    """cloudpickle's, but of a tensor that is a part of a larger one it takes the part."""
+
+    def reducer_override(self, content: Any) -> Any:
+        if type(content) is Tensor and content.untyped_storage().nbytes() > content.nbytes:
+            return content.clone().__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        return super().reducer_override(content)
 
 
 def packed(content: Any) -> bytes:
@@ -24,7 +35,7 @@ def packed(content: Any) -> bytes:
         if name.startswith(MODULE):
             cloudpickle.register_pickle_by_value(module)
     buffer = io.BytesIO()
-    torch.save(content, buffer, pickle_module=cloudpickle)
+    torch.save(content, buffer, pickle_module=SimpleNamespace(__name__="cloudpickle", Pickler=_Pickler))
     return pickle.dumps((sys.path, buffer.getvalue()))
 
 
