@@ -145,9 +145,9 @@ SHARED = {  # commands of which ranks share some or all
         "--method",
         "intervals",
     ],
-    "sample": ["generate", "sample", "../generator", "--count", "300", "--out", "out"],
-    "evaluate": ["generate", "evaluate", "../generator", "--count", "300", "--out", "out"],
-    "neighbours": ["generate", "neighbours", "../generator", "--count", "300", "--out", "out"],
+    "generate-sample": ["generate", "sample", "../generator", "--count", "300", "--out", "out"],
+    "generate-evaluate": ["generate", "evaluate", "../generator", "--count", "300", "--out", "out"],
+    "generate-neighbours": ["generate", "neighbours", "../generator", "--count", "300", "--out", "out"],
 }
 COMMANDS = {
     **SHARED,
