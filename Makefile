@@ -7,17 +7,18 @@
 #   make pins         resolve both requirements files anew   make gallery  docs/gallery.md, anew
 #   make goldens      the results that tests compare with   make fuzz     nonsense and damage, given to commands
 #   make api          the public names, written down anew   make dist     wheel and sdist, tried in a clean place
-#   make test-floor   the fast tests at the oldest torch
+#   make test-floor   the fast tests at the oldest torch     make test-cluster  a local Ray cluster
 #   make schemas      docs/schemas: what run.json holds, anew
 #   make docs         the site, docs/_build/html: tutorials run, links checked
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
     $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 UV_VERSION := 0.13.9
+RAY_VERSION := 2.60.0
 WORKERS ?= auto
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check format bench peers test-peers gallery goldens schemas docs fuzz pins clean
+.PHONY: help demo test test-floor test-cluster lint types check format bench peers test-peers gallery goldens schemas docs fuzz pins clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -36,6 +37,10 @@ test: .venv/.ready
 # The fast tests at the oldest torch that is promised, and the torchvision that belongs to it.
 test-floor: .venv-floor/.ready
 	.venv-floor/bin/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
+
+# On a Ray cluster of two workers of this machine: .venv and, laid beside it, Ray.
+test-cluster: .venv-cluster/.ready
+	PYTHONPATH=.venv-cluster $(BIN)/python -m pytest -n 0 tests/runtime/test_ray.py tests/studies/test_cluster.py $(ARGS)
 
 lint: .venv/.ready
 	$(BIN)/ruff format --check .
@@ -107,6 +112,11 @@ runs = $(shell test -x $(1)/bin/python || echo again)
 .venv-peers/.ready: requirements-peers.txt pyproject.toml $(call runs,.venv-peers)
 	$(call environment,.venv-peers,requirements-peers.txt)
 
+.venv-cluster/.ready: .venv/.ready Makefile
+	rm -rf .venv-cluster
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target .venv-cluster -c requirements.txt ray==$(RAY_VERSION)
+	@touch $@
+
 requirements-floor.tmp: requirements.txt Makefile
 	sed -e 's/^torch==.*/torch==2.11.*/' -e 's/^torchvision==.*/torchvision==0.26.*/' -e '/^setuptools==/d' $< > $@
 
@@ -135,5 +145,5 @@ pins:
 	rm requirements-torch.tmp
 
 clean:
-	rm -rf .venv .venv-peers .venv-floor requirements-floor.tmp .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache .grimp_cache dist docs/_build docs/made
+	rm -rf .venv .venv-peers .venv-floor .venv-cluster requirements-floor.tmp .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache .grimp_cache dist docs/_build docs/made
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -89,15 +89,15 @@ def test_errors_over_those_of_alexnet(tmp_path):
 
 def test_severity_three_comes_first_and_what_is_whole_in_time_is_the_answer(tmp_path, small, monkeypatch):
     classifier, images, labels = small
-    calls, whole = [], corruptions._predicted
+    calls, whole = [], corruptions._Corrupted.__call__
 
-    def predicted(context, kept, rows, severity):
-        calls.append((len(rows), severity))
+    def predicted(self, given, checkpoint):
+        calls.append((len(given[0]), given[1]))
         if len(calls) > 7:
             raise TimeUp
-        return whole(context, kept, rows, severity)
+        return whole(self, given, checkpoint)
 
-    monkeypatch.setattr(corruptions, "_predicted", predicted)
+    monkeypatch.setattr(corruptions._Corrupted, "__call__", predicted)
     context = context_of(tmp_path, classifier, images, labels)
     with until(Deadline(600)):
         found = corruptions.probe(context).figures

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import signal
+import socket
+import sys
+import time
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
+from ostrich.attacks.engine import runner
 from ostrich.cli.main import run
 from ostrich.generative.architectures import build_gan
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.generative.training import train_gan
-from ostrich.runtime import distributed
+from ostrich.runtime import distributed, resumable
+from ostrich.runtime.executors import ranks as executor
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
 from ostrich.training.sharded import sharded_accuracy
@@ -117,6 +126,94 @@ COMMAND = ["train", "digits-cnn", "--out", "out", "--set", "epochs=0.5", "--set"
 GENERATE = ["generate", "train", "digits-perceptron", "--out", "generator", "--set", "steps=4"]
 GENERATE += ["--set", "architecture=perceptron,size=8,channels=1,width=0.05", "--set", "watch_every=2"]
 GENERATE += ["--set", "batch_size=20", "--set", "judge_samples=20"]
+ATTACK = ["attack", "apgd", "zoo:digits-cnn", "digits", "--limit", "80", "--set", "eps=0.06"]
+ATTACK += ["--set", "steps=20", "--out", "out"]
+BATCH = 10  # images in a batch of it
+COMPUTED = "computed-{}.txt"  # keys of the batches that a rank has computed, beside `out`
+DIGITS = ["zoo:digits-cnn", "digits", "--out", "out"]
+SHARED = {  # commands of which ranks share some or all
+    "explain": ["explain", "gradcam", *DIGITS, "--limit", "40", "--sanity"],
+    "check": ["check", *DIGITS, "--images", "24", "--only", "clean,targeted-pair,robustness,corruptions"],
+    "certify": [
+        "certify",
+        "zoo:toybox-resnet20",
+        "toybox",
+        "--limit",
+        "8",
+        "--out",
+        "out",
+        "--method",
+        "intervals",
+    ],
+    "generate-sample": ["generate", "sample", "../generator", "--count", "300", "--out", "out"],
+    "generate-evaluate": ["generate", "evaluate", "../generator", "--count", "300", "--out", "out"],
+    "generate-neighbours": ["generate", "neighbours", "../generator", "--count", "300", "--out", "out"],
+}
+COMMANDS = {
+    **SHARED,
+    "attack": ATTACK,
+    "killed": ATTACK,
+    "stumbles": ATTACK,
+    "doctor": ["doctor", *DIGITS, "--limit", "32"],
+    "help": ["explain", "--help"],
+}
+ALONE = ("doctor", "help")  # of which rank 0 computes all
+ENOUGH = 20.0  # seconds that a rank waits for the other's first piece
+
+
+def shared_command(task: str, number: int) -> int:
+    """The exit code of a command that two ranks share, each at least a piece of it.
+
+    Rank 1 is "killed" within its second piece, or "stumbles" over it.
+    """
+    runner.MOST_IMAGES = BATCH
+    work, file = resumable._Work.__call__, Path(COMPUTED.format(number))
+    other, count = Path(COMPUTED.format(1 - number)), 0
+
+    def told(self: Any, order: Any) -> Any:
+        nonlocal count
+        count += 1
+        if number == 1 and count == 2:
+            if task == "stumbles":
+                raise RuntimeError("over a stone")
+            if task == "killed":
+                resumable.EVERY = resumable.SHARE = 1e-9
+                resumable.Checkpoint.save = killing  # type: ignore[method-assign]
+        content = work(self, order)
+        with file.open("a") as lines:
+            lines.write(f"{order.piece.key}\n")
+        limit = time.monotonic() + ENOUGH
+        while sharing and not other.exists() and time.monotonic() < limit:
+            time.sleep(0.01)
+        return content
+
+    def mapping(self: Any, compute: Any, items: Any, **more: Any) -> Any:
+        nonlocal sharing
+        sharing = True
+        try:
+            yield from mapped(self, compute, items, **more)
+        finally:
+            sharing = False
+
+    save, saved, sharing, mapped = resumable.Checkpoint.save, 0, number > 0, executor.Ranks.map
+
+    def killing(self: Any, content: Any) -> None:
+        nonlocal saved
+        self._due, saved = 0.0, saved + 1
+        save(self, content)
+        if saved == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    resumable._Work.__call__ = told  # type: ignore[method-assign]
+    executor.Ranks.map = mapping  # type: ignore[method-assign]
+    try:
+        return run(COMMANDS[task])
+    finally:
+        resumable._Work.__call__ = work  # type: ignore[method-assign]
+        executor.Ranks.map = mapped  # type: ignore[method-assign]
+        resumable.Checkpoint.save = save  # type: ignore[method-assign]
+
+
 TASKS = {"train": train_task, "play": play_task, "agree": agree_task, "evaluate": evaluate_task}
 
 
@@ -125,6 +222,12 @@ def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
     own = {"RANK": number, "WORLD_SIZE": count, "LOCAL_RANK": number, "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in own.items()} | {"MASTER_ADDR": "127.0.0.1"}
     torch.set_num_threads(1)
+    if task in COMMANDS:
+        os.chdir(folder)
+        with Path(f"screen-{number}.txt").open("wb") as screen:
+            os.dup2(screen.fileno(), 1)
+            os.dup2(screen.fileno(), 2)
+        sys.exit(shared_command(task, number))
     if task == "command":  # which begins to work together by itself
         os.chdir(folder)
         assert run(COMMAND) == 0
@@ -133,3 +236,27 @@ def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
     with distributed.process_group():
         assert distributed.world() == count
         TASKS[task](folder)
+
+
+def started(count: int, task: str, folder: Path) -> list[BaseProcess]:
+    """So many processes at a task, started as torchrun does but sharing the import of torch."""
+    context = multiprocessing.get_context("forkserver")
+    # what every training imports, once: optimisers import dynamo
+    context.set_forkserver_preload(["torch._dynamo", "ostrich.training.run", "ostrich.cli.train"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [
+        context.Process(target=rank, args=(number, count, port, task, folder)) for number in range(count)
+    ]
+    for process in processes:
+        process.start()
+    return processes
+
+
+def together(count: int, task: str, folder: Path) -> list[int | None]:
+    """The exit codes of so many processes at a task."""
+    processes = started(count, task, folder)
+    for process in processes:
+        process.join(120)
+    return [process.exitcode for process in processes]

@@ -57,3 +57,36 @@ def test_without_ray_the_command_says_what_to_install(tmp_path, monkeypatch, cap
     assert run(["study", "gradients", "--scale", "smoke", "--executor", "ray"]) == 2
     assert "pip install 'ostrich-vision[cluster]'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["attack", "pgd"], ["explain", "gradient"], ["certify"], ["check"]],
+    ids=lambda words: words[0],
+)
+def test_without_ray_no_command_begins_there(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    data = ["zoo:digits-cnn", "digits", "--limit", "8", "--on", "ray"]
+    more = ["--images", "8"] if words == ["check"] else []
+    more += ["--method", "smoothing"] if words == ["certify"] else []
+    assert run([*words, *data, *more]) == 2
+    assert "pip install 'ostrich-vision[cluster]'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["attack", "pgd", "--on", "cloud"], "Unknown place to compute 'cloud'. Known: local, ray"),
+        (["attack", "universal", "--on", "ray"], "universal is computed by one process"),
+        (["check", "--on", "ray"], "takes --images N"),
+    ],
+    ids=["place", "fitted", "minutes"],
+)
+def test_what_cannot_be_computed_elsewhere_is_refused(words, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    name = words[:2] if words[0] == "attack" else words[:1]
+    assert run([*name, "zoo:digits-cnn", "digits", "--limit", "8", *words[len(name) :]]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

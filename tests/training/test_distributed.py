@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import socket
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +15,8 @@ from ostrich.training.sharded import sharded_accuracy, sharded_predictions
 
 
 def together(count: int, task: str, folder: Path) -> None:
-    """A task of `ranks` by so many processes, started as torchrun does but sharing the import of torch."""
-    context = multiprocessing.get_context("forkserver")
-    # what every training imports, once: optimisers import dynamo
-    context.set_forkserver_preload(["torch._dynamo", "ostrich.training.run", "ostrich.cli.train"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [
-        context.Process(target=ranks.rank, args=(number, count, port, task, folder))
-        for number in range(count)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0] * count
+    """A task of `ranks` by so many processes."""
+    assert ranks.together(count, task, folder) == [0] * count
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from torch.utils.data import DataLoader, TensorDataset
 import ostrich
 from ostrich.attacks import EOT, PGD, Dazzle, FoolingAscent, Universal
 from ostrich.attacks.camouflage.faces import read_faces
+from ostrich.attacks.engine import evidence
 from ostrich.attacks.fitted.artefact import load_artefact
 from ostrich.cli.main import run
 from ostrich.errors import InputError, OstrichError
 from ostrich.images import read_png
 from ostrich.models.detectors import open_detector
+from ostrich.verbs.attack import input_specific
 from ostrich.verbs.inputs import as_dataset
 
 DETECTOR = "detector:viola-jones"
@@ -424,3 +427,28 @@ def test_what_holds_no_face_is_answered_or_left_out(tmp_path):
     files = as_dataset([tmp_path / "blank.png", tmp_path / "face.png"])
     found = read_faces(files, open_detector(DETECTOR), None, 0, skip_bad=True)
     assert ([Path(face.name).name for face in found.faces], len(found.facts["skipped"])) == (["face.png"], 1)
+
+
+def test_of_many_images_the_files_hold_the_result_and_lie_by_thousand(tmp_path, digits, monkeypatch):
+    model, images, labels = digits
+    whole = ostrich.attack("pgd", model, images, labels, eps=0.1, steps=5, out=tmp_path / "few")
+    monkeypatch.setattr(input_specific, "HELD", 100)
+    monkeypatch.setattr(evidence, "THOUSAND", 10)
+    found = ostrich.attack("pgd", model, images, labels, eps=0.1, steps=5, out=tmp_path / "many")
+    assert isinstance(whole.images, Tensor)
+    assert isinstance(found.images, evidence.FileImages)
+    assert torch.equal(found.images[:], whole.images)
+    assert torch.equal(found.originals[:], whole.originals)
+    assert torch.equal(found.success, whole.success)
+    assert {path.name for path in (tmp_path / "many/images").iterdir()} == {"000", "001", "002"}
+    assert (tmp_path / "many/images/002/00023-clean.png").exists()
+    few, many = (
+        list(csv.DictReader((tmp_path / name / "images.csv").read_text().splitlines()))
+        for name in ("few", "many")
+    )
+    for one, other in zip(few, many, strict=True):
+        number = int(other["index"]) // 10
+        for column in ("clean_file", "adversarial_file"):
+            assert other[column] == one[column].replace("images/", f"images/{number:03d}/")
+    found.save(tmp_path / "copy")
+    assert folder_of(tmp_path / "copy").keys() == folder_of(tmp_path / "many").keys()

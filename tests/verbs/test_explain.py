@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+import killing
 import nets
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import ostrich
-from ostrich.attribution import IntegratedGradients, Occlusion, sanity
+from ostrich.attribution import IntegratedGradients, Occlusion, batches, sanity
 from ostrich.cli.main import run
 from ostrich.errors import InputError, RunExists, UnknownName
 from ostrich.images import read_png
@@ -202,3 +203,22 @@ def test_a_new_folder_is_made_under_runs(tmp_path):
         found = ostrich.explain("gradient", nets.small(), IMAGES, unit="class:1", out=NEW)
         assert found.folder.parent == Path("runs")
         assert read_png(found.picture).shape[0] == 3
+
+
+def test_an_interrupted_explanation_goes_on_after_its_finished_batches(tmp_path, monkeypatch):
+    words = ["explain", "gradient", "zoo:digits-cnn", "digits", "--limit", "40"]
+    assert run([*words, "--out", str(tmp_path / "whole")]) == 0
+    explained, seen = batches._Explained.__call__, []
+
+    def told(self, given, checkpoint):
+        seen.append(len(given))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return explained(self, given, checkpoint)
+
+    monkeypatch.setattr(batches._Explained, "__call__", told)
+    assert run([*words, "--out", str(tmp_path / "cut")]) == 130
+    assert run([*words, "--out", str(tmp_path / "cut")]) == 0
+    assert seen == [16, 16, 16, 8]  # the first batch is found again
+    assert killing.outcome(tmp_path / "cut") == killing.outcome(tmp_path / "whole")
+    assert not (tmp_path / "cut/shards").exists()

@@ -13,6 +13,8 @@ from ostrich.attribution.question import Explainer, explain, figures
 from ostrich.data.dataset import Samples
 from ostrich.inspection.unit_names import class_unit
 from ostrich.models.classifier import Classifier
+from ostrich.runtime.facts import MARK, digest
+from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 
 BATCH = 16  # images together
 MAPS = 64  # of the units of these images, held together
@@ -35,18 +37,53 @@ class Batch:
 
 
 def explained(
-    method: Explainer, classifier: Classifier, samples: Samples, units: Sequence[str], *, seed: int = 0
+    method: Explainer,
+    classifier: Classifier,
+    samples: Samples,
+    units: Sequence[str],
+    *,
+    seed: int = 0,
+    kept: Computation | None = None,
 ) -> Iterator[Batch]:
-    """The maps of all samples; without units, of the predicted class of each. Raises as `explain` does."""
+    """The maps of all samples; without units, of the predicted class of each. Raises as `explain` does.
+
+    Batches are pieces that the executor around computes, and that `kept` keeps.
+    """
     size = max(1, min(BATCH, MAPS // max(1, len(units))))
-    for start in range(0, len(samples), size):
-        given = samples.images(start, start + size)
+    pieces = {
+        f"maps-{start:07d}-{digest(samples.keys[start : start + size]).removeprefix(MARK)}": start
+        for start in range(0, len(samples), size)
+    }
+
+    def read(piece: Piece) -> Tensor:
+        return samples.images(pieces[piece.key], pieces[piece.key] + size)
+
+    computation = kept or Computation(None, {}, waits=False)
+    found = computation.in_order(
+        [Piece(key) for key in pieces], _Explained(method, classifier, tuple(units), seed), read
+    )
+    for piece, images, content in found:
+        yield Batch(start=pieces[piece.key], images=images, **content)
+
+
+@dataclass(frozen=True)
+class _Explained:
+    """How a batch of images is explained."""
+
+    method: Explainer
+    classifier: Classifier
+    units: tuple[str, ...]
+    seed: int
+
+    def __call__(self, given: Tensor, checkpoint: Checkpoint) -> Content:
+        """What a `Batch` holds beside its images (N, C, H, W)."""
+        method, classifier, seed = self.method, self.classifier, self.seed
         images = given.to(classifier.device, classifier.dtype)
         predictions = classifier.predict(images).argmax(1).tolist()
-        own = [list(units) or [class_unit(classifier, k)] for k in predictions]
+        own = [list(self.units) or [class_unit(classifier, k)] for k in predictions]
         maps = explain(method, classifier, images, own, seed=seed)
         beside = figures(method, classifier, images, own, maps, seed=seed)
-        yield Batch(start=start, images=given, predictions=predictions, units=own, maps=maps, figures=beside)
+        return {"predictions": predictions, "units": own, "maps": maps, "figures": beside}
 
 
 def check_method(method: Explainer, classifier: Classifier, units: Sequence[str]) -> None:

@@ -46,14 +46,15 @@ def command(
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
+    on: o.On = "local",
     out: o.Out = None,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
     """Attack the images a network gets right, and keep each success as a file that proves it."""
-    from ostrich.attacks import CamouflageAttack, find
+    from ostrich.attacks import CamouflageAttack, FittedAttack, find
     from ostrich.attacks.engine.settings import configure_eot, read_settings
-    from ostrich.cli.session import read, show
+    from ostrich.cli.session import computing, read, show
     from ostrich.data.spec import opened
     from ostrich.errors import InputError
     from ostrich.runtime.runs import NEW
@@ -62,6 +63,8 @@ def command(
     from ostrich.verbs.attack.given import starts_from_noise
 
     kind = find(name)
+    if on != "local" and (issubclass(kind, FittedAttack) or starts_from_noise(kind)):
+        raise InputError(f"{name} is computed by one process; give it without --on {on}.")
     eot, own = configure_eot(pairs(settings or ()))
     noise = starts_from_noise(kind)
     values = read_settings(kind, own, {"confidence": float} if noise else None)
@@ -76,22 +79,23 @@ def command(
         model, images = chosen.load(), data or None
     else:
         model, images = read(chosen, data, limit, seed, read_as, out)
-    found = attack(
-        method,
-        model,
-        images,
-        target=target,
-        artefact=artefact,
-        also=also or (),
-        surrogate=surrogate,
-        eot=eot,
-        limit=limit,
-        seed=seed,
-        precision=precision,
-        out=out or NEW,
-        force=force,
-        **rest,
-    )
+    with computing(on):
+        found = attack(
+            method,
+            model,
+            images,
+            target=target,
+            artefact=artefact,
+            also=also or (),
+            surrogate=surrogate,
+            eot=eot,
+            limit=limit,
+            seed=seed,
+            precision=precision,
+            out=out or NEW,
+            force=force,
+            **rest,
+        )
     show(found, as_json)
 
 

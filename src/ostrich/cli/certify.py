@@ -22,13 +22,14 @@ def command(
     settings: o.Settings = None,
     limit: o.Limit = 256,
     seed: o.Seed = 0,
+    on: o.On = "local",
     out: o.Out = None,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
     """Find the images that no change within a budget can mislead a network on."""
     from ostrich.certification import find
-    from ostrich.cli.session import console, read
+    from ostrich.cli.session import computing, console, read
     from ostrich.runtime import settings as reading
     from ostrich.runtime.runs import NEW
     from ostrich.verbs.certify import certify
@@ -36,7 +37,8 @@ def command(
     kind = find(method)
     values = reading.read(kind, reading.pairs(settings or ()), method)
     classifier, samples = read(chosen, data, limit, seed, read_as, out)
-    found = certify(classifier, samples, method=kind(**values), seed=seed, out=out or NEW, force=force)
+    with computing(on):
+        found = certify(classifier, samples, method=kind(**values), seed=seed, out=out or NEW, force=force)
     figures = found.figures
     if as_json:
         typer.echo(json.dumps(figures))

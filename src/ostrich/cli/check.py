@@ -54,32 +54,41 @@ def command(
     limit: o.Limit = 256,
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
+    on: o.On = "local",
     out: o.Out = None,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> int:
     """Crash-test a network: how does it fail, how badly, and the files that prove it."""
-    from ostrich.cli.session import read
+    from ostrich.cli.session import computing, read
+    from ostrich.errors import InputError
+    from ostrich.runtime.events import say
+    from ostrich.runtime.executors import shares
     from ostrich.runtime.runs import NEW
     from ostrich.verbs.check import check
 
+    if on != "local" and images is None:
+        raise InputError(f"--on {on} takes --images N: how far one comes in --minutes cannot be shared.")
+    if images is None and shares():
+        say("one process computes: how far one comes in a time cannot be shared. --images N is shared.")
     classifier, samples = read(chosen, data, images or limit, seed, read_as, out)
-    found = check(
-        classifier,
-        samples,
-        minutes=minutes,
-        images=images,
-        junit=junit,
-        summary=summary or os.environ.get(JOB_SUMMARY) or None,
-        only=only,
-        fail_under=fail_under or (),
-        baseline=baseline,
-        surrogate=surrogate,
-        seed=seed,
-        precision=precision,
-        out=out or NEW,
-        force=force,
-    )
+    with computing(on):
+        found = check(
+            classifier,
+            samples,
+            minutes=minutes,
+            images=images,
+            junit=junit,
+            summary=summary or os.environ.get(JOB_SUMMARY) or None,
+            only=only,
+            fail_under=fail_under or (),
+            baseline=baseline,
+            surrogate=surrogate,
+            seed=seed,
+            precision=precision,
+            out=out or NEW,
+            force=force,
+        )
     return show_check(found, as_json)
 
 

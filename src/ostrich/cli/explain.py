@@ -44,12 +44,13 @@ def command(
     sanity: Sanity = False,
     limit: Limit = None,
     seed: o.Seed = 0,
+    on: o.On = "local",
     out: o.Out = None,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
     """Show which pixels of an image move a unit: a class, a channel, a neuron. `sheet`: all about a unit."""
-    from ostrich.cli.session import console, read
+    from ostrich.cli.session import computing, console, read
     from ostrich.runtime.runs import NEW
     from ostrich.runtime.settings import pairs
     from ostrich.verbs.explain import Explanation, as_explainer, explain
@@ -64,17 +65,18 @@ def command(
         method = as_explainer(name, pairs(settings or ()))
     most = 256 if name == SHEET else 16
     classifier, samples = read(chosen, data, most if limit is None else limit, seed, read_as, out)
-    found = explain(
-        method,
-        classifier,
-        samples,
-        unit=unit,
-        sanity=sanity,
-        seed=seed,
-        out=out or NEW,
-        force=force,
-        **own,
-    )
+    with computing(on):
+        found = explain(
+            method,
+            classifier,
+            samples,
+            unit=unit,
+            sanity=sanity,
+            seed=seed,
+            out=out or NEW,
+            force=force,
+            **own,
+        )
     if as_json:
         typer.echo(json.dumps(found.figures))
         return

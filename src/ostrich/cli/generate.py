@@ -91,25 +91,28 @@ def sample(
     codes: Annotated[Path | None, typer.Option(help="codes (N, Z) of your own, a .npy file")] = None,
     seed: o.Seed = 0,
     device: o.Device = "auto",
+    on: o.On = "local",
     out: o.Out = None,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
     """Draw samples: a PNG each, their grid, and their codes as codes.npy; clips as GIF, MP4 and streams."""
+    from ostrich.cli.session import computing
     from ostrich.runtime.runs import NEW
     from ostrich.verbs import generate
 
-    found = generate.sample(
-        generator,
-        count,
-        classes=classes,
-        truncation=truncation,
-        codes=codes,
-        seed=seed,
-        device=device,
-        out=out or NEW,
-        force=force,
-    )
+    with computing(on):
+        found = generate.sample(
+            generator,
+            count,
+            classes=classes,
+            truncation=truncation,
+            codes=codes,
+            seed=seed,
+            device=device,
+            out=out or NEW,
+            force=force,
+        )
     _show(found, as_json, hidden=("files",))
 
 
@@ -160,25 +163,27 @@ def neighbours(
     features: Features = None,
     seed: o.Seed = 0,
     device: o.Device = "auto",
+    on: o.On = "local",
     out: o.Out = None,
     force: o.Force = False,
     as_json: o.Json = False,
 ) -> None:
     """Show samples' nearest training images, in pixels and in features, and whether it memorised."""
-    from ostrich.cli.session import console
+    from ostrich.cli.session import computing, console
     from ostrich.runtime.runs import NEW
     from ostrich.verbs import generate
 
-    found = generate.neighbours(
-        generator,
-        data,
-        count=count,
-        features=features,
-        seed=seed,
-        device=device,
-        out=out or NEW,
-        force=force,
-    )
+    with computing(on):
+        found = generate.neighbours(
+            generator,
+            data,
+            count=count,
+            features=features,
+            seed=seed,
+            device=device,
+            out=out or NEW,
+            force=force,
+        )
     if as_json:
         typer.echo(json.dumps(found.figures))
         return
@@ -202,6 +207,7 @@ def evaluate(
     ] = None,
     seed: o.Seed = 0,
     device: o.Device = "auto",
+    on: o.On = "local",
     out: o.Out = None,
     force: o.Force = False,
     as_json: o.Json = False,
@@ -210,20 +216,22 @@ def evaluate(
 
     Only in those of inception is the distance FID.
     """
+    from ostrich.cli.session import computing
     from ostrich.runtime.runs import NEW
     from ostrich.verbs import generate
 
-    found = generate.evaluate(
-        generator,
-        data,
-        count=count,
-        features=features,
-        judge=judge,
-        seed=seed,
-        device=device,
-        out=out or NEW,
-        force=force,
-    )
+    with computing(on):
+        found = generate.evaluate(
+            generator,
+            data,
+            count=count,
+            features=features,
+            judge=judge,
+            seed=seed,
+            device=device,
+            out=out or NEW,
+            force=force,
+        )
     _show(found, as_json, found.figures["warnings"], hidden=("warnings",))
 
 

@@ -14,6 +14,7 @@ import tempfile
 import time
 import traceback
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -35,13 +36,15 @@ from ostrich.cli import (
     train,
     visualize,
 )
-from ostrich.cli.terminal import Terminal, level_of
+from ostrich.cli.terminal import LEVELS, Terminal, level_of
 from ostrich.errors import OstrichError
+from ostrich.runtime import together
 from ostrich.runtime.events import listening
 
 BEGUN = time.monotonic()  # when the command was typed, but for the start of Python
 INTERRUPTED = 130
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # of a path
+DATA_PARALLEL = (["train"], ["generate", "train"])  # commands that work together by themselves
 NO_MEMORY = ("can't allocate memory", "not enough memory")  # as torch says it
 app = typer.Typer(
     name="ostrich",
@@ -92,6 +95,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command and return its exit code; no traceback reaches the user."""
+    if together.count() > 1 and not _is_data_parallel(sys.argv[1:] if arguments is None else arguments):
+        from ostrich.runtime.executors.ranks import shared
+
+        return shared(partial(_run, arguments))
+    return _run(arguments)
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         level, words = level_of(sys.argv[1:] if arguments is None else arguments)
         with listening(Terminal(level, BEGUN if arguments is None else None)):
@@ -114,6 +125,11 @@ def run(arguments: list[str] | None = None) -> int:
         return _disk(error) or _fault(error)
     except Exception as error:
         return _memory(error) or _fault(error)
+
+
+def _is_data_parallel(arguments: list[str]) -> bool:
+    words = [word for word in arguments if word not in LEVELS]
+    return any(words[: len(verb)] == verb for verb in DATA_PARALLEL)
 
 
 def _disk(error: OSError) -> int | None:

@@ -41,6 +41,14 @@ Settings = Annotated[
         "--set", metavar="NAME=VALUE", help="a setting, such as eps=8/255; of a list depths=8,20 (repeatable)"
     ),
 ]
+On = Annotated[
+    str,
+    typer.Option(
+        "--on",
+        metavar="local|ray",
+        help="where: here, or a Ray cluster (RAY_ADDRESS, else one of this machine; extra cluster)",
+    ),
+]
 EXPANDED = (ModelOptions, DataOptions)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ostrich.cli.options import DataOptions, ModelOptions
 from ostrich.cli.terminal import console as console
 from ostrich.data.dataset import Samples
 from ostrich.data.spec import opened
+from ostrich.errors import UnknownName
 from ostrich.models import Classifier
 from ostrich.runtime.runs import RUNS, check_writable
 from ostrich.verbs.inputs import read_samples
@@ -34,6 +36,24 @@ def read(
     dataset = opened(list(data), read_as)
     classifier = options.load(dataset.size)
     return classifier, read_samples(dataset, classifier, limit=limit, seed=seed)
+
+
+@contextmanager
+def computing(on: str) -> Iterator[None]:
+    """Within it, what can be shared is computed on "local" or "ray". Raises UnknownName, MissingExtra."""
+    if on == "local":
+        yield
+        return
+    if on != "ray":
+        raise UnknownName("place to compute", on, ("local", "ray"))
+    import torch
+
+    from ostrich.runtime.executors import computing_on
+    from ostrich.runtime.executors.ray import RayTasks
+
+    cluster = RayTasks(threads=torch.get_num_threads())  # as many as here: so results are the same
+    with cluster.connected(), computing_on(cluster):
+        yield
 
 
 def show(found: Outcome, as_json: bool) -> None:

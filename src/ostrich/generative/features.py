@@ -14,6 +14,7 @@ from ostrich.errors import InputError
 from ostrich.figures.clips import frames
 from ostrich.models import Classifier
 from ostrich.models.untouched import untouched
+from ostrich.runtime.resumable import Content, mapped
 
 BATCH = 256  # images
 
@@ -35,16 +36,27 @@ def features(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
     )
     if not layers:
         raise InputError(f"{classifier.name} has no linear layer whose input could serve as features.")
-    seen: list[Tensor] = []
-    handle = layers[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1).cpu()))
-    answers = []
+
+    def seen(batch: Tensor) -> Content:
+        return _seen(classifier, batch)
+
+    found = list(mapped(seen, images.split(BATCH)))
+    return torch.cat([one["seen"] for one in found]).float(), torch.cat([one["logits"] for one in found])
+
+
+@torch.no_grad()
+def _seen(classifier: Classifier, images: Tensor) -> Content:
+    """What the last linear layer is given of a batch, and the logits."""
+    inputs: list[Tensor] = []
+    assert isinstance(classifier.network, nn.Module)
+    last = [m for m in classifier.network.modules() if isinstance(m, nn.Linear)][-1]
+    handle = last.register_forward_pre_hook(lambda _, given: inputs.append(given[0].flatten(1).cpu()))
     try:
-        with untouched(network):
-            for batch in images.split(BATCH):
-                answers.append(classifier(fitted(batch, classifier)).float().cpu())
+        with untouched(classifier.network):
+            logits = classifier(fitted(images, classifier)).float().cpu()
     finally:
         handle.remove()
-    return torch.cat(seen).float(), torch.cat(answers)
+    return {"seen": torch.cat(inputs), "logits": logits}
 
 
 def features_of_frames(classifier: Classifier, clips: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,6 +26,7 @@ from ostrich.models.checkpoints import load_weights
 from ostrich.models.class_names import class_index
 from ostrich.runtime.deadline import check_time
 from ostrich.runtime.files import read_json
+from ostrich.runtime.resumable import Content, mapped
 
 ZOO = Path(__file__).parent / "zoo"
 WEIGHTS, CARD = "generator.safetensors", "card.json"
@@ -156,10 +157,13 @@ class Generator:
         return max(1, BATCH // self.shape[1]) if is_clip(self.shape) else BATCH
 
     def _images(self, batch: Callable[[slice], Tensor], count: int) -> Tensor:
-        parts = []
-        for i in range(0, count, self._batch):
+        @torch.no_grad()
+        def made(rows: slice) -> Content:
             check_time()
-            parts.append(batch(slice(i, i + self._batch)).float().cpu())
+            return {"images": batch(rows).float().cpu()}
+
+        asked = [slice(i, i + self._batch) for i in range(0, count, self._batch)]
+        parts = [content["images"] for content in mapped(made, asked)]
         return torch.cat(parts).add_(1).div_(2).clamp_(0, 1) if parts else torch.empty(0, *self.shape)
 
 

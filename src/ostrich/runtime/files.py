@@ -74,9 +74,7 @@ def read_json(path: Path, *, checked: bool = True) -> Any:
 
 def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
     """Write tensors, numbers and texts, by name and nested, for `read_tensors`."""
-    buffer = io.BytesIO()
-    torch.save(dict(content), buffer)
-    written = buffer.getvalue()
+    written = as_bytes(content)
     write_bytes(path, written + hashlib.sha256(written).digest())
 
 
@@ -86,6 +84,18 @@ def read_tensors(path: Path, device: torch.device | str = "cpu") -> dict[str, An
     written, digest = content[:-DIGEST], content[-DIGEST:]
     if hashlib.sha256(written).digest() != digest:
         raise ValueError("its checksum is another")
+    return from_bytes(written, device)
+
+
+def as_bytes(content: Mapping[str, Any]) -> bytes:
+    """Tensors, numbers and texts, by name and nested, for `from_bytes`."""
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    return buffer.getvalue()
+
+
+def from_bytes(written: bytes, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What `as_bytes` gave; no code of it is run."""
     found: dict[str, Any] = torch.load(io.BytesIO(written), weights_only=True, map_location=device)
     return found
 

@@ -18,6 +18,8 @@ from typing import Any
 
 from ostrich.errors import InputError, OstrichError, UnknownName
 
+MODULE = "_ostrich_user_"  # how the module of a user's file begins
+
 
 @contextmanager
 def importing(folder: Path, name: str) -> Iterator[None]:
@@ -42,7 +44,7 @@ def from_file(path: Path, name: str) -> Any:
     """
     if not path.is_file():
         raise InputError(f"There is no file {str(path)!r}.")
-    spec = importlib.util.spec_from_file_location(f"_ostrich_user_{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{MODULE}{path.stem}", path)
     if spec is None or spec.loader is None:
         raise InputError(f"{str(path)!r} is not a Python file.")
     module = importlib.util.module_from_spec(spec)

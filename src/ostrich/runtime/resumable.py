@@ -18,21 +18,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from uuid import uuid4
 
 import torch
 
 from ostrich.errors import InputError
 from ostrich.runtime import interrupts, stopwatch
 from ostrich.runtime.deadline import Deadline
-from ostrich.runtime.executors import Executor, Here
+from ostrich.runtime.executors import Executor, Here, current
 from ostrich.runtime.facts import Facts, compare, deciding_versions
-from ostrich.runtime.files import read_json, read_tensors, write_json, write_tensors
+from ostrich.runtime.files import as_bytes, from_bytes, read_json, read_tensors, write_json, write_tensors
 from ostrich.runtime.lock import locked
 
 Content = dict[str, Any]  # of tensors, numbers, texts and dictionaries of them; in JSON of what JSON holds
 EVERY = 10.0  # seconds at least between two writings of a checkpoint
 SHARE = 0.05  # of the time, at most, is spent on them
 ABOUT = "computation"  # in every file: the facts, and the seconds it took
+HELD = 16  # pieces of which is held what they were computed from, while they wait for their turn
+HOME = uuid4().hex  # this process, among all
 SUFFIX = {"tensors": ".pt", "json": ".json"}
 
 
@@ -102,7 +105,7 @@ class Computation:
         """For what is written in the middle of a piece."""
         file = self._file(piece)
         facts = {**self.facts, **piece.facts}
-        return Checkpoint(None if file is None else file.with_name(f"{file.stem}.half.pt"), facts)
+        return Checkpoint(None if file is None else _half(file), facts)
 
     def run(
         self,
@@ -153,6 +156,44 @@ class Computation:
                 yield piece, kept
                 interrupts.leave_if_pending()
 
+    def in_order(
+        self,
+        pieces: Sequence[Piece],
+        compute: Callable[[Any, Checkpoint], Content],
+        read: Callable[[Piece], Any],
+        *,
+        here: bool = False,
+        device: torch.device | str = "cpu",
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Iterator[tuple[Piece, Any, Content]]:
+        """The same in the order of the pieces, computed by the executor around, or `here`.
+
+        `read` gives in this process what a piece is computed from, a few pieces ahead; `compute` makes its
+        content of that, offers where it stands to a checkpoint, and can be pickled. Each piece comes with
+        what it was computed from.
+        """
+        wanted = list({piece.key: piece for piece in pieces}.values())
+        missing = [piece for piece in wanted if not self._is_there(piece)]
+        orders = (self._order(piece, read(piece)) for piece in missing)
+        chosen = Here() if here or len(missing) < 2 else current()
+        left, waiting = {piece.key for piece in missing}, _Waiting(self)
+        with closing(chosen.map(_Work(compute, self.form, HOME), orders)) as computed:
+            for count, piece in enumerate(wanted, 1):
+                given, found = None, None if piece.key in left else self.load(piece, device)
+                if found is None:
+                    given, found = waiting.awaited(piece, computed, device)
+                progress(count, len(wanted))
+                yield piece, read(piece) if given is None else given, found
+                interrupts.leave_if_pending()
+
+    def _order(self, piece: Piece, given: Any) -> _Order:
+        folder = None if self.folder is None else self.folder.resolve()
+        return _Order(piece, given, folder, {**self.facts, **piece.facts})
+
+    def _is_there(self, piece: Piece) -> bool:
+        file = self._file(piece)
+        return file is not None and file.exists()
+
     def _file(self, piece: Piece) -> Path | None:
         return None if self.folder is None else self.folder / f"{piece.key}{SUFFIX[self.form]}"
 
@@ -173,6 +214,79 @@ class _Timed:
     def __call__(self, piece: Piece) -> tuple[Content, float]:
         with stopwatch.stopwatch() as spent:
             return self.compute(piece), spent.seconds
+
+
+@dataclass(frozen=True)
+class _Order:
+    """A piece for whoever computes it: what it is computed from, and its folder and facts."""
+
+    piece: Piece
+    given: Any
+    folder: Path | None
+    facts: Facts
+
+
+class _Waiting:
+    """What was computed before its turn: its content where there is no file, what it was made of if short."""
+
+    def __init__(self, computation: Computation) -> None:
+        self._of = computation
+        self._contents: dict[str, tuple[Any, Content | None]] = {}
+
+    def awaited(
+        self,
+        piece: Piece,
+        computed: Iterator[tuple[_Order, tuple[Content | bytes | None, float]]],
+        device: torch.device | str,
+    ) -> tuple[Any, Content]:
+        """What a piece was computed from, or None, and its content, as soon as it is there."""
+        while piece.key not in self._contents:
+            order, (content, seconds) = next(computed)
+            if isinstance(content, bytes):  # of a process that does not see the folder
+                content = from_bytes(content, device)
+                self._of.save(order.piece, content, seconds)
+            held = self._of.folder is None or order.piece.key == piece.key
+            given = order.given if held or len(self._contents) < HELD else None
+            self._contents[order.piece.key] = given, content if held else None
+        given, content = self._contents.pop(piece.key)
+        if content is None:
+            file = self._of._file(piece)
+            assert file is not None
+            content = _read(file, {**self._of.facts, **piece.facts}, device)[0]
+        return given, content
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Computes a piece wherever it is, and writes its file where the folder is seen.
+
+    The answer has the content in the process that asked; elsewhere nothing where there is a file, else the
+    content as bytes. Beside it stand the seconds that it took.
+    """
+
+    compute: Callable[[Any, Checkpoint], Content]
+    form: str
+    home: str  # the process that asks
+
+    def __call__(self, order: _Order) -> tuple[Content | bytes | None, float]:
+        file = None
+        if order.folder is not None and (order.folder / f"{ABOUT}.json").exists():
+            file = order.folder / f"{order.piece.key}{SUFFIX[self.form]}"
+        checkpoint = Checkpoint(None if file is None else _half(file), order.facts)
+        with stopwatch.stopwatch() as spent:
+            content = self.compute(order.given, checkpoint)
+        if file is not None:
+            _write(file, order.facts, content, spent.seconds)
+            checkpoint.drop()
+            if self.form == "json":
+                content = _read(file, order.facts)[0]
+        if self.home == HOME:
+            return content, spent.seconds
+        return None if file is not None else as_bytes(content), spent.seconds
+
+
+def _half(file: Path) -> Path:
+    return file.with_name(f"{file.stem}.half.pt")
 
 
 class Checkpoint:
@@ -230,6 +344,23 @@ class Checkpoint:
         """Remove the file: what it was for is done."""
         if self.file is not None:
             self.file.unlink(missing_ok=True)
+
+
+def mapped(
+    compute: Callable[[Any], Content],
+    items: Sequence[Any],
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Content]:
+    """The contents made of the items, in order, by the executor around; nothing of it is kept."""
+    with Computation(None, {}, waits=False) as kept:
+        found = kept.in_order(
+            [Piece(str(place)) for place in range(len(items))],
+            lambda given, _: compute(given),
+            lambda piece: items[int(piece.key)],
+            progress=progress,
+        )
+        for _, _, content in found:
+            yield content
 
 
 def peek(file: Path) -> Content | None:

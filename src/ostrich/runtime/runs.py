@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from ostrich.errors import InputError, RunExists
-from ostrich.runtime import distributed, lock
+from ostrich.runtime import distributed, lock, together
 from ostrich.runtime.facts import DECIDING, MARK, compare, versions
 from ostrich.runtime.files import append_row, keep_rows, read_json, sweep, write_json
 from ostrich.runtime.schema import SCHEMA, check_run_file
@@ -78,6 +78,7 @@ class Run:
         with lock.locked(folder):
             _prepare(folder, asked, force)
             distributed.broadcast_str(str(folder))
+            together.logs_in(folder)
             try:
                 yield cls(folder, command, asked)
             except Exception as error:

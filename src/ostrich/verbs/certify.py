@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -13,11 +14,12 @@ from ostrich.attacks.engine.evidence import write_table
 from ostrich.attacks.engine.resuming import network_facts
 from ostrich.certification import Method, find
 from ostrich.errors import InputError
+from ostrich.models import Classifier
 from ostrich.models.answers import predictions
 from ostrich.models.untouched import untouched
 from ostrich.runtime.events import progress
 from ostrich.runtime.facts import settings_facts
-from ostrich.runtime.resumable import Computation, Piece
+from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 from ostrich.runtime.runs import Run
 from ostrich.runtime.settings import changed
 from ostrich.statistics import wilson
@@ -86,23 +88,22 @@ def _certified(
     images = samples.images().to(classifier.device)
     said = predictions(classifier.predict(images)).cpu()
     labels = said if samples.labels is None else samples.labels.cpu()
-    prepared = method.prepared(classifier, tuple(images.shape[1:]))
+    verification = _Verification(method, classifier, tuple(images.shape[1:]), seed)
+    assert verification.prepared is not None  # what cannot be bounded is refused
     facts = {**network_facts(classifier), **settings_facts(method), "seed": str(seed)}
     keys = [f"{key:x}-{int(label)}" for key, label in zip(samples.keys, labels)]
     places = {key: row for row, key in enumerate(keys)}
 
-    def verified(piece: Piece) -> dict[str, Any]:
-        row, started = places[piece.key], time.perf_counter()
-        if int(said[row]) != int(labels[row]) and method.name != "smoothing":
-            return {"verdict": "wrong", "margin": None, "radius": None, "seconds": 0.0}
-        found = method.verify(prepared, images[row], int(labels[row]), samples.keys[row], seed)
-        return {**asdict(found), "seconds": time.perf_counter() - started}
+    def read(piece: Piece) -> tuple[Tensor, int, int, bool]:
+        row = places[piece.key]
+        return images[row], int(labels[row]), samples.keys[row], bool(said[row] == labels[row])
 
     with (
         progress(f"certifying by {method.name}", len(places)) as advance,
         Computation(run.folder / "pieces", facts, "json") as kept,
     ):
-        done = kept.run([Piece(key) for key in places], verified, progress=advance).contents
+        found = kept.in_order([Piece(key) for key in places], verification, read, progress=advance)
+        done = {piece.key: content for piece, _, content in found}
     rows = [
         {
             "index": samples.index[row],
@@ -114,6 +115,32 @@ def _certified(
         for row, key in enumerate(keys)
     ]
     return _figures(method, rows, said, labels, samples.labels is not None), rows
+
+
+class _Verification:
+    """The verdict on one image; what is known of the network is found once in each process."""
+
+    def __init__(self, method: Method, classifier: Classifier, shape: tuple[int, ...], seed: int) -> None:
+        self._given = method, classifier, shape, seed
+
+    def __reduce__(self) -> Any:
+        return _Verification, self._given
+
+    @cached_property
+    def prepared(self) -> Any:
+        """What the method knows of the network. Raises InputError where it cannot be bounded."""
+        method, classifier, shape, _ = self._given
+        return method.prepared(classifier, shape)
+
+    def __call__(self, given: tuple[Tensor, int, int, bool], checkpoint: Checkpoint) -> Content:
+        """Of an image (C, H, W) with its label, its key, and whether the network gets it right."""
+        method, _, _, seed = self._given
+        image, label, key, right = given
+        started = time.perf_counter()
+        if not right and method.name != "smoothing":
+            return {"verdict": "wrong", "margin": None, "radius": None, "seconds": 0.0}
+        found = method.verify(self.prepared, image, label, key, seed)
+        return {**asdict(found), "seconds": time.perf_counter() - started}
 
 
 def _figures(

@@ -31,6 +31,7 @@ class BrokenClaim(Exception):
 
 EPS = torch.finfo(torch.float32).eps
 TABLE = "images.csv"
+THOUSAND = 1000  # images whose files lie in one folder
 VALUES = 2**22  # numbers that are read back together
 COLUMNS = (
     "index",
@@ -62,6 +63,7 @@ class Evidence:
         self.folder, self.samples, self.goal = folder, samples, goal
         self._labels = labels.tolist()
         self._targets = goal.classes.tolist() if goal.kind != "untargeted" else None
+        self._many = len(samples) >= THOUSAND  # no folder holds the files of more
         self._claims: list[_Claim] = []
         self.clean_files: list[str] = []
         self.files: list[str] = []  # adversarial ones; the clean one where nothing was to be done
@@ -77,7 +79,8 @@ class Evidence:
     def _row(self, row: int, place: int, part: Result, key: int) -> dict[str, Any]:
         """A line of images.csv, and its files."""
         index = self.samples.index[row]
-        clean = write_image(self.folder, f"images/{index:05d}-clean", part.originals[place])
+        stem = f"images/{index // THOUSAND:03d}/{index:05d}" if self._many else f"images/{index:05d}"
+        clean = write_image(self.folder, f"{stem}-clean", part.originals[place])
         line: dict[str, Any] = {
             "index": index,
             "file": self.samples.files[row],
@@ -93,7 +96,7 @@ class Evidence:
         self.clean_files.append(clean)
         self.files.append(clean)
         if part.attacked[place]:
-            adversarial = write_image(self.folder, f"images/{index:05d}-adversarial", part.images[place])
+            adversarial = write_image(self.folder, f"{stem}-adversarial", part.images[place])
             self.files[-1] = adversarial
             line |= {
                 "adversarial_prediction": int(part.predictions[place]),

@@ -50,6 +50,10 @@ MOST_IMAGES = 256  # in one batch
 NEAR = 1.001  # of a budget: what lies farther out is not worth a verification
 
 
+def unwatched(step: int, state: Any) -> None:
+    """Nobody watches."""
+
+
 def attack(
     method: InputSpecificAttack,
     classifier: Classifier,
@@ -65,7 +69,7 @@ def attack(
     shards: Path | None = None,
     active_set: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    watch: Watch = lambda step, state: None,
+    watch: Watch = unwatched,
     keep: Keep = lambda rows, part: part,
 ) -> Result:
     """Attack `images` (N, C, H, W) in [0, 1] and return verified results.
@@ -77,7 +81,8 @@ def attack(
     sees no scores may set out. `shards` is a folder of this question alone, in which finished batches, and
     where an unfinished one stands, are kept and found again. `watch` is shown the state after every step.
     `keep` is given each finished batch, in order, and returns what of it stays in memory; samples are decoded
-    batch by batch. All of it is brought to where the network is.
+    batch by batch. The executor around computes the batches, this process where somebody watches. All of it
+    is brought to where the network is.
     `active_set=False` leaves finished images in the batch: the same results, slower.
     Raises InputError for images outside [0, 1], labels of another length or class, and a network
     without the access the attack needs, OtherComputation where `shards` is of another question.
@@ -115,25 +120,19 @@ def attack(
             part = (goal.rows(rows), None if labels is None else labels[rows])
             pieces.append(batch(method.name, identity, start, *part))
             batches[pieces[-1].key] = (range(start, start + len(rows)), *part)
-        originals: dict[str, Tensor] = {}
 
-        def read(piece: Piece) -> Tensor:
-            rows = batches[piece.key][0]
-            return classifier.beside(images[rows.start : rows.stop])
-
-        def compute(piece: Piece) -> Content:
-            originals[piece.key] = read(piece)
-            return content_of(
-                run.attack(originals[piece.key], *batches[piece.key][1:], kept.checkpoint(piece))
-            )
+        def read(piece: Piece) -> tuple[Tensor, Goal, Tensor | None]:
+            rows, part, own = batches[piece.key]
+            return classifier.beside(images[rows.start : rows.stop]), part, own
 
         def advance(done: int, total: int) -> None:
             progress(min(done * size, len(images)), len(images))
 
         done = []
-        for piece, content in kept.stream(pieces, compute, device=first.device, progress=advance):
-            found = originals.pop(piece.key) if piece.key in originals else read(piece)
-            done.append(keep(batches[piece.key][0], Result(**content, originals=found)))
+        alone = watch is not unwatched
+        found = kept.in_order(pieces, run, read, here=alone, device=first.device, progress=advance)
+        for piece, (originals, *_), content in found:
+            done.append(keep(batches[piece.key][0], Result(**content, originals=originals)))
     return joined(done)
 
 
@@ -151,6 +150,10 @@ class _Batch:
     fills: bool  # whether each member takes as many images at once as fill a forward
     active_set: bool
     watch: Watch
+
+    def __call__(self, given: tuple[Tensor, Goal, Tensor | None], checkpoint: Checkpoint) -> Content:
+        """The verified results of a batch: images (n, C, H, W), goal and labels."""
+        return content_of(self.attack(*given, checkpoint))
 
     def attack(self, images: Tensor, goal: Goal, labels: Tensor | None, checkpoint: Checkpoint) -> Result:
         """The verified results of a batch (n, C, H, W)."""

@@ -25,6 +25,7 @@ from ostrich.inspection.units import Unit, parse, values
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
 from ostrich.runtime.randomness import keyed
+from ostrich.runtime.resumable import Content, mapped
 
 STEPS = 25  # points of a curve after the first
 BLUR = 5 / 224  # standard deviation as a part of the image's longer side: RISE's 5 pixels of 224
@@ -59,11 +60,18 @@ def fading(
     }
     grey = images.new_tensor(classifier.mean or (0.5,)).view(1, -1, 1, 1).clamp(0, 1).expand_as(images)
     soft = blurred(images)
+    asked = [
+        (name, way, *ends, _places(important, images, seed))
+        for name, important in ranked.items()
+        for way, ends in (("deletion", (images, grey)), ("insertion", (soft, images)))
+    ]
+
+    def followed(given: tuple[str, str, Tensor, Tensor, Tensor]) -> Content:
+        return {"curve": _curve(classifier, *given[2:], units, steps)}
+
     curves: dict[str, dict[str, Tensor]] = {"deletion": {}, "insertion": {}}
-    for name, important in ranked.items():
-        place = _places(important, images, seed)
-        curves["deletion"][name] = _curve(classifier, images, grey, place, units, steps)
-        curves["insertion"][name] = _curve(classifier, soft, images, place, units, steps)
+    for (name, way, *_), content in zip(asked, mapped(followed, asked), strict=True):
+        curves[way][name] = content["curve"]
     return Fading(
         fractions=tuple(step / steps for step in range(steps + 1)),
         deletion={name: tuple(c.mean(0).tolist()) for name, c in curves["deletion"].items()},

@@ -32,6 +32,7 @@ from ostrich.inspection.watching import module_of
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.randomness import keyed
+from ostrich.runtime.resumable import Content, mapped
 
 UNREAD = 0.9  # rank correlation, with and without sign, from which on a map counts as unchanged
 PURPOSE = 0x5241  # of random numbers
@@ -118,28 +119,26 @@ def randomisation(
     values, afterwards. Raises InputError for a network without parameters.
     """
     layers = stages(classifier)[::-1]
-    total, done = 2 * len(layers) + 1, 0
+    count = len(layers)
 
     def maps(of: Explainer = method) -> Tensor:
         return explain(of, classifier, images, units, seed=seed).flatten(0, 1)
 
-    def at_random(numbers: Sequence[int]) -> Tensor:
-        nonlocal done
+    def at_random(numbers: Sequence[int]) -> Content:
         with randomised(layers, numbers, seed):
-            found = maps()
-        done += 1
-        progress(done, total)
-        return found
+            return {"maps": maps()}
 
     learned = maps()
     controls = {of: maps(of) for of in (Edges(), Noise())}
     edges, noise = controls.values()
     rerun = _alike(method, learned, maps())
-    cascading, last = [], learned
-    for i in range(len(layers)):
-        last = at_random(range(i + 1))
-        cascading.append(_alike(method, learned, last))
-    alone = [cascading[0]] + [_alike(method, learned, at_random([i])) for i in range(1, len(layers))]
+    cascading, alone, last = list[Likeness](), list[Likeness](), learned
+    asked: list[Sequence[int]] = [*(range(i + 1) for i in range(count)), *([i] for i in range(1, count))]
+    for place, content in enumerate(mapped(at_random, asked, progress)):
+        found = content["maps"].to(learned.device)
+        (cascading if place < count else alone).append(_alike(method, learned, found))
+        last = found if place < count else last
+    alone.insert(0, cascading[0])
     return Randomisation(
         layers=tuple(layer.name for layer in layers),
         cascading=tuple(cascading),

@@ -29,6 +29,7 @@ from ostrich.images import fit
 from ostrich.inspection.unit_names import class_unit
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.events import progress
+from ostrich.runtime.resumable import Content, mapped
 
 RANDOMISED, FADED = 16, 64  # images
 PICTURES = {"randomisation": "sanity/randomisation.png", "fading": "sanity/fading.png"}
@@ -152,15 +153,18 @@ def _pointing(
     masks = _masks(classifier, samples)
     if masks is None or samples.labels is None:
         return None
-    found = []
-    for i, label in enumerate(samples.labels.tolist()):
-        unit = class_unit(classifier, label)
-        maps = known(i, unit)
-        if maps is None:
-            image = samples.images(i, i + 1).to(classifier.device, classifier.dtype)
-            maps = explain(method, classifier, image, [unit], seed=seed)[0, 0].cpu().float()
-        found.append(importance(method, maps))
-    return pointing_game(torch.stack(found), masks)
+    units = [class_unit(classifier, label) for label in samples.labels.tolist()]
+    maps = {i: found for i, unit in enumerate(units) if (found := known(i, unit)) is not None}
+
+    def explained_alone(given: tuple[Tensor, str]) -> Content:
+        image = given[0].to(classifier.device, classifier.dtype)
+        return {"maps": explain(method, classifier, image, [given[1]], seed=seed)[0, 0].cpu().float()}
+
+    others = [i for i in range(len(units)) if i not in maps]
+    asked = [(samples.images(i, i + 1), units[i]) for i in others]
+    for i, content in zip(others, mapped(explained_alone, asked), strict=True):
+        maps[i] = content["maps"]
+    return pointing_game(torch.stack([importance(method, maps[i]) for i in range(len(units))]), masks)
 
 
 def _masks(classifier: Classifier, samples: Samples) -> Tensor | None:

@@ -13,7 +13,9 @@ contrast of severity 3 and 5 under fog, of 78 photographs, so the mCE here is a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,7 +33,7 @@ from ostrich.models.answers import predictions, right
 from ostrich.published import published
 from ostrich.runtime.deadline import TimeUp, in_its_own_time
 from ostrich.runtime.facts import MARK, digest
-from ostrich.runtime.resumable import Computation, Piece
+from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 from ostrich.statistics import bootstrap, rank_correlation, wilson
 
 TITLE = "Common corruptions"
@@ -87,29 +89,47 @@ def _measured(context: Context) -> dict[int, tuple[list[int], Tensor]]:
         Computation(context.folder / "shards/corruptions", facts, waits=False) as kept,
     ):
         for batch in growing(torch.tensor(context.in_random_order()), context.first_batch):
-            for severity in ORDER:
-                parts = [_predicted(context, kept, part, severity) for part in batch.split(AT_ONCE)]
+            for severity, parts in _predicted(context, kept, batch):
                 labels = context.labels[batch].cpu()[:, None]
                 rows, known = found.setdefault(severity, ([], []))
-                known.append(right(torch.cat(parts), labels))
+                known.append(right(parts, labels))
                 rows += batch.tolist()
     return {severity: (rows, torch.cat(known)) for severity, (rows, known) in found.items()}
 
 
-def _predicted(context: Context, kept: Computation, rows: Tensor, severity: int) -> Tensor:
-    """The predictions (n, 15) of some images under all corruptions of a severity; found again where known."""
-    images = context.images[rows]
-    piece = Piece(f"{severity}-{digest(images).removeprefix(MARK)}")
+def _predicted(context: Context, kept: Computation, rows: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """By severity the predictions (n, 15) of some images under all corruptions; found again where known."""
+    images = [context.images[part] for part in rows.split(AT_ONCE)]
+    marks = [digest(part).removeprefix(MARK) for part in images]
+    asked = {
+        f"{severity}-{mark}": (part, severity) for severity in ORDER for part, mark in zip(images, marks)
+    }
+    answers: dict[str, Tensor] = {}
+    for piece, (_, severity), content in kept.in_order(
+        [Piece(key) for key in asked],
+        _Corrupted(context.classifier, context.seed),
+        lambda piece: asked[piece.key],
+    ):
+        answers[piece.key] = content["predictions"]
+        keys = [f"{severity}-{mark}" for mark in marks]
+        if all(key in answers for key in keys):
+            yield severity, torch.cat([answers[key] for key in keys])
 
-    def compute(_: Piece) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class _Corrupted:
+    """The predictions (n, 15) of images (n, C, H, W) under all corruptions of a severity."""
+
+    classifier: Classifier
+    seed: int
+
+    def __call__(self, given: tuple[Tensor, int], checkpoint: Checkpoint) -> Content:
+        images, severity = given
         answers = [
-            predictions(context.classifier.predict(corrupt(images, name, severity, seed=context.seed))).cpu()
+            predictions(self.classifier.predict(corrupt(images, name, severity, seed=self.seed))).cpu()
             for name in NAMES
         ]
         return {"predictions": torch.stack(answers, 1)}
-
-    found: Tensor = kept.run([piece], compute).contents[piece.key]["predictions"]
-    return found
 
 
 def _figures(context: Context, known: dict[int, tuple[list[int], Tensor]]) -> dict[str, Any]:

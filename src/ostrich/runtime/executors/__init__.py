@@ -1,19 +1,27 @@
-"""Where work is computed: one interface for this process, processes of this machine, and a Ray cluster.
+"""Where work is computed: one interface for this process, others of this machine, and a cluster.
 
     Here()                     this process, one item after the other
     local.Processes(workers)   processes of this machine, so many at a time
+    ranks.Ranks()              this process and the others that torchrun started
     ray.RayTasks(workers)      tasks on a Ray cluster (extra `cluster`)
+
+    with computing_on(Ranks()):
+        current().map(compute, items)
 
 An item's answer does not depend on who computes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from ostrich.errors import UnknownName
+from ostrich.runtime.deadline import time_left
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -58,6 +66,29 @@ class Here:
     ) -> Generator[tuple[T, R], None, None]:
         for item in items:
             yield item, compute(item)
+
+
+_current: ContextVar[Executor] = ContextVar("executor", default=Here())  # noqa: B039 - it has no state
+
+
+@contextmanager
+def computing_on(chosen: Executor) -> Iterator[None]:
+    """Within it, what can be shared is computed there."""
+    token = _current.set(chosen)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def current() -> Executor:
+    """Where to compute: here where there is a deadline, for how far one comes is not to be shared."""
+    return _current.get() if time_left() == math.inf else Here()
+
+
+def shares() -> bool:
+    """Whether others than this process compute."""
+    return not isinstance(_current.get(), Here)
 
 
 def executor(name: str, workers: int | None = None) -> Executor:

@@ -34,6 +34,7 @@ from ostrich.verbs.inputs import Model, as_classifier, as_samples
 from ostrich.verbs.outcome import Outcome, Where, begun_on, copy_run
 
 SHARDS = "shards"  # of a run that goes on: its finished batches
+HELD = 2**23  # values of the images of a run that stay in memory; those of more are read from its files
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -76,7 +77,7 @@ class Question:
             labels, predictions = targets.labels(classifier, samples, labels)
         goal = self.goal or targets.goal(classifier, samples, labels, self.target, self.seed)
         files = None if run is None else evidence.Evidence(run.folder, samples, labels, goal)
-        holds = files is None or samples.in_memory or method.photographs
+        holds = files is None or method.photographs or self.eot is not None or _few(samples)
         wrote = 0.0  # seconds
 
         def keep(rows: range, part: Result) -> Result:
@@ -107,7 +108,7 @@ class Question:
                 shards=None if run is None else run.folder / SHARDS,
                 progress=advance,
                 keep=keep,
-                watch=self.look,
+                watch=runner.unwatched if self.watch is None else self.look,
             )
         clean = found.clean_predictions if predictions is None else predictions
         if predictions is not None:
@@ -148,7 +149,7 @@ class AttackResult(Result, Outcome):
     `labels` (N,) are those that were given, else the clean predictions.
     """
 
-    images: Any  # Tensor (N, C, H, W); of many large ones written to a run, evidence.FileImages
+    images: Any  # Tensor (N, C, H, W); of many written to a run, evidence.FileImages
     originals: Any
     name: str
     figures: dict[str, Any]
@@ -164,7 +165,7 @@ class AttackResult(Result, Outcome):
         return ("n", "clean_accuracy", "success_rate", "robust_accuracy", "forwards_per_image")
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
-        if self.folder is not None and not self.question.samples.in_memory:
+        if self.folder is not None and isinstance(self.images, evidence.FileImages):
             return copy_run(self.folder, folder, force=force)
         with self.question.begin(folder, force) as run:
             files = evidence.Evidence(run.folder, self.question.samples, self.labels, self.goal)
@@ -180,6 +181,11 @@ class AttackResult(Result, Outcome):
         method, samples, classifier = asked.method, asked.samples, asked.classifier
         files.reread(classifier, method.threat)
         self.figures |= method.report(run.folder, classifier, samples.index, self.goal, self, asked.seed)
+
+
+def _few(samples: Samples) -> bool:
+    """Whether their images may stay in memory."""
+    return samples.in_memory and len(samples) * samples[:1].numel() <= HELD
 
 
 def asked(given: Given, model: Model) -> Question:

@@ -6,6 +6,7 @@ its answer becomes figures and a run directory: maps in `maps.py`, pages about u
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from ostrich.errors import InputError, UnknownName
 from ostrich.inspection.units import AnyUnit, Sum, Unit
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.settings import read
-from ostrich.verbs.explain.maps import Explanation, Question
+from ostrich.verbs.explain.maps import SHARDS, Explanation, Question
 from ostrich.verbs.explain.sheets import NAME as SHEETS
 from ostrich.verbs.explain.sheets import UnitSheets, unit_pages
 from ostrich.verbs.inputs import Images, Model, as_classifier, as_samples
@@ -71,6 +72,8 @@ def explain(
         method=method, classifier=classifier, samples=samples, units=units, sanity=sanity, seed=seed
     )
     whole: Explanation = answer(question, out, force)
+    if out is not None and whole.folder is not None:
+        shutil.rmtree(whole.folder / SHARDS, ignore_errors=True)  # all of it stands in the files now
     return whole
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ostrich.attacks.engine.resuming import network_facts
 from ostrich.attribution import Explainer
 from ostrich.attribution.batches import BATCH, explained
 from ostrich.attribution.evidence import SHEET, SHEET_ROWS, read_maps, rows_of, sheet, write_maps
@@ -21,9 +22,12 @@ from ostrich.data.dataset import Samples
 from ostrich.images import picture, write_png
 from ostrich.models.classifier import Classifier
 from ostrich.runtime import events
+from ostrich.runtime.resumable import Computation
 from ostrich.runtime.runs import Run
 from ostrich.runtime.stopwatch import stopwatch
 from ostrich.verbs.outcome import InMemory, Where, as_png, begun_on
+
+SHARDS = "shards"  # of a run that goes on: its finished batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +52,10 @@ class Question:
         method, samples, rows, kept = self.method, self.samples, list[dict[str, Any]](), list[Tensor]()
         title = f"{method.name} of {len(samples)} images"
         with stopwatch() as spent:
-            with events.progress(title, len(samples)) as advance:
-                for batch in explained(method, self.classifier, samples, self.units, seed=self.seed):
+            with events.progress(title, len(samples)) as advance, self._pieces(run) as pieces:
+                for batch in explained(
+                    method, self.classifier, samples, self.units, seed=self.seed, kept=pieces
+                ):
                     own, maps = rows_of(samples, batch), batch.maps.to("cpu", torch.float32)
                     if run is None:
                         kept.append(maps)
@@ -66,6 +72,17 @@ class Question:
                 whole.draw(run.folder)
             whole.figures["seconds"] = spent.seconds
         return whole
+
+    def _pieces(self, run: Run | None) -> Computation:
+        """Where finished batches are kept until all is done."""
+        facts = {
+            **network_facts(self.classifier),
+            "explainer": repr(self.method),
+            "units": repr(self.units),
+            "images": self.samples.sha256,
+            "seed": str(self.seed),
+        }
+        return Computation(None if run is None else run.folder / SHARDS, facts)
 
 
 class Explanation(InMemory):
