@@ -11,6 +11,17 @@ from torch import Tensor
 
 NO_ANSWER = -1  # in the place of a class
 MASKED = -9999.0  # masks write -1e4, -65504, -1e9 or the type's least number where they do not write -inf
+_TYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+WRITTEN = torch.tensor(  # what masks write, also where it has been through a smaller type
+    sorted(
+        {
+            torch.tensor(number, dtype=torch.float64).to(kind).double().item()
+            for number in (*(-(10.0**k) for k in range(4, 38)), *(torch.finfo(kind).min for kind in _TYPES))
+            for kind in _TYPES
+        }
+    ),
+    dtype=torch.float64,
+)
 FAR = 100.0  # of the largest score, or of 1: a mask lies farther below it
 
 
@@ -30,10 +41,15 @@ def switched_off(logits: Tensor) -> Tensor:
 
 
 def alone(logits: Tensor) -> Tensor:
-    """Whether one class stands alone, (N,) bool: all others are switched off, by -inf or by one number."""
+    """Whether one class stands alone, (N,) bool: all others are switched off, by -inf or by a mask's number.
+
+    Scores that are far below may tie too, as those of a saturated network: of a number that no mask writes, or
+    below a log probability of 0.
+    """
     others = logits.scatter(1, logits.argmax(1, keepdim=True), -torch.inf)
     best = others.amax(1, keepdim=True)
-    mask = (best <= MASKED) & ((others == best).sum(1, keepdim=True) == logits.shape[1] - 1)
+    mask = (others == best).sum(1, keepdim=True) == logits.shape[1] - 1
+    mask &= torch.isin(best.double(), WRITTEN.to(best.device)) & (logits.amax(1, keepdim=True) != 0)
     return (best.isneginf() | (mask & (logits.shape[1] > 2)))[:, 0]
 
 
