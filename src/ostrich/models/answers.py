@@ -43,8 +43,8 @@ def switched_off(logits: Tensor) -> Tensor:
 def alone(logits: Tensor) -> Tensor:
     """Whether one class stands alone, (N,) bool: all others are switched off, by -inf or by a mask's number.
 
-    Scores that are far below may tie too, as those of a saturated network: of a number that no mask writes, or
-    below a log probability of 0.
+    Scores that are far below may tie too, as those of a saturated network: at a number that no mask writes,
+    or below a log probability of 0.
     """
     others = logits.scatter(1, logits.argmax(1, keepdim=True), -torch.inf)
     best = others.amax(1, keepdim=True)
