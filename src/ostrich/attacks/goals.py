@@ -198,14 +198,15 @@ def _clear(advantage: Tensor, logits: Tensor, slack: float, arrived: Tensor) -> 
     """Advantage above zero by `slack` rounding errors of the logits' spread, and with it one of the largest.
 
     What all logits have in common is no part of the spread: an offset moves no prediction. Nor is a class
-    that is switched off. Scores that are steps tie exactly: then the prediction decides, `arrived` (n,).
+    that is switched off. Scores that are steps tie exactly: then the prediction decides, `arrived` (n,), but not
+    where more slack is asked for than a verification needs.
     """
     off = switched_off(logits)
     largest = logits.abs().masked_fill(off, 0).amax(1)
     spread = logits.masked_fill(off, -torch.inf).amax(1) - logits.masked_fill(off, torch.inf).amin(1)
     errors = torch.maximum(slack * torch.minimum(spread, largest), min(slack, 1) * largest)
     clear = advantage > torch.finfo(logits.dtype).eps * errors
-    return answered(logits) & (clear | ((advantage == 0) & arrived))
+    return answered(logits) & (clear | ((advantage == 0) & arrived & (slack <= SLACK)))
 
 
 def _check_classes(what: str, classes: Tensor) -> None:

@@ -170,8 +170,9 @@ class Classifier:
     def _fewer(self, ask: Callable[[Tensor], Tensor], inputs: Tensor, error: Exception) -> Tensor:
         """Answers in batches of the largest half, quarter ... that the network takes, which is said.
 
-        Where an image fails by itself, no size of a batch is at fault: raises FailsOnImage then, with the
-        network's own error; before it has answered at all, and where its batch is given, that error.
+        Where an image fails by itself and a grey one does not, no size of a batch is at fault: raises
+        FailsOnImage then, with the network's own error; else, before the network has answered at all, and
+        where its batch is given, that error.
         """
         asked, size = len(inputs), min(self.batch or len(inputs), len(inputs))
         while size > 1 and (self.batch is None or self._halved):
@@ -190,6 +191,13 @@ class Classifier:
             return answers
         if self._reading is None or (self.batch is not None and not self._halved):
             raise error
+        grey = torch.empty_like(inputs[:1], requires_grad=False).copy_(
+            self.normalised(torch.full_like(inputs[:1], 0.5))
+        )
+        try:
+            exactly(ask, grey, size)
+        except (RuntimeError, ValueError, TypeError):
+            raise error from None  # it fails on any image now: its own fault, or of what was put into it
         raise FailsOnImage(self.name, tuple(inputs.shape[1:]), error) from error
 
     def example(self, images: Tensor) -> Tensor:

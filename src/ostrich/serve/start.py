@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import secrets
 import socket
 from collections.abc import Callable
@@ -49,6 +50,7 @@ def serve(
             date_header=False,
             ws="none",
         )
+        logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of every page that is left
         ready(f"http://{shown}:{port}/" + ("" if password else f"?token={token}"))
         uvicorn.Server(config).run(sockets=[door])
 

@@ -137,7 +137,8 @@ class Access:
 
     def _plain_serves(self, gradients: int, images: Tensor) -> bool:
         """Whether so few gradients of an image are as well taken in the plain network."""
-        return gradients < FOLDED_FROM and self._typed(self.precision, images, self._lender) == "exact"
+        exact = self._typed(self.precision, images, self._lender) == "exact"
+        return not gradients or (exact and gradients < FOLDED_FROM)
 
     @torch.no_grad()
     def reference_logits(self, images: Tensor, rows: Tensor) -> Tensor:

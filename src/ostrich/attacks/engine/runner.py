@@ -162,6 +162,8 @@ class _Batch:
         access = Access(self.classifier, self.precision, zeros.clone(), zeros.clone())
         everything = torch.arange(count, device=images.device)
         gradients = sum(one.steps for one in method.members) * (1 if self.eot is None else self.eot.samples)
+        if gradients == 1 and method.needs != "gradient":
+            gradients = 0  # it shows one image of each, and asks for nothing
         result, clean = _untried(access, images, goal, everything, gradients)
         if labels is not None:
             result.attacked &= result.clean_predictions == labels
