@@ -198,8 +198,8 @@ def _clear(advantage: Tensor, logits: Tensor, slack: float, arrived: Tensor) -> 
     """Advantage above zero by `slack` rounding errors of the logits' spread, and with it one of the largest.
 
     What all logits have in common is no part of the spread: an offset moves no prediction. Nor is a class
-    that is switched off. Scores that are steps tie exactly: then the prediction decides, `arrived` (n,), but not
-    where more slack is asked for than a verification needs.
+    that is switched off. Scores that are steps tie exactly: then the prediction decides, `arrived` (n,), but
+    not where more slack is asked for than a verification needs.
     """
     off = switched_off(logits)
     largest = logits.abs().masked_fill(off, 0).amax(1)
