@@ -1,8 +1,8 @@
 """Pictures inside of a page, so that it needs nothing but itself, and stays light.
 
 Evidence (originals and adversarial examples) travels without loss, pixel for pixel, until a page holds
-`EXACT` bytes of it; what comes later, like other large pictures, is made lighter: the files beside the page
-remain the evidence.
+`EXACT` bytes of it; what comes later, like other large pictures, is made lighter, and lighter still once it
+holds `MUCH` of all kinds: the files beside the page remain the evidence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ SMALL = 128  # pixels; pictures up to this side are enlarged by whole numbers, p
 HEAVY = 48 * 1024  # bytes; larger pictures are made lighter
 LONGEST = 640  # pixels of a lighter picture's longer side: the widest place in the page
 THUMBNAIL = 160
-EXACT = 1280 * 1024  # bytes of evidence without loss in a page
+EXACT = 640 * 1024  # bytes of evidence without loss in a page
+MUCH = 1024 * 1024  # bytes of pictures in a page, after which there is less for each
+LEAST_HEAVY, LEAST_LONGEST, LEAST_QUALITY = 12 * 1024, 320, 70  # then
 
 Kind = Literal["evidence", "picture", "thumbnail"]
 
@@ -45,32 +47,38 @@ def embedder(folder: Path) -> Callable[..., Embedded | None]:
 
     Raises AssertionError for a picture outside of the folder: a fault of a probe, not of its user.
     """
-    left = EXACT
+    left, spent = EXACT, 0
 
     @cache
     def embedded(file: str, kind: Kind = "picture") -> Embedded | None:
-        nonlocal left
+        nonlocal left, spent
         path = folder / file
         if not path.resolve().is_relative_to(folder.resolve()):
             raise AssertionError(f"picture {file!r} lies outside the run's folder")
         try:
             raw, lossy = path.read_bytes(), False
+            much = spent > MUCH
+            heavy, longest = (LEAST_HEAVY, LEAST_LONGEST) if much else (HEAVY, LONGEST)
             with Image.open(io.BytesIO(raw)) as picture:
                 width, height = picture.size
                 form = Image.MIME[picture.format or ""]
                 if kind == "thumbnail" and max(picture.size) > THUMBNAIL:
                     raw, form, lossy = _lossy(picture, raw, form, THUMBNAIL, quality=80)
-                elif kind == "evidence" and len(raw) > HEAVY:
+                elif kind == "evidence" and len(raw) > heavy:
                     exact = _lossless(picture, raw, form) if left else None
                     left = max(0, left - len(exact[0])) if exact else 0
                     if left and exact:
                         raw, form = exact
                     else:
-                        raw, form, lossy = _lossy(picture, raw, form, LONGEST, quality=92)
-                elif kind == "picture" and len(raw) > HEAVY and max(picture.size) > SMALL:
-                    raw, form, lossy = _lossy(picture, raw, form, LONGEST, quality=82)
+                        raw, form, lossy = _lossy(
+                            picture, raw, form, longest, quality=LEAST_QUALITY if much else 92
+                        )
+                elif kind == "picture" and len(raw) > heavy and max(picture.size) > SMALL:
+                    quality = LEAST_QUALITY if much else 82
+                    raw, form, lossy = _lossy(picture, raw, form, longest, quality=quality)
         except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
             return None
+        spent += len(raw)
         source = f"data:{form};base64,{base64.b64encode(raw).decode()}"
         return Embedded(source=source, width=width, height=height, lossy=lossy)
 
