@@ -21,9 +21,9 @@ SMALL = 128  # pixels; pictures up to this side are enlarged by whole numbers, p
 HEAVY = 48 * 1024  # bytes; larger pictures are made lighter
 LONGEST = 640  # pixels of a lighter picture's longer side: the widest place in the page
 THUMBNAIL = 160
-EXACT = 640 * 1024  # bytes of evidence without loss in a page
-MUCH = 1024 * 1024  # bytes of pictures in a page, after which there is less for each
-LEAST_HEAVY, LEAST_LONGEST, LEAST_QUALITY = 12 * 1024, 320, 70  # then
+EXACT = 448 * 1024  # bytes of evidence without loss in a page
+MUCH = 640 * 1024  # bytes of pictures in a page, after which there is less for each
+LEAST_HEAVY, LEAST_LONGEST, LEAST_QUALITY = 8 * 1024, 256, 60  # then
 
 Kind = Literal["evidence", "picture", "thumbnail"]
 
