@@ -22,6 +22,11 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its name where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class OstrichError(Exception):
     """Base of every error Ostrich raises on purpose."""
 

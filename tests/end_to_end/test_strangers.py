@@ -6,8 +6,6 @@ stand 14 at 8/255, and of the 12 of two classes as many as of the twin with two 
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -30,14 +28,6 @@ SLOPED = (  # as `colour`, and with a gradient
     *("saturated", "log_softmax_saturated", "softmax_out"),
 )
 ONE = ("one_logit", "one_logit_flat", "one_sigmoid")
-
-
-@pytest.fixture(scope="module")
-def written(shared, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("strangers")
-    script = str(shared / "strangers/folders.py")
-    subprocess.run([sys.executable, "-W", "ignore", script, str(out)], check=True, capture_output=True)
-    return out
 
 
 def standing(

@@ -5,9 +5,6 @@ At 8/255 stand 14 of 18 images and at 16/255 none, of two classes 10 of 12, what
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,14 +38,6 @@ FOUND = {  # by the doctor, beside "too-few-classes-for-dlr"
     "coarse_input": {"quantized-input", "zero-gradient"},
     "static_int8": {"quantized-input", "zero-gradient"},
 }
-
-
-@pytest.fixture(scope="module")
-def written(shared, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("strangers")
-    script = str(shared / "strangers/folders.py")
-    subprocess.run([sys.executable, "-W", "ignore", script, str(out)], check=True, capture_output=True)
-    return out
 
 
 @pytest.fixture

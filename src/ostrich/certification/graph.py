@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from ostrich.errors import InputError
+from ostrich.errors import InputError, first_line
 from ostrich.models import Classifier
 
 AGREEMENT = 1e-4  # largest difference of the graph's answers from the network's, relative to their scale
@@ -110,7 +110,7 @@ def graph_of(classifier: Classifier, shape: tuple[int, ...]) -> Graph:
     try:
         traced = fx.symbolic_trace(network)
     except Exception as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
+        first = first_line(error)
         raise InputError(f"{classifier.name} cannot be followed layer by layer ({first}).") from None
     builder = _Builder(traced, nodes, classifier.name)
     with torch.no_grad():

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from ostrich.errors import InputError
+from ostrich.errors import InputError, first_line
 
 RENAMED = {"classes": "num_classes"}  # the short names of the command line
 WORDS = {"true": True, "false": False, "none": None}
@@ -54,7 +54,7 @@ def constructed(model: str, make: Callable[[], nn.Module]) -> nn.Module:
     try:
         return make()
     except (TypeError, ValueError, AssertionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{model} cannot be made with these options: {reason}") from error
 
 

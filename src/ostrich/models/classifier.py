@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ostrich.errors import InputError, OstrichError, UnknownName
+from ostrich.errors import InputError, OstrichError, UnknownName, first_line
 from ostrich.images import INTERPOLATIONS
 from ostrich.models.answers import NO_ANSWER
 from ostrich.models.batch_dependence import APART, ONE_BY_ONE, depends, very_different
@@ -184,7 +184,7 @@ class Classifier:
             except (RuntimeError, ValueError, TypeError) as smaller:
                 error = smaller
                 continue
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             self.batch = size
             self._halved = f"the network failed on {asked} images at once ({reason}); {size} it takes"
             events.say(f"batch: {self._halved}")
@@ -335,7 +335,7 @@ class Classifier:
         except Exception as error:
             if isinstance(error, InputError) and not isinstance(error, OtherRows | FailsOnImage):
                 raise
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = first_line(error)
             batch = fixed_batch(self._takes, str(error)) if self.batch is None else None
             if batch is None:
                 raise InputError(

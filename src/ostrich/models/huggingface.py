@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import nn
 
-from ostrich.errors import InputError, MissingExtra
+from ostrich.errors import InputError, MissingExtra, first_line
 from ostrich.images import LEVELS
 from ostrich.models.asked import Asked, Builder, constructed, with_options
 from ostrich.models.libraries import timm_facts
@@ -67,7 +67,7 @@ def hf_facts(spec: str, asked: Asked) -> dict[str, Any]:
     except InputError:
         raise
     except Exception as error:  # transformers fails with its own exceptions, the hub's and the system's
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"hf:{place} cannot be had: {_way_out(folder, reason)}") from error
     finally:
         hub.setLevel(level)

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ostrich.errors import InputError, MissingExtra
+from ostrich.errors import InputError, MissingExtra, first_line
 from ostrich.images import LEVELS
 from ostrich.models.asked import Asked
 from ostrich.models.batches import exactly
@@ -114,7 +114,7 @@ def _session(path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has an exception of its own for each kind of damage
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{str(path)!r} cannot be read as an ONNX network: {reason}") from error
 
 

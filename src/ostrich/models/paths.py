@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ostrich.errors import InputError
+from ostrich.errors import InputError, first_line
 from ostrich.models.asked import Asked
 from ostrich.models.checkpoints import Checkpoint
 from ostrich.models.checkpoints.files import is_torchscript, keras_way_out
@@ -118,7 +118,7 @@ def _exported(path: Path) -> dict[str, Any]:
             warnings.filterwarnings("ignore", "The given buffer is not writable", UserWarning)
             program = torch.export.load(path)
     except Exception as error:  # torch.export's own, zip's, the system's
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{str(path)!r} cannot be read as an exported program: {reason}") from error
     names = program.graph_signature.user_inputs
     shapes = [node.meta["val"].shape for node in program.graph.nodes if node.name in names]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ostrich.errors import InputError
+from ostrich.errors import InputError, first_line
 
 DEPTH = 3  # of containers within containers
 Path = tuple[str, ...]
@@ -28,7 +28,7 @@ class FailsOnImage(InputError):
     """A network that has answered before, and fails on an image also when it is asked about it alone."""
 
     def __init__(self, name: str, shape: tuple[int, ...], error: Exception) -> None:
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        said = first_line(error)
         super().__init__(
             f"{name} fails on an image of {'x'.join(map(str, shape))}, also when it is asked about it alone: "
             f"{said}"

@@ -34,7 +34,8 @@ from ostrich.attacks.engine.result import Result, joined
 from ostrich.attacks.engine.resuming import PartialBatch, attack_facts, batch, content_of
 from ostrich.attacks.eot import EOT
 from ostrich.attacks.goals import SLACK, Goal
-from ostrich.attacks.threats import TOLERANCE, exact_distance
+from ostrich.attacks.threats import exact_distance
+from ostrich.attacks.threats.base import keeps
 from ostrich.data.dataset import Samples
 from ostrich.errors import ContractError, InputError
 from ostrich.models.answers import answered, confidence, predictions
@@ -303,7 +304,7 @@ def _verify(
         part.access.note_scores(part.goal.rows(changed), part.clean[changed], part.rows[changed])
         part.access.note_scores(part.goal.rows(changed), logits[changed], part.rows[changed])
     distance = exact_distance(part.threat, quantized, part.originals)
-    success &= distance <= part.threat.eps * (1 + TOLERANCE)
+    success &= keeps(part.threat, distance)
     if part.photographed is not None:
         success &= part.reached_photographed(quantized, SLACK)
     written = torch.ones_like(success) if overwrite else success

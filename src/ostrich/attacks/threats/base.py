@@ -48,7 +48,12 @@ class Threat(Protocol):
 
 def within(threat: Threat, images: Tensor, originals: Tensor) -> Tensor:
     """Whether each image keeps the budget, (N,) bool."""
-    return exact_distance(threat, images, originals) <= threat.eps * (1 + TOLERANCE)
+    return keeps(threat, exact_distance(threat, images, originals))
+
+
+def keeps(threat: Threat, distance: Tensor) -> Tensor:
+    """Whether exact distances (N,) are within the budget, (N,) bool."""
+    return distance <= threat.eps * (1 + TOLERANCE)
 
 
 def exact_distance(threat: Threat, images: Tensor, originals: Tensor) -> Tensor:

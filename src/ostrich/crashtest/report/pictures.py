@@ -23,7 +23,7 @@ LONGEST = 640  # pixels of a lighter picture's longer side: the widest place in 
 THUMBNAIL = 160
 EXACT = 448 * 1024  # bytes of evidence without loss in a page
 MUCH = 640 * 1024  # bytes of pictures in a page, after which there is less for each
-LEAST_HEAVY, LEAST_LONGEST, LEAST_QUALITY = 8 * 1024, 256, 60  # then
+LIGHT = 8 * 1024, 256, 60  # then: heavy, longest, and WebP's quality at most
 
 Kind = Literal["evidence", "picture", "thumbnail"]
 
@@ -57,8 +57,7 @@ def embedder(folder: Path) -> Callable[..., Embedded | None]:
             raise AssertionError(f"picture {file!r} lies outside the run's folder")
         try:
             raw, lossy = path.read_bytes(), False
-            much = spent > MUCH
-            heavy, longest = (LEAST_HEAVY, LEAST_LONGEST) if much else (HEAVY, LONGEST)
+            heavy, longest, best = LIGHT if spent > MUCH else (HEAVY, LONGEST, 92)
             with Image.open(io.BytesIO(raw)) as picture:
                 width, height = picture.size
                 form = Image.MIME[picture.format or ""]
@@ -70,12 +69,9 @@ def embedder(folder: Path) -> Callable[..., Embedded | None]:
                     if left and exact:
                         raw, form = exact
                     else:
-                        raw, form, lossy = _lossy(
-                            picture, raw, form, longest, quality=LEAST_QUALITY if much else 92
-                        )
+                        raw, form, lossy = _lossy(picture, raw, form, longest, quality=best)
                 elif kind == "picture" and len(raw) > heavy and max(picture.size) > SMALL:
-                    quality = LEAST_QUALITY if much else 82
-                    raw, form, lossy = _lossy(picture, raw, form, longest, quality=quality)
+                    raw, form, lossy = _lossy(picture, raw, form, longest, quality=min(best, 82))
         except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
             return None
         spent += len(raw)

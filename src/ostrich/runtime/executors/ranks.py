@@ -16,9 +16,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ostrich.errors import first_line
 from ostrich.runtime import events, interrupts, together
 from ostrich.runtime.executors import Here, Lost, computing_on
-from ostrich.runtime.executors.sending import failure, packed, raised, unpacked
+from ostrich.runtime.executors.sending import answered, failure, opened, packed, raised, unpacked
 
 BROKEN = "broken"  # a rank that cannot compute any more
 AHEAD = 2  # items that lie ready for each of the others
@@ -63,7 +64,7 @@ class Ranks:
         try:
             work = packed((compute, together.logs()))
         except Exception as error:  # whatever a user's object raises when it is pickled
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             events.say(f"one process computes: the work cannot be sent to the others ({reason})")
             yield from Here().map(compute, items)
             return
@@ -136,9 +137,7 @@ class _Queue:
                 found = together.fetch(key)
                 together.forget(key)
                 item = self.asked.pop(number)
-                if found[:1] == b"!":
-                    raise raised(found[1:])
-                yield item, unpacked(found[1:])
+                yield item, opened(found)
 
     def close(self) -> None:
         """Say that there are no more items."""
@@ -184,12 +183,7 @@ def _help(job: str, compute: Callable[[Any], Any]) -> None:
         key = f"{job}/item-{number}"
         item = together.fetch(key)
         together.forget(key)
-        try:
-            answer = b"." + packed(compute(unpacked(item)))
-        except Exception as error:
-            traceback.print_exc()
-            answer = b"!" + failure(error)
-        together.put(f"{job}/answer-{number}", answer)
+        together.put(f"{job}/answer-{number}", answered(compute, item))
         interrupts.leave_if_pending()
 
 

@@ -18,7 +18,7 @@ from uuid import uuid4
 from ostrich.errors import InputError, MissingExtra, WorkerDied
 from ostrich.runtime.executors import Lost
 from ostrich.runtime.executors.local import THREAD_VARIABLES
-from ostrich.runtime.executors.sending import failure, packed, raised, unpacked
+from ostrich.runtime.executors.sending import answered, opened, packed, unpacked
 
 RETRIES = 2
 AHEAD, FEWEST = 2, 16  # items told for each processor of the cluster; at least
@@ -101,20 +101,19 @@ class RayTasks:
             if lost is None:
                 raise WorkerDied(sentence) from None
             return lost(item, sentence)
-        if found[:1] == b"!":
-            raise raised(found[1:])
-        return unpacked(found[1:])
+        return opened(found)
 
 
 _opened: dict[str, Callable[[Any], Any]] = {}  # in a worker: what the items of the last job have in common
 
 
 def _task(job: str, common: bytes, item: bytes) -> bytes:
-    """In a worker: the answer to an item, or the exception, each after a sign which it is."""
-    try:
+    """In a worker: the answer to an item, to be opened."""
+
+    def compute(item: Any) -> Any:
         if job not in _opened:
             _opened.clear()
             _opened[job] = unpacked(common)
-        return b"." + packed(_opened[job](unpacked(item)))
-    except Exception as error:
-        return b"!" + failure(error)
+        return _opened[job](item)
+
+    return answered(compute, item)

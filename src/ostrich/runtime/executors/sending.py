@@ -10,6 +10,7 @@ import io
 import pickle
 import sys
 import traceback
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -65,6 +66,22 @@ def raised(sent: bytes) -> BaseException:
     error.add_note(f"It was raised in another process:\n{text}")
     found: BaseException = error
     return found
+
+
+def answered(compute: Callable[[Any], Any], item: bytes) -> bytes:
+    """What `opened` opens: the answer to a packed item, or the exception, whose traceback is printed here."""
+    try:
+        return b"." + packed(compute(unpacked(item)))
+    except Exception as error:
+        traceback.print_exc()
+        return b"!" + failure(error)
+
+
+def opened(sent: bytes) -> Any:
+    """An answer that another process gave. Raises what was raised there."""
+    if sent[:1] == b"!":
+        raise raised(sent[1:])
+    return unpacked(sent[1:])
 
 
 def _placed(storage: Any, location: str) -> Any:
