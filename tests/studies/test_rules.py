@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from ostrich.errors import InputError
 from ostrich.models import Classifier, architectures
 from ostrich.studies import find, removal
 from ostrich.studies.schema import Done, Findings, Row, Trial
@@ -614,3 +615,39 @@ def test_one_row_that_is_not_reproduced_decides():
     assert verdict_of(26, 40) == REPRODUCED
     assert verdict_of(39, 40) == DIRECTION
     assert verdict_of(26, 10) == NOT
+
+
+# Prior -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("recognised", "reached", "expected"),
+    [
+        ({"prior": 9, "lucid": 6, "plain": 1}, True, REPRODUCED),
+        (
+            {"prior": 9, "lucid": 6, "plain": 1},
+            False,
+            DIRECTION,
+        ),  # the prior is not there: another activation
+        ({"prior": 6, "lucid": 6, "plain": 1}, True, NOT),
+        ({"prior": 9, "lucid": 10, "plain": 1}, True, NOT),
+    ],
+)
+def test_prior(recognised, reached, expected):
+    def rows(trial: Trial) -> list[Row]:
+        hits = recognised.get(trial["way"], 10)
+        return [
+            {"judge": name, "class": k, "recognised": k < hits, "reached": reached or trial["way"] != "prior"}
+            for name in ("zoo:toybox-resnet20", "zoo:toybox-alexnet")
+            for k in range(10)
+        ]
+
+    assert judged("prior", rows).verdict == expected
+
+
+def test_who_had_a_part_in_the_images_is_no_judge(tmp_path):
+    study = find("prior")
+    for name in ("zoo:toybox-plain14", "zoo:toybox-robust"):  # what is climbed, and the generator's encoder
+        spec = replace(study.spec("smoke"), judges=(name,))
+        with pytest.raises(InputError, match="is no judge"):
+            study.run(spec, study.trials(spec)[0], tmp_path)

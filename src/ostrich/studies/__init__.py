@@ -29,6 +29,7 @@ STUDIES = (
     "removal",
     "stability",
     "bounds",
+    "prior",
     "breaking",
 )
 
