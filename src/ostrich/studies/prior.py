@@ -220,8 +220,8 @@ STUDY = Study(
     question="Does a generator as prior make a unit's preferred image an object?",
     claim="Images that a generator's code is climbed to look like what the unit stands for; those of the "
     "gradient alone look like noise.",
-    source="Nguyen, Dosovitskiy, Yosinski, Brox and Clune 2016, Synthesizing the preferred inputs for neurons "
-    "in neural networks via deep generator networks, section 4.",
+    source="Nguyen, Dosovitskiy, Yosinski, Brox and Clune 2016, Synthesizing the preferred inputs for "
+    "neurons in neural networks via deep generator networks, section 4.",
     differs="Theirs were looked at by people, and CaffeNet's images were compared as they came out. Here all "
     "ways climb to the same activation, and networks that met neither the climbed one nor the generator's "
     "encoder judge; the generator is ours, of the toybox.",
