@@ -29,6 +29,7 @@ import torch
 
 from benchmarks.problem import Row, problem
 from benchmarks.rows import ROWS, tables
+from ostrich.runtime import memory
 
 RESULTS = Path(__file__).with_name("results.md")
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")  # what decides the speed of fp32 and bf16
@@ -169,6 +170,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="torch's threads; its own choice unless given")
     parser.add_argument("--quick", action="store_true", help="one round of 16 images, nothing written")
     asked = parser.parse_args()
+    memory.keep_freed()  # as the command line does; it serves all contestants
     wanted = asked.rows.split(",")
     if unknown := [name for name in wanted if name not in ROWS]:
         parser.error(f"no row {', '.join(unknown)}; there are {', '.join(ROWS)}")

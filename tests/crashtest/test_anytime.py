@@ -199,6 +199,7 @@ def test_a_probe_takes_fewer_images_where_all_do_not_fit(tmp_path):
     assert plan.seconds(probe, 64) == 128
     assert [plan.fitting(probe, 64, left) for left in (128, 127, 63, 32, 31)] == [64, 32, 16, 16, 0]
     assert plan.fitting(probe, 5, 10) == 5
+    assert [plan.fitting(probe, 64, 128, following) for following in (0, 1, 2, 50)] == [64, 32, 16, 16]
     assert [plan.fitting(fixed, 64, left) for left in (2, 3)] == [0, 64]
     assert plan.affordable(1000, 10) == 30
     plan.begin("robustness", 16)

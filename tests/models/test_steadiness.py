@@ -91,6 +91,16 @@ def test_with_draws_it_is_attacked(folder):
         results = json.loads(Path(name, "run.json").read_text())["results"]
         assert all(share >= 0.8 for share in results["draws"]["fooled"])
         assert 0 < results["robust_accuracy"] < 1
+        assert results["bound"] is None
+        assert "random" in results["reason"]
+
+
+def test_gradients_averaged_over_draws_leave_a_bound(folder):
+    still = ["rotation", "scale", "translation", "brightness"]
+    averaged = ["--set", "eot=4", *(f"--set=eot.{name}=0" for name in still)]
+    words_ = words(RARE[0], "--draws", "20", "--set", "eps=8/255", "--out", "out", *averaged)
+    assert run(["attack", "pgd", *words_]) == 0
+    assert json.loads(Path("out", "run.json").read_text())["results"]["bound"] == "upper"
 
 
 def test_answers_in_turns_are_found_at_the_opening(folder):

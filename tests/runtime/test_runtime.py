@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from ostrich.runtime import facts, files, interrupts, resumable
 from ostrich.runtime.deadline import Deadline
 from ostrich.runtime.facts import digest
 from ostrich.runtime.lock import NAME, locked
+from ostrich.runtime.randomness import counted
 from ostrich.runtime.resumable import Checkpoint, Computation, Piece, peek
 from ostrich.runtime.stopwatch import stopwatch
 
@@ -386,3 +388,24 @@ def test_facts_are_beside_the_content(tmp_path):
 def test_digests_tell_apart(one, other):
     assert digest(one) != digest(other)
     assert digest(one) == digest(one)
+
+
+# Random numbers --------------------------------------------------------------------------------
+
+
+def test_counted_numbers_are_uniform_and_belong_to_their_key_alone():
+    seeds = np.arange(1, 401, dtype=np.uint64) * np.uint64(6364136223846793005)
+    steps = np.arange(400, dtype=np.int64)
+    drawn = counted(seeds, steps, 9)
+    assert drawn.shape == (400, 9)
+    assert drawn.min() >= 0
+    assert drawn.max() < 1
+    assert len(np.unique(drawn)) == drawn.size
+    some = [5, 399, 7]
+    assert (counted(seeds[some], steps[some], 9) == drawn[some]).all()
+    # Each of ten bins has a tenth, within four standard deviations; columns and rows do not correlate.
+    many = counted(np.full(20_000, 3, np.uint64), np.arange(20_000), 9)
+    bins = np.histogram(many, 10, (0, 1))[0] / many.size
+    assert np.abs(bins - 0.1).max() < 4 * (0.1 * 0.9 / many.size) ** 0.5
+    for one, other in ((many[:, 0], many[:, 1]), (many[1:, 0], many[:-1, 0]), (many[1:, 0], many[:-1, 8])):
+        assert abs(np.corrcoef(one, other)[0, 1]) < 4 / 20_000**0.5

@@ -133,6 +133,7 @@ class _Builder(fx.Interpreter):
 
     def __init__(self, traced: fx.GraphModule, nodes: list[Node], name: str) -> None:
         super().__init__(traced)
+        self.extra_traceback = False  # what is refused is said as it is, without the tracer's notes
         self.nodes, self.name = nodes, name
         self.place: dict[int, int] = {}  # of an output by its tensor's identity
         self._alive: list[Tensor] = []

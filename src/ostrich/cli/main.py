@@ -38,7 +38,7 @@ from ostrich.cli import (
 )
 from ostrich.cli.terminal import LEVELS, Terminal, level_of
 from ostrich.errors import OstrichError
-from ostrich.runtime import together
+from ostrich.runtime import memory, together
 from ostrich.runtime.events import listening
 
 BEGUN = time.monotonic()  # when the command was typed, but for the start of Python
@@ -90,6 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and leave with its exit code."""
     # Read when torch is loaded: threads that wait in a loop take the processor from whoever works.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    memory.keep_freed()
     sys.exit(run(arguments))
 
 

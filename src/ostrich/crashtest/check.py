@@ -27,7 +27,7 @@ from ostrich.crashtest.comparison import since
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.gates import Floor, judge, judge_baseline
 from ostrich.crashtest.outcomes import combined
-from ostrich.crashtest.plan import ANYTIME, Plan, Probe, threads_restored
+from ostrich.crashtest.plan import ANYTIME, FEWEST, Plan, Probe, threads_restored
 from ostrich.crashtest.probes import (
     bounds,
     calibration,
@@ -97,6 +97,7 @@ FIRST = {  # parts of the time, of which what is left over goes to those that fo
 }
 OTHERS = 0.3  # together
 FOR_THE_REPORT, TO_WRITE_IT = 0.05, 2.0  # of the time; seconds
+TO_END = 0.02  # of the time, for the process itself: beside others, tearing it down takes seconds
 LONG = ("bounds", "texture", "universal", "patch", "printed")  # left out of the demo, which is to be short
 DEMO_PROBES = {
     name: EVERY_PROBE[name] for name in ("clean", "targeted-pair", "photograph", *PROBES) if name not in LONG
@@ -149,7 +150,7 @@ def crash_test(
         clean_files = _write_images(context, run.folder)
         _announce(context, plan, names, minutes)
         answers = _answers(context, kept, plan, names, whole)
-        robust = combined(answers, context.correct.tolist(), _against(context))
+        robust = combined(answers, context.correct.tolist(), context.classifier.doubts())
         if "robustness" in answers and answers["robustness"].done:
             answers["robustness"] = answer = robustness.completed(
                 answers["robustness"], robust, answers.get("noise")
@@ -230,7 +231,7 @@ def _facts(context: Context) -> dict[str, str]:
 
 def _for_probes(minutes: float) -> float:
     """Seconds, from now, that the probes have together."""
-    return 60 * minutes * (1 - FOR_THE_REPORT) - TO_WRITE_IT - events.running()
+    return 60 * minutes * (1 - FOR_THE_REPORT - TO_END) - TO_WRITE_IT - events.running()
 
 
 def _announce(context: Context, plan: Plan, names: Sequence[str], minutes: float | None) -> None:
@@ -251,13 +252,16 @@ def _answers(
 ) -> dict[str, ProbeAnswer]:
     """The answers that fit into the time, in the order of `names`.
 
-    In what is left of the time in the end, more images are attacked.
+    Of those that follow the first, the cheapest comes first, on as many images as an equal part of the time
+    allows. In what is left of the time in the end, more images are attacked.
     """
     answers: dict[str, ProbeAnswer] = {}
     left = sorted(names, key=lambda name: list(FIRST).index(name) if name in FIRST else len(FIRST))
     while left:
+        if whole.left < math.inf and left[0] not in FIRST:
+            left.sort(key=lambda name: plan.seconds(EVERY_PROBE[name], FEWEST))
         name, *left = left
-        answer = _answer(name, context, kept, plan, _share(name, left, whole))
+        answer = _answer(name, context, kept, plan, _share(name, left, whole), following=len(left))
         if answer is not None:
             answers[name] = answer
             if answer.sentence:  # that of bounds is said when both sides are known
@@ -283,11 +287,19 @@ def _share(name: str, left: Sequence[str], whole: Deadline) -> Deadline:
 
 
 def _answer(
-    name: str, context: Context, kept: Computation, plan: Plan, deadline: Deadline, *, anew: bool = False
+    name: str,
+    context: Context,
+    kept: Computation,
+    plan: Plan,
+    deadline: Deadline,
+    *,
+    following: int = 0,
+    anew: bool = False,
 ) -> ProbeAnswer | None:
     """A probe's answer, stored or new; None where it does not fit into the time that is left.
 
-    With `anew` it is asked again, though there is an answer: its attacks are found again, and more follow.
+    So many are `following` it and want their part of the time. With `anew` it is asked again, though there is
+    an answer: its attacks are found again, and more follow.
     """
     piece = Piece(f"probes/{name}")
     if not anew and (stored := kept.load(piece)) is not None:
@@ -303,7 +315,7 @@ def _answer(
                 images = len(context.samples)
                 if timed and EVERY_PROBE[name].COST is not ANYTIME:
                     plan.measure(context)
-                    images = plan.fitting(EVERY_PROBE[name], images, deadline.left)
+                    images = plan.fitting(EVERY_PROBE[name], images, deadline.left, following)
                 if not images:
                     return None
                 plan.begin(name, images)
@@ -360,13 +372,6 @@ def _write_images(context: Context, folder: Path) -> list[str]:
         rows.append(dict(zip(columns, values, strict=True)))
     evidence.write_table(folder / "images.csv", columns, rows)
     return clean_files
-
-
-def _against(context: Context) -> list[str]:
-    """What is known of the network that speaks against every figure of robustness."""
-    classifier = context.classifier
-    random = "its answers are random, and no attack averaged over them" if classifier.draws > 1 else None
-    return [reason for reason in (classifier.neighbours, random) if reason]
 
 
 def _verdict(answers: Mapping[str, ProbeAnswer], robust: Sequence[RobustAccuracy]) -> str:

@@ -104,13 +104,14 @@ class Plan:
         gradients = cost.fixed_gradients + images * cost.gradients
         return gradients / self.gradients_per_second + images * cost.forwards / self.forwards_per_second
 
-    def fitting(self, probe: Probe, count: int, left: float) -> int:
+    def fitting(self, probe: Probe, count: int, left: float, following: int = 0) -> int:
         """On how many of `count` images a probe fits into `left` seconds, 0 if on none.
 
-        One that costs too much takes half of the images, and half again, but not below 16.
+        One that costs more than its part of the time, where so many are `following`, takes half of the
+        images, and half again, but not below 16.
         """
         images = count
-        while self.seconds(probe, images) > left and images // 2 >= FEWEST:
+        while self.seconds(probe, images) > left / (1 + following) and images // 2 >= FEWEST:
             images //= 2
         return images if self.seconds(probe, images) <= left else 0
 

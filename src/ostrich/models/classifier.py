@@ -32,6 +32,7 @@ from ostrich.runtime import events
 from ostrich.runtime.deadline import check_time
 
 DRAWS = 20  # answers to an image, of a network whose answers are random
+RANDOM = "its answers are random, and no attack averaged over them"
 FOOLED = 0.8  # of them, that a success has to fool
 HALVES = (torch.float16, torch.bfloat16)
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -351,6 +352,11 @@ class Classifier:
             )
         self.examine()
         return logits
+
+    def doubts(self, *, averaged: bool = False) -> list[str]:
+        """What speaks against each figure of its robustness, gradients being `averaged` over draws or not."""
+        random = self.draws > 1 and not averaged
+        return [why for why in (self.neighbours, RANDOM if random else None) if why]
 
     def examine(self) -> None:
         """Find out, once, whether answers are random or depend on the neighbours in a batch."""

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+
+GOLDEN = 0x9E3779B97F4A7C15  # an odd number far from a simple fraction of 2^64
 
 
 def keyed(*key: int) -> torch.Generator:
@@ -19,6 +23,21 @@ def seed_of(*key: int) -> int:
     for part in key:
         seed = (seed * 6364136223846793005 + part + 1442695040888963407) % 2**63  # Knuth's LCG
     return seed
+
+
+def counted(seeds: NDArray[np.uint64], steps: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """Uniform numbers (n, count) in [0, 1), a few for each seed (n,) and step (n,): many keys at once.
+
+    A generator of its own costs a key more than a few numbers are worth. Here each number is what the mixing
+    function of Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators" (SplitMix64),
+    makes of its place: n keys cost as many operations as one.
+    """
+    places = steps.astype(np.uint64)[:, None] * np.uint64(count) + np.arange(1, count + 1, dtype=np.uint64)
+    mixed = np.add(seeds[:, None], np.multiply(places, np.uint64(GOLDEN), dtype=np.uint64), dtype=np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = np.multiply(mixed ^ (mixed >> np.uint64(shift)), np.uint64(factor), dtype=np.uint64)
+    mixed ^= mixed >> np.uint64(31)
+    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 @contextmanager

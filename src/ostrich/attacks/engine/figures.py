@@ -25,8 +25,9 @@ def attack_figures(
     labelled: bool,
     seconds: float,
     classifier: Classifier | None = None,
+    eot: EOT | None = None,
 ) -> dict[str, Any]:
-    """The `results` of an attack of that name.
+    """The `results` of an attack of that name, whose gradients `eot` averaged.
 
     `correct` (N,) bool: right before; all with an answer, where there are no labels.
     """
@@ -39,7 +40,7 @@ def attack_figures(
         "clean_accuracy": right / count if labelled else None,
         "success_rate": broken / attacked if attacked else None,
         "robust_accuracy": (right - broken) / count,
-        **measured(name, result, classifier),
+        **measured(name, result, classifier, averaged=eot is not None and eot.samples > 1),
         "distance": {
             "norm": norm,
             "median": _or_none(torch.quantile(distances, 0.5) if broken else None),
@@ -52,22 +53,22 @@ def attack_figures(
     }
 
 
-def measured(name: str, result: Result, classifier: Classifier | None = None) -> dict[str, Any]:
+def measured(
+    name: str, result: Result, classifier: Classifier | None = None, *, averaged: bool = False
+) -> dict[str, Any]:
     """What speaks for and against a robust accuracy: by which attack, and whether it could work.
 
     `bound` is "upper": no network is more robust than what one attack left of it; or None, with the
-    `reason`, where images stand only because the attack could not work on them: of an ensemble, where no
-    member could. `zero_gradient`, `flat_scores`, where there are any, `unattacked` and `unanswered` count
-    images.
+    `reason`, where images stand only because the attack could not work on them (of an ensemble, where no
+    member could), or where answers are random and gradients were not `averaged` over them. `zero_gradient`,
+    `flat_scores`, where there are any, `unattacked` and `unanswered` count images.
     """
     standing = result.attacked & ~result.success
     blind, flat = (
         int((mask & standing & ~result.worked).sum()) for mask in (result.zero_gradient, result.flat_scores)
     )
     never = int((result.unattacked & standing).sum())
-    reasons = []
-    if classifier is not None and classifier.neighbours:
-        reasons.append(classifier.neighbours)
+    reasons = [] if classifier is None else classifier.doubts(averaged=averaged)
     if blind:
         reasons.append(f"{blind} images stand whose gradient was zero or not finite")
     if flat:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ostrich.attacks.eot import EOT
@@ -19,7 +21,7 @@ from ostrich.models.answers import alone, answered
 from ostrich.models.classifier import Classifier
 from ostrich.models.fastpath import autocast, faster, rounds
 from ostrich.models.returned import FailsOnImage
-from ostrich.runtime.randomness import keyed, seed_of
+from ostrich.runtime.randomness import GOLDEN, counted, keyed, seed_of
 
 VALUES_PER_FORWARD = 256 * 3 * 64 * 64  # pixels times channels at once, about 1 GB of activations
 Loss = Callable[[Tensor], Tensor]  # of the logits (n, K), (n,)
@@ -27,7 +29,6 @@ Network = nn.Module | Callable[[Tensor], Tensor]
 Photographed = Callable[[Tensor, Sequence[int], int], Tensor]  # of images, their keys and the seed
 FOLDED_FROM = 2  # gradients of an image: for fewer, a copy that is no quicker by bf16 is not won back
 REENTRANT = "it checkpoints with use_reentrant=True. Change that to use_reentrant=False, the same function."
-GOLDEN = 0x9E3779B97F4A7C15  # an odd number far from a simple fraction of 2^64, to tell copies apart
 
 
 @dataclass
@@ -242,14 +243,14 @@ class Access:
         logits = logits.detach()
         if transform is None and self._typed(precision or self.precision, images, self._lender) == "fast":
             gradient, logits = self._again(images, rows, loss, gradient, logits)
-        self._note(gradient, logits, rows, None if reached is None else reached(logits))
-        return _finite(gradient), logits
+        size = self._note(gradient, logits, rows, None if reached is None else reached(logits))
+        return _finite(gradient, size), logits
 
     def _again(
         self, images: Tensor, rows: Tensor, loss: Loss, gradient: Tensor, logits: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Gradients (n, C, H, W) and logits (n, K), where of no use those of the network's own precision."""
-        useless = _is_useless(gradient).nonzero()[:, 0]
+        useless = _is_useless(_size(gradient)).nonzero()[:, 0]
         if not len(useless):
             return gradient, logits
         _count(self.forwards, rows[useless])
@@ -272,8 +273,9 @@ class Access:
             logits = every[rows].to(inputs.dtype)
             gradient = _slope(loss(logits), inputs)
         logits = logits.detach()
-        self._note(gradient[rows], logits, rows, None if reached is None else reached(logits))
-        return _finite(gradient[rows]), logits
+        gradient = gradient[rows]
+        size = self._note(gradient, logits, rows, None if reached is None else reached(logits))
+        return _finite(gradient, size), logits
 
     def logit_jacobian(
         self, images: Tensor, rows: Tensor, classes: Tensor, reached: Callable[[Tensor], Tensor]
@@ -295,11 +297,11 @@ class Access:
                     lead = (chosen[:, j + 1] - chosen[:, 0]).sum()
                     (found[j],) = torch.autograd.grad(lead, inputs, retain_graph=j + 1 < count)
         logits = logits.detach()
-        self._note(found.transpose(0, 1), logits, rows, reached(logits))
-        return _finite(found).transpose(0, 1), logits
+        found = found.transpose(0, 1)
+        return _finite(found, self._note(found, logits, rows, reached(logits))), logits
 
-    def _note(self, gradient: Tensor, logits: Tensor, rows: Tensor, reached: Tensor | None) -> None:
-        """Count gradients (n, ...) where the goal is not reached, and those that are of no use.
+    def _note(self, gradient: Tensor, logits: Tensor, rows: Tensor, reached: Tensor | None) -> Tensor:
+        """Count gradients (n, ...) where the goal is not reached, and those that are of no use; their sizes.
 
         They are zero, not finite, or of a score that stands alone: where in every view of the logits
         (n * s, K) all other classes are switched off, no way leads to one.
@@ -307,7 +309,9 @@ class Access:
         short = torch.ones_like(rows, dtype=torch.bool) if reached is None else ~reached
         single = alone(logits).view(len(rows), -1).all(1)
         _count(self.gradients, rows[short])
-        _count(self.useless, rows[short & (_is_useless(gradient) | single)])
+        size = _size(gradient)
+        _count(self.useless, rows[short & (_is_useless(size) | single)])
+        return size
 
     @property
     def _lender(self) -> Classifier:
@@ -437,9 +441,11 @@ class Problem:
         if self.access.classifier.surrogate is not None:
             reached = self.goal.reached(self.access.logits(images, self.rows, precision))
         self.propose(images, reached)
-        way = (images - self.originals) * (-1 if self.goal.kind == "untargeted" else 1)
         answer = torch.stack([answered(view) for view in views]).any(0)
-        return where(answer, gradient, way), views, reached
+        if not answer.all():
+            way = (images - self.originals) * (-1 if self.goal.kind == "untargeted" else 1)
+            gradient = where(answer, gradient, way)
+        return gradient, views, reached
 
     def logit_jacobian(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients (n, k - 1, C, H, W) of the logits of `classes` (n, k) less the first's; all logits."""
@@ -533,12 +539,35 @@ class Problem:
         numbers = [make(shape, generator=generator.manual_seed(s), dtype=torch.float64) for s in seeds]
         return torch.stack(numbers).to(like) if numbers else like.new_empty(0, *shape)
 
+    def numbers(self, steps: Tensor, count: int) -> Tensor:
+        """Uniform random numbers (m, count) float64 in [0, 1), keyed by (seed, image, step).
+
+        As `draw` in kind, for few numbers at many `steps` int64 (m,): m / n of each image in a row.
+        """
+        seeds = self._seeds.repeat(len(steps) // max(1, len(self.keys)))
+        return torch.from_numpy(counted(seeds, steps.cpu().numpy(), count)).to(self.originals.device)
+
+    @cached_property
+    def _seeds(self) -> NDArray[np.uint64]:
+        """A seed for each image, (n,)."""
+        return np.array([seed_of(self.seed, key) for key in self.keys], np.uint64)
+
     def repeated(self, copies: int) -> Problem:
         """The same problem with each image `copies` times in a row, (n * copies, C, H, W).
 
         Each copy has its own random numbers, the first those of the image.
         """
         assert self.copies == 1, "copies of copies"
+        if copies not in self._repeated:
+            self._repeated[copies] = self._with_copies(copies)
+        return self._repeated[copies]
+
+    @cached_property
+    def _repeated(self) -> dict[int, Problem]:
+        """What `repeated` has made: the steps of an attack ask for the same again."""
+        return {}
+
+    def _with_copies(self, copies: int) -> Problem:
         if copies == 1:
             return replace(self, keys=tuple(key % 2**63 for key in self.keys))
         rows = torch.arange(len(self.rows), device=self.rows.device).repeat_interleave(copies)
@@ -597,11 +626,16 @@ def _slope(loss: Tensor, inputs: Tensor) -> Tensor:
     return torch.zeros_like(inputs) if gradient is None else gradient
 
 
-def _is_useless(gradient: Tensor) -> Tensor:
-    """Whether a gradient (n, ...) is zero or not finite, (n,)."""
-    size = gradient.abs().flatten(1).sum(1)
+def _size(gradient: Tensor) -> Tensor:
+    """The sum of a gradient's (n, ...) absolute values, (n,)."""
+    return gradient.abs().flatten(1).sum(1)
+
+
+def _is_useless(size: Tensor) -> Tensor:
+    """Whether gradients of that `size` (n,) are zero or not finite, (n,)."""
     return (size == 0) | ~size.isfinite()
 
 
-def _finite(gradient: Tensor) -> Tensor:
-    return torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+def _finite(gradient: Tensor, size: Tensor) -> Tensor:
+    """The gradient (n, ...) of that `size` (n,) with zero in the place of what is not finite."""
+    return gradient if size.isfinite().all() else torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)

@@ -25,7 +25,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
-from ostrich.attacks.base import EndingState, InputSpecificAttack
+from ostrich.attacks.base import EndingState, InputSpecificAttack, select
 from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.goals import margin
 from ostrich.attacks.score_based.bumps import bumps, corners, even_shifts, moved_bump
@@ -98,21 +98,22 @@ class Square(InputSpecificAttack):
         fresh = bool((state.loss == torch.inf).any())  # so all are, and the start itself is asked about
         count = 1 if fresh else self._together(problem, state)
         copies = problem.repeated(count)
-        proposals = [state.images if fresh else self._proposal(problem, state, j) for j in range(count)]
-        # (n * count, C, H, W)
-        trial = proposals[0] if count == 1 else torch.stack(proposals, 1).flatten(0, 1)
+        trial = state.images if fresh else self._proposals(problem, state, count)  # (n * count, C, H, W)
         loss = _loss(copies, copies.logits(trial, "exact")).view(-1, count)
         better = loss <= state.loss[:, None]
         first = torch.where(better.any(1), better.to(torch.uint8).argmax(1), count - 1)
         rows = torch.arange(len(first), device=first.device)
         kept = better[rows, first]
         chosen = kept.nonzero()[:, 0]
+        images = state.images
+        if len(chosen):
+            images = images.index_copy(0, chosen, trial[chosen * count + first[chosen]])
         asked = state.asked + first + 1
         begun = state.shifts >= 0
         same = kept & (loss[rows, first] == state.loss)
         return replace(
             state,
-            images=state.images.index_copy(0, chosen, trial[chosen * count + first[chosen]]),
+            images=images,
             loss=torch.where(kept, loss[rows, first], state.loss),
             asked=asked,
             shifts=torch.where(begun, state.shifts + first + 1, torch.where(same, 0, -1)),
@@ -124,47 +125,53 @@ class Square(InputSpecificAttack):
         wanted = self.queries - 2 - int(state.asked.max())
         return max(1, min(self.ahead, FILLED // len(problem.rows), wanted))
 
-    def _proposal(self, problem: Problem, state: Search, ahead: int) -> Tensor:
-        """The image (n, C, H, W) that is asked about after so many others that are not kept."""
-        x, asked = problem.originals, state.asked + ahead
+    def _proposals(self, problem: Problem, state: Search, count: int) -> Tensor:
+        """The next `count` images of each, in a row, that are asked about if none before is kept."""
+        x, now = problem.originals, state
+        ahead = torch.arange(count, device=x.device).repeat(len(x))
+        if count > 1:
+            rows = torch.arange(len(x), device=x.device).repeat_interleave(count)
+            x, now = x[rows], select(state, rows)
+        asked = now.asked + ahead
         # Places of two windows, a sign for each channel, whether a bump lies on its side, other signs.
-        drawn = problem.draw("uniform", asked + 1, (6 + x.shape[1],))
+        drawn = problem.numbers(asked + 1, 6 + x.shape[1])
         side = sides(self.queries, self.area, x[0, 0].numel()).to(asked.device)[asked]
-        up = (drawn[:, 4:-2] >= 0.5)[:, :, None]  # (n, C, 1)
+        up = (drawn[:, 4:-2] >= 0.5)[:, :, None]  # (n * count, C, 1)
         tints = even_shifts(x.shape[1])[: self.queries // SHIFTED].to(x)
         if self.threat.norm == "linf":
-            recoloured = self._recoloured(problem, state, side, up, drawn)
-            number = state.shifts + ahead
-            shifted = (state.shifts >= 0) & (number < len(tints))
+            recoloured = _recoloured(now, side, up, drawn)
+            number = now.shifts + ahead
+            shifted = (now.shifts >= 0) & (number < len(tints))
             if shifted.any():
                 ends = tints[number[shifted]][:, :, None, None] > 0
-                recoloured[shifted] = torch.where(ends, state.high[shifted], state.low[shifted])
+                recoloured[shifted] = torch.where(ends, now.high[shifted], now.low[shifted])
             return recoloured
         side = side.clamp_min(3)
         side = (side + (side % 2 == 0)).clamp_max(min(x.shape[-2:]))
         signs = torch.where(up[..., None], 1.0, -1.0).to(x)
-        change = moved_bump(state.images - x, self.threat.eps, side, signs, drawn)
+        change = moved_bump(now.images - x, self.threat.eps, side, signs, drawn)
         early = asked <= len(tints)  # the start was number 0
         change[early] = tints[asked[early] - 1][:, :, None, None].expand(-1, -1, *x.shape[-2:])
         return self._bounded(x, change)
-
-    def _recoloured(self, problem: Problem, state: Search, side: Tensor, up: Tensor, drawn: Tensor) -> Tensor:
-        """Algorithm 2: a square of each image at one end of the budget. Only its window is looked at."""
-        squares = Squares.at(drawn[:, :2], side.clamp_min(1), *problem.originals.shape[-2:])
-        old, low, high = (squares.cut(values) for values in (state.images, state.low, state.high))
-        new = torch.where(squares.inside, torch.where(up, high, low), old)
-        # What is there already would be asked about for nothing (the authors' code draws again).
-        same = (new == old).flatten(1).all(1)
-        if same.any():
-            turned = up[same] != _flips(drawn[same, -1], up.shape[1])
-            ends = torch.where(turned, high[same], low[same])
-            new[same] = torch.where(squares.inside[same], ends, old[same])
-        return squares.paste(new, state.images)
 
     def _bounded(self, x: Tensor, change: Tensor) -> Tensor:
         if self.threat.norm == "l2":
             change = self.threat.eps * self.threat.direction(change)
         return self.threat.project(x + change, x)
+
+
+def _recoloured(state: Search, side: Tensor, up: Tensor, drawn: Tensor) -> Tensor:
+    """Algorithm 2: a square of each image at one end of the budget. Only its window is looked at."""
+    squares = Squares.at(drawn[:, :2], side.clamp_min(1), *state.images.shape[-2:])
+    old, low, high = (squares.cut(values) for values in (state.images, state.low, state.high))
+    new = torch.where(squares.inside, torch.where(up, high, low), old)
+    # What is there already would be asked about for nothing (the authors' code draws again).
+    same = (new == old).flatten(1).all(1)
+    if same.any():
+        turned = up[same] != _flips(drawn[same, -1], up.shape[1])
+        ends = torch.where(turned, high[same], low[same])
+        new[same] = torch.where(squares.inside[same], ends, old[same])
+    return squares.paste(new, state.images)
 
 
 @cache

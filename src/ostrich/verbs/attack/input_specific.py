@@ -120,7 +120,7 @@ class Question:
         labels = labels.to(clean.device)
         correct, labelled = right(clean, labels), self.labels is not None
         norm, seconds = method.threat.norm, spent.seconds - wrote
-        figures = attack_figures(method.name, found, norm, correct, labelled, seconds, classifier)
+        figures = attack_figures(method.name, found, norm, correct, labelled, seconds, classifier, self.eot)
         figures |= broken_by(method, found)
         if method.stop == "minimum":
             figures["curve"] = curve(found, correct)
