@@ -27,6 +27,7 @@ from ostrich.runtime.executors import ranks as executor
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
 from ostrich.training.sharded import sharded_accuracy
+from ostrich.verbs.status import status
 
 RECIPE = Recipe(
     name="ranks",
@@ -130,6 +131,7 @@ ATTACK = ["attack", "apgd", "zoo:digits-cnn", "digits", "--limit", "80", "--set"
 ATTACK += ["--set", "steps=20", "--out", "out"]
 BATCH = 10  # images in a batch of it
 COMPUTED = "computed-{}.txt"  # keys of the batches that a rank has computed, beside `out`
+STATUS = "status.json"  # what was said of the attack while rank 0 computed, beside `out`
 DIGITS = ["zoo:digits-cnn", "digits", "--out", "out"]
 SHARED = {  # commands of which ranks share some or all
     "explain": ["explain", "gradcam", *DIGITS, "--limit", "40", "--sanity"],
@@ -182,6 +184,8 @@ def shared_command(task: str, number: int) -> int:
         content = work(self, order)
         with file.open("a") as lines:
             lines.write(f"{order.piece.key}\n")
+        if number == 0 and task == "attack":
+            Path(STATUS).write_text(json.dumps(status("out").figures))
         limit = time.monotonic() + ENOUGH
         while sharing and not other.exists() and time.monotonic() < limit:
             time.sleep(0.01)

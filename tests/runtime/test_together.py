@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import socket
@@ -66,6 +67,10 @@ def test_two_ranks_share_an_attack_and_one_writes_and_prints(alone, tmp_path):
     assert (tmp_path / "screen-1.txt").read_text() == ""
     assert (tmp_path / "out/logs/rank-1.txt").exists()
     assert not (tmp_path / "out/shards").exists()
+    said = json.loads((tmp_path / ranks.STATUS).read_text())
+    assert said["state"] == "working"
+    assert len({process.split()[1] for process in said["processes"]}) == 2
+    assert said["parts"][0]["title"] == "apgd on 80 images"
     # a finished run is refused by rank 0 alone, and all end with its code
     assert ranks.together(2, "attack", tmp_path) == [2, 2]
     assert "finished run" in (tmp_path / "screen-0.txt").read_text()

@@ -255,13 +255,15 @@ def _answers(
     """
     answers: dict[str, ProbeAnswer] = {}
     left = sorted(names, key=lambda name: list(FIRST).index(name) if name in FIRST else len(FIRST))
-    while left:
-        name, *left = left
-        answer = _answer(name, context, kept, plan, _share(name, left, whole))
-        if answer is not None:
-            answers[name] = answer
-            if answer.sentence:  # that of bounds is said when both sides are known
-                events.say(f"{name}: {answer.sentence}")
+    with events.counted("probes", len(names), "probes") as advance:
+        while left:
+            name, *left = left
+            answer = _answer(name, context, kept, plan, _share(name, left, whole))
+            if answer is not None:
+                answers[name] = answer
+                if answer.sentence:  # that of bounds is said when both sides are known
+                    events.say(f"{name}: {answer.sentence}")
+            advance(len(names) - len(left), len(names))
     first = answers.get("robustness")
     if first is not None and first.done and len(first.rows) < len(context.samples):
         with stopwatch() as again:
