@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from ostrich.attacks.engine import runner
+from ostrich.attacks.engine.evidence import FILES
 from ostrich.cli.main import run
 from ostrich.generative.architectures import build_gan
 from ostrich.generative.recipe import GeneratorRecipe
@@ -182,10 +183,11 @@ def shared_command(task: str, number: int) -> int:
                 resumable.EVERY = resumable.SHARE = 1e-9
                 resumable.Checkpoint.save = killing  # type: ignore[method-assign]
         content = work(self, order)
-        with file.open("a") as lines:
-            lines.write(f"{order.piece.key}\n")
-        if number == 0 and task == "attack":
-            Path(STATUS).write_text(json.dumps(status("out").figures))
+        if not order.piece.key.startswith(FILES):
+            with file.open("a") as lines:
+                lines.write(f"{order.piece.key}\n")
+            if number == 0 and task == "attack":
+                Path(STATUS).write_text(json.dumps(status("out").figures))
         limit = time.monotonic() + ENOUGH
         while sharing and not other.exists() and time.monotonic() < limit:
             time.sleep(0.01)

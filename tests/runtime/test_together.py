@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 import ranks
 import torch
 
+from ostrich.attacks.engine.evidence import FILES, Evidence
 from ostrich.cli.main import run
 from ostrich.errors import InputError
 from ostrich.runtime.deadline import Deadline, until
@@ -211,6 +213,36 @@ def test_a_worker_that_does_not_see_the_folder_sends_what_it_computed(form, tmp_
     assert found == [{"value": 3.0}] * 2
     with Computation(tmp_path, {}, form) as again:
         assert [again.load(piece) for piece in pieces] == found
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_files_are_read_back_by_whoever_sees_them(seen, spoiled, tmp_path, monkeypatch):
+    """In batches of 64 successes; a worker that does not see them leaves them to the command."""
+    asked, reread = [], Evidence.reread
+
+    class Workers(Here):
+        def map(self, compute, items, *, lost=None, log=None):
+            for item in items:
+                if not item.piece.key.startswith(FILES):
+                    yield item, compute(item)
+                    continue
+                asked.append(item.piece.key)
+                away, order = unpacked(packed((compute, item)))
+                yield item, away(order) if seen else ({}, 0.0)
+
+    def disturbed(self, *given):
+        if spoiled:
+            shutil.copy(self._claims[70].clean, self._claims[70].file)
+        reread(self, *given)
+
+    monkeypatch.setattr(Evidence, "reread", disturbed)
+    words = ["attack", "fgsm", *killing.DIGITS, "--limit", "200", "--set", "eps=0.3", "--out", "out"]
+    with chdir(tmp_path), computing_on(Workers()):
+        assert run(words) == (3 if spoiled else 0)
+    assert len(asked) > 2
+    if spoiled:
+        assert "do not show what was found" in (tmp_path / "out/traceback.txt").read_text()
 
 
 def test_with_a_deadline_this_process_computes():

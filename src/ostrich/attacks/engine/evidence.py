@@ -22,7 +22,9 @@ from ostrich.models.batch_dependence import SAME
 from ostrich.models.classifier import Classifier
 from ostrich.models.steadiness import moved, refuse_other_answers
 from ostrich.runtime.deadline import in_its_own_time
+from ostrich.runtime.events import counted
 from ostrich.runtime.files import write_text
+from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 
 
 class BrokenClaim(Exception):
@@ -32,6 +34,7 @@ class BrokenClaim(Exception):
 EPS = torch.finfo(torch.float32).eps
 TABLE = "images.csv"
 THOUSAND = 1000  # images whose files lie in one folder
+FILES = "files"  # begins the names of the pieces in which they are read back
 VALUES = 2**22  # numbers that are read back together
 COLUMNS = (
     "index",
@@ -61,6 +64,7 @@ class Evidence:
 
     def __init__(self, folder: Path, samples: Samples, labels: Tensor, goal: Goal) -> None:
         self.folder, self.samples, self.goal = folder, samples, goal
+        self._at = folder.resolve()  # as it is seen from other processes
         self._labels = labels.tolist()
         self._targets = goal.classes.tolist() if goal.kind != "untargeted" else None
         self._many = len(samples) >= THOUSAND  # no folder holds the files of more
@@ -107,9 +111,7 @@ class Evidence:
             }
             if part.success[place]:
                 prediction = int(part.predictions[place])
-                self._claims.append(
-                    _Claim(row, key, prediction, self.folder / clean, self.folder / adversarial)
-                )
+                self._claims.append(_Claim(row, key, prediction, self._at / clean, self._at / adversarial))
         return line
 
     def reread(self, classifier: Classifier, threat: Threat) -> None:
@@ -117,22 +119,30 @@ class Evidence:
 
         The file of a success must be the image that was verified, within the budget, and the plain network
         must see in it what the table says, and with that the goal, both times that it is asked. These
-        forwards are not counted. Raises RandomAnswers for a network whose answers change from call to call,
-        and BrokenClaim, which names the files for which that does not hold.
+        forwards are not counted. The executor around shares them: who sees the files reads them, too.
+        Raises RandomAnswers for a network whose answers change from call to call, and BrokenClaim, which
+        names the files for which that does not hold.
         """
         size = classifier.size or (224, 224)
         together = max(1, min(64, VALUES // (size[0] * size[1] * classifier.channels)))
+        batches = {
+            f"{FILES}-{start}": self._claims[start : start + together]
+            for start in range(0, len(self._claims), together)
+        }
+        look = _LookAgain(classifier, threat, self.goal)
         wrong: list[str] = []
         otherwise: list[Tensor] = []  # images that are what was verified, and answered otherwise
-        for start in range(0, len(self._claims), together):
-            claims = self._claims[start : start + together]
-            found, whole = _as_verified(claims, classifier, threat)
-            so, steady = _answered_so(claims, found, classifier, self.goal)
-            held = whole & so
-            wrong += [
-                str(claim.file.relative_to(self.folder)) for claim, holds in zip(claims, held) if not holds
-            ]
-            otherwise += found[whole & ~(so & steady)].unbind()
+        with (
+            counted("files read back", len(batches), "batches") as advance,
+            Computation(None, {}, waits=False) as computation,
+        ):
+            pieces = [Piece(key) for key in batches]
+            found = computation.in_order(pieces, look, lambda one: batches[one.key], progress=advance)
+            for _, claims, content in found:
+                answer = content or look.at(claims)
+                files = [str(claim.file.relative_to(self._at)) for claim in claims]
+                wrong += [file for file, holds in zip(files, answer["held"], strict=True) if not holds]
+                otherwise += answer["otherwise"].unbind()
         if otherwise:
             refuse_other_answers(
                 classifier, torch.stack(otherwise), "Read back, files are answered otherwise"
@@ -160,6 +170,26 @@ class _Claim:
     prediction: int
     clean: Path
     file: Path
+
+
+@dataclass(frozen=True)
+class _LookAgain:
+    """What some claims come to by their files, wherever these are seen."""
+
+    classifier: Classifier
+    threat: Threat
+    goal: Goal
+
+    def __call__(self, claims: Sequence[_Claim], checkpoint: Checkpoint) -> Content:
+        """See `at`; nothing where not all files are seen from here."""
+        seen = all(file.exists() for claim in claims for file in (claim.clean, claim.file))
+        return self.at(claims) if seen else {}
+
+    def at(self, claims: Sequence[_Claim]) -> Content:
+        """Which hold, (n,) bool, and the images (m, C, H, W) that are as verified and answered otherwise."""
+        found, whole = _as_verified(claims, self.classifier, self.threat)
+        so, steady = _answered_so(claims, found, self.classifier, self.goal)
+        return {"held": whole & so, "otherwise": found[whole & ~(so & steady)]}
 
 
 def _as_verified(claims: Sequence[_Claim], classifier: Classifier, threat: Threat) -> tuple[Tensor, Tensor]:
