@@ -16,6 +16,7 @@ from ostrich.attacks.engine.runner import Result
 from ostrich.attacks.goals import SLACK, Goal
 from ostrich.attacks.threats import Threat, within
 from ostrich.data.dataset import Samples
+from ostrich.errors import InputError, UnknownName
 from ostrich.images import fingerprints, read_image, write_image
 from ostrich.models.answers import predictions
 from ostrich.models.batch_dependence import SAME
@@ -33,6 +34,7 @@ class BrokenClaim(Exception):
 
 EPS = torch.finfo(torch.float32).eps
 TABLE = "images.csv"
+KEEP = ("all", "failures", "none")  # which images are files
 THOUSAND = 1000  # images whose files lie in one folder
 FILES = "files"  # begins the names of the pieces in which they are read back
 VALUES = 2**22  # numbers that are read back together
@@ -58,18 +60,19 @@ COLUMNS = (
 class Evidence:
     """The files of an attack on samples: images and images.csv, written batch by batch, and read back.
 
-    `labels` (N,) are the clean predictions where there are none. What a run that was cut off had written is
-    written again.
+    `labels` (N,) are the clean predictions where there are none. `keep` says which images are files, "all",
+    "failures" of the network, or "none"; images.csv has a row of each. What a run that was cut off had
+    written is written again.
     """
 
-    def __init__(self, folder: Path, samples: Samples, labels: Tensor, goal: Goal) -> None:
-        self.folder, self.samples, self.goal = folder, samples, goal
+    def __init__(self, folder: Path, samples: Samples, labels: Tensor, goal: Goal, keep: str = "all") -> None:
+        self.folder, self.samples, self.goal, self._keep = folder, samples, goal, keep
         self._at = folder.resolve()  # as it is seen from other processes
         self._labels = labels.tolist()
         self._targets = goal.classes.tolist() if goal.kind != "untargeted" else None
         self._many = len(samples) >= THOUSAND  # no folder holds the files of more
         self._claims: list[_Claim] = []
-        self.clean_files: list[str] = []
+        self.clean_files: list[str] = []  # "" where it is not kept
         self.files: list[str] = []  # adversarial ones; the clean one where nothing was to be done
         write_table(folder / TABLE, COLUMNS, [])
 
@@ -84,7 +87,8 @@ class Evidence:
         """A line of images.csv, and its files."""
         index = self.samples.index[row]
         stem = f"images/{index // THOUSAND:03d}/{index:05d}" if self._many else f"images/{index:05d}"
-        clean = write_image(self.folder, f"{stem}-clean", part.originals[place])
+        kept = self._keep == "all" or (self._keep == "failures" and bool(part.success[place]))
+        clean = write_image(self.folder, f"{stem}-clean", part.originals[place]) if kept else ""
         line: dict[str, Any] = {
             "index": index,
             "file": self.samples.files[row],
@@ -100,7 +104,9 @@ class Evidence:
         self.clean_files.append(clean)
         self.files.append(clean)
         if part.attacked[place]:
-            adversarial = write_image(self.folder, f"{stem}-adversarial", part.images[place])
+            adversarial = ""
+            if kept:
+                adversarial = write_image(self.folder, f"{stem}-adversarial", part.images[place])
             self.files[-1] = adversarial
             line |= {
                 "adversarial_prediction": int(part.predictions[place]),
@@ -109,7 +115,7 @@ class Evidence:
                 "distance_float": f"{part.distance_float[place]:.6g}",
                 "adversarial_file": adversarial,
             }
-            if part.success[place]:
+            if part.success[place] and kept:
                 prediction = int(part.predictions[place])
                 self._claims.append(_Claim(row, key, prediction, self._at / clean, self._at / adversarial))
         return line
@@ -248,10 +254,19 @@ class FileImages:
         """One image (C, H, W), or some (n, C, H, W)."""
         places = torch.arange(len(self.files))[rows.cpu() if isinstance(rows, Tensor) else rows]
         if places.ndim == 0:
-            return _read(self.folder / self.files[int(places)])
+            return _read(self.folder / _kept(self.files[int(places)]))
         if not len(places):
-            return _read(self.folder / self.files[0])[None][:0] if self.files else torch.empty(0, 3, 0, 0)
-        return torch.stack([_read(self.folder / self.files[int(place)]) for place in places])
+            return (
+                _read(self.folder / _kept(self.files[0]))[None][:0] if self.files else torch.empty(0, 3, 0, 0)
+            )
+        return torch.stack([_read(self.folder / _kept(self.files[int(place)])) for place in places])
+
+
+def _kept(file: str) -> str:
+    """The name of a file. Raises InputError where the image was not kept."""
+    if not file:
+        raise InputError("This image was not kept: ask with --keep all, or keep='all'.")
+    return file
 
 
 def _read(file: Path) -> Tensor:
@@ -260,6 +275,12 @@ def _read(file: Path) -> Tensor:
         return read_image(file)
     except (OSError, SyntaxError, ValueError) as error:
         raise BrokenClaim(f"{str(file)!r} cannot be read back ({error}).") from None
+
+
+def check_keep(keep: str) -> None:
+    """Refuse, by UnknownName, what is no choice of images."""
+    if keep not in KEEP:
+        raise UnknownName("choice of images to keep", keep, KEEP)
 
 
 def write_table(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
