@@ -22,6 +22,7 @@ import pytest
 import ranks
 import torch
 
+from ostrich.attacks.engine import runner
 from ostrich.attacks.engine.evidence import FILES, Evidence
 from ostrich.cli.main import run
 from ostrich.errors import InputError
@@ -30,6 +31,7 @@ from ostrich.runtime.executors import Here, computing_on, current
 from ostrich.runtime.executors.sending import failure, packed, raised, unpacked
 from ostrich.runtime.python_file import from_file
 from ostrich.runtime.resumable import Computation, Piece
+from ostrich.verbs.attack import input_specific
 
 
 def computed(folder: Path, number: int) -> list[str]:
@@ -243,6 +245,34 @@ def test_files_are_read_back_by_whoever_sees_them(seen, spoiled, tmp_path, monke
     assert len(asked) > 2
     if spoiled:
         assert "do not show what was found" in (tmp_path / "out/traceback.txt").read_text()
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("keep", ["all", "none"])
+def test_of_many_images_who_computes_a_batch_writes_its_files(seen, keep, tmp_path, monkeypatch):
+    """And sends no images back; where the folder is not seen, the command writes them."""
+    sizes = []
+
+    class Workers(Here):
+        def map(self, compute, items, *, lost=None, log=None):
+            for item in items:
+                away, order = unpacked(packed((compute, item)))
+                if not seen and isinstance(away.compute, runner._Batch):
+                    elsewhere = replace(away.compute.write, folder=Path("/no"))
+                    away = replace(away, compute=replace(away.compute, write=elsewhere))
+                content, seconds = away(order)
+                sizes.extend([content["images"].shape[1:].numel()] if "images" in content else [])
+                yield item, (content, seconds)
+
+    words = ["attack", "fgsm", *killing.DIGITS, "--limit", "60", "--keep", keep]
+    with chdir(tmp_path):
+        assert run([*words, "--out", "expected"]) == 0
+        monkeypatch.setattr(input_specific, "HELD", 0)
+        monkeypatch.setattr(runner, "MOST_IMAGES", 20)
+        with computing_on(Workers()):
+            assert run([*words, "--out", "out"]) == 0
+    assert sizes == [0 if seen else 64] * 3
+    assert killing.outcome(tmp_path / "out") == killing.outcome(tmp_path / "expected")
 
 
 def test_with_a_deadline_this_process_computes():

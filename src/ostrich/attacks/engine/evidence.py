@@ -17,7 +17,7 @@ from ostrich.attacks.goals import SLACK, Goal
 from ostrich.attacks.threats import Threat, within
 from ostrich.data.dataset import Samples
 from ostrich.errors import InputError, UnknownName
-from ostrich.images import fingerprints, read_image, write_image
+from ostrich.images import fingerprints, image_name, read_image, write_image
 from ostrich.models.answers import predictions
 from ostrich.models.batch_dependence import SAME
 from ostrich.models.classifier import Classifier
@@ -66,31 +66,31 @@ class Evidence:
     """
 
     def __init__(self, folder: Path, samples: Samples, labels: Tensor, goal: Goal, keep: str = "all") -> None:
-        self.folder, self.samples, self.goal, self._keep = folder, samples, goal, keep
+        self.folder, self.samples, self.goal = folder, samples, goal
         self._at = folder.resolve()  # as it is seen from other processes
+        channels = samples[:1].shape[1]
+        self.pictures = Pictures(self._at, samples.index, keep, channels)
         self._labels = labels.tolist()
         self._targets = goal.classes.tolist() if goal.kind != "untargeted" else None
-        self._many = len(samples) >= THOUSAND  # no folder holds the files of more
         self._claims: list[_Claim] = []
         self.clean_files: list[str] = []  # "" where it is not kept
         self.files: list[str] = []  # adversarial ones; the clean one where nothing was to be done
         write_table(folder / TABLE, COLUMNS, [])
 
-    def add(self, rows: range, part: Result) -> None:
-        """The images at some rows of the samples, in order."""
-        keys = fingerprints(part.images)
+    def add(self, rows: range, part: Result, keys: list[int] | None = None) -> None:
+        """The images at some rows of the samples, in order; `keys` tell them where they are written."""
+        if keys is None:
+            keys = fingerprints(part.images)
+            self.pictures.write(rows, part)
         table = [self._row(row, place, part, keys[place]) for place, row in enumerate(rows)]
         with (self.folder / TABLE).open("a", encoding="utf-8", newline="") as file:
             csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n").writerows(table)
 
     def _row(self, row: int, place: int, part: Result, key: int) -> dict[str, Any]:
-        """A line of images.csv, and its files."""
-        index = self.samples.index[row]
-        stem = f"images/{index // THOUSAND:03d}/{index:05d}" if self._many else f"images/{index:05d}"
-        kept = self._keep == "all" or (self._keep == "failures" and bool(part.success[place]))
-        clean = write_image(self.folder, f"{stem}-clean", part.originals[place]) if kept else ""
+        """A line of images.csv."""
+        clean, adversarial = self.pictures.names(row, place, part)
         line: dict[str, Any] = {
-            "index": index,
+            "index": self.samples.index[row],
             "file": self.samples.files[row],
             "label": self._labels[row],
             "clean_prediction": int(part.clean_predictions[place]),
@@ -102,12 +102,8 @@ class Evidence:
             "clean_file": clean,
         }
         self.clean_files.append(clean)
-        self.files.append(clean)
+        self.files.append(adversarial or clean)
         if part.attacked[place]:
-            adversarial = ""
-            if kept:
-                adversarial = write_image(self.folder, f"{stem}-adversarial", part.images[place])
-            self.files[-1] = adversarial
             line |= {
                 "adversarial_prediction": int(part.predictions[place]),
                 "confidence": f"{part.confidence[place]:.6f}",
@@ -115,7 +111,7 @@ class Evidence:
                 "distance_float": f"{part.distance_float[place]:.6g}",
                 "adversarial_file": adversarial,
             }
-            if part.success[place] and kept:
+            if part.success[place] and adversarial:
                 prediction = int(part.predictions[place])
                 self._claims.append(_Claim(row, key, prediction, self._at / clean, self._at / adversarial))
         return line
@@ -165,6 +161,47 @@ class Evidence:
     def originals(self) -> FileImages:
         """The clean ones."""
         return FileImages(self.folder, self.clean_files)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Which images of an attack are files of its run directory, and where; it can be pickled."""
+
+    folder: Path
+    index: tuple[int, ...]  # of each image in its data set
+    keep: str
+    channels: int
+
+    def __call__(self, classifier: Classifier, goal: Goal, rows: range, part: Result) -> bool:
+        """Write those of a batch where the folder is seen from here; whether it is.
+
+        Where none is kept, no file of a success can be read back: each is asked for once more. Raises
+        RandomAnswers.
+        """
+        if not (self.folder / TABLE).exists():
+            return False
+        self.write(rows, part)
+        if self.keep == "none":
+            refuse_lost_successes(classifier, part, goal)
+        return True
+
+    def write(self, rows: range, part: Result) -> None:
+        """Write those of a batch at some rows."""
+        for place, row in enumerate(rows):
+            for name, images in zip(self.names(row, place, part), (part.originals, part.images)):
+                if name:
+                    write_image(self.folder, name.rpartition(".")[0], images[place])
+
+    def names(self, row: int, place: int, part: Result) -> tuple[str, str]:
+        """What the files of an image are called, clean and adversarial; "" for what is no file."""
+        if self.keep == "none" or (self.keep == "failures" and not part.success[place]):
+            return "", ""
+        index = self.index[row]
+        many = f"{index // THOUSAND:03d}/" if len(self.index) >= THOUSAND else ""
+        clean, adversarial = (
+            image_name(f"images/{many}{index:05d}-{kind}", self.channels) for kind in ("clean", "adversarial")
+        )
+        return clean, adversarial if part.attacked[place] else ""
 
 
 @dataclass(frozen=True)

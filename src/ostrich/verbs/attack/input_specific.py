@@ -88,12 +88,12 @@ class Question:
         holds = files is None or method.photographs or self.eot is not None or _few(samples)
         wrote = 0.0  # seconds
 
-        def keep(rows: range, part: Result) -> Result:
+        def keep(rows: range, part: Result, keys: list[int] | None) -> Result:
             nonlocal wrote
             if files is not None:
                 started = time.monotonic()
-                files.add(rows, part)
-                if self.keep == "none":  # no file of a success can be read back
+                files.add(rows, part, keys)
+                if self.keep == "none" and keys is None:  # no file of a success can be read back
                     own = goal.rows(torch.arange(rows.start, rows.stop, device=goal.classes.device))
                     evidence.refuse_lost_successes(classifier, part, own)
                 wrote += time.monotonic() - started
@@ -119,6 +119,7 @@ class Question:
                 shards=None if run is None else run.folder / SHARDS,
                 progress=advance,
                 keep=keep,
+                write=None if files is None or holds else files.pictures,
                 watch=runner.unwatched if self.watch is None else self.look,
             )
         clean = found.clean_predictions if predictions is None else predictions
