@@ -28,6 +28,7 @@ from ostrich.runtime.executors import ranks as executor
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
 from ostrich.training.sharded import sharded_accuracy
+from ostrich.verbs.attack import input_specific
 from ostrich.verbs.status import status
 
 RECIPE = Recipe(
@@ -157,6 +158,7 @@ COMMANDS = {
     "attack": ATTACK,
     "killed": ATTACK,
     "stumbles": ATTACK,
+    "many": ATTACK,
     "doctor": ["doctor", *DIGITS, "--limit", "32"],
     "help": ["explain", "--help"],
 }
@@ -170,6 +172,8 @@ def shared_command(task: str, number: int) -> int:
     Rank 1 is "killed" within its second piece, or "stumbles" over it.
     """
     runner.MOST_IMAGES = BATCH
+    if task == "many":
+        input_specific.HELD = 0  # as of many images: who computes a batch writes its files
     work, file = resumable._Work.__call__, Path(COMPUTED.format(number))
     other, count = Path(COMPUTED.format(1 - number)), 0
 

@@ -82,6 +82,13 @@ def test_two_ranks_share_an_attack_and_one_writes_and_prints(alone, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_ranks_write_the_files_of_their_own_batches(alone, tmp_path):
+    assert ranks.together(2, "many", tmp_path) == [0, 0]
+    assert computed(tmp_path, 1)
+    assert killing.outcome(tmp_path / "out") == alone
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ranks.SHARED)
 def test_two_ranks_share_other_commands_too(task, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
