@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ostrich.verbs.doctor import doctor
     from ostrich.verbs.explain import explain
     from ostrich.verbs.report import report
+    from ostrich.verbs.status import status
     from ostrich.verbs.study import study
     from ostrich.verbs.train import train
     from ostrich.verbs.visualize import visualize
@@ -68,6 +69,7 @@ _NAMES = {
     "verbs.visualize": ["visualize"],
     "verbs.compare": ["compare"],
     "verbs.report": ["report"],
+    "verbs.status": ["status"],
     "verbs.study": ["study"],
     "verbs.train": ["train"],
     "verbs.certify": ["certify"],
@@ -106,6 +108,7 @@ __all__ = [
     "inspection",
     "load",
     "report",
+    "status",
     "study",
     "train",
     "visualization",

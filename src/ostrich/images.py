@@ -200,12 +200,18 @@ def write_image(folder: Path, name: str, image: Tensor) -> str:
 
     Returns the file as it is called in its folder.
     """
-    if image.shape[0] in (1, 3):
-        write_png(folder / f"{name}.png", image)
-        return f"{name}.png"
-    with whole(folder / f"{name}.npy") as partial, open(partial, "wb") as file:
+    written = image_name(name, image.shape[0])
+    if written.endswith(".png"):
+        write_png(folder / written, image)
+        return written
+    with whole(folder / written) as partial, open(partial, "wb") as file:
         np.save(file, to_bytes(image))
-    return f"{name}.npy"
+    return written
+
+
+def image_name(name: str, channels: int) -> str:
+    """How `write_image` calls the file of an image of so many channels."""
+    return f"{name}.{'png' if channels in (1, 3) else 'npy'}"
 
 
 def write_gif(path: Path | str, images: Sequence[Tensor], milliseconds: int) -> None:

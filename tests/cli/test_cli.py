@@ -338,6 +338,7 @@ BAD = {
     "recipe": (["train", "cifar10"], "Did you mean cifar10-resnet20"),
     "recipe's setting": (["train", "cifar10-resnet20", "--set", "epoch=3"], "Did you mean epochs"),
     "compare": (["compare", "here", "there"], "no run"),
+    "status": (["status", "here"], "no run"),
     "unknown option": (["check", *NET, "--limt", "3"], "(?i)no such option"),
     "unknown command": (["chek"], "(?i)no such command"),
 }
@@ -353,7 +354,7 @@ def test_bad_input_ends_with_one_sentence(place, capsys, what):
     Path("cut/cut.jpg").write_bytes(Path("whole.jpg").read_bytes()[:900])
     before = sorted(place.rglob("*"))
     words, sentence = BAD[what]
-    out = [] if words[0] in ("compare", "chek") else ["--out", "out"]
+    out = [] if words[0] in ("compare", "status", "chek") else ["--out", "out"]
     assert run([*words, *out]) == 2
     shown = capsys.readouterr()
     import re

@@ -85,6 +85,7 @@ LINES: tuple[list[str], ...] = (
     ["check", *NET, "--only", "clean", "--minutes", "1", "--fail-under", "linf:1/255=0.2"],
     ["doctor", *NET, "--size", "8", "--mean", "0.5", "--std", "0.5"],
     ["compare", "run", "run"],
+    ["status", "run"],
     ["train", "digits-cnn", "--set", "epochs=1"],
     ["generate", "sample", "zoo:digits-perceptron", "--count", "2"],
     ["study", "depth", "--scale", "smoke"],

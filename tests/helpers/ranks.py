@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from ostrich.attacks.engine import runner
+from ostrich.attacks.engine.evidence import FILES
 from ostrich.cli.main import run
 from ostrich.generative.architectures import build_gan
 from ostrich.generative.recipe import GeneratorRecipe
@@ -27,6 +28,8 @@ from ostrich.runtime.executors import ranks as executor
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
 from ostrich.training.sharded import sharded_accuracy
+from ostrich.verbs.attack import input_specific
+from ostrich.verbs.status import status
 
 RECIPE = Recipe(
     name="ranks",
@@ -130,6 +133,7 @@ ATTACK = ["attack", "apgd", "zoo:digits-cnn", "digits", "--limit", "80", "--set"
 ATTACK += ["--set", "steps=20", "--out", "out"]
 BATCH = 10  # images in a batch of it
 COMPUTED = "computed-{}.txt"  # keys of the batches that a rank has computed, beside `out`
+STATUS = "status.json"  # what was said of the attack while rank 0 computed, beside `out`
 DIGITS = ["zoo:digits-cnn", "digits", "--out", "out"]
 SHARED = {  # commands of which ranks share some or all
     "explain": ["explain", "gradcam", *DIGITS, "--limit", "40", "--sanity"],
@@ -154,6 +158,7 @@ COMMANDS = {
     "attack": ATTACK,
     "killed": ATTACK,
     "stumbles": ATTACK,
+    "many": ATTACK,
     "doctor": ["doctor", *DIGITS, "--limit", "32"],
     "help": ["explain", "--help"],
 }
@@ -167,6 +172,8 @@ def shared_command(task: str, number: int) -> int:
     Rank 1 is "killed" within its second piece, or "stumbles" over it.
     """
     runner.MOST_IMAGES = BATCH
+    if task == "many":
+        input_specific.HELD = 0  # as of many images: who computes a batch writes its files
     work, file = resumable._Work.__call__, Path(COMPUTED.format(number))
     other, count = Path(COMPUTED.format(1 - number)), 0
 
@@ -180,8 +187,11 @@ def shared_command(task: str, number: int) -> int:
                 resumable.EVERY = resumable.SHARE = 1e-9
                 resumable.Checkpoint.save = killing  # type: ignore[method-assign]
         content = work(self, order)
-        with file.open("a") as lines:
-            lines.write(f"{order.piece.key}\n")
+        if not order.piece.key.startswith(FILES):
+            with file.open("a") as lines:
+                lines.write(f"{order.piece.key}\n")
+            if number == 0 and task == "attack":
+                Path(STATUS).write_text(json.dumps(status("out").figures))
         limit = time.monotonic() + ENOUGH
         while sharing and not other.exists() and time.monotonic() < limit:
             time.sleep(0.01)

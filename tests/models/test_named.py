@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from torch import nn
 
 import ostrich
+from ostrich.attacks.engine import runner
 from ostrich.cli.main import run
 from ostrich.errors import InputError, MissingExtra
 from ostrich.images import fit
@@ -21,6 +22,8 @@ from ostrich.models.asked import with_options
 from ostrich.models.huggingface import label_names, processor_facts
 from ostrich.models.named import FORMS, unknown
 from ostrich.models.preprocessing import Preprocessing, described
+from ostrich.runtime.executors import Here, computing_on
+from ostrich.runtime.executors.sending import packed, unpacked
 
 SQUEEZE = """
 from torchvision.models import squeezenet1_0
@@ -356,18 +359,59 @@ def test_a_name_that_is_nowhere_is_answered_in_a_sentence(monkeypatch):
 # Bytes -------------------------------------------------------------------------------------------
 
 
-def test_a_network_of_bytes_says_that_it_gets_no_normalisation(tmp_path):
+def means(kind: int) -> onnx.ModelProto:
+    """The mean of each channel of images of that type as a score."""
     cast = helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT)
     mean = helper.make_node("ReduceMean", ["f"], ["y"], axes=[2, 3], keepdims=0)
     values = [
-        helper.make_tensor_value_info("x", TensorProto.UINT8, ("n", 3, 8, 8)),
+        helper.make_tensor_value_info("x", kind, ("n", 3, 8, 8)),
         helper.make_tensor_value_info("y", TensorProto.FLOAT, ("n", 3)),
     ]
-    model = helper.make_model(
+    return helper.make_model(
         helper.make_graph([cast, mean], "bytes", values[:1], values[1:]),
         opset_imports=[helper.make_opsetid("", 13)],
         ir_version=8,
     )
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_onnx_network_is_sent_to_other_processes(there, tmp_path):
+    onnx.save(means(TensorProto.FLOAT), tmp_path / "net.onnx")
+    found = ostrich.load(str(tmp_path / "net.onnx"), mean=0.5)
+    images = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    sent = packed(found)
+    if not there:
+        (tmp_path / "net.onnx").unlink()
+    again = unpacked(sent)
+    assert torch.equal(again.predict(images), found.predict(images))
+    assert again.digest() == found.digest()
+    onnx.save(means(TensorProto.DOUBLE), tmp_path / "net.onnx")
+    with pytest.raises(InputError, match="has changed"):
+        packed(found)
+
+
+def test_batches_of_an_onnx_network_are_computed_elsewhere(tmp_path, monkeypatch):
+    """What is sent through pickles leaves what one process leaves."""
+
+    class Elsewhere(Here):
+        def map(self, compute, items, *, lost=None, log=None):
+            for item in items:
+                away, order = unpacked(packed((compute, item)))
+                yield item, away(order)
+
+    monkeypatch.setattr(runner, "MOST_IMAGES", 4)
+    onnx.save(means(TensorProto.FLOAT), tmp_path / "net.onnx")
+    images = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    given = {"eps": 0.1, "queries": 20}
+    one = ostrich.attack("square", str(tmp_path / "net.onnx"), images, **given)
+    with computing_on(Elsewhere()):
+        other = ostrich.attack("square", str(tmp_path / "net.onnx"), images, **given)
+    assert torch.equal(one.images, other.images)
+    assert one.success.any()
+
+
+def test_a_network_of_bytes_says_that_it_gets_no_normalisation(tmp_path):
+    model = means(TensorProto.UINT8)
     onnx.save(model, tmp_path / "net.onnx")
     found = ostrich.load(str(tmp_path / "net.onnx"))
     images = torch.full((2, 3, 8, 8), 51 / 255)

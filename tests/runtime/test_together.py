@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +22,8 @@ import pytest
 import ranks
 import torch
 
+from ostrich.attacks.engine import runner
+from ostrich.attacks.engine.evidence import FILES, Evidence
 from ostrich.cli.main import run
 from ostrich.errors import InputError
 from ostrich.runtime.deadline import Deadline, until
@@ -27,6 +31,7 @@ from ostrich.runtime.executors import Here, computing_on, current
 from ostrich.runtime.executors.sending import failure, packed, raised, unpacked
 from ostrich.runtime.python_file import from_file
 from ostrich.runtime.resumable import Computation, Piece
+from ostrich.verbs.attack import input_specific
 
 
 def computed(folder: Path, number: int) -> list[str]:
@@ -66,10 +71,21 @@ def test_two_ranks_share_an_attack_and_one_writes_and_prints(alone, tmp_path):
     assert (tmp_path / "screen-1.txt").read_text() == ""
     assert (tmp_path / "out/logs/rank-1.txt").exists()
     assert not (tmp_path / "out/shards").exists()
+    said = json.loads((tmp_path / ranks.STATUS).read_text())
+    assert said["state"] == "working"
+    assert len({process.split()[1] for process in said["processes"]}) == 2
+    assert said["parts"][0]["title"] == "apgd on 80 images"
     # a finished run is refused by rank 0 alone, and all end with its code
     assert ranks.together(2, "attack", tmp_path) == [2, 2]
     assert "finished run" in (tmp_path / "screen-0.txt").read_text()
     assert (tmp_path / "screen-1.txt").read_text() == ""
+
+
+@pytest.mark.slow
+def test_two_ranks_write_the_files_of_their_own_batches(alone, tmp_path):
+    assert ranks.together(2, "many", tmp_path) == [0, 0]
+    assert computed(tmp_path, 1)
+    assert killing.outcome(tmp_path / "out") == alone
 
 
 @pytest.mark.slow
@@ -206,6 +222,64 @@ def test_a_worker_that_does_not_see_the_folder_sends_what_it_computed(form, tmp_
     assert found == [{"value": 3.0}] * 2
     with Computation(tmp_path, {}, form) as again:
         assert [again.load(piece) for piece in pieces] == found
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_files_are_read_back_by_whoever_sees_them(seen, spoiled, tmp_path, monkeypatch):
+    """In batches of 64 successes; a worker that does not see them leaves them to the command."""
+    asked, reread = [], Evidence.reread
+
+    class Workers(Here):
+        def map(self, compute, items, *, lost=None, log=None):
+            for item in items:
+                if not item.piece.key.startswith(FILES):
+                    yield item, compute(item)
+                    continue
+                asked.append(item.piece.key)
+                away, order = unpacked(packed((compute, item)))
+                yield item, away(order) if seen else ({}, 0.0)
+
+    def disturbed(self, *given):
+        if spoiled:
+            shutil.copy(self._claims[70].clean, self._claims[70].file)
+        reread(self, *given)
+
+    monkeypatch.setattr(Evidence, "reread", disturbed)
+    words = ["attack", "fgsm", *killing.DIGITS, "--limit", "200", "--set", "eps=0.3", "--out", "out"]
+    with chdir(tmp_path), computing_on(Workers()):
+        assert run(words) == (3 if spoiled else 0)
+    assert len(asked) > 2
+    if spoiled:
+        assert "do not show what was found" in (tmp_path / "out/traceback.txt").read_text()
+
+
+@pytest.mark.parametrize("seen", [True, False])
+@pytest.mark.parametrize("keep", ["all", "none"])
+def test_of_many_images_who_computes_a_batch_writes_its_files(seen, keep, tmp_path, monkeypatch):
+    """And sends no images back; where the folder is not seen, the command writes them."""
+    sizes = []
+
+    class Workers(Here):
+        def map(self, compute, items, *, lost=None, log=None):
+            for item in items:
+                away, order = unpacked(packed((compute, item)))
+                if not seen and isinstance(away.compute, runner._Batch):
+                    elsewhere = replace(away.compute.write, folder=Path("/no"))
+                    away = replace(away, compute=replace(away.compute, write=elsewhere))
+                content, seconds = away(order)
+                sizes.extend([content["images"].shape[1:].numel()] if "images" in content else [])
+                yield item, (content, seconds)
+
+    words = ["attack", "fgsm", *killing.DIGITS, "--limit", "60", "--keep", keep]
+    with chdir(tmp_path):
+        assert run([*words, "--out", "expected"]) == 0
+        monkeypatch.setattr(input_specific, "HELD", 0)
+        monkeypatch.setattr(runner, "MOST_IMAGES", 20)
+        with computing_on(Workers()):
+            assert run([*words, "--out", "out"]) == 0
+    assert sizes == [0 if seen else 64] * 3
+    assert killing.outcome(tmp_path / "out") == killing.outcome(tmp_path / "expected")
 
 
 def test_with_a_deadline_this_process_computes():

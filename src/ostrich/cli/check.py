@@ -55,6 +55,7 @@ def command(
     seed: o.Seed = 0,
     precision: o.Precision = "fast",
     on: o.On = "local",
+    keep: o.Keep = "all",
     out: o.Out = None,
     force: o.Force = False,
     as_json: o.Json = False,
@@ -86,6 +87,7 @@ def command(
             surrogate=surrogate,
             seed=seed,
             precision=precision,
+            keep=keep,
             out=out or NEW,
             force=force,
         )

@@ -32,6 +32,7 @@ from ostrich.cli import (
     listing,
     report,
     serve,
+    status,
     study,
     train,
     visualize,
@@ -65,6 +66,7 @@ for module in (
     study,
     compare,
     report,
+    status,
     serve,
 ):
     app.command(module.NAME)(module.command)

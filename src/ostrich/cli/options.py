@@ -34,6 +34,13 @@ Surrogate = Annotated[
     str | None, typer.Option(metavar="MODEL", help="whose gradients are followed; success is MODEL's own")
 ]
 Force = Annotated[bool, typer.Option("--force", help="replace a finished run")]
+Keep = Annotated[
+    str,
+    typer.Option(
+        metavar="all|failures|none",
+        help="which images are written as files: all, the network's failures, or none; images.csv has all",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="results as JSON on standard output")]
 Settings = Annotated[
     list[str] | None,

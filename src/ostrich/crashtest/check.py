@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,16 @@ import torch
 from ostrich.attacks.engine import evidence
 from ostrich.attacks.engine.resuming import network_facts
 from ostrich.crashtest.advice import advice
-from ostrich.crashtest.answer import ModelFacts, Next, NotRun, ProbeAnswer, Results, RobustAccuracy
+from ostrich.crashtest.answer import (
+    AttackOutcome,
+    Fallen,
+    ModelFacts,
+    Next,
+    NotRun,
+    ProbeAnswer,
+    Results,
+    RobustAccuracy,
+)
 from ostrich.crashtest.by_class import by_class, first_to_fall
 from ostrich.crashtest.comparison import since
 from ostrich.crashtest.context import CannotRun, Context
@@ -53,7 +62,7 @@ from ostrich.crashtest.probes import (
 )
 from ostrich.crashtest.summary import summary
 from ostrich.errors import OstrichError, UnknownName
-from ostrich.images import write_image
+from ostrich.images import image_name, write_image
 from ostrich.models.steadiness import RandomAnswers
 from ostrich.runtime import events
 from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
@@ -122,10 +131,12 @@ def crash_test(
     minutes: float | None,
     floors: Sequence[Floor] = (),
     baseline: tuple[str, Mapping[str, Any]] | None = None,
+    keep: str = "all",
     then: Sequence[Next] | None = None,
 ) -> Results:
     """Run the probes that fit into the `minutes`, None: all; judge the gates, and return the results.
 
+    `keep` says which clean images are files: "all", the "failures", or "none" but what the report shows.
     `then` is what to type next, else advice by what was found. run.json has the results too; it is finished
     when the report is written.
     """
@@ -147,7 +158,7 @@ def crash_test(
             plan.save()
             context.restrict(plan.n)
             context.first_batch = plan.first
-        clean_files = _write_images(context, run.folder)
+        _write_images(context, run.folder, range(len(context.samples)) if keep == "all" else ())
         _announce(context, plan, names, minutes)
         answers = _answers(context, kept, plan, names, whole)
         robust = combined(answers, context.correct.tolist(), context.classifier.doubts())
@@ -165,8 +176,13 @@ def crash_test(
             events.say(f"bounds: {answer.sentence}")
     figures = {name: answer.figures for name, answer in answers.items()}
     labelled = context.samples.labels is not None
+    everything = [one for answer in answers.values() for one in answer.outcomes]
+    shown = first_to_fall(
+        context, everything, [_clean_file(context, row) for row in range(len(context.samples))]
+    )
+    if keep != "all":
+        _write_images(context, run.folder, _chosen(context, everything, shown, keep))
     now = {"probes": figures, "robustness": robust}
-    outcomes = [one for answer in answers.values() for one in answer.outcomes]
     not_run: list[NotRun] = [
         {
             "probe": name,
@@ -187,8 +203,8 @@ def crash_test(
         "verdict": _verdict(answers, robust),
         "robustness": robust,
         "summary": summary(answers, robust, context.classifier.num_classes),
-        "by_class": by_class(context, robust, outcomes, answers),
-        "first_to_fall": first_to_fall(context, outcomes, clean_files),
+        "by_class": by_class(context, robust, everything, answers),
+        "first_to_fall": shown,
         "since": None if baseline is None else since(*baseline, now, run.facts["data"]),
         "probes": figures,
         "gates": gates,
@@ -257,15 +273,17 @@ def _answers(
     """
     answers: dict[str, ProbeAnswer] = {}
     left = sorted(names, key=lambda name: list(FIRST).index(name) if name in FIRST else len(FIRST))
-    while left:
-        if whole.left < math.inf and left[0] not in FIRST:
-            left.sort(key=lambda name: plan.seconds(EVERY_PROBE[name], FEWEST))
-        name, *left = left
-        answer = _answer(name, context, kept, plan, _share(name, left, whole), following=len(left))
-        if answer is not None:
-            answers[name] = answer
-            if answer.sentence:  # that of bounds is said when both sides are known
-                events.say(f"{name}: {answer.sentence}")
+    with events.counted("probes", len(names), "probes") as advance:
+        while left:
+            if whole.left < math.inf and left[0] not in FIRST:
+                left.sort(key=lambda name: plan.seconds(EVERY_PROBE[name], FEWEST))
+            name, *left = left
+            answer = _answer(name, context, kept, plan, _share(name, left, whole), following=len(left))
+            if answer is not None:
+                answers[name] = answer
+                if answer.sentence:  # that of bounds is said when both sides are known
+                    events.say(f"{name}: {answer.sentence}")
+            advance(len(names) - len(left), len(names))
     first = answers.get("robustness")
     if first is not None and first.done and len(first.rows) < len(context.samples):
         with stopwatch() as again:
@@ -360,18 +378,34 @@ def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str | None]:
     }
 
 
-def _write_images(context: Context, folder: Path) -> list[str]:
-    """images.csv of the images that were checked, and the images; how their files are called."""
+def _write_images(context: Context, folder: Path, kept: Collection[int]) -> None:
+    """images.csv of the images that were checked, and the files of those that are kept, by their places."""
     columns = ("index", "file", "label", "clean_prediction", "clean_file")
-    predictions, labels = context.predictions.tolist(), context.labels.tolist()
-    rows, clean_files = [], []
+    predictions, labels, rows = context.predictions.tolist(), context.labels.tolist(), []
     for i, image in enumerate(context.images):
-        clean_file = write_image(folder, f"images/{context.samples.index[i]:05d}-clean", image)
-        clean_files.append(clean_file)
+        clean_file = _clean_file(context, i) if i in kept else ""
+        if i in kept:
+            write_image(folder, clean_file.rpartition(".")[0], image)
         values = (context.samples.index[i], context.samples.files[i], labels[i], predictions[i], clean_file)
         rows.append(dict(zip(columns, values, strict=True)))
     evidence.write_table(folder / "images.csv", columns, rows)
-    return clean_files
+
+
+def _clean_file(context: Context, place: int) -> str:
+    """How the file of an image is called, if it is kept."""
+    return image_name(f"images/{context.samples.index[place]:05d}-clean", context.classifier.channels)
+
+
+def _chosen(
+    context: Context, outcomes: Iterable[AttackOutcome], shown: Iterable[Fallen], keep: str
+) -> set[int]:
+    """The places of the images that are kept: those that the report shows, and failures if asked for."""
+    places = {index: place for place, index in enumerate(context.samples.index)}
+    found = {places[one["index"]] for one in shown}
+    if keep == "failures":
+        found |= {place for place, correct in enumerate(context.correct.tolist()) if not correct}
+        found |= {int(place) for one in outcomes for place in one["broken"]}
+    return found
 
 
 def _verdict(answers: Mapping[str, ProbeAnswer], robust: Sequence[RobustAccuracy]) -> str:

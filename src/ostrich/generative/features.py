@@ -14,6 +14,7 @@ from ostrich.errors import InputError
 from ostrich.figures.clips import frames
 from ostrich.models import Classifier
 from ostrich.models.untouched import untouched
+from ostrich.runtime.events import counted
 from ostrich.runtime.resumable import Content, mapped
 
 BATCH = 256  # images
@@ -40,7 +41,9 @@ def features(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
     def seen(batch: Tensor) -> Content:
         return _seen(classifier, batch)
 
-    found = list(mapped(seen, images.split(BATCH)))
+    batches = images.split(BATCH)
+    with counted(f"features of {len(images)} images", len(batches), "batches") as advance:
+        found = list(mapped(seen, batches, advance))
     return torch.cat([one["seen"] for one in found]).float(), torch.cat([one["logits"] for one in found])
 
 

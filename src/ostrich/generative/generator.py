@@ -25,6 +25,7 @@ from ostrich.models.bundled import zoo_cards
 from ostrich.models.checkpoints import load_weights
 from ostrich.models.class_names import class_index
 from ostrich.runtime.deadline import check_time
+from ostrich.runtime.events import counted
 from ostrich.runtime.files import read_json
 from ostrich.runtime.resumable import Content, mapped
 
@@ -163,7 +164,8 @@ class Generator:
             return {"images": batch(rows).float().cpu()}
 
         asked = [slice(i, i + self._batch) for i in range(0, count, self._batch)]
-        parts = [content["images"] for content in mapped(made, asked)]
+        with counted("samples", len(asked), "batches") as advance:
+            parts = [content["images"] for content in mapped(made, asked, advance)]
         return torch.cat(parts).add_(1).div_(2).clamp_(0, 1) if parts else torch.empty(0, *self.shape)
 
 

@@ -61,7 +61,7 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
     run.rewind(done)
     if gan.teacher is not None and not done:
         gan.teacher.measure_codes(pixels)
-    with events.progress(f"training {recipe.name}", recipe.steps) as advance:
+    with events.progress(f"training {recipe.name}", recipe.steps, "steps") as advance:
         advance(0, recipe.steps)
         watch = partial(
             _watch,

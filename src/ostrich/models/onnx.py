@@ -43,10 +43,13 @@ LABELS = ("tensor(int64)", "tensor(int32)")
 class OnnxNetwork:
     """An ONNX file as a function from inputs (N, C, H, W) to scores (N, K) or labels (N,).
 
-    `size` is the (H, W) that the file prescribes, None where it takes any; `channels` likewise.
+    `size` is the (H, W) that the file prescribes, None where it takes any; `channels` likewise. Pickled, it
+    takes the file's content along: another process, or machine, opens a session of its own. What lies in
+    files beside it (external data) has to be there, at the same path.
     """
 
     def __init__(self, path: Path, wanted: str | None = None) -> None:
+        self.path, self.checksum = path.resolve(), _checksum(path)
         self.session = _session(path)
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in TYPES:
@@ -76,6 +79,21 @@ class OnnxNetwork:
         answers = {name: answer.to(images.device) for name, answer in found.items()}
         return answers if len(answers) > 1 else answers[self.outputs[0]]
 
+    def __getstate__(self) -> dict[str, Any]:
+        content = self.path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.checksum:
+            raise InputError(f"{str(self.path)!r} has changed since it was opened; give the command again.")
+        return {
+            **{name: value for name, value in vars(self).items() if name != "session"},
+            "content": content,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        content = state.pop("content")
+        self.__dict__ |= state
+        here = self.path.is_file() and _checksum(self.path) == self.checksum
+        self.session = _session(self.path, None if here else content)
+
     def _run(self, output: str, values: Tensor) -> Tensor:
         array = np.ascontiguousarray(values.numpy(), dtype=self.type)
         return torch.from_numpy(self.session.run([output], {self.input: array})[0])
@@ -96,11 +114,16 @@ def onnx_facts(path: str, asked: Asked) -> dict[str, Any]:
         "size": network.size,
         "channels": network.channels,
         "source": path,
-        "checksum": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "checksum": network.checksum,
     }
 
 
-def _session(path: Path) -> Any:
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _session(path: Path, content: bytes | None = None) -> Any:
+    """A session of a file, or of its content where that is given."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -112,7 +135,7 @@ def _session(path: Path) -> Any:
     options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
     options.log_severity_level = 3  # errors; its warnings go to the terminal past Python
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content or str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has an exception of its own for each kind of damage
         reason = first_line(error)
         raise InputError(f"{str(path)!r} cannot be read as an ONNX network: {reason}") from error

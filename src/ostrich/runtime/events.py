@@ -6,7 +6,7 @@
     detail("64 images a batch")
 
 Nobody listens unless `listening` says who: the command line draws bars and prints sentences, details with
-`--verbose`.
+`--verbose`. A run directory keeps how far its command is, too (`kept_by`).
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Listener:
         """A sentence beside the results."""
 
 
+Keeper = Callable[[str, int, str], AbstractContextManager[Progress]]  # of title, total and unit
 _listener: ContextVar[Listener] = ContextVar("listener", default=Listener())  # noqa: B039 - it has no state
+_keeper: ContextVar[Keeper | None] = ContextVar("keeper", default=None)
 
 
 @contextmanager
@@ -63,9 +65,32 @@ def listening(listener: Listener) -> Iterator[None]:
         _listener.reset(token)
 
 
-def progress(title: str, total: int) -> AbstractContextManager[Progress]:
-    """What to call with (done, total), as a context."""
-    return _listener.get().progress(title, total)
+@contextmanager
+def kept_by(keeper: Keeper) -> Iterator[None]:
+    """Within it, `keeper` is told how far everything is, too."""
+    token = _keeper.set(keeper)
+    try:
+        yield
+    finally:
+        _keeper.reset(token)
+
+
+@contextmanager
+def progress(title: str, total: int, unit: str = "images") -> Iterator[Progress]:
+    """What to call with (done, total), as a context; `unit` is what is counted."""
+    with _listener.get().progress(title, total) as shown, counted(title, total, unit) as kept:
+
+        def advance(done: int, total: int) -> None:
+            shown(done, total)
+            kept(done, total)
+
+        yield advance
+
+
+def counted(title: str, total: int, unit: str) -> AbstractContextManager[Progress]:
+    """The same without a bar, for what stands around or within what has one."""
+    keeper = _keeper.get()
+    return nullcontext(silent) if keeper is None else keeper(title, total, unit)
 
 
 def say(*sentences: str, level: Level = Level.NORMAL) -> None:

@@ -56,6 +56,14 @@ def release(folder: Path) -> None:
     os.close(descriptor)
 
 
+def owner(folder: Path) -> int | None:
+    """The process that locked a folder, as it wrote it down; it may be gone. None where none did."""
+    try:
+        return int((folder / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
 def _descriptor(folder: Path) -> int:
     file = folder / NAME
     while True:

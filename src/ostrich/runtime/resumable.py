@@ -34,6 +34,7 @@ Content = dict[str, Any]  # of tensors, numbers, texts and dictionaries of them;
 EVERY = 10.0  # seconds at least between two writings of a checkpoint
 SHARE = 0.05  # of the time, at most, is spent on them
 ABOUT = "computation"  # in every file: the facts, and the seconds it took
+HALF = ".half"  # ends the name of a checkpoint's file
 HELD = 16  # pieces of which is held what they were computed from, while they wait for their turn
 HOME = uuid4().hex  # this process, among all
 SUFFIX = {"tensors": ".pt", "json": ".json"}
@@ -286,7 +287,7 @@ class _Work:
 
 
 def _half(file: Path) -> Path:
-    return file.with_name(f"{file.stem}.half.pt")
+    return file.with_name(f"{file.stem}{HALF}.pt")
 
 
 class Checkpoint:
@@ -366,6 +367,16 @@ def mapped(
 def peek(file: Path) -> Content | None:
     """What a checkpoint holds, whatever its facts; None where there is none."""
     return _parsed(file)[0] if file.exists() else None
+
+
+def kept_pieces(folder: Path) -> int:
+    """How many finished pieces lie in the computations within a run directory, whatever they are."""
+    places = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{ABOUT}.json")]
+    return sum(
+        path.suffix in SUFFIX.values() and path.stem != ABOUT and not path.stem.endswith(HALF)
+        for place in places
+        for path in place.iterdir()
+    )
 
 
 def _write(file: Path, facts: Facts, content: Content, seconds: float) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from ostrich.errors import InputError, RunExists
-from ostrich.runtime import distributed, lock, together
+from ostrich.runtime import distributed, how_far, lock, together
 from ostrich.runtime.facts import DECIDING, MARK, compare, versions
 from ostrich.runtime.files import append_row, keep_rows, read_json, sweep, write_json
 from ostrich.runtime.schema import SCHEMA, check_run_file
@@ -80,7 +80,8 @@ class Run:
             distributed.broadcast_str(str(folder))
             together.logs_in(folder)
             try:
-                yield cls(folder, command, asked)
+                with how_far.kept(folder):
+                    yield cls(folder, command, asked)
             except Exception as error:
                 error.run_folder = folder  # type: ignore[attr-defined]
                 raise
@@ -105,6 +106,8 @@ class Run:
     def finish(self, results: Mapping[str, Any]) -> None:
         """Write the results; the run is finished."""
         self._write(results=results, finished=True)
+        if distributed.is_main():
+            how_far.forget(self.folder)
 
     def update(self, results: Mapping[str, Any]) -> None:
         """Write the results so far."""

@@ -53,6 +53,27 @@ class EarlierRunFile(TypedDict, total=False):
     finished: bool
 
 
+class PartFile(TypedDict):
+    """How far one part of a command is; times are seconds since 1970."""
+
+    title: str
+    unit: str  # what is counted
+    done: int
+    total: int
+    found: int  # of those that are done: what an earlier process had done
+    began: float
+    updated: float
+
+
+class ProgressFile(TypedDict):
+    """progress.json: how far a command is that is not finished."""
+
+    processes: list[str]  # each "HOST PROCESS", the command's own first
+    cluster: bool  # whether a Ray cluster computes
+    parts: list[PartFile]  # each a part of the one before
+    updated: float
+
+
 def check_run_file(content: Any, where: str) -> None:
     """Refuse, by an InputError, what is no run.json, and one of a version that is not known here."""
     if not isinstance(content, dict) or "results" not in content:

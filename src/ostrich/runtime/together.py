@@ -1,6 +1,7 @@
 """What the processes that torchrun started say to each other, and which of them is the command.
 
     with joined() as main:     in every rank; whether this one is rank 0, the command
+    others()                   in rank 0: machine and process of the others
     put(key, content)          bytes for whoever asks; `fetch` takes them, `there` says whether they have come
     tickets(key)               0, 1, 2, ...: each number to one process alone
 
@@ -11,6 +12,7 @@ free again. A rank that dies is noticed by torchrun, which ends the others; the 
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 import time
@@ -50,6 +52,12 @@ def count() -> int:
 def helpers() -> int:
     """How many others compute for this process."""
     return _Joined.size - 1
+
+
+def others() -> list[str]:
+    """Of those that have said so, "HOST PROCESS", by rank."""
+    keys = (f"process-{rank}" for rank in range(1, _Joined.size))
+    return [fetch(key).decode() for key in keys if there(key)]
 
 
 def put(key: str, content: bytes) -> None:
@@ -106,6 +114,7 @@ def joined() -> Iterator[bool]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     _Joined.store, _Joined.rank, _Joined.size = next(rendezvous("env://", timeout=MEETING))
     kept = {name: os.environ.pop(name) for name in VARIABLES if name in os.environ}
+    put(f"process-{_Joined.rank}", f"{socket.gethostname()} {os.getpid()}".encode())
     try:
         yield _Joined.rank == 0
     finally:

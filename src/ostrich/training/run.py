@@ -54,11 +54,11 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
     run.rewind((peek(run.folder / CHECKPOINT) or {"step": 0})["step"])
     some = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:HELD_OUT]
 
-    with events.progress(f"training {recipe.name}", 100) as advance:
+    with events.progress(f"training {recipe.name}", 1, "steps") as advance:
 
         def log(row: dict[str, float]) -> None:
             run.append(row)
-            advance(int(100 * row["step"] / row["steps"]), 100)
+            advance(int(row["step"]), int(row["steps"]))
 
         train(
             network,

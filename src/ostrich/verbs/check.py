@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ostrich.attacks.engine.evidence import check_keep
 from ostrich.attacks.transfer import with_gradients_of
 from ostrich.crashtest.advice import NEXT
 from ostrich.crashtest.answer import Gate
@@ -76,6 +77,7 @@ def check(
     limit: int | None = None,
     seed: int = 0,
     precision: str = "fast",
+    keep: str = "all",
     out: Where = None,
     force: bool = False,
 ) -> CheckResult:
@@ -91,6 +93,8 @@ def check(
     be worse. `junit` is a file for the gates as CI systems read it, `summary` one to which the figures are
     added in Markdown. `surrogate` is another network for the same classes, whose gradients attacks follow:
     success is judged on `model`, which may have none. `precision` is "fast" or "exact", of gradients only.
+    `keep` says of which images the clean files lie in `images/`: "all", the network's "failures", or "none";
+    those that the report shows are there in any case, and images.csv has a row of each.
     `seed` decides every random number, `force` overwrites a finished run in `out`.
 
     Returns a `CheckResult`: `gates`, `passed`, `findings`, `report`, `figures`, and `save(folder)`. With
@@ -112,6 +116,7 @@ def check(
         limit=limit,
         seed=seed,
         precision=precision,
+        keep=keep,
         out=out,
         force=force,
     )
@@ -149,6 +154,7 @@ def _checked(
     summary: str | Path | None = None,
     surrogate: Model | None = None,
     precision: str = "fast",
+    keep: str = "all",
 ) -> CheckResult:
     """A check or the demo. What cannot be used is refused before anything is loaded."""
     only = only if only is None or isinstance(only, str) else ",".join(only)
@@ -160,6 +166,7 @@ def _checked(
     limit = limit if images is None else images
     if precision not in ("fast", "exact"):
         raise InputError(f"precision is fast or exact; got {precision!r}.")
+    check_keep(keep)
     fail_under = [fail_under] if isinstance(fail_under, str) else list(fail_under)
     floors = [read_floor(text) for text in fail_under]
     asked_for = [
@@ -171,6 +178,7 @@ def _checked(
         "only": only,
         "minutes": minutes,
         **({} if images is None else {"images": images}),
+        **({} if keep == "all" else {"keep": keep}),
         "precision": precision,
         "fail_under": fail_under,
         "baseline": None if earlier is None else str(earlier),
@@ -205,6 +213,7 @@ def _checked(
             minutes=minutes,
             floors=floors,
             baseline=before,
+            keep=keep,
             then=NEXT if name == "demo" else None,
         )
         write_report(run.folder)

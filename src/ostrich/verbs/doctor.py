@@ -77,7 +77,7 @@ def doctor(
     asked = {"surrogate": named, "minutes": minutes}
     with (
         begun_on("doctor", asked, classifier, samples, seed=seed, out=out, force=force) as run,
-        progress("examining", 1) as advance,
+        progress("examining", 1, "checks") as advance,
     ):
         examined = ModelUnderTest(
             classifier=classifier,

@@ -111,7 +111,7 @@ def rerun(
     where = pick_device(spec.device)
     begins = begun(name, asked, model=scale, device=where, data=about, seed=0, out=out, force=force)
     with begins as run, stopwatch() as spent:
-        with events.progress(f"{study.name}, {scale}", 1) as advance:
+        with events.progress(f"{study.name}, {scale}", 1, "trials") as advance:
             trials = run_trials(study, spec, run.folder / "trials", executor, advance, stored)
         findings = report.judged(study, spec, trials)
         facts = report.facts(run.command, asked, versions(), spent.seconds)

@@ -195,7 +195,7 @@ class Question:
             found = Preferred.none(Canvas.of(classifier))
             if self.objectives:
                 title = f"climbing for {len(self.objectives)} units"
-                with events.progress(title, self.ascent.steps) as advance:
+                with events.progress(title, self.ascent.steps, "steps") as advance:
                     found = ascend(
                         classifier,
                         self.objectives,

@@ -16,13 +16,16 @@ from ostrich.attacks.engine.runner import Result
 from ostrich.attacks.goals import SLACK, Goal
 from ostrich.attacks.threats import Threat, within
 from ostrich.data.dataset import Samples
-from ostrich.images import fingerprints, read_image, write_image
+from ostrich.errors import InputError, UnknownName
+from ostrich.images import fingerprints, image_name, read_image, write_image
 from ostrich.models.answers import predictions
 from ostrich.models.batch_dependence import SAME
 from ostrich.models.classifier import Classifier
 from ostrich.models.steadiness import moved, refuse_other_answers
 from ostrich.runtime.deadline import in_its_own_time
+from ostrich.runtime.events import counted
 from ostrich.runtime.files import write_text
+from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 
 
 class BrokenClaim(Exception):
@@ -31,7 +34,9 @@ class BrokenClaim(Exception):
 
 EPS = torch.finfo(torch.float32).eps
 TABLE = "images.csv"
+KEEP = ("all", "failures", "none")  # which images are files
 THOUSAND = 1000  # images whose files lie in one folder
+FILES = "files"  # begins the names of the pieces in which they are read back
 VALUES = 2**22  # numbers that are read back together
 COLUMNS = (
     "index",
@@ -55,34 +60,37 @@ COLUMNS = (
 class Evidence:
     """The files of an attack on samples: images and images.csv, written batch by batch, and read back.
 
-    `labels` (N,) are the clean predictions where there are none. What a run that was cut off had written is
-    written again.
+    `labels` (N,) are the clean predictions where there are none. `keep` says which images are files, "all",
+    "failures" of the network, or "none"; images.csv has a row of each. What a run that was cut off had
+    written is written again.
     """
 
-    def __init__(self, folder: Path, samples: Samples, labels: Tensor, goal: Goal) -> None:
+    def __init__(self, folder: Path, samples: Samples, labels: Tensor, goal: Goal, keep: str = "all") -> None:
         self.folder, self.samples, self.goal = folder, samples, goal
+        self._at = folder.resolve()  # as it is seen from other processes
+        channels = samples[:1].shape[1]
+        self.pictures = Pictures(self._at, samples.index, keep, channels)
         self._labels = labels.tolist()
         self._targets = goal.classes.tolist() if goal.kind != "untargeted" else None
-        self._many = len(samples) >= THOUSAND  # no folder holds the files of more
         self._claims: list[_Claim] = []
-        self.clean_files: list[str] = []
+        self.clean_files: list[str] = []  # "" where it is not kept
         self.files: list[str] = []  # adversarial ones; the clean one where nothing was to be done
         write_table(folder / TABLE, COLUMNS, [])
 
-    def add(self, rows: range, part: Result) -> None:
-        """The images at some rows of the samples, in order."""
-        keys = fingerprints(part.images)
+    def add(self, rows: range, part: Result, keys: list[int] | None = None) -> None:
+        """The images at some rows of the samples, in order; `keys` tell them where they are written."""
+        if keys is None:
+            keys = fingerprints(part.images)
+            self.pictures.write(rows, part)
         table = [self._row(row, place, part, keys[place]) for place, row in enumerate(rows)]
         with (self.folder / TABLE).open("a", encoding="utf-8", newline="") as file:
             csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n").writerows(table)
 
     def _row(self, row: int, place: int, part: Result, key: int) -> dict[str, Any]:
-        """A line of images.csv, and its files."""
-        index = self.samples.index[row]
-        stem = f"images/{index // THOUSAND:03d}/{index:05d}" if self._many else f"images/{index:05d}"
-        clean = write_image(self.folder, f"{stem}-clean", part.originals[place])
+        """A line of images.csv."""
+        clean, adversarial = self.pictures.names(row, place, part)
         line: dict[str, Any] = {
-            "index": index,
+            "index": self.samples.index[row],
             "file": self.samples.files[row],
             "label": self._labels[row],
             "clean_prediction": int(part.clean_predictions[place]),
@@ -94,10 +102,8 @@ class Evidence:
             "clean_file": clean,
         }
         self.clean_files.append(clean)
-        self.files.append(clean)
+        self.files.append(adversarial or clean)
         if part.attacked[place]:
-            adversarial = write_image(self.folder, f"{stem}-adversarial", part.images[place])
-            self.files[-1] = adversarial
             line |= {
                 "adversarial_prediction": int(part.predictions[place]),
                 "confidence": f"{part.confidence[place]:.6f}",
@@ -105,11 +111,9 @@ class Evidence:
                 "distance_float": f"{part.distance_float[place]:.6g}",
                 "adversarial_file": adversarial,
             }
-            if part.success[place]:
+            if part.success[place] and adversarial:
                 prediction = int(part.predictions[place])
-                self._claims.append(
-                    _Claim(row, key, prediction, self.folder / clean, self.folder / adversarial)
-                )
+                self._claims.append(_Claim(row, key, prediction, self._at / clean, self._at / adversarial))
         return line
 
     def reread(self, classifier: Classifier, threat: Threat) -> None:
@@ -117,22 +121,30 @@ class Evidence:
 
         The file of a success must be the image that was verified, within the budget, and the plain network
         must see in it what the table says, and with that the goal, both times that it is asked. These
-        forwards are not counted. Raises RandomAnswers for a network whose answers change from call to call,
-        and BrokenClaim, which names the files for which that does not hold.
+        forwards are not counted. The executor around shares them: who sees the files reads them, too.
+        Raises RandomAnswers for a network whose answers change from call to call, and BrokenClaim, which
+        names the files for which that does not hold.
         """
         size = classifier.size or (224, 224)
         together = max(1, min(64, VALUES // (size[0] * size[1] * classifier.channels)))
+        batches = {
+            f"{FILES}-{start}": self._claims[start : start + together]
+            for start in range(0, len(self._claims), together)
+        }
+        look = _LookAgain(classifier, threat, self.goal)
         wrong: list[str] = []
         otherwise: list[Tensor] = []  # images that are what was verified, and answered otherwise
-        for start in range(0, len(self._claims), together):
-            claims = self._claims[start : start + together]
-            found, whole = _as_verified(claims, classifier, threat)
-            so, steady = _answered_so(claims, found, classifier, self.goal)
-            held = whole & so
-            wrong += [
-                str(claim.file.relative_to(self.folder)) for claim, holds in zip(claims, held) if not holds
-            ]
-            otherwise += found[whole & ~(so & steady)].unbind()
+        with (
+            counted("files read back", len(batches), "batches") as advance,
+            Computation(None, {}, waits=False) as computation,
+        ):
+            pieces = [Piece(key) for key in batches]
+            found = computation.in_order(pieces, look, lambda one: batches[one.key], progress=advance)
+            for _, claims, content in found:
+                answer = content or look.at(claims)
+                files = [str(claim.file.relative_to(self._at)) for claim in claims]
+                wrong += [file for file, holds in zip(files, answer["held"], strict=True) if not holds]
+                otherwise += answer["otherwise"].unbind()
         if otherwise:
             refuse_other_answers(
                 classifier, torch.stack(otherwise), "Read back, files are answered otherwise"
@@ -152,6 +164,47 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """Which images of an attack are files of its run directory, and where; it can be pickled."""
+
+    folder: Path
+    index: tuple[int, ...]  # of each image in its data set
+    keep: str
+    channels: int
+
+    def __call__(self, classifier: Classifier, goal: Goal, rows: range, part: Result) -> bool:
+        """Write those of a batch where the folder is seen from here; whether it is.
+
+        Where none is kept, no file of a success can be read back: each is asked for once more. Raises
+        RandomAnswers.
+        """
+        if not (self.folder / TABLE).exists():
+            return False
+        self.write(rows, part)
+        if self.keep == "none":
+            refuse_lost_successes(classifier, part, goal)
+        return True
+
+    def write(self, rows: range, part: Result) -> None:
+        """Write those of a batch at some rows."""
+        for place, row in enumerate(rows):
+            for name, images in zip(self.names(row, place, part), (part.originals, part.images)):
+                if name:
+                    write_image(self.folder, name.rpartition(".")[0], images[place])
+
+    def names(self, row: int, place: int, part: Result) -> tuple[str, str]:
+        """What the files of an image are called, clean and adversarial; "" for what is no file."""
+        if self.keep == "none" or (self.keep == "failures" and not part.success[place]):
+            return "", ""
+        index = self.index[row]
+        many = f"{index // THOUSAND:03d}/" if len(self.index) >= THOUSAND else ""
+        clean, adversarial = (
+            image_name(f"images/{many}{index:05d}-{kind}", self.channels) for kind in ("clean", "adversarial")
+        )
+        return clean, adversarial if part.attacked[place] else ""
+
+
+@dataclass(frozen=True)
 class _Claim:
     """A success: its row, the fingerprint of the image that was verified, its prediction and its files."""
 
@@ -160,6 +213,26 @@ class _Claim:
     prediction: int
     clean: Path
     file: Path
+
+
+@dataclass(frozen=True)
+class _LookAgain:
+    """What some claims come to by their files, wherever these are seen."""
+
+    classifier: Classifier
+    threat: Threat
+    goal: Goal
+
+    def __call__(self, claims: Sequence[_Claim], checkpoint: Checkpoint) -> Content:
+        """See `at`; nothing where not all files are seen from here."""
+        seen = all(file.exists() for claim in claims for file in (claim.clean, claim.file))
+        return self.at(claims) if seen else {}
+
+    def at(self, claims: Sequence[_Claim]) -> Content:
+        """Which hold, (n,) bool, and the images (m, C, H, W) that are as verified and answered otherwise."""
+        found, whole = _as_verified(claims, self.classifier, self.threat)
+        so, steady = _answered_so(claims, found, self.classifier, self.goal)
+        return {"held": whole & so, "otherwise": found[whole & ~(so & steady)]}
 
 
 def _as_verified(claims: Sequence[_Claim], classifier: Classifier, threat: Threat) -> tuple[Tensor, Tensor]:
@@ -218,10 +291,19 @@ class FileImages:
         """One image (C, H, W), or some (n, C, H, W)."""
         places = torch.arange(len(self.files))[rows.cpu() if isinstance(rows, Tensor) else rows]
         if places.ndim == 0:
-            return _read(self.folder / self.files[int(places)])
+            return _read(self.folder / _kept(self.files[int(places)]))
         if not len(places):
-            return _read(self.folder / self.files[0])[None][:0] if self.files else torch.empty(0, 3, 0, 0)
-        return torch.stack([_read(self.folder / self.files[int(place)]) for place in places])
+            return (
+                _read(self.folder / _kept(self.files[0]))[None][:0] if self.files else torch.empty(0, 3, 0, 0)
+            )
+        return torch.stack([_read(self.folder / _kept(self.files[int(place)])) for place in places])
+
+
+def _kept(file: str) -> str:
+    """The name of a file. Raises InputError where the image was not kept."""
+    if not file:
+        raise InputError("This image was not kept: ask with --keep all, or keep='all'.")
+    return file
 
 
 def _read(file: Path) -> Tensor:
@@ -230,6 +312,12 @@ def _read(file: Path) -> Tensor:
         return read_image(file)
     except (OSError, SyntaxError, ValueError) as error:
         raise BrokenClaim(f"{str(file)!r} cannot be read back ({error}).") from None
+
+
+def check_keep(keep: str) -> None:
+    """Refuse, by UnknownName, what is no choice of images."""
+    if keep not in KEEP:
+        raise UnknownName("choice of images to keep", keep, KEEP)
 
 
 def write_table(path: Path, columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:

@@ -46,7 +46,10 @@ from ostrich.runtime.facts import digest
 from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 
 Watch = Callable[[int, Any], None]  # called with the number of a step and the state after it
-Keep = Callable[[range, Result], Result]  # called with the rows of a finished batch and its result
+# Called with the rows of a finished batch, its result, and its images' fingerprints where `Write` wrote them.
+Keep = Callable[[range, Result, list[int] | None], Result]
+Write = Callable[[Classifier, Goal, range, Result], bool]  # whether it wrote the files of a batch's images
+KEYS = "keys"  # in a finished batch: the fingerprints of images that were written
 MOST_IMAGES = 256  # in one batch
 NEAR = 1.001  # of a budget: what lies farther out is not worth a verification
 
@@ -71,7 +74,8 @@ def attack(
     active_set: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
     watch: Watch = unwatched,
-    keep: Keep = lambda rows, part: part,
+    keep: Keep = lambda rows, part, keys: part,
+    write: Write | None = None,
 ) -> Result:
     """Attack `images` (N, C, H, W) in [0, 1] and return verified results.
 
@@ -82,8 +86,10 @@ def attack(
     sees no scores may set out. `shards` is a folder of this question alone, in which finished batches, and
     where an unfinished one stands, are kept and found again. `watch` is shown the state after every step.
     `keep` is given each finished batch, in order, and returns what of it stays in memory; samples are decoded
-    batch by batch. The executor around computes the batches, this process where somebody watches. All of it
-    is brought to where the network is.
+    batch by batch. `write` writes the images of a batch to files where it was computed, if these are seen
+    from there, and can be pickled; then they come to `keep` no more, but their `fingerprints`. The executor
+    around computes the batches, this process where somebody watches. All of it is brought to where the
+    network is.
     `active_set=False` leaves finished images in the batch: the same results, slower.
     Raises InputError for images outside [0, 1], labels of another length or class, and a network
     without the access the attack needs, OtherComputation where `shards` is of another question.
@@ -111,7 +117,7 @@ def attack(
             others = (starts, classifier.predict(starts, MOST_IMAGES))
         run = _Batch(
             *(method, classifier, seed, precision, eot, others),
-            *(batch_size or max(1, len(images)), batch_size is None, active_set, watch),
+            *(batch_size or max(1, len(images)), batch_size is None, active_set, watch, write),
         )
         places = torch.arange(len(images), device=first.device)
         batches: dict[str, tuple[range, Goal, Tensor | None]] = {}
@@ -122,9 +128,9 @@ def attack(
             pieces.append(batch(method.name, identity, start, *part))
             batches[pieces[-1].key] = (range(start, start + len(rows)), *part)
 
-        def read(piece: Piece) -> tuple[Tensor, Goal, Tensor | None]:
+        def read(piece: Piece) -> tuple[range, Tensor, Goal, Tensor | None]:
             rows, part, own = batches[piece.key]
-            return classifier.beside(images[rows.start : rows.stop]), part, own
+            return rows, classifier.beside(images[rows.start : rows.stop]), part, own
 
         def advance(done: int, total: int) -> None:
             progress(min(done * size, len(images)), len(images))
@@ -132,8 +138,12 @@ def attack(
         done = []
         alone = watch is not unwatched
         found = kept.in_order(pieces, run, read, here=alone, device=first.device, progress=advance)
-        for piece, (originals, *_), content in found:
-            done.append(keep(batches[piece.key][0], Result(**content, originals=originals)))
+        for _, (rows_, originals, *_), content in found:
+            keys = content.pop(KEYS, None)
+            result = Result(**content, originals=originals)
+            if keys is not None:
+                result = result.without_images()
+            done.append(keep(rows_, result, None if keys is None else keys.tolist()))
     return joined(done)
 
 
@@ -151,10 +161,16 @@ class _Batch:
     fills: bool  # whether each member takes as many images at once as fill a forward
     active_set: bool
     watch: Watch
+    write: Write | None
 
-    def __call__(self, given: tuple[Tensor, Goal, Tensor | None], checkpoint: Checkpoint) -> Content:
-        """The verified results of a batch: images (n, C, H, W), goal and labels."""
-        return content_of(self.attack(*given, checkpoint))
+    def __call__(self, given: tuple[range, Tensor, Goal, Tensor | None], checkpoint: Checkpoint) -> Content:
+        """The verified results of a batch: its rows, images (n, C, H, W), goal and labels."""
+        rows, images, goal, labels = given
+        result = self.attack(images, goal, labels, checkpoint)
+        if self.write is None or not self.write(self.classifier, goal, rows, result):
+            return content_of(result)
+        keys = torch.tensor(pictures.fingerprints(result.images), dtype=torch.int64)
+        return {**content_of(result.without_images()), KEYS: keys}
 
     def attack(self, images: Tensor, goal: Goal, labels: Tensor | None, checkpoint: Checkpoint) -> Result:
         """The verified results of a batch (n, C, H, W)."""

@@ -145,7 +145,7 @@ def fit_held_out(
         kept = load_artefact(file, type(method))
         return kept, [row for row in split[1] if kept.unseen([keys[row]]).item()]
     part = clean.take(split[0])
-    with events.progress(f"{method.name} on {len(split[0])} images", method.epochs) as advance:
+    with events.progress(f"{method.name} on {len(split[0])} images", method.epochs, "epochs") as advance:
         artefact, chosen, rest = fit_part(
             method.bind_views(part.samples.views),
             classifier,

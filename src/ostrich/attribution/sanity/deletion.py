@@ -24,6 +24,7 @@ from ostrich.attribution.sanity.similarity import Mean
 from ostrich.inspection.units import Unit, parse, values
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
+from ostrich.runtime.events import counted
 from ostrich.runtime.randomness import keyed
 from ostrich.runtime.resumable import Content, mapped
 
@@ -70,8 +71,9 @@ def fading(
         return {"curve": _curve(classifier, *given[2:], units, steps)}
 
     curves: dict[str, dict[str, Tensor]] = {"deletion": {}, "insertion": {}}
-    for (name, way, *_), content in zip(asked, mapped(followed, asked), strict=True):
-        curves[way][name] = content["curve"]
+    with counted("deletion and insertion", len(asked), "curves") as advance:
+        for (name, way, *_), content in zip(asked, mapped(followed, asked, advance), strict=True):
+            curves[way][name] = content["curve"]
     return Fading(
         fractions=tuple(step / steps for step in range(steps + 1)),
         deletion={name: tuple(c.mean(0).tolist()) for name, c in curves["deletion"].items()},

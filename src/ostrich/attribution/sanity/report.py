@@ -28,7 +28,7 @@ from ostrich.figures.chart import write_chart
 from ostrich.images import fit
 from ostrich.inspection.unit_names import class_unit
 from ostrich.models.classifier import Classifier
-from ostrich.runtime.events import progress
+from ostrich.runtime.events import counted, progress
 from ostrich.runtime.resumable import Content, mapped
 
 RANDOMISED, FADED = 16, 64  # images
@@ -134,7 +134,7 @@ def check_sanity(
     Raises InputError for a network without parameters.
     """
     some = samples.images(0, RANDOMISED).to(classifier.device, classifier.dtype)
-    with progress("layers made random", 1) as advance:
+    with progress("layers made random", 1, "steps") as advance:
         curves = randomisation(method, classifier, some, units[:RANDOMISED], seed=seed, progress=advance)
     more = samples.images(0, FADED).to(classifier.device, classifier.dtype)
     return Sanity(
@@ -162,8 +162,9 @@ def _pointing(
 
     others = [i for i in range(len(units)) if i not in maps]
     asked = [(samples.images(i, i + 1), units[i]) for i in others]
-    for i, content in zip(others, mapped(explained_alone, asked), strict=True):
-        maps[i] = content["maps"]
+    with counted("the pointing game", len(asked), "images") as advance:
+        for i, content in zip(others, mapped(explained_alone, asked, advance), strict=True):
+            maps[i] = content["maps"]
     return pointing_game(torch.stack([importance(method, maps[i]) for i in range(len(units))]), masks)
 
 

@@ -45,6 +45,7 @@ def attack(
     precision: str = "fast",
     skip_bad: bool = False,
     watch: Watch | None = None,
+    keep: str = "all",
     out: Where = None,
     force: bool = False,
     **settings: Any,
@@ -63,7 +64,8 @@ def attack(
 
     - An attack on single images tries those that the network gets right: an `AttackResult`. `watch` is
       called after each of its steps with the number of the step and the images (n, C, H, W) it is at, of
-      those that are not done.
+      those that are not done. `keep` says which images its run has as files: "all", the "failures" of the
+      network, or "none", when nothing proves what is claimed; images.csv has a row of each in any case.
     - fooling-* starts from noise and takes no images, but `confidence`, and `target` or `limit`, so many
       evenly spread classes: a `FoolingResult`.
     - A fitted one (universal, generator, patch, texture) is fitted on a part of the images, `fit` of them,
@@ -90,6 +92,7 @@ def attack(
         precision=precision,
         skip_bad=skip_bad,
         watch=watch,
+        keep=keep,
     )
     question = _question(given, model)
     if out is None and isinstance(

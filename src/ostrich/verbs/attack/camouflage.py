@@ -94,10 +94,10 @@ class Question:
         chosen, rest = self.split
         if artefact is None:
             own = [self.faces.faces[i] for i in chosen]
-            with progress(f"{method.name} on {len(own)} faces", len(own)) as advance:
+            with progress(f"{method.name} on {len(own)} faces", len(own), "faces") as advance:
                 artefact = fit_looks(method, detector, own, self.seed, self.faces.facts["name"], run, advance)
         faces = [self.faces.faces[i] for i in rest]
-        with progress(f"{len(faces)} faces", len(faces)) as advance:
+        with progress(f"{len(faces)} faces", len(faces), "faces") as advance:
             result, figures = judge(
                 artefact, detector, faces, self.faces.backgrounds, self.seed, run, advance
             )

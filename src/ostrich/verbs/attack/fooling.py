@@ -111,7 +111,10 @@ class Question:
         """The result; its pieces and its files lie in the run directory."""
         method, classifier, start = self.method, self.classifier, self.start
         goal = Confident(torch.tensor(self.classes, device=classifier.device), self.confidence)
-        with stopwatch() as spent, progress(f"{method.name} for {len(start)} classes", len(start)) as advance:
+        with (
+            stopwatch() as spent,
+            progress(f"{method.name} for {len(start)} classes", len(start), "classes") as advance,
+        ):
             trace = evidence.Trace(run, method)
             result = runner.attack(
                 method,

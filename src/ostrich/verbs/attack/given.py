@@ -22,6 +22,7 @@ from ostrich.attacks import (
     InputSpecificAttack,
     find,
 )
+from ostrich.attacks.engine.evidence import check_keep
 from ostrich.attacks.eot import EOT
 from ostrich.attacks.fitted.artefact import Artefact
 from ostrich.attacks.fooling.ascent import CONFIDENCE
@@ -53,6 +54,7 @@ class Given:
     precision: str
     skip_bad: bool
     watch: Watch | None
+    keep: str
     settings: Mapping[str, Any]  # without `confidence`
     confidence: float | None  # where it is given
 
@@ -93,6 +95,7 @@ def read_given(
     _check_whole_number("seed", rest["seed"])
     if rest["precision"] not in ("fast", "exact"):
         raise InputError(f"precision is fast or exact; got {rest['precision']!r}.")
+    check_keep(rest["keep"])
     given = Given(
         method=method,
         labels=labels,
@@ -185,6 +188,8 @@ def _refusals(given: Given, kind: type[Attack]) -> Iterator[str]:
         yield f"{name} hides faces and takes no target; leave it out."
     if camouflage and given.labels is not None:
         yield f"{name} hides faces and takes no labels; leave them out."
+    if given.keep != "all" and (fitted or noise or camouflage):
+        yield f"keep chooses among the images of an attack on single images; {name} is none."
     if given.watch is not None and (fitted or noise):
         yield f"watch follows an attack on single images; {name} is none."
     if given.images is None and not noise:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ostrich.attacks import InputSpecificAttack, targets
@@ -52,6 +53,7 @@ class Question:
     precision: str = "fast"
     seed: int = 0
     watch: Watch | None = None
+    keep: str = "all"  # which images are files of its run
 
     def begin(self, out: Where, force: bool) -> Any:
         """Its run directory."""
@@ -61,8 +63,14 @@ class Question:
             asked["surrogate"] = self.classifier.surrogate.name
         if self.goal is not None:
             asked["goal"] = goal_facts(self.goal)
+        if self.keep != "all":
+            asked["keep"] = self.keep
         name = f"attack-{self.method.name}"
         return begun_on(name, asked, self.classifier, self.samples, seed=self.seed, out=out, force=force)
+
+    def files(self, run: Run, labels: Tensor, goal: Goal) -> evidence.Evidence:
+        """The files of its run, none of them written yet."""
+        return evidence.Evidence(run.folder, self.samples, labels, goal, self.keep)
 
     def look(self, step: int, state: State) -> None:
         """Show a step to who watches."""
@@ -76,15 +84,18 @@ class Question:
         if labels is None or samples.in_memory:  # of many large images they come with the attack
             labels, predictions = targets.labels(classifier, samples, labels)
         goal = self.goal or targets.goal(classifier, samples, labels, self.target, self.seed)
-        files = None if run is None else evidence.Evidence(run.folder, samples, labels, goal)
+        files = None if run is None else self.files(run, labels, goal)
         holds = files is None or method.photographs or self.eot is not None or _few(samples)
         wrote = 0.0  # seconds
 
-        def keep(rows: range, part: Result) -> Result:
+        def keep(rows: range, part: Result, keys: list[int] | None) -> Result:
             nonlocal wrote
             if files is not None:
                 started = time.monotonic()
-                files.add(rows, part)
+                files.add(rows, part, keys)
+                if self.keep == "none" and keys is None:  # no file of a success can be read back
+                    own = goal.rows(torch.arange(rows.start, rows.stop, device=goal.classes.device))
+                    evidence.refuse_lost_successes(classifier, part, own)
                 wrote += time.monotonic() - started
             if holds:
                 return part
@@ -108,6 +119,7 @@ class Question:
                 shards=None if run is None else run.folder / SHARDS,
                 progress=advance,
                 keep=keep,
+                write=None if files is None or holds else files.pictures,
                 watch=runner.unwatched if self.watch is None else self.look,
             )
         clean = found.clean_predictions if predictions is None else predictions
@@ -168,7 +180,7 @@ class AttackResult(Result, Outcome):
         if self.folder is not None and isinstance(self.images, evidence.FileImages):
             return copy_run(self.folder, folder, force=force)
         with self.question.begin(folder, force) as run:
-            files = evidence.Evidence(run.folder, self.question.samples, self.labels, self.goal)
+            files = self.question.files(run, self.labels, self.goal)
             files.add(range(len(self.success)), self)
             self.confirm(run, files)
             run.finish(self.figures)
@@ -221,4 +233,5 @@ def asked(given: Given, model: Model) -> Question:
         precision=given.precision,
         seed=given.seed,
         watch=given.watch,
+        keep=given.keep,
     )

@@ -103,7 +103,7 @@ class Question:
     def answered(self, run: Run | None) -> UnitSheets:
         """The sheets; with a run, their pages are written there."""
         samples = self.samples
-        with stopwatch() as spent, events.progress("preferred images", 1) as advance:
+        with stopwatch() as spent, events.progress("preferred images", 1, "steps") as advance:
             sheets = unit_sheets(
                 self.classifier,
                 samples.images,
