@@ -9,8 +9,9 @@ export const WORDS = "Layers in the order of a forward. Choose one and see its c
 
 export async function open(panel, room) {
   const body = h("tbody"), map = h("div"), sheet = h("div");
-  panel.append(h("div", { class: "layers", tabindex: "0", role: "region", "aria-label": "layers" },
-    h("table", {}, h("thead", {}, h("tr", {}, ...["layer", "kind", "output", "parameters"].map((t) => h("th", { scope: "col" }, t)))), body)), map, sheet);
+  const list = h("div", { class: "layers", tabindex: "0", role: "region", "aria-label": "layers" },
+    h("table", {}, h("thead", {}, h("tr", {}, ...["layer", "kind", "output", "parameters"].map((t) => h("th", { scope: "col" }, t)))), body));
+  panel.append(list, map, sheet);
   let first = null, marked = () => {};
   const done = await room.ask("layers", {}, (event) => {
     if (event.event !== "layers") return;
@@ -26,6 +27,8 @@ export async function open(panel, room) {
     set({ layer: name, unit }, { quietly: true });
     body.querySelectorAll("tr").forEach((row) => row.toggleAttribute("aria-current", row.dataset.layer === name));
     body.querySelectorAll("[aria-current]").forEach((row) => row.setAttribute("aria-current", "true"));
+    const row = body.querySelector("[aria-current]");
+    if (row) list.scrollTop = row.offsetTop - list.clientHeight / 2;
     sheet.replaceChildren();
     await room.ask("tiles", { image: room.image, layer: name }, async (event) => {
       if (event.event === "tiles") await tiles(event);
