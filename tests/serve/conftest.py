@@ -24,6 +24,7 @@ from ostrich.serve.playground import Playground
 from ostrich.serve.worker import Job
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")  # of a browser without one
 REFUSED = "status of 400"  # what the browser says of a wish that was refused in words
 WAIT = 60_000  # milliseconds
 
@@ -97,7 +98,7 @@ def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here")
     with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *CAMERA])
         yield started
         started.close()
 

@@ -24,7 +24,7 @@ PANELS = ("turn", "budgets", "fitted", "network", "touch", "explain", "corrupt",
 @pytest.fixture(scope="module")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     folder = tmp_path_factory.mktemp("serve")
-    with serving(folder) as address:
+    with serving(folder, "--limit", "64") as address:
         yield address, folder / "saved"
 
 
@@ -62,6 +62,30 @@ def test_a_dropped_picture_is_seen(show: Any, toys: tuple[str, Path], tmp_path: 
     page.wait_for_selector("#status:has-text('no picture')", timeout=WAIT)
 
 
+def test_a_picture_of_the_camera_is_seen(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0])
+    page.click("#camera")
+    page.wait_for_selector("#about:text-is('an image of yours')", timeout=WAIT)
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_a_picture_is_dropped_and_pasted(show: Any, toys: tuple[str, Path], way: str) -> None:
+    page = show(toys[0])
+    page.evaluate(
+        """async (way) => {
+          const canvas = document.createElement("canvas");
+          canvas.getContext("2d").fillRect(0, 0, 40, 40);
+          const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([blob], "one.png", { type: "image/png" }));
+          dispatchEvent(way === "drop" ? new DragEvent("drop", { dataTransfer: transfer, cancelable: true })
+            : new ClipboardEvent("paste", { clipboardData: transfer }));
+        }""",
+        way,
+    )
+    page.wait_for_selector("#about:text-is('an image of yours')", timeout=WAIT)
+
+
 def test_the_slider_goes_from_clean_to_fooled_for_both_networks(show: Any, toys: tuple[str, Path]) -> None:
     page = show(toys[0], "#panel=budgets")
     page.wait_for_selector("#budget[max='7']", timeout=2 * WAIT)
@@ -94,6 +118,15 @@ def test_a_place_and_a_brush_move_the_bars(show: Any, toys: tuple[str, Path]) ->
     page.mouse.move(box["x"] + 160, box["y"] + 160, steps=8)
     page.mouse.up()
     page.wait_for_selector("text=Go on with this picture", timeout=WAIT)
+    canvas = page.locator("#picture")
+    once = canvas.evaluate("one => one.toDataURL()")
+    page.click("#touch")  # a second stroke is beside the first
+    page.wait_for_url(re.compile("_32.32"), timeout=WAIT)
+    page.wait_for_timeout(500)
+    assert canvas.evaluate("one => one.toDataURL()") != once
+    page.click("#anew")
+    page.wait_for_selector("#anew", state="detached", timeout=WAIT)
+    assert "places=" not in page.url
 
 
 def test_explanations_stand_side_by_side(show: Any, toys: tuple[str, Path]) -> None:
@@ -112,6 +145,9 @@ def test_a_wish_grows_live(show: Any, toys: tuple[str, Path]) -> None:
     page = show(toys[0], "#panel=want&steps=32")
     page.click("#grow")
     page.wait_for_selector("text=Go on with this picture", timeout=WAIT)
+    assert "the picture that grew" in page.inner_text("#bars")
+    page.click("#tab-turn")
+    page.wait_for_selector("#bars:not(:has-text('grew'))", timeout=WAIT)
 
 
 def test_a_sample_is_steered_beside_its_nearest_images(show: Any, toys: tuple[str, Path]) -> None:

@@ -51,7 +51,9 @@ const room = {
       return false;
     }
   },
-  bars: (networks, goal) => at("bars").replaceChildren(...bars(networks, goal)),
+  // The bars, and `of` which picture, where that is not the one above them.
+  bars: (networks, goal = null, of = null) => at("bars").replaceChildren(...(of ? [h("p", { class: "small-print" }, `what it sees in ${of}:`)] : []), ...bars(networks, goal)),
+  look: () => look(),
   async show(source) { draw(canvas, await loaded(source), 320); },
 };
 

@@ -42,7 +42,7 @@ export async function open(panel, room) {
     async function move() {
       await room.ask("steer", { ...asked(), number: k, along }, (event) => {
         if (event.event !== "steered") return;
-        if (event.networks.length) room.bars(event.networks);
+        if (event.networks.length) room.bars(event.networks, null, `sample ${k}`);
         picture.replaceChildren(h("figure", {}, h("img", { src: event.picture, alt: `sample ${k}, steered` }), h("figcaption", {}, `sample ${k}`)));
         near.replaceChildren();
       });

@@ -6,7 +6,7 @@ import { get, set } from "../state.js";
 export const TAB = "Touch it";
 export const TITLE = "Touch the picture";
 export const WORDS = "Click a place of the picture on the left: which classes and units does it move? Or brush a region away and see the bars answer.";
-const MOST_KEPT = 150; // places of a stroke that stand in the address
+const MOST = 4000, MOST_KEPT = 150; // places that are brushed; those of a stroke that stand in the address
 let listening = null;
 
 export async function open(panel, room) {
@@ -24,7 +24,7 @@ export async function open(panel, room) {
     field("Row", row), field("Column", column), h("button", { type: "button", class: "act", id: "touch", onclick: () => done([[Number(row.value), Number(column.value)]]) }, "Touch there")),
     out);
 
-  let stroke = null;
+  let stroke = null, brushed = []; // places of a stroke that is drawn, and of all that are done
   const on = (name, act) => room.canvas.addEventListener(name, act, { signal: listening.signal });
   on("pointerdown", (event) => { if (get("panel") === "touch") { stroke = [place(room.canvas, event)]; room.canvas.setPointerCapture(event.pointerId); } });
   on("pointermove", (event) => { if (stroke && tool() === "brush") { stroke.push(place(room.canvas, event)); mark(stroke.at(-1)); } });
@@ -38,16 +38,24 @@ export async function open(panel, room) {
     context.fill();
   }
 
+  function anew() {
+    brushed = [];
+    set({ places: null, ran: null }, { quietly: true });
+    out.replaceChildren();
+    room.look();
+  }
+
   async function done(places) {
     if (tool() === "brush") {
+      places = brushed = [...brushed, ...places].slice(-MOST);
       const few = Math.ceil(places.length / MOST_KEPT);
       set({ places: places.filter((_, k) => k % few === 0).map((one) => one.join(".")).join("_"), ran: "touch" }, { quietly: true });
-      const asked = { image: room.image, places: places.slice(0, 4000), radius: Number(size.value), fill: fill.value };
+      const asked = { image: room.image, places, radius: Number(size.value), fill: fill.value };
       await room.ask("brush", asked, (event) => {
         if (event.event !== "brushed") return;
         room.bars(event.networks);
-        room.show(room.address(room.image));
-        out.replaceChildren(pair.element, h("div", { class: "form" }, goOn(event.made)));
+        room.show(event.picture);
+        out.replaceChildren(pair.element, h("div", { class: "form" }, goOn(event.made), h("button", { type: "button", class: "act", id: "anew", onclick: anew }, "Begin anew")));
         pair.set(room.address(room.image), event.picture);
       });
       return;

@@ -27,7 +27,7 @@ export async function open(panel, room) {
       if (event.event === "step") caption.textContent = `step ${event.step} of ${event.steps}`;
       if (event.event !== "wanted") return;
       caption.textContent = event.value === null ? "stopped where it stood" : `${unit.value}: ${number(event.value)}`;
-      room.bars(event.networks);
+      room.bars(event.networks, null, "the picture that grew");
       keep.append(goOn(event.made));
     });
   }
