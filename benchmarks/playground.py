@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import httpx2
 import numpy as np
@@ -65,22 +67,28 @@ def waits(address: str, rounds: int) -> dict[str, float]:
     return {name: 1000 * statistics.median(times[1:]) for name, times in found.items()}
 
 
+@contextmanager
+def serving(words: Sequence[str], folder: str) -> Iterator[tuple[str, int]]:
+    """The address of a playground, and its process, for as long as it is wanted."""
+    command = [sys.executable, "-m", "ostrich", "serve", *words, "--port", "0", "--out", folder + "/saved"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as server:
+        assert server.stdout is not None
+        try:
+            address = re.search(r"http\S+", server.stdout.readline())
+            assert address is not None
+            yield address[0], server.pid
+        finally:
+            server.send_signal(signal.SIGINT)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=10)
     rounds = parser.parse_args().rounds
     for name, words in SERVED.items():
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "ostrich", "serve", *words, "--port", "0", "--out", folder]
-            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as server:
-                assert server.stdout is not None
-                try:
-                    address = re.search(r"http\S+", server.stdout.readline())
-                    assert address is not None
-                    for what, milliseconds in waits(address[0], rounds).items():
-                        print(f"{name}: {what} {milliseconds:.0f} ms")
-                finally:
-                    server.send_signal(signal.SIGINT)
+        with tempfile.TemporaryDirectory() as folder, serving(words, folder) as (address, _):
+            for what, milliseconds in waits(address, rounds).items():
+                print(f"{name}: {what} {milliseconds:.0f} ms")
 
 
 if __name__ == "__main__":

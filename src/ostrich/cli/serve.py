@@ -64,6 +64,11 @@ def command(
     folder = Path(out) if out else unused(RUNS / "serve")
     classifier, samples = read(chosen, data, limit, seed, read_as, folder)
     networks = [classifier] if beside is None else [classifier, load(beside, device=classifier.device)]
+    if networks[-1].channels != classifier.channels:
+        raise InputError(
+            f"{networks[-1].name} takes images of {networks[-1].channels} channels, and {classifier.name} of "
+            f"{classifier.channels}: they cannot see the same image."
+        )
     with suppress(KeyboardInterrupt):  # which is how it ends
         serve(
             Playground(networks, samples, folder),

@@ -36,7 +36,7 @@ from ostrich.serve.guard import Guard, entered, is_token
 from ostrich.serve.jobs import JOBS
 from ostrich.serve.jobs.asked import ImageId
 from ostrich.serve.playground import Playground
-from ostrich.serve.uploads import body_of, decoded
+from ostrich.serve.uploads import Intake, body_of
 from ostrich.serve.worker import Busy, Job, Worker
 from ostrich.verbs.outcome import as_png
 
@@ -78,7 +78,7 @@ def application(playground: Playground, *, token: str, hosts: Iterable[str]) -> 
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        app.state.worker = Worker()
+        app.state.worker, app.state.intake = Worker(), Intake()
         yield
         await run_in_threadpool(app.state.worker.close)
 
@@ -126,8 +126,8 @@ async def _image(request: Request) -> Response:
 
 
 async def _upload(request: Request) -> Response:
-    playground, content = request.app.state.playground, await body_of(request)
-    image = await run_in_threadpool(decoded, content, playground.classifier)
+    playground: Playground = request.app.state.playground
+    image = await request.app.state.intake.image(request, playground.classifier)
     return JSONResponse({"image": playground.keep(image, "u")})
 
 

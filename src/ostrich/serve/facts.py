@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from ostrich.attacks import INPUT_SPECIFIC
+from ostrich.attacks import IMAGE_AGNOSTIC, INPUT_SPECIFIC
 from ostrich.attacks.base import NEEDS
 from ostrich.attacks.threats import EPS
 from ostrich.attribution import EXPLAINERS
 from ostrich.corruptions import FAMILIES
 from ostrich.generative.generator import known_generators
+from ostrich.serve.jobs.fitted import FITTED
 from ostrich.serve.playground import Playground
 from ostrich.visualization import PRESET, PRESETS
 
@@ -38,6 +39,7 @@ def facts_of(playground: Playground) -> dict[str, Any]:
             "labels": None if samples.labels is None else samples.labels[:SHOWN].tolist(),
         },
         "attacks": _attacks(access),
+        "fitted": _fitted() if gradients else None,
         "explainers": list(EXPLAINERS) if gradients else [n for n in EXPLAINERS if n == "occlusion"],
         "corruptions": {family: list(names) for family, names in FAMILIES.items()},
         "presets": {"default": PRESET, "all": list(PRESETS)} if gradients else None,
@@ -58,3 +60,12 @@ def _attacks(access: str) -> list[dict[str, Any]]:
         for name, kind in INPUT_SPECIFIC.items()
         if kind.needs in allowed and kind.needs_data and name not in NOT_LIVE
     ]
+
+
+def _fitted() -> list[dict[str, Any]]:
+    """The attacks that are fitted on DATA and laid over an image, with their usual budgets and passes."""
+    found = []
+    for name in FITTED:
+        usual: Any = IMAGE_AGNOSTIC[name]()
+        found.append({"name": name, "eps": usual.threat.eps, "epochs": usual.epochs})
+    return found

@@ -17,15 +17,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from ostrich.attacks.fitted.artefact import Artefact
 from ostrich.data.dataset import Samples
 from ostrich.errors import InputError
-from ostrich.images import picture, rounded
+from ostrich.images import fit, from_bytes, picture, rounded
 from ostrich.models.answers import answered, predictions
 from ostrich.models.classifier import Classifier
-from ostrich.serve.worker import Event, Job
+from ostrich.serve.worker import ON_THE_WAY, Event, Job
 from ostrich.verbs.outcome import as_png
 
 KEPT = 64  # images of visitors, results of attacks, and answers that are kept
@@ -43,6 +45,7 @@ class Playground:
     def __init__(self, networks: Sequence[Classifier], samples: Samples, folder: Path) -> None:
         self.networks, self.samples, self.folder = tuple(networks), samples, folder
         self.claims = Kept[Callable[[Path], Path]]()  # by the id of a made image: writes its proof
+        self.fitted = Kept[tuple[Artefact, Event]]()  # by what was asked: with how good it is
         self._images = Kept[Tensor]()
         self._answers = Kept[list[Event]]()
         self._numbers = itertools.count()
@@ -118,6 +121,9 @@ class Playground:
 
     def answered(self, asked: Any, job: Job, compute: Callable[[Job], None]) -> None:
         """Compute, or tell again what was told to the same question about the same image."""
+        if not asked.remembered:
+            compute(job)
+            return
         image = getattr(asked, "image", None)
         content = b"" if image is None else self.image(image).numpy().tobytes()
         words = json.dumps({"kind": type(asked).__name__, **asked.model_dump()}, sort_keys=True)
@@ -142,7 +148,7 @@ class _Recorder(Job):
 
     def emit(self, event: str, **data: Any) -> None:
         self._job.emit(event, **data)
-        if event != "step":
+        if event not in ON_THE_WAY:
             self.told.append({"event": event, **data})
 
 
@@ -168,12 +174,19 @@ class Kept(Generic[T]):
             return self._all.get(name)
 
 
+def seen_at(network: Classifier, image: Tensor) -> Tensor:
+    """An image (1, C, H, W) brought, in 8 bits, to the size that the network takes."""
+    if network.size is None or tuple(image.shape[2:]) == network.size:
+        return image
+    return from_bytes(np.atleast_3d(np.asarray(fit(picture(image[0]), network.size))))[None]
+
+
 def shares_of(network: Classifier, image: Tensor) -> Tensor:
     """The softmax shares (K,) of one image (1, C, H, W); all 0 where there is no answer.
 
     Of a network that gives labels alone the answer has 1.
     """
-    logits = network.predict(image)
+    logits = network.predict(seen_at(network, image))
     if not bool(answered(logits)[0]):
         return logits.new_zeros(logits.shape[1])
     if network.access == "labels":

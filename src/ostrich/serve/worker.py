@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 from ostrich.errors import OstrichError
 from ostrich.runtime.deadline import Deadline, TimeUp, until
-from ostrich.runtime.events import Level, Listener, listening
+from ostrich.runtime.events import Level, Listener, Progress, listening
 
 WAITING = 16  # jobs at most; more are refused
 LONGEST = 600.0  # seconds of a job
+PAUSE = 0.08  # seconds between two events of how far it is
 BEHIND = 64  # events that wait for a slow reader; pictures on the way are left out beyond it
+ON_THE_WAY = ("step", "progress")
 Event = dict[str, Any]  # with its "event"
 
 
@@ -44,7 +47,7 @@ class Job:
         """Tell who asked. Raises TimeUp where nobody wants to know any more."""
         if self._ended.is_set():
             raise TimeUp
-        if event != "step" or self._events.qsize() < BEHIND:
+        if event not in ON_THE_WAY or self._events.qsize() < BEHIND:
             self._tell({"event": event, **data})
 
     def check_stop(self) -> None:
@@ -63,6 +66,8 @@ class Job:
             with until(self._deadline), listening(_Told(self)):
                 if not self._ended.is_set():
                     self._work(self)
+            self._tell({"event": "done"})
+        except Stopped:  # there was nothing by then
             self._tell({"event": "done"})
         except TimeUp:
             self._tell({"event": "ended", "sentence": "A newer wish took its place, or its time was over."})
@@ -93,6 +98,18 @@ class _Told(Listener):
 
     def __init__(self, job: Job) -> None:
         self._job = job
+
+    def progress(self, title: str, total: int) -> AbstractContextManager[Progress]:
+        said = 0.0
+
+        def advance(done: int, total: int) -> None:
+            nonlocal said
+            self._job.check_stop()
+            if done == total or time.monotonic() - said >= PAUSE:
+                said = time.monotonic()
+                self._job.emit("progress", title=title, done=done, total=total)
+
+        return nullcontext(advance)
 
     def say(self, sentence: str) -> None:
         self._job.emit("said", sentence=sentence)

@@ -26,7 +26,7 @@ from torch import Tensor
 from ostrich.attacks.base import FittedAttack, FittingState, Tensors
 from ostrich.attacks.eot import EOT
 from ostrich.attacks.fitted.fitting import Fitting
-from ostrich.attacks.physical.placement import drawn, homographies, placed, widest
+from ostrich.attacks.physical.placement import drawn, homographies, placed, read_place, upright, widest
 from ostrich.attacks.physical.printability import non_printability, on_paper, total_variation
 from ostrich.attacks.physical.printing import read_width, write_pdf
 from ostrich.attacks.threats import Patch
@@ -57,6 +57,8 @@ class AdversarialPatch(FittedAttack):
     epochs       passes over the fitting images
     batch_size   images
     rate         of Adam, of values in [0, 1], falling linearly to nothing
+    place        0.5,0.25: its middle, as shares of the height and of the width; there it lies upright.
+                 None: anywhere, turned and in perspective
     rotation     most degrees, either way
     perspective  by which one side may be nearer than the other, part of the size
     brightness   most that is added to all values, either way
@@ -80,6 +82,7 @@ class AdversarialPatch(FittedAttack):
     epochs: Annotated[int, at_least(1)] = 40
     batch_size: Annotated[int, at_least(1)] = 4
     rate: Annotated[float, above(0)] = 0.2
+    place: str | None = None
     rotation: Annotated[float, at_least(0, at_most=180)] = 22.5
     perspective: Annotated[float, at_least(0, at_most=0.9)] = 0.2
     brightness: float = 0.1
@@ -92,6 +95,8 @@ class AdversarialPatch(FittedAttack):
     def validate(self) -> None:
         if self.print_width is not None:
             read_width(self.print_width)
+        if self.place is not None:
+            read_place(self.place)
         assert self.camera.samples == 1  # its own checks refuse the rest
 
     @property
@@ -175,6 +180,9 @@ class AdversarialPatch(FittedAttack):
         """The homographies (n, 3, 3) of placements drawn from one generator for each image."""
         size = (images.shape[2], images.shape[3])
         area = self._area(mask, size)
+        if self.place is not None:
+            fixed = upright(read_place(self.place), size, area)
+            return fixed.to(images.device).expand(len(generators), -1, -1)
         return homographies(drawn(generators), size, area, self.rotation, self.perspective).to(images.device)
 
     def _area(self, mask: Tensor, size: tuple[int, int]) -> float:

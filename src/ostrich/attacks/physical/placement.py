@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ostrich.errors import InputError
 from ostrich.images import into_range
 from ostrich.warping import warp
 
@@ -51,6 +52,38 @@ def homographies(
     back = torch.linalg.inv(moved @ scaled)
     middle = (back[:, 2, :2] * place).sum(1) + back[:, 2, 2]  # positive there, so in front of the viewer
     return back / middle[:, None, None]
+
+
+def upright(place: tuple[float, float], size: tuple[int, int], area: float) -> Tensor:
+    """The matrix (1, 3, 3), as `homographies` gives it, of a square that lies there and is not turned.
+
+    `place` is its middle: the share of the image's height from the top, and of its width from the left. Where
+    it would reach beyond the image it is moved inside.
+    """
+    height, width = size
+    reach_y, reach_x = height / min(size), width / min(size)  # half the image's sides
+    half = math.sqrt(area * reach_y * reach_x)  # of the square: (2 half)^2 = area (2 reach_y) (2 reach_x)
+    y, x = (
+        max(half - reach, min(reach - half, (2 * share - 1) * reach))
+        for share, reach in zip(place, (reach_y, reach_x), strict=True)
+    )
+    return torch.tensor(
+        [[[1 / half, 0, -x / half], [0, 1 / half, -y / half], [0, 0, 1]]], dtype=torch.float64
+    )
+
+
+def read_place(text: str) -> tuple[float, float]:
+    """0.5,0.25 as shares of the height and of the width. Raises InputError."""
+    try:
+        down, right = (float(share) for share in text.split(","))
+    except ValueError:
+        down = right = -1.0
+    if not (0 <= down <= 1 and 0 <= right <= 1):
+        raise InputError(
+            f"place={text}: the patch's middle is expected, as shares of the height and of the width: "
+            "0.5,0.25."
+        )
+    return down, right
 
 
 def widest(area: float, size: tuple[int, int], rotation: float, perspective: float) -> float:

@@ -15,6 +15,7 @@ export async function exported(room) {
   });
   copy.querySelectorAll("script, .strip, .choose, .tools, #guide, .skip, link[rel=icon]").forEach((one) => one.remove());
   copy.querySelectorAll("button, input, select").forEach((one) => one.setAttribute("disabled", ""));
+  copy.querySelectorAll("#panel a").forEach((one) => one.removeAttribute("href")); // what it led to stays on the server
   for (const link of copy.querySelectorAll("link[rel=stylesheet]")) {
     const style = document.createElement("style");
     style.textContent = await (await fetch(link.getAttribute("href"))).text();

@@ -1,12 +1,13 @@
 // The page: the image in question on the left, what can be done with it on the right.
 
-import { ask, facts, upload } from "./ask.js";
-import { bars, draw, h, loaded } from "./pieces.js";
+import { ask, facts, save, stop, upload } from "./ask.js";
+import { bars, choose, draw, h, loaded } from "./pieces.js";
 import { get, listen, set } from "./state.js";
 import { exported } from "./export.js";
 import { begin } from "./tour.js";
 import * as turn from "./panels/turn.js";
 import * as budgets from "./panels/budgets.js";
+import * as fitted from "./panels/fitted.js";
 import * as network from "./panels/network.js";
 import * as touch from "./panels/touch.js";
 import * as explain from "./panels/explain.js";
@@ -14,7 +15,7 @@ import * as corrupt from "./panels/corrupt.js";
 import * as want from "./panels/want.js";
 import * as generate from "./panels/generate.js";
 
-const PANELS = { turn, budgets, network, touch, explain, corrupt, want, generate };
+const PANELS = { turn, budgets, fitted, network, touch, explain, corrupt, want, generate };
 const at = (id) => document.getElementById(id);
 const canvas = at("picture");
 
@@ -23,6 +24,8 @@ const room = {
   facts: null,
   canvas,
   get image() { return get("image", "d0"); },
+  stop,
+  save,
   address: (image) => `/images/${image}.png`,
   say(sentence) {
     at("status").hidden = !sentence;
@@ -31,14 +34,26 @@ const room = {
   // Ask for a job, and say what goes wrong.
   async ask(name, asked, on) {
     room.say("");
+    let way = false, far = false;
     try {
-      return await ask(name, asked, (event) => (event.event === "said" ? room.say(event.sentence) : on(event)));
+      return await ask(name, asked, (event) => {
+        if (event.event === "said") room.say(event.sentence);
+        else if (event.event === "progress") { if (!way) room.say(`${event.title}: ${event.done} of ${event.total}`); far = true; }
+        else {
+          if (far) room.say("");
+          way = true;
+          far = false;
+          on(event);
+        }
+      });
     } catch (error) {
       room.say(error.message);
       return false;
     }
   },
-  bars: (networks, goal) => at("bars").replaceChildren(...bars(networks, goal)),
+  // The bars, and `of` which picture, where that is not the one above them.
+  bars: (networks, goal = null, of = null) => at("bars").replaceChildren(...(of ? [h("p", { class: "small-print" }, `what it sees in ${of}:`)] : []), ...bars(networks, goal)),
+  look: () => look(),
   async show(source) { draw(canvas, await loaded(source), 320); },
 };
 
@@ -60,7 +75,7 @@ async function look() {
 async function take(blob) {
   if (!blob) return;
   try {
-    set({ image: await upload(blob) });
+    choose(await upload(blob));
   } catch (error) {
     room.say(error.message);
   }
@@ -131,7 +146,7 @@ async function start() {
   room.facts = await facts();
   tabs();
   at("strip").append(...Array.from({ length: room.facts.data.shown }, (_, i) =>
-    h("button", { type: "button", "data-image": "d" + i, "aria-pressed": "false", "aria-label": `image ${i}`, onclick: () => set({ image: "d" + i }) },
+    h("button", { type: "button", "data-image": "d" + i, "aria-pressed": "false", "aria-label": `image ${i}`, onclick: () => choose("d" + i) },
       h("img", { src: room.address("d" + i), alt: "", loading: "lazy" }))));
   at("file").addEventListener("change", () => take(at("file").files[0]));
   at("camera").addEventListener("click", camera);
@@ -140,7 +155,7 @@ async function start() {
     room.say(location.href);
   });
   at("export").addEventListener("click", () => exported(room));
-  at("tour").addEventListener("click", () => begin(at("guide")));
+  at("tour").addEventListener("click", () => begin(at("guide"), at("tour")));
   addEventListener("paste", (event) => take(Array.from(event.clipboardData.files)[0]));
   for (const name of ["dragover", "dragleave", "drop"])
     addEventListener(name, (event) => {

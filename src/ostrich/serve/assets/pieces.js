@@ -24,8 +24,26 @@ export function select(options, chosen, onchange) {
   return element;
 }
 
-// A button that makes an image of the server's the one in question.
-export const goOn = (image) => h("button", { type: "button", class: "act", onclick: () => set({ image }) }, "Go on with this picture");
+// Make an image of the server's the one in question; what was done with another one is not done again.
+export const choose = (image) => set({ image, ran: null, places: null });
+
+export const goOn = (image) => h("button", { type: "button", class: "act", onclick: () => choose(image) }, "Go on with this picture");
+
+// A button that saves a failure with its proof, and says where it lies.
+export function saving(image, room) {
+  const where = h("p", { hidden: true });
+  const button = h("button", { type: "button", class: "act", id: "save", onclick: async () => {
+    try {
+      const found = await room.save(image);
+      where.hidden = false;
+      where.replaceChildren("Saved in ", h("code", {}, found.folder), ": ",
+        h("a", { href: found.picture, download: "" }, "the picture"), ", ", h("a", { href: found.proof, download: "" }, "run.json"));
+    } catch (error) {
+      room.say(error.message);
+    }
+  } }, "Save it with its proof");
+  return [button, where];
+}
 
 export const percent = (share) => (100 * share).toFixed(share < 0.0995 || (share > 0.995 && share < 0.9995) ? 1 : 0) + "\u00a0%";
 export const number = (value, digits = 3) => (value === null || value === undefined ? "–" : Number(value.toPrecision(digits)).toString());
@@ -96,7 +114,7 @@ export class Pair {
     const show = (held) => this.images && after.getContext("2d").drawImage(this.images[held ? 0 : 1], 0, 0);
     for (const [name, held] of [["pointerenter", true], ["pointerdown", true], ["pointerleave", false], ["pointerup", false]])
       after.addEventListener(name, () => show(held));
-    this.element = h("div", {}, h("div", { class: "pairs" },
+    this.element = h("div", { hidden: true }, h("div", { class: "pairs" },
       h("figure", {}, before, h("figcaption", {}, "before")),
       h("figure", {}, change, h("figcaption", {}, this.words)),
       h("figure", {}, after, this.under)),
@@ -105,6 +123,7 @@ export class Pair {
 
   async set(before, after) {
     this.images = await Promise.all([loaded(before), loaded(after)]);
+    this.element.hidden = false;
     const room = Math.max(180, Math.min(256, (this.element.clientWidth - 40) / 3));
     draw(this.canvases[0], this.images[0], room);
     draw(this.canvases[1], this.images[1], room);

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ostrich.serve.jobs import corrupted, explanations, generators, look, network, touch, turn, want
+from ostrich.serve.jobs import corrupted, explanations, fitted, generators, look, network, touch, turn, want
 from ostrich.serve.jobs.asked import Asked
 from ostrich.serve.playground import Playground
 from ostrich.serve.worker import Job
@@ -18,6 +18,8 @@ JOBS: dict[str, tuple[type[Asked], Do]] = {
     "look": (look.Look, look.look),
     "turn": (turn.Turn, turn.turn),
     "budgets": (turn.Budgets, turn.budgets),
+    "fit": (fitted.Fit, fitted.fit),
+    "lay": (fitted.Lay, fitted.lay),
     "layers": (network.Layers, network.rows),
     "tiles": (network.Tiles, network.tiles),
     "sheet": (network.Sheet, network.sheet),
@@ -29,4 +31,5 @@ JOBS: dict[str, tuple[type[Asked], Do]] = {
     "sample": (generators.Sample, generators.sample),
     "walk": (generators.Walk, generators.walk),
     "steer": (generators.Steer, generators.steer),
+    "nearest": (generators.Nearest, generators.nearest_images),
 }

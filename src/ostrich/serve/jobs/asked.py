@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,6 +15,7 @@ class Asked(BaseModel):
     """One wish of a page; each kind says what it takes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    remembered: ClassVar[bool] = True  # whether the same wish is answered by what was answered before
 
 
 class AboutImage(Asked):

@@ -10,17 +10,22 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from ostrich.data.dataset import Samples
+from ostrich.data.training_data import open_split
 from ostrich.errors import InputError
 from ostrich.generative import Generator
 from ostrich.generative.directions import principal_directions
 from ostrich.generative.generator import known_generators, load_generator
+from ostrich.generative.neighbours import nearest
 from ostrich.images import as_gif, rounded
 from ostrich.serve.jobs.asked import Asked, Name
-from ostrich.serve.playground import Playground, png
+from ostrich.serve.playground import Playground, png, seen_at
 from ostrich.serve.worker import Job
 
 DIRECTIONS, NEAREST = 6, 4
+COMPARED = 1000  # training images at most: they are rendered, at some milliseconds each
 MILLISECONDS = 80  # of a clip's frame
+Along = Annotated[list[Annotated[float, Field(ge=-8, le=8)]], Field(max_length=DIRECTIONS)]
 Seed = Annotated[int, Field(ge=0, le=10**6)]
 
 
@@ -46,11 +51,18 @@ class Walk(OfGenerator):
     steps: Annotated[int, Field(ge=2, le=24)] = 9
 
 
-class Steer(OfGenerator):
-    """A sample moved along principal directions, and the images of DATA that are nearest to it."""
+class Nearest(OfGenerator):
+    """The training images that are nearest to a sample, moved along principal directions."""
 
     number: Seed
-    along: Annotated[list[Annotated[float, Field(ge=-8, le=8)]], Field(max_length=DIRECTIONS)] = []
+    along: Along = []
+
+
+class Steer(OfGenerator):
+    """A sample moved along principal directions."""
+
+    number: Seed
+    along: Along = []
 
 
 def sample(_playground: Playground, asked: Sample, job: Job) -> None:
@@ -79,30 +91,56 @@ def walk(_playground: Playground, asked: Walk, job: Job) -> None:
 
 
 def steer(playground: Playground, asked: Steer, job: Job) -> None:
-    """The picture, what the networks see in it, and its nearest images of DATA."""
+    """The picture, and what the networks see in it."""
+    image = _steered(asked)
+    job.emit("steered", picture=_shown(image[0]), directions=DIRECTIONS, **_seen(playground, image))
+
+
+def nearest_images(_playground: Playground, asked: Nearest, job: Job) -> None:
+    """The nearest of the first training images, and of how many of all."""
+    generator, image = _loaded(asked.generator), _steered(asked)
+    card = generator.card
+    count = min(COMPARED, card["limit"])
+    job.emit("said", sentence=f"Fetching the first {count} of {card['limit']} training images.")
+    training = _training(asked.generator, count)
+    distances, rows = nearest(rounded(image).flatten(1), training.images().flatten(1), NEAREST)
+    job.emit(
+        "nearest",
+        of=count,
+        all=card["limit"],
+        rows=[
+            {"name": training.files[row], "picture": _shown(training[row : row + 1][0]), "distance": distance}
+            for row, distance in zip(rows[0].tolist(), distances[0].tolist(), strict=True)
+        ],
+    )
+
+
+def _steered(asked: Steer | Nearest) -> Tensor:
+    """The image (1, C, H, W), or clip, that is asked for."""
     generator = _loaded(asked.generator)
     code = generator.codes.numbered(range(asked.number, asked.number + 1), asked.seed)
     if any(asked.along):
         directions = _directions(asked.generator)[: len(asked.along)]
         code = generator.codes.clipped(code + torch.tensor(asked.along) @ directions)
-    image = generator(code, _repeated(generator, asked.asked_class, 1))
-    job.emit("steered", picture=_shown(image[0]), directions=DIRECTIONS, **_seen(playground, image))
+    return generator(code, _repeated(generator, asked.asked_class, 1))
 
 
 def _seen(playground: Playground, image: Tensor) -> dict[str, Any]:
-    """Bars and nearest images, where the picture is of the networks' size."""
-    first, samples = image[:, :, 0] if image.ndim == 5 else image, playground.samples
-    if not len(samples) or first.shape[1:] != samples[:1].shape[1:]:
-        return {"networks": [], "nearest": []}
-    away = torch.cat([(part - first).flatten(1).norm(dim=1) for part in samples[: len(samples)].split(256)])
-    nearest = [
-        {"image": f"d{place}", "distance": away[place].item()} for place in away.argsort()[:NEAREST].tolist()
-    ]
-    return {
-        "made": playground.keep(first, "m"),
-        "networks": playground.bars(rounded(first)),
-        "nearest": nearest,
-    }
+    """Bars, where the picture has as many channels as the networks take; brought to their size."""
+    first = image[:, :, 0] if image.ndim == 5 else image
+    if first.shape[1] != playground.classifier.channels:
+        return {"networks": []}
+    first = seen_at(playground.classifier, first)
+    return {"made": playground.keep(first, "m"), "networks": playground.bars(rounded(first))}
+
+
+@cache
+def _training(name: str, count: int) -> Samples:
+    """The first training images of a generator, at its size."""
+    generator = _loaded(name)
+    return open_split(
+        generator.card["data"], "train", generator.shape, limit=count, seed=generator.card["seed"]
+    )
 
 
 @cache

@@ -15,10 +15,9 @@ from ostrich.images import LEVELS, rounded
 from ostrich.models.answers import predictions
 from ostrich.serve.jobs.asked import AboutImage, Name, Whole
 from ostrich.serve.playground import Playground, png
-from ostrich.serve.worker import Job, Stopped
+from ostrich.serve.worker import PAUSE, Job, Stopped
 from ostrich.verbs.attack import attack
 
-PAUSE = 0.08  # seconds between two pictures on the way
 BUDGETS = (0.5, 1, 2, 4, 8, 16, 32)  # in 255ths; half a level is what rounding can hide
 SLIDER_STEPS = 40
 Budget = Annotated[float, Field(gt=0, le=1e6)]
@@ -43,7 +42,7 @@ class Budgets(AboutImage):
 def turn(playground: Playground, asked: Turn, job: Job) -> None:
     """The attack's pictures on the way, and what it came to: `made` where its file fools."""
     image, classifier = playground.image(asked.image), playground.classifier
-    goal = _goal(playground, image, asked.target)
+    goal = goal_of(playground, image, asked.target)
     shown, last = time.monotonic(), image
 
     def watch(step: int, images: Tensor) -> None:
@@ -52,16 +51,16 @@ def turn(playground: Playground, asked: Turn, job: Job) -> None:
         last = images[:1].detach().cpu()
         if time.monotonic() - shown < PAUSE:
             return
-        job.emit("step", step=step, **_described(playground, image, last, goal))
+        job.emit("step", step=step, **described(playground, image, last, goal))
         shown = time.monotonic()
 
     settings = asked.model_dump(include={"norm", "eps", "steps"}, exclude_none=True)
-    job.emit("step", step=0, **_described(playground, image, image, goal))
+    job.emit("step", step=0, **described(playground, image, image, goal))
     try:
         found = attack(asked.attack, classifier, image, goal=goal, watch=watch, **settings)
     except Stopped:
         made = playground.keep(last, "m")
-        job.emit("stopped", made=made, **_described(playground, image, last, goal))
+        job.emit("stopped", made=made, **described(playground, image, last, goal))
         return
     success = bool(found.success[0])
     made = playground.keep(found.images[:1], "m")
@@ -74,25 +73,25 @@ def turn(playground: Playground, asked: Turn, job: Job) -> None:
         success=success,
         sentence=_verdict(found.figures, success),
         figures=figures,
-        **_described(playground, image, found.images[:1].cpu(), goal),
+        **described(playground, image, found.images[:1].cpu(), goal),
     )
 
 
 def budgets(playground: Playground, asked: Budgets, job: Job) -> None:
     """A picture for each budget; whether it fools, and what every network sees in it."""
     image = playground.image(asked.image)
-    goal = _goal(playground, image, asked.target)
+    goal = goal_of(playground, image, asked.target)
     for eps in BUDGETS:
         job.check_stop()
         found = attack("pgd", playground.classifier, image, goal=goal, eps=eps / LEVELS, steps=SLIDER_STEPS)
         made, success = playground.keep(found.images[:1], "m"), bool(found.success[0])
         if success:
             playground.claims.put(made, found.save)
-        described = _described(playground, image, found.images[:1].cpu(), goal)
-        job.emit("budget", eps=eps, made=made, success=success, **described)
+        now = described(playground, image, found.images[:1].cpu(), goal)
+        job.emit("budget", eps=eps, made=made, success=success, **now)
 
 
-def _goal(playground: Playground, image: Tensor, target: int | None) -> Goal:
+def goal_of(playground: Playground, image: Tensor, target: int | None) -> Goal:
     """Away from what the network sees, or into a class. Raises InputError where it is that already."""
     seen = predictions(playground.classifier.predict(image))
     if target is None:
@@ -104,7 +103,7 @@ def _goal(playground: Playground, image: Tensor, target: int | None) -> Goal:
     return Targeted(torch.tensor([target]))
 
 
-def _described(playground: Playground, image: Tensor, now: Tensor, goal: Goal) -> dict[str, Any]:
+def described(playground: Playground, image: Tensor, now: Tensor, goal: Goal) -> dict[str, Any]:
     """A picture on the way as its file would be: bars, how far it is, how sure of the goal."""
     file = rounded(now)
     change = file - image

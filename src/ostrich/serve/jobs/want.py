@@ -9,9 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ostrich.serve.jobs.asked import Asked, Name
-from ostrich.serve.jobs.turn import PAUSE
 from ostrich.serve.playground import Playground, png
-from ostrich.serve.worker import Job, Stopped
+from ostrich.serve.worker import PAUSE, Job, Stopped
 from ostrich.verbs.visualize import visualize
 from ostrich.visualization import PRESET
 

@@ -19,6 +19,7 @@ export async function open(panel, room) {
     await room.ask("corrupt", { image: room.image, corruption: name.value, severity: Number(slider.value) }, (event) => {
       if (event.event !== "corrupted") return;
       room.bars(event.networks);
+      room.show(event.picture);
       pair.set(room.address(room.image), event.picture);
     });
   }

@@ -1,7 +1,6 @@
 // Turn it into another class, and watch how.
 
-import { save, stop } from "../ask.js";
-import { Pair, field, goOn, h, number, percent, select } from "../pieces.js";
+import { Pair, field, goOn, h, number, percent, saving, select } from "../pieces.js";
 import { get, set } from "../state.js";
 
 export const TAB = "Turn it into…";
@@ -22,11 +21,12 @@ export async function open(panel, room) {
 
   function budget() {
     const norms = chosen().norms;
-    norm.replaceChildren();
+    const steps = h("input", { type: "number", min: 1, max: 2000, placeholder: "its own", value: get("climb"), id: "steps", oninput: () => set({ climb: steps.value || null }, { quietly: true }) });
+    norm.replaceChildren(...(chosen().steps ? [field("Steps", steps)] : []));
     if (!norms.length) return;
     const now = norms.find((one) => one.name === get("norm")) ?? norms[0];
     const levels = now.name === "linf", usual = levels ? now.eps * 255 : now.eps;
-    norm.append(
+    norm.prepend(
       field("Norm", select(norms.map((one) => [one.name, one.name]), now.name, (value) => { set({ norm: value, eps: null }, { quietly: true }); budget(); })),
       field(levels ? "Budget, in 255ths" : "Budget", h("input", { type: "number", min: 0, step: "any", value: get("eps") || usual, oninput: (event) => set({ eps: event.target.value || null }, { quietly: true }) })));
   }
@@ -42,12 +42,14 @@ export async function open(panel, room) {
 
   async function go() {
     verdict.textContent = "";
+    set({ ran: "turn" }, { quietly: true });
     keep.replaceChildren();
     begin.disabled = true;
     halt.disabled = false;
     const asked = { image: room.image, attack: chosen().name };
     if (target.value) asked.target = Number(target.value);
     const norms = chosen().norms, levels = (get("norm") || norms[0]?.name) === "linf";
+    if (chosen().steps && get("climb")) asked.steps = Number(get("climb"));
     if (get("norm")) asked.norm = get("norm");
     if (get("eps")) asked.eps = levels ? Number(get("eps")) / 255 : Number(get("eps"));
     await room.ask("turn", asked, (event) => {
@@ -57,24 +59,15 @@ export async function open(panel, room) {
       verdict.textContent = event.sentence;
       verdict.className = "verdict-line " + (event.success ? "bad" : "unsure");
       keep.append(goOn(event.made));
-      if (event.success) keep.append(h("button", { type: "button", class: "act", id: "save", onclick: () => saved(event.made, keep, room) }, "Save it with its proof"));
+      if (event.success) keep.append(...saving(event.made, room));
     });
     begin.disabled = false;
     halt.disabled = true;
   }
 
   const begin = h("button", { type: "button", class: "act main", id: "begin", onclick: go }, "Turn it");
-  const halt = h("button", { type: "button", class: "act", id: "halt", disabled: true, onclick: () => stop() }, "Stop");
+  const halt = h("button", { type: "button", class: "act", id: "halt", disabled: true, onclick: () => room.stop() }, "Stop");
   budget();
   panel.append(h("div", { class: "form" }, field("Into", target), field("Attack", name), norm, begin, halt), facts, verdict, pair.element, keep);
-}
-
-async function saved(made, where, room) {
-  try {
-    const found = await save(made);
-    where.append(h("p", {}, "Saved in ", h("code", {}, found.folder), ": ",
-      h("a", { href: found.picture, download: "" }, "the picture"), ", ", h("a", { href: found.proof, download: "" }, "run.json")));
-  } catch (error) {
-    room.say(error.message);
-  }
+  if (get("ran") === "turn") await go(); // an address brings back what was done; the server remembers the answer
 }

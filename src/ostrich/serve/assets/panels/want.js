@@ -1,6 +1,5 @@
 // What a unit wants to see, growing from noise.
 
-import { stop } from "../ask.js";
 import { draw, field, goOn, h, loaded, number, select } from "../pieces.js";
 import { get, set } from "../state.js";
 
@@ -16,17 +15,19 @@ export async function open(panel, room) {
   const steps = h("input", { type: "number", min: 8, max: 2048, value: get("steps", "256"), oninput: () => set({ steps: steps.value }, { quietly: true }) });
   const canvas = h("canvas", { role: "img", "aria-label": "what the unit wants to see" }), caption = h("figcaption"), keep = h("div", { class: "form" });
   panel.append(h("div", { class: "form" }, field("Unit", unit), field("Preset", preset), field("Steps", steps),
-    h("button", { type: "button", class: "act main", id: "grow", onclick: go }, "Grow it"), h("button", { type: "button", class: "act", onclick: () => stop() }, "Stop")),
+    h("button", { type: "button", class: "act main", id: "grow", onclick: go }, "Grow it"), h("button", { type: "button", class: "act", onclick: () => room.stop() }, "Stop")),
     h("figure", {}, canvas, caption), keep);
+  if (get("ran") === "want") await go();
 
   async function go() {
     keep.replaceChildren();
+    set({ ran: "want" }, { quietly: true });
     await room.ask("want", { unit: unit.value, preset: preset.value, steps: Number(steps.value) }, async (event) => {
       draw(canvas, await loaded(event.picture), 384);
       if (event.event === "step") caption.textContent = `step ${event.step} of ${event.steps}`;
       if (event.event !== "wanted") return;
       caption.textContent = event.value === null ? "stopped where it stood" : `${unit.value}: ${number(event.value)}`;
-      room.bars(event.networks);
+      room.bars(event.networks, null, "the picture that grew");
       keep.append(goOn(event.made));
     });
   }
