@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import json
 import shlex
-import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,21 +17,22 @@ from functools import cache
 from pathlib import Path
 
 import playground
-from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageSequence
+from drawing import WIDE, above, cells, change, enlarged, film, framed, in_rows, labelled_rows, tile, times
+from PIL import Image
 
 from ostrich.cli.main import run as ostrich
 
 HERE = Path(__file__).parent
 PICTURES, RUNS = HERE / "gallery", HERE.parent / "runs" / "gallery"
-ZOOM, GAP, LINE = 2, 12, 20  # each pixel of a toybox image is shown as 2x2
-LARGE, QUALITY = 128, 88  # pixels of an image that is shown as it is, in a JPEG of this quality
+QUALITY = 88  # of a photograph's JPEG
 WORDS = "words.txt"  # in a run: what was asked, so that it is run again when that changes
 SHOWN = 2  # images of an attack
-PAIRS, FIRST = 6, ("class:table lamp", "class:sports car")  # of preferred images, and those shown first
-FILM = 128  # pixels of a film's side
+FACES_GAP = 8  # rows between the pictures of a face without and with make-up
+FIRST = ("class:table lamp", "class:sports car")  # of preferred images, those that the lecture names
 NET, DATA = "zoo:toybox-resnet20", "toybox"
 REAL, PHOTOGRAPHS = "zoo:imagenet-efficientnet-lite0", "photographs"
-NEURON = "blocks.2.1:7"  # of the real network: a channel of its third stage
+NEURON = "blocks.2.1:7@14,14"  # of the real network: the middle one of a channel of its third stage
+SEEN = (88, 88, 144, 144)  # of 224 pixels: all that moves it, but for a faint rim
 Picture = Callable[[Path], Image.Image]
 
 
@@ -44,68 +44,89 @@ class Entry:
     title: str
     said: str
     words: str
-    picture: Picture | str  # a file of the run, or drawn from its folder
+    picture: Picture | str  # a sheet or a film of the run, or drawn from its folder
 
 
 def triples(folder: Path) -> Image.Image:
     """Images that were broken, their change, and the files that broke them."""
-    table = list(csv.DictReader((folder / "images.csv").open(encoding="utf-8")))
+    table = _table(folder / "images.csv")
     broken = [row for row in table if row["success"] == "true" and row["adversarial_file"]][:SHOWN]
     if not broken:
         raise SystemExit(f"{folder}: nothing was broken, so there is no picture.")
-    names = _classes(shlex.split((folder / WORDS).read_text(encoding="utf-8"))[2])
+    names = _classes(folder)
     tiles = []
     for row in broken:
         before, after = (Image.open(folder / row[f"{kind}_file"]) for kind in ("clean", "adversarial"))
-        change, factor = _difference(before, after)
+        changed, factor = change(before, after)
         captions = (
             names[int(row["clean_prediction"])],
             f"change, {factor} times" if factor > 1 else "change",
             f"{names[int(row['adversarial_prediction'])]}, {float(row['confidence']):.0%}",
         )
-        tiles += [_captioned(one, text) for one, text in zip((before, change, after), captions, strict=True)]
-    return _side_by_side(tiles)
+        tiles += [tile(one, text) for one, text in zip((before, changed, after), captions, strict=True)]
+    return in_rows(tiles)
+
+
+def printed(folder: Path) -> Image.Image:
+    """Images, the files that fool, and below them simulated photographs of both."""
+    photographs = {row["index"]: row for row in _table(folder / "photographs.csv")}
+    broken = [row for row in _table(folder / "images.csv") if row["success"] == "true"][:SHOWN]
+    names, tiles = _classes(folder), []
+    for row in broken:
+        seen = photographs[row["index"]]
+        for files, kind, said in ((row, "file", "file"), (seen, "photograph_file", "print")):
+            for which in ("clean", "adversarial"):
+                name = names[int(files[f"{which}_prediction"])]
+                tiles.append(tile(Image.open(folder / files[f"{which}_{kind}"]), f"{said}: {name}"))
+    return in_rows(tiles, 2)
+
+
+def made_up(folder: Path) -> Image.Image:
+    """A face without and with a look; frames are the detector's."""
+    sheet = Image.open(folder / "pictures.png").convert("RGB")
+    side = (sheet.height - FACES_GAP) // 2
+    halves = sheet.crop((0, 0, sheet.width, side)), sheet.crop((0, sheet.height - side, *sheet.size))
+    return in_rows([tile(one, said) for one, said in zip(halves, ("without", "with make-up"), strict=True)])
+
+
+def certain(folder: Path) -> Image.Image:
+    """Fooling images with what the network is how certain of; where it is not, that is said."""
+    names, tiles = _classes(folder), []
+    for row in _table(folder / "images.csv"):
+        if not row["adversarial_file"]:  # not tried: the network is as certain of any noise
+            continue
+        image = Image.open(folder / row["adversarial_file"])
+        failed = "" if row["success"] == "true" else "failed, "
+        tiles.append(
+            tile(image, f"{names[int(row['target'])]}: {failed}{_percent(float(row['confidence']))}")
+        )
+    return in_rows(tiles)
+
+
+def _percent(probability: float) -> str:
+    """Rounded down: what is not certain is not shown as 100 %."""
+    return f"{int(probability * 1000) / 10:.1f} %"
+
+
+def _table(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8") as lines:
+        return list(csv.DictReader(lines))
+
+
+def _results(folder: Path) -> dict:
+    return json.loads((folder / "run.json").read_text(encoding="utf-8"))["results"]
+
+
+def _classes(folder: Path) -> list[str]:
+    """The names of the classes of the network that a run asked."""
+    return _class_names(shlex.split((folder / WORDS).read_text(encoding="utf-8"))[2])
 
 
 @cache
-def _classes(network: str) -> list[str]:
+def _class_names(network: str) -> list[str]:
     import ostrich as package
 
     return list(package.load(network).class_names or ())
-
-
-def _difference(before: Image.Image, after: Image.Image) -> tuple[Image.Image, int]:
-    """after - before about middle grey, enlarged by a whole number that fills the range."""
-    larger, smaller = ImageChops.subtract(after, before), ImageChops.subtract(before, after)
-    most = max(high for one in (larger, smaller) for _, high in _extrema(one))
-    factor = max(1, 127 // max(1, most))
-    grey = Image.new("RGB", before.size, (128, 128, 128))
-    up, down = (one.point(lambda level: level * factor) for one in (larger, smaller))
-    return ImageChops.subtract(ImageChops.add(grey, up), down), factor
-
-
-def _extrema(image: Image.Image) -> list[tuple[int, int]]:
-    return [(int(low), int(high)) for low, high in image.getextrema()]  # type: ignore[misc]
-
-
-def _captioned(image: Image.Image, text: str) -> Image.Image:
-    zoom = 1 if image.width >= LARGE else ZOOM
-    image = image.convert("RGB").resize((image.width * zoom, image.height * zoom), Image.Resampling.NEAREST)
-    tile = Image.new("RGB", (image.width, image.height + LINE), "white")
-    tile.paste(image, (0, 0))
-    middle = image.width / 2, image.height + LINE / 2 + 1
-    ImageDraw.Draw(tile).text(middle, text, fill="black", font=ImageFont.load_default(11), anchor="mm")
-    return tile
-
-
-def _side_by_side(tiles: list[Image.Image]) -> Image.Image:
-    width = sum(tile.width + GAP for tile in tiles) - GAP
-    sheet = Image.new("RGB", (width, max(tile.height for tile in tiles)), "white")
-    left = 0
-    for tile in tiles:
-        sheet.paste(tile, (left, 0))
-        left += tile.width + GAP
-    return sheet
 
 
 def attack(name: str, title: str, said: str, more: str = "--limit 10") -> Entry:
@@ -115,25 +136,45 @@ def attack(name: str, title: str, said: str, more: str = "--limit 10") -> Entry:
 
 def fooling(name: str, title: str, said: str, more: str = "") -> Entry:
     """A fooling attack, which makes its own images."""
-    return Entry(name, title, said, f"attack {name} {NET} {more}".strip(), "gallery.png")
+    return Entry(name, title, said, f"attack {name} {NET} {more}".strip(), certain)
 
 
 def explain(name: str, title: str, said: str) -> Entry:
     """A method of attribution, for the predicted class."""
-    return Entry(name, title, said, f"explain {name} {NET} {DATA} --limit 6", _beside)
+    return Entry(name, title, said, f"explain {name} {NET} {DATA} --limit 6", maps)
 
 
-def _beside(folder: Path) -> Image.Image:
-    """The sheet of an explainer, two columns of rows, laid side by side."""
-    rows = json.loads((folder / "run.json").read_text(encoding="utf-8"))["results"]["explanations"]
+def maps(folder: Path) -> Image.Image:
+    """Three images, and below each its map."""
+    rows = _results(folder)["explanations"][:3]
+    tiles = [tile(Image.open(folder / row["clean_file"]), row["unit"].removeprefix("class:")) for row in rows]
+    return in_rows(tiles + [tile(Image.open(folder / row["picture_file"]), "") for row in rows])
+
+
+def neuron(folder: Path) -> Image.Image:
+    """Photographs, framed what the middle neuron sees, and below what a method makes of that."""
+    rows = _results(folder)["explanations"]
+    tiles = [tile(framed(Image.open(folder / row["clean_file"]), SEEN), row["unit"]) for row in rows]
+    return in_rows(tiles + [tile(Image.open(folder / row["picture_file"]).crop(SEEN), "") for row in rows])
+
+
+def plain_and_guided(folder: Path) -> Image.Image:
+    """Photographs, framed what the middle neuron sees; of that the plain gradient, and the guided one."""
     tiles = []
-    for row in rows[:3]:
-        tiles += [_captioned(Image.open(folder / row["clean_file"]), row["unit"])]
-        tiles += [_captioned(Image.open(folder / row["picture_file"]), "")]
-    return _side_by_side(tiles)
+    both = zip(
+        *(_results(run)["explanations"] for run in (RUNS / "photo-neuron-gradient", folder)), strict=True
+    )
+    for plain, guided in both:
+        tiles.append(tile(framed(Image.open(folder / guided["clean_file"]), SEEN), guided["unit"]))
+        for run, row, said in (
+            (RUNS / "photo-neuron-gradient", plain, "gradient"),
+            (folder, guided, "guided"),
+        ):
+            tiles.append(tile(Image.open(run / row["picture_file"]).crop(SEEN), said))
+    return in_rows(tiles)
 
 
-def photographs(name: str, title: str, said: str, words: str, picture: Picture = _beside) -> Entry:
+def photographs(name: str, title: str, said: str, words: str, picture: Picture = maps) -> Entry:
     """A technique on photographs, with a network that was trained on ImageNet."""
     kind, method, *more = words.split()
     return Entry(f"photo-{name}", title, said, " ".join((kind, method, REAL, PHOTOGRAPHS, *more)), picture)
@@ -141,24 +182,31 @@ def photographs(name: str, title: str, said: str, words: str, picture: Picture =
 
 def preferred(name: str, title: str, said: str, more: str) -> Entry:
     """Preferred images of the ten classes."""
-    return Entry(name, title, said, f"visualize {NET} --unit class:* {more}", "grid.png")
+    return Entry(name, title, said, f"visualize {NET} --unit class:* {more}", units)
 
 
-def _under_noise(folder: Path) -> Image.Image:
-    """What the plain ascent made of each class and, below, this one; the lamp and the car first."""
-    above, below = (
-        json.loads((run / "run.json").read_text(encoding="utf-8"))["results"]["units"]
-        for run in (RUNS / "plain", folder)
-    )
-    pairs = sorted(zip(above, below, strict=True), key=lambda pair: pair[0]["unit"] not in FIRST)
+def units(folder: Path) -> Image.Image:
+    """What each unit prefers."""
+    rows = _results(folder)["units"]
+    tiles = [tile(Image.open(folder / row["file"]), row["unit"].removeprefix("class:")) for row in rows]
+    return in_rows(tiles, 2 if len(tiles) == 4 else 3)
+
+
+def under_noise(folder: Path) -> Image.Image:
+    """What the plain ascent made of each of six classes and, below, this one; the lamp and the car first."""
+    pairs = zip(_results(RUNS / "plain")["units"], _results(folder)["units"], strict=True)
     tiles = []
-    for plain, drawn in pairs[:PAIRS]:
-        top, bottom = Image.open(RUNS / "plain" / plain["file"]), Image.open(folder / drawn["file"])
-        both = Image.new("RGB", (top.width, top.height + bottom.height))
-        both.paste(top, (0, 0))
-        both.paste(bottom, (0, top.height))
-        tiles.append(_captioned(both, plain["unit"].partition(":")[2]))
-    return _side_by_side(tiles)
+    for plain, drawn in sorted(pairs, key=lambda pair: pair[0]["unit"] not in FIRST)[:6]:
+        both = above(Image.open(RUNS / "plain" / plain["file"]), Image.open(folder / drawn["file"]))
+        tiles.append(tile(both, plain["unit"].removeprefix("class:")))
+    return in_rows(tiles)
+
+
+def by_class(folder: Path) -> Image.Image:
+    """Samples of classes in turn, a row for each class."""
+    found = list(cells(Image.open(folder / "grid.png").convert("RGB"), 64))
+    names = _class_names(NET)
+    return labelled_rows([(name, found[k :: len(names)][:6]) for k, name in enumerate(names)], 2)
 
 
 SECTIONS: dict[str, list[Entry]] = {
@@ -187,22 +235,39 @@ SECTIONS: dict[str, list[Entry]] = {
         ),
         photographs(
             "neuron-gradient",
-            "The gradient of a hidden unit",
-            "A channel of the third stage, on the whole image.",
+            "The gradient of a neuron",
+            "The middle neuron of a channel of the third stage: below what is framed, four times as large. "
+            "White is where a pixel moves it most.",
             f"explain gradient --limit 3 --unit {NEURON}",
+            neuron,
         ),
         photographs(
             "neuron-guided",
-            "Guided, of a hidden unit",
-            "Edges again: of the unit they say little.",
+            "Guided, of the same neuron",
+            "Photograph; of what is framed the plain gradient, and the guided one (Springenberg 2015).",
             f"explain guided --limit 3 --unit {NEURON}",
+            plain_and_guided,
+        ),
+        photographs(
+            "smoothgrad",
+            "SmoothGrad, of a class",
+            "The mean gradient of fifty noisy copies (Smilkov 2017).",
+            "explain smoothgrad --limit 3",
+        ),
+        photographs(
+            "deconvnet",
+            "Deconvnet, of the same neuron",
+            "Three photographs, one picture: all that a deconvnet sees of an image are the switches of max "
+            "pooling, and this network has none.",
+            f"explain deconvnet --limit 3 --unit {NEURON}",
+            neuron,
         ),
         Entry(
-            "photo-fooling",
+            "photo-fooling-ascent",
             "Fooling by ascent",
             "From noise to at least 99 % in fifteen steps: a tench, a hamster, a submarine.",
             f"attack fooling-ascent {REAL} --limit 6",
-            "gallery.png",
+            certain,
         ),
         Entry(
             "photo-lucid",
@@ -210,14 +275,15 @@ SECTIONS: dict[str, list[Entry]] = {
             "What ostrich, goldfish, teapot and school bus look like to it (Olah 2017).",
             f"visualize {REAL} --unit class:ostrich --unit class:goldfish --unit class:teapot "
             "--unit 'class:school bus' --preset lucid",
-            "grid.png",
+            units,
         ),
         photographs(
             "printed",
             "Printed, and photographed",
-            "Before, changed, and each as a simulated camera sees it in print: all four still fool it.",
+            "Before and changed, below them as a simulated camera sees them in print. Of four, the four "
+            "changed ones are wrong on paper too, one of which was so unchanged; two are shown.",
             "attack printed --limit 4",
-            "pictures.png",
+            printed,
         ),
     ],
     "Break it": [
@@ -293,31 +359,37 @@ SECTIONS: dict[str, list[Entry]] = {
         Entry(
             "printed",
             "Printed",
-            "On simulated paper, before a simulated camera (Kurakin 2017): the image, the file that fools, "
-            "and photographs of both.",
+            "The image and the file that fools, and below them both on simulated paper before a simulated "
+            "camera (Kurakin 2017).",
             f"attack printed {NET} {DATA} --limit 24",
-            "pictures.png",
+            printed,
         ),
         Entry(
             "dazzle",
             "Camouflage",
-            "Make-up on 0.11 % of the picture, 3 % of the face, under which a detector does not find it "
-            "(after Harvey 2010); framed is what OpenCV's cascade finds.",
+            "Make-up on 0.11 % of the picture, 3 % of the face (after Harvey 2010). Framed is all that "
+            "OpenCV's cascade takes for a face. Without make-up: the face and, falsely, her shoulder. With "
+            "it: the shoulder still, a lock of hair, and no more the face. False alarms are its own.",
             "attack dazzle detector:viola-jones faces:astronaut --set per_face=true --set eps=0.001076",
-            "pictures.png",
+            made_up,
         ),
-        fooling("fooling-ascent", "Fooling by ascent", "Noise that is a class, surely (Nguyen 2015)."),
+        fooling(
+            "fooling-ascent",
+            "Fooling by ascent",
+            "Noise that is a class, surely (Nguyen 2015). An airship is what any noise is to it: not tried.",
+        ),
         fooling(
             "fooling-cppn",
             "Fooling by evolution",
-            "Patterns that evolve from scores alone (Nguyen 2015).",
-            "--set minutes=1",
+            "Patterns that evolve from scores alone (Nguyen 2015): every class at 99 % in 165 generations.",
+            "--set generations=200",
         ),
         fooling(
             "fooling-direct",
             "Fooling pixel by pixel",
-            "The same evolution, of pixels (Nguyen 2015).",
-            "--set minutes=1",
+            "The same evolution, of pixels (Nguyen 2015): 99 % of every class after 150 generations, in two "
+            "minutes and a half. In one minute half of them were failures.",
+            "--set generations=200",
         ),
     ],
     "Look inside": [
@@ -326,7 +398,11 @@ SECTIONS: dict[str, list[Entry]] = {
             "gradient-x-input", "Gradient times input", "Each pixel's share, to first order (Shrikumar 2016)."
         ),
         explain(
-            "deconvnet", "Deconvnet", "Back through ReLUs goes what is positive (Zeiler and Fergus 2014)."
+            "deconvnet",
+            "Deconvnet",
+            "Back through ReLUs goes what is positive (Zeiler and Fergus 2014). Here the grid of the layers "
+            "that skip pixels, whatever the image: a deconvnet sees of it only the switches of max pooling, "
+            "and this network has none.",
         ),
         explain("guided", "Guided backpropagation", "Both rules at once (Springenberg 2015)."),
         explain(
@@ -339,7 +415,8 @@ SECTIONS: dict[str, list[Entry]] = {
         Entry(
             "sanity",
             "Does a map read the network?",
-            "The network's layers are made random from the top down (Adebayo 2018).",
+            "The network's layers are made random from the top down (Adebayo 2018): a map that reads the "
+            "network falls at once. Grad-CAM's maps have no sign: with it and without is one line.",
             f"explain gradcam {NET} {DATA} --limit 16 --sanity",
             "sanity/randomisation.png",
         ),
@@ -399,12 +476,13 @@ SECTIONS: dict[str, list[Entry]] = {
             "Samples of a class",
             "Told what to draw (Brock 2019), judged through a classifier's eyes (Sauer 2021); truncated.",
             "generate sample zoo:toybox-conditional --count 60 --truncation 0.7",
-            "grid.png",
+            by_class,
         ),
         Entry(
             "between-classes",
             "Between classes",
-            "The same code on the straight line between two class embeddings.",
+            "The same code on the straight line between two class embeddings: the ground stays, the bus "
+            "becomes an ostrich's body. Neither is drawn well: a small generator, 64 pixels.",
             "generate interpolate zoo:toybox-conditional --from 'school bus' --to ostrich --rows 4",
             "sheet.png",
         ),
@@ -441,7 +519,7 @@ SECTIONS: dict[str, list[Entry]] = {
             "Preferred images under a prior",
             "The generator draws, the network judges (DGN-AM, Nguyen 2016). Above, the gradient alone.",
             f"visualize {NET} --unit class:* --prior zoo:toybox-prior",
-            _under_noise,
+            under_noise,
         ),
     ],
 }
@@ -485,13 +563,11 @@ def _done(folder: Path, entry: Entry) -> bool:
 def _draw(entry: Entry, folder: Path) -> str:
     """The entry's picture, written to docs/gallery; its name."""
     if isinstance(entry.picture, str) and entry.picture.endswith(".gif"):
-        return _film(folder / entry.picture, f"{entry.name}.gif")
-    if isinstance(entry.picture, str) and REAL not in entry.words:
-        file = f"{entry.name}{Path(entry.picture).suffix}"
-        shutil.copyfile(folder / entry.picture, PICTURES / file)
-        return file
+        film(folder / entry.picture, PICTURES / f"{entry.name}.gif")
+        return f"{entry.name}.gif"
     if isinstance(entry.picture, str):
         sheet = Image.open(folder / entry.picture).convert("RGB")
+        sheet = enlarged(sheet, times(sheet.width, WIDE))
     else:
         sheet = entry.picture(folder)
     if REAL in entry.words:
@@ -499,17 +575,6 @@ def _draw(entry: Entry, folder: Path) -> str:
         return f"{entry.name}.jpg"
     sheet.save(PICTURES / f"{entry.name}.png", optimize=True)
     return f"{entry.name}.png"
-
-
-def _film(source: Path, name: str) -> str:
-    """A GIF of fewer pixels, for the page; its name."""
-    with Image.open(source) as film:
-        frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(film)]
-    side = max(1, min(frames[0].size) // FILM)
-    small = [f.resize((f.width // side, f.height // side), Image.Resampling.NEAREST) for f in frames]
-    first, *rest = [frame.quantize(64) for frame in small]
-    first.save(PICTURES / name, save_all=True, append_images=rest, duration=80, loop=0)
-    return name
 
 
 if __name__ == "__main__":

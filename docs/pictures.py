@@ -1,11 +1,16 @@
-"""The pictures of the README, made from the run of `ostrich demo`.
+"""Pictures of runs: a bus that becomes an ostrich, and the head of a report.
 
-ostrich demo --out runs/demo && python docs/pictures.py runs/demo
+ostrich demo --out runs/demo && python docs/pictures.py bus runs/demo
+ostrich check zoo:toybox-resnet20 toybox --images 64 --only clean,robustness,corruptions --out runs/head
+python docs/pictures.py head runs/head
+
+The report's head is photographed by Chromium, which playwright (of the extra dev) drives.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 HERE = Path(__file__).parent
 ZOOM, GAP, LINE = 4, 24, 26  # each pixel of the network's image is shown as 4x4
+HEAD = {"width": 1120, "height": 590}  # pixels of the report that are shown
 
 
 def triptych(item: dict, folder: Path) -> Image.Image:
@@ -35,13 +41,28 @@ def triptych(item: dict, folder: Path) -> Image.Image:
     return sheet
 
 
-def main(run: str) -> None:
+def head(folder: Path) -> None:
+    """Write docs/report-head.png: what one sees of a report without scrolling."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport=HEAD, color_scheme="light")
+        page.goto((folder / "index.html").resolve().as_uri())
+        page.screenshot(path=HERE / "report-head.png")
+        browser.close()
+    with Image.open(HERE / "report-head.png") as shown:
+        small = shown.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+    small.save(HERE / "report-head.png", optimize=True)
+
+
+def bus(folder: Path) -> None:
     """Write docs/school-bus-to-ostrich.png."""
-    folder = Path(run)
     probe = json.loads((folder / "probes" / "targeted-pair.json").read_text())
     pair = next(block for block in probe["blocks"] if block["kind"] == "pairs")["items"][0]
     triptych(pair, folder).save(HERE / "school-bus-to-ostrich.png", optimize=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    {"bus": bus, "head": head}[sys.argv[1]](Path(sys.argv[2]))

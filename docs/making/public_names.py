@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import ostrich
+from ostrich.attacks import ATTACKS
+from ostrich.attribution import EXPLAINERS
+
+ROOT = Path(ostrich.__file__).parents[2]
 MODULES = {
     "ostrich": "The verbs",
     "ostrich.attacks": "Attacks, goals and threat models",
@@ -46,12 +52,23 @@ def page(module: str, title: str, seen: set[int]) -> str:
                 else namespace(f"{module}.{name}", value, seen)
             )
         elif inspect.isclass(value) and id(value) not in seen:
-            lines += [f".. autoclass:: {module}.{name}", ""]
+            lines += shown("class", f"{module}.{name}", value)
             seen.add(id(value))
         elif callable(value) and id(value) not in seen:
-            lines += [f".. autofunction:: {module}.{name}", ""]
+            lines += shown("function", f"{module}.{name}", value)
             seen.add(id(value))
     return "\n".join([*lines, "```", ""])
+
+
+def shown(kind: str, path: str, value: Any) -> list[str]:
+    """The directive for a class, with its methods, or a function; and the file that it is in.
+
+    Attacks and explainers have pages of their own, and their methods are those of their bases.
+    """
+    own_page = value in ATTACKS.values() or value in EXPLAINERS.values()
+    members = ["   :members:"] if kind == "class" and not own_page else []
+    source = Path(inspect.getfile(inspect.unwrap(value))).relative_to(ROOT).as_posix()
+    return [f".. auto{kind}:: {path}", *members, "", f"   In ``{source}``.", ""]
 
 
 def namespace(path: str, module: ModuleType, seen: set[int]) -> Iterator[str]:
@@ -60,5 +77,4 @@ def namespace(path: str, module: ModuleType, seen: set[int]) -> Iterator[str]:
         value = getattr(module, name)
         if callable(value) and not inspect.isclass(value) and id(value) not in seen:
             seen.add(id(value))
-            yield f".. autofunction:: {module.__name__}.{name}"
-            yield ""
+            yield from shown("function", f"{module.__name__}.{name}", value)

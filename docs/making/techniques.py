@@ -95,9 +95,19 @@ def python(name: str, verb: str, about: dict[str, Any]) -> str:
 
 
 def picture(name: str, title: str, docs: Path) -> str:
-    """The gallery's picture of it."""
+    """The gallery's picture of it; where there is one on photographs too, that one and its command."""
     found = sorted((docs / "gallery").glob(f"{name}.*"))
-    return f"![{title}](/gallery/{found[0].name})" if found else "There is no picture of it in the gallery."
+    if not found:
+        return "There is no picture of it in the gallery."
+    shown = f"![{title}](/gallery/{found[0].name})"
+    entry = re.compile(rf"```sh\n(ostrich .*)\n```\n\n!\[[^]]*\]\((gallery/photo-{name}\.\w+)\)")
+    real = entry.search((docs / "gallery.md").read_text(encoding="utf-8"))
+    if real:
+        shown += (
+            f"\n\nOn photographs, with a network that was trained on ImageNet:\n\n```sh\n{real[1]}\n```\n\n"
+        )
+        shown += f"![{title}, on photographs](/{real[2]})"
+    return shown
 
 
 def facts(name: str, method: Any, head: str, about: dict[str, Any]) -> Iterator[tuple[str, str]]:

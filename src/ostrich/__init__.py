@@ -10,6 +10,19 @@
 <attack-pgd: n=64, clean_accuracy=..., success_rate=..., robust_accuracy=..., forwards_per_image=...>
 >>> result.save("runs/mine")
 PosixPath('runs/mine')
+
+Words that mean the same in every call:
+
+model       a network: a MODEL as the command line takes it, a torch module, a function, or a `Classifier`
+classifier  a `Classifier`: a network with its preprocessing, called on images
+images      float tensor (N, C, H, W) in [0, 1], or what becomes one: DATA, files, a data set, a DataLoader
+labels      class indices, int64 (N,)
+seed        of all that is random; with it and the same images, on the same machine, the same result
+device      "auto", "cpu", "cuda" or a torch device, on which it is computed
+limit       most images, a seeded and class-balanced choice; None: all
+out         the run directory to write into; None: nothing is written before `save`
+force       write into a run directory that is finished already
+progress    called with what is done and how much there is
 """
 
 from typing import TYPE_CHECKING

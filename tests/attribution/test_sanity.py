@@ -16,10 +16,10 @@ from torch import nn
 import ostrich
 from ostrich.attribution import EXPLAINERS, Explainer, GradCAM, Gradient, Question, explain
 from ostrich.attribution.importance import importance
-from ostrich.attribution.sanity import fading, pointing_game, randomisation, spearman, structure
+from ostrich.attribution.sanity import fading, pointing_game, randomisation, report, spearman, structure
 from ostrich.attribution.sanity.controls import Edges, Noise
-from ostrich.attribution.sanity.deletion import blurred
-from ostrich.attribution.sanity.parameter_randomisation import randomised, stages
+from ostrich.attribution.sanity.deletion import Fading, blurred
+from ostrich.attribution.sanity.parameter_randomisation import Likeness, Randomisation, randomised, stages
 from ostrich.attribution.sanity.similarity import Mean, ranks
 from ostrich.errors import InputError
 
@@ -268,3 +268,34 @@ def test_gradcam_points_at_the_objects_of_the_toybox():
     maps = explain(GradCAM(), ostrich.load("zoo:toybox-resnet20"), from_bytes(stored.images), units)
     game = pointing_game(importance(GradCAM(), maps)[:, 0], torch.from_numpy(stored.masks))
     assert game.share[0] >= game.centre_share[0] + 0.2  # set beforehand, over all 512 images
+
+
+@pytest.mark.parametrize(("unsigned", "lines"), [(0.5, 4), (0.7, 5)])
+def test_no_line_of_the_chart_lies_hidden_below_another(tmp_path, monkeypatch, unsigned, lines):
+    """Maps without negative values rank the same with sign and without: one line then, which says so."""
+
+    def mean(value):
+        return Mean(mean=value, low=value - 0.1, high=value + 0.1, n=4)
+
+    def likeness(value):
+        return Likeness(spearman=mean(value), spearman_abs=mean(unsigned), ssim=mean(0.2))
+
+    stages = (likeness(0.5), likeness(0.5))
+    controls = dict.fromkeys(("rerun", "edges", "noise", "edges_at_random"), likeness(0.5))
+    curves = Randomisation(layers=("a", "b"), cascading=stages, independent=(likeness(0.3),) * 2, **controls)
+    areas = {"method": mean(0.5)}
+    faded = Fading(
+        fractions=(0.0, 1.0),
+        deletion={"method": (1.0, 0.0)},
+        insertion={"method": (0.0, 1.0)},
+        deletion_area=areas,
+        insertion_area=areas,
+    )
+    drawn = []
+    monkeypatch.setattr(report, "write_chart", lambda path, **chart: drawn.append(chart["series"]))
+    found = report.Sanity(name="method", images=4, randomisation=curves, fading=faded, pointing=None)
+    found.draw(tmp_path)
+    assert len(drawn[0]) == lines
+    heights = [tuple(point["y"] for point in points) for points in drawn[0].values()]
+    assert len(set(heights)) == lines
+    assert any("with sign or without" in name for name in drawn[0]) == (lines == 4)

@@ -146,5 +146,16 @@ def test_from_the_first_page_to_the_source_of_an_attack_are_three_clicks(show):
     assert "class PGD(InputSpecificAttack)" in page.locator("article").inner_text()
 
 
+def test_from_the_first_page_to_an_own_result_and_the_source_of_its_attack_are_four_clicks_at_most(show):
+    page, clicks = show("index.html"), 0
+    for link in ("How-to", "Load your network"):
+        page.locator("article a", has_text=link).first.click()
+        clicks += 1
+    assert "ostrich check torchvision:resnet18 folder:photos" in page.locator("article").inner_text()
+    page.locator("article a", has_text="PGD").first.click()
+    assert "class PGD(InputSpecificAttack)" in page.locator("article").inner_text()
+    assert clicks + 1 <= 4
+
+
 def test_a_tutorial_can_be_downloaded_as_a_notebook(site):
     assert len(list(site.glob("_downloads/*/0*.ipynb"))) == 8

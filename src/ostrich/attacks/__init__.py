@@ -69,7 +69,11 @@ IMAGE_AGNOSTIC = {
 
 
 def find(name: str) -> type[Attack]:
-    """The attack of that name, or the class of FILE.py:CLASS. Raises UnknownName, InputError."""
+    """The attack of that name, or the class of FILE.py:CLASS.
+
+    Raises UnknownName, InputError for a file that cannot be read, ContractError for a class that is no
+    attack.
+    """
     path, colon, word = name.rpartition(":")
     if not colon or not path.endswith(".py"):
         if name not in ATTACKS:

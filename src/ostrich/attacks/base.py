@@ -83,7 +83,7 @@ class Attack:
         """Refuse, by an InputError, settings that do not go together."""
 
     def check_classifier(self, classifier: Classifier) -> None:
-        """Refuse, by an InputError, a classifier it cannot be run on."""
+        """Refuse, by an InputError, a `classifier` it cannot be run on."""
 
     @property
     def title(self) -> str:
@@ -120,9 +120,10 @@ class Attack:
 class InputSpecificAttack(Attack):
     """An algorithm for a goal under a threat model, as a state machine over a batch of images.
 
-    `init(problem)` gives a `State`, `step(problem, state)` the next one; `steps` (a field, class variable
-    or property) ends it. The engine drops images that are done, verifies what reaches the goal among all
-    images that the network was asked about, counts, limits and resumes.
+    `init(problem)` gives a `State`, `step(problem, state)` the next one; `steps` (a field, class variable or
+    property) ends it. `copies` are the forwards that a step costs an image, `most_forwards` all that an image
+    may cost, None for no limit. The engine drops images that are done, verifies what reaches the goal among
+    all images that the network was asked about, counts, limits and resumes.
     """
 
     kind: ClassVar[str] = "input-specific"
@@ -151,7 +152,10 @@ class InputSpecificAttack(Attack):
         return (self,)
 
     def photographed(self, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
-        """What a camera makes of `images` (n, C, H, W); `keys` are the originals' fingerprints."""
+        """What a camera makes of `images` (n, C, H, W), of their shape.
+
+        Its random numbers are keyed by `seed` and the originals' fingerprints, `keys`.
+        """
         raise NotImplementedError
 
     @property
@@ -180,15 +184,21 @@ class InputSpecificAttack(Attack):
         result: Result,
         seed: int,
     ) -> dict[str, Any]:
-        """Write further files into a run directory; further figures for run.json."""
+        """Write further files into the run directory `folder`; further figures for run.json.
+
+        `index` are the places among the data of the images of `result`, whose goal was `goal`; `seed` the
+        run's.
+        """
         return {}
 
 
 class FittedAttack(Attack):
     """An image-agnostic attack: fitted on some images, its artefact is applied to others.
 
-    A state machine over passes through the fitting images: `init(fitting)`, `epoch(fitting, state,
-    number)`; `tensors(state)` are what the artefact keeps, `apply(...)` makes images under attack.
+    A state machine over passes through the fitting images: `init(fitting)`, `epoch(fitting, state, number)`;
+    `tensors(state)` are what the artefact keeps, `apply(...)` makes images under attack. `untargeted_only`
+    says that it knows no target, `camera` gives random views under which a success is tried again, None for
+    none. What is random about an image is keyed by `seed` and by its fingerprint, one of `keys`.
     """
 
     kind: ClassVar[str] = "image-agnostic"
@@ -253,11 +263,14 @@ class FittedAttack(Attack):
         raise NotImplementedError
 
     def apply(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
-        """Images (n, C, H, W) under attack, within the budget; `keys` are the images' fingerprints."""
+        """`images` (n, C, H, W) under attack, of their shape, within the budget.
+
+        `tensors` are an artefact's.
+        """
         raise NotImplementedError
 
     def random_baseline(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
-        """The same with something random in the artefact's place: what it has to beat."""
+        """The same, (n, C, H, W), with something random in the artefact's place: what it has to beat."""
         raise NotImplementedError
 
     def picture(self, tensors: Tensors) -> Tensor | None:
@@ -269,7 +282,7 @@ class FittedAttack(Attack):
         raise NotImplementedError
 
     def write(self, tensors: Tensors, folder: Path) -> None:
-        """Write further files of the artefact into a run directory."""
+        """Write further files of the artefact, of its `tensors`, into the run directory `folder`."""
 
     def write_views(
         self,
@@ -280,7 +293,10 @@ class FittedAttack(Attack):
         label: int,
         target: int | None,
     ) -> dict[str, Any]:
-        """Write pictures of the painted object; what its views (n) are seen as, for run.json."""
+        """Write pictures of the painted object into `folder`; what its `views` are seen as, for run.json.
+
+        `label` is the object's class and `target` the one to reach, by index; None where there is none.
+        """
         raise NotImplementedError
 
 
@@ -305,7 +321,10 @@ class State:
 
 @dataclass(frozen=True)
 class EndingState(State):
-    """A state that says for itself which images are over: given up, or with stop "minimum" through."""
+    """A state that says for itself which images are over: given up, or with stop "minimum" through.
+
+    `done` (n,) bool says which.
+    """
 
     done: Tensor  # (n,) bool
 

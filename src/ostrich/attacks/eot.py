@@ -32,18 +32,33 @@ BEST_JPEG = 95  # the highest quality drawn
 
 @dataclass(frozen=True, kw_only=True)
 class EOT:
-    """How far the views of an image reach; every strength is drawn uniformly up to the one given."""
+    """How far the views of an image reach; every strength is drawn uniformly up to the one given.
 
-    samples: int = 10  # views of each image for one gradient
-    rotation: float = 15.0  # degrees, either way
-    scale: float = 0.1  # part of the size, either way
-    translation: float = 0.1  # part of the side, in both directions
-    perspective: float = 0.0  # foreshortening of one side against the other, part of the size
-    blur: float = 0.0  # standard deviation, pixels
-    noise: float = 0.0  # standard deviation, of values in [0, 1]
-    brightness: float = 0.1  # added to all values, either way
-    contrast: float = 0.0  # part of the distance from middle grey, either way
-    jpeg: int = 0  # lowest quality, 1 to 95; 0: none
+    Athalye, Engstrom, Ilyas, Kwok 2018, "Synthesizing robust adversarial examples", section 2.1. Raises
+    InputError for a strength outside of its range.
+
+    samples      views of each image for one gradient, at least 1
+    rotation     degrees, either way, up to 180
+    scale        part of the size, either way, up to 0.9
+    translation  part of the side, in both directions, up to 1
+    perspective  foreshortening of one side against the other, part of the size, up to 0.9
+    blur         standard deviation, pixels, up to 20
+    noise        standard deviation, of values in [0, 1], up to 1
+    brightness   added to all values, either way, up to 1
+    contrast     part of the distance from middle grey, either way, up to 1
+    jpeg         lowest quality, 1 to 95; 0: none
+    """
+
+    samples: int = 10
+    rotation: float = 15.0
+    scale: float = 0.1
+    translation: float = 0.1
+    perspective: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
+    brightness: float = 0.1
+    contrast: float = 0.0
+    jpeg: int = 0
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -64,7 +79,10 @@ class EOT:
         )
 
     def apply(self, images: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
-        """Views (n * samples, C, H, W) of images (n, C, H, W); each image draws from its generator."""
+        """Views (n * samples, C, H, W) of images (n, C, H, W).
+
+        Each image draws from its own of `generators`.
+        """
         count = len(images) * self.samples
         drawn = [torch.rand(self.samples, NUMBERS, generator=g, dtype=torch.float64) for g in generators]
         numbers = torch.cat(drawn).to(images)  # (n * s, 9)

@@ -41,19 +41,20 @@ class Goal(Protocol):
         """The class concerned, (N,): the label to leave, or the class to reach."""
 
     def reached(self, logits: Tensor, slack: float = 0) -> Tensor:
-        """Whether each image has got there (N,) bool.
+        """Whether each image has got there, (N,) bool, by its `logits` (N, K).
 
+        `slack` is by how many rounding errors of the logits' spread it must be clear: 0, a tie does.
         No answer (`models.answers`) reaches no class, and has left every label.
         """
 
     def loss(self, logits: Tensor) -> Tensor:
-        """What to minimise, (N,) float64."""
+        """What to minimise, (N,) float64, of `logits` (N, K)."""
 
     def rows(self, keep: Tensor) -> Self:
-        """The goal of some of the images."""
+        """The goal of the images where `keep` (N,) is true, or of those at its places."""
 
     def to(self, device: torch.device) -> Self:
-        """The goal with its tensors there."""
+        """The goal with its tensors on `device`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -123,7 +124,10 @@ class Targeted:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Confident:
-    """One given class with at least this softmax probability. `targets` int64 (N,)."""
+    """One given class with at least the softmax probability `confidence`, in (0, 1). `targets` int64 (N,).
+
+    Raises InputError for another confidence and for what are no class indices.
+    """
 
     targets: Tensor
     confidence: float = 0.99

@@ -57,6 +57,8 @@ class GradCAM(Explainer):
     grid     rows x columns of a transformer's tokens, such as 14x14; found unless given
     weights  "mean" over the map, or "each" place its own (HiResCAM)
     signed   whether what speaks against the unit is shown too: without the relu of equation 2
+
+    Raises UnknownName for other weights.
     """
 
     name: ClassVar[str] = "gradcam"

@@ -41,6 +41,9 @@ class IntegratedGradients(Explainer):
     steps     gradients an image; the paper: 20 to 300
     baseline  grey level of b, in [0, 1]; 0 is black, the paper's choice for images
     rule      of the sum in the place of the integral: "gauss-legendre", "trapezoid" or "right"
+
+    Raises UnknownName for another rule, InputError for too few steps and for a baseline that is no grey
+    level.
     """
 
     name: ClassVar[str] = "integrated-gradients"

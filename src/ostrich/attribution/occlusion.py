@@ -43,6 +43,8 @@ class Occlusion(Explainer):
     stride  pixels; None: half a window
     fill    grey level of the cover, in [0, 1]; the paper's is grey
     fold    whether a copy with batch norm folded may be used
+
+    Raises InputError for a window or stride below a pixel, and for a fill that is no grey level.
     """
 
     name: ClassVar[str] = "occlusion"
@@ -84,7 +86,7 @@ class Occlusion(Explainer):
         return found[:, :, None].expand(-1, -1, images.shape[1], -1, -1).clone()
 
     def sizes(self, height: int, width: int) -> tuple[int, int]:
-        """The window and the stride, in pixels, for images of this size. Raises InputError."""
+        """The window and the stride, in pixels, for images `height` by `width`. Raises InputError."""
         shorter = min(height, width)
         window = self.window or max(1, shorter // PARTS)
         stride = self.stride or max(1, window // 2)

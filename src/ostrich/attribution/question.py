@@ -81,11 +81,14 @@ class Explainer:
     reading: ClassVar[str] = SIZE
 
     def explain(self, question: Question) -> Tensor:
-        """The maps (N, U, C, H, W), in a network that is frozen and in evaluation mode."""
+        """The maps (N, U, C, H, W) of a `question`, in a network that is frozen and in evaluation mode.
+
+        Raises InputError for a network, or a unit, that the method does not apply to.
+        """
         raise NotImplementedError
 
     def figures(self, question: Question, maps: Tensor) -> list[list[dict[str, Any]]]:
-        """What is to be known of each of the maps (N, U, C, H, W) beside it, by name; nothing as a rule."""
+        """What is to be known of each of the `maps` (N, U, C, H, W) of a `question`; as a rule nothing."""
         return [[{} for _ in own] for own in maps]
 
     def remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -169,7 +172,7 @@ def paired(
     *,
     seed: int = 0,
 ) -> Tensor:
-    """Maps (N, C, H, W): of units[i] for images[i]. Raises InputError as `explain` does."""
+    """Maps (N, C, H, W) by `method`: of units[i] for images[i]. Raises InputError as `explain` does."""
     if len(images) != len(units):
         raise InputError(f"{len(images)} images need as many units; got {len(units)}.")
     if not len(images):

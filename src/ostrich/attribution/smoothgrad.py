@@ -31,6 +31,8 @@ class SmoothGrad(Explainer):
 
     noise    standard deviation, as a part of the image's range
     samples  noisy copies
+
+    Raises InputError for no sample, and for noise below 0.
     """
 
     name: ClassVar[str] = "smoothgrad"

@@ -65,10 +65,10 @@ def corrupt(
     CIFAR-10-C for 32: `severity.Settings` has the rule for other sizes. Any size and any number of channels;
     what has to do with colour says in its file what it does without.
 
-    Random numbers depend on `seed`, on the corruption and on an image's key, by default its content: neither
-    on its place in the batch nor on the severity. As in the original, values are rounded down to 8 bits. What
-    differs from it: frost is drawn, not photographed; and the files of ImageNet-C are JPEGs of quality 85 on
-    top, these images are not.
+    Random numbers depend on `seed`, on the corruption and on an image's number in `keys`, by default of its
+    content: neither on its place in the batch nor on the severity. As in the original, values are rounded
+    down to 8 bits. What differs from it: frost is drawn, not photographed; and the files of ImageNet-C are
+    JPEGs of quality 85 on top, these images are not.
 
     Raises UnknownName, and InputError for another severity and for what are no images.
     """

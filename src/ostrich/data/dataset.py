@@ -33,12 +33,13 @@ DecodeAt = Callable[[int, tuple[int, int], "int | tuple[int, int] | None", str],
 class Dataset:
     """Pictures with or without labels.
 
-    `read(i)` is the RGB picture i (UnreadableImage if it is damaged), or bytes (H, W, C) where it has other
-    than 1 or 3 channels; `content(i)` the bytes that its checksum is taken of; `labels` index `class_names`;
-    `size` is the pictures' common (H, W) where they have one; `words` the DATA that named them. Those of a
-    mesh are drawn at any size by `views(indices, (H, W), channels)`. `unused` counts by suffix the files that
-    are no part of it; `levels` says which value of deep images is white, and `class_map` which class is which
-    of the classifier's; with `skip_bad` unreadable ones are left out.
+    `name` is what it is called, `files` what each picture is. `read(i)` is the RGB picture i (UnreadableImage
+    if it is damaged), or bytes (H, W, C) where it has other than 1 or 3 channels; `content(i)` the bytes that
+    its checksum is taken of; `labels` index `class_names`; `size` is the pictures' common (H, W) where they
+    have one; `words` the DATA that named them. Those of a mesh are drawn at any size by
+    `views(indices, (H, W), channels)`. `unused` counts by suffix the files that are no part of it; `levels`
+    says which value of deep images is white, and `class_map` which class is which of the classifier's; with
+    `skip_bad` unreadable ones are left out.
     """
 
     name: str
@@ -63,14 +64,14 @@ class Dataset:
 class Samples:
     """The chosen pictures, or clips, as a network sees them.
 
-    `source` gives their pixels, batch by batch; `labels` int64 (N,) in the classifier's numbering, or None;
-    `index` the position of each in its data set; `keys` a number of the content of each, of its file where
-    it has one, of a mesh's views which view it is: what is held out is chosen by them (`split.py`);
-    `skipped` the files that could not be read; `views`, of a mesh, what else is known of the pictures;
-    `words` the DATA that named them, as typed, `limit` the most that were asked for, and `class_names` those
-    of the data; `matching` says how they became the classifier's, and `remarks` what else was found out or
-    guessed about the data, in sentences; `unused` counts files by suffix, and `decode_at` reads a picture of
-    the data set again at another size.
+    `name` is that of the data, `sha256` of their content. `source` gives their pixels, batch by batch;
+    `labels` int64 (N,) in the classifier's numbering, or None; `index` the position of each in its data set;
+    `keys` a number of the content of each, of its file where it has one, of a mesh's views which view it is:
+    what is held out is chosen by them (`split.py`); `skipped` the files that could not be read; `views`, of a
+    mesh, what else is known of the pictures; `words` the DATA that named them, as typed, `limit` the most
+    that were asked for, and `class_names` those of the data; `matching` says how they became the
+    classifier's, and `remarks` what else was found out or guessed about the data, in sentences; `unused`
+    counts files by suffix, and `decode_at` reads a picture of the data set again at another size.
     """
 
     name: str
@@ -98,7 +99,7 @@ class Samples:
         return self.source.images(range(*rows.indices(len(self))))
 
     def images(self, start: int = 0, stop: int | None = None) -> Tensor:
-        """Images (n, C, H, W), or clips (n, C, T, H, W), in [0, 1]."""
+        """Images (n, C, H, W), or clips (n, C, T, H, W), in [0, 1], from `start` up to `stop`, or all."""
         return self[start:stop]
 
     @property
@@ -128,7 +129,11 @@ class Samples:
     def at(
         self, rows: Sequence[int], size: tuple[int, int], resize: int | tuple[int, int] | None, kind: str
     ) -> Tensor:
-        """Images (n, C, H, W) of some rows at another size, read again; the arguments are those of `fit`."""
+        """Images (n, C, H, W) of some `rows` at another `size` (H, W), read again.
+
+        `resize` is the shorter side before the crop, or both, and `kind` the interpolation, as in
+        `images.fit`.
+        """
         assert self.decode_at is not None
         pixels = [self.decode_at(self.index[row], size, resize, kind) for row in rows]
         return from_bytes(np.stack(pixels))
@@ -155,7 +160,7 @@ class Samples:
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor | None = None, name: str = "images") -> Samples:
-        """Images (N, C, H, W) in [0, 1] and labels (N,) of one's own. Raises InputError."""
+        """`images` (N, C, H, W) in [0, 1] and labels (N,) of one's own, called `name`. Raises InputError."""
         check_images(images)
         found = cls(
             name=name,
@@ -180,7 +185,7 @@ class Samples:
         sha256: str | None = None,
         keys: Sequence[int] | None = None,
     ) -> Samples:
-        """Pixels in memory, uint8 (N, H, W, C), or clips (N, T, H, W, C).
+        """Pixels in memory, uint8 (N, H, W, C), or clips (N, T, H, W, C), called `name`.
 
         `sha256` and `keys` (N,) are of the pixels unless they are given.
         """

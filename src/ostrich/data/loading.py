@@ -65,7 +65,10 @@ def load(
     seed: int = 0,
     skip_bad: bool = False,
 ) -> Samples:
-    """Read the chosen pictures at (H, W) = `size`, in 8 bits; `resize` and `interpolation` as in `fit`.
+    """Read the chosen pictures of `dataset` at (H, W) = `size`, in 8 bits.
+
+    `resize` and `interpolation` are as in `fit`; `channels` are those that the network takes: 1, 3, or as
+    many as the data have.
 
     `limit` is a choice by position (`split.subset`): it is made before any file is read. `class_names` and
     `num_classes` are the classifier's, to which the labels are matched; without both they stay the data's.

@@ -31,7 +31,11 @@ def dataset(split: str) -> Dataset:
 
 
 def toybox(split: str = "test", limit: int | None = None, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Images (N, 3, 64, 64) in [0, 1] and labels (N,): a seeded, class-balanced choice of `limit`."""
+    """Images (N, 3, 64, 64) in [0, 1] and labels (N,): a seeded, class-balanced choice of `limit`.
+
+    `split` is "train", which never ends, or "test", 512 images. Raises InputError for "train" without a
+    limit, UnknownName for another split.
+    """
     found = dataset(split)
     assert found.labels is not None
     if split == "train" and limit is None:

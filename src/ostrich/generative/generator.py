@@ -38,6 +38,7 @@ BATCH = 128  # images, or frames, per forward
 class Generator:
     """`network(codes, classes)` gives (N, C, H, W) in [-1, 1]; called, a generator gives images in [0, 1].
 
+    `name` is what it is called, `codes` the distribution of its codes, `card` what is known of its training.
     Where `shape` is (C, T, H, W), they are clips (N, C, T, H, W) here and below. `class_names` are None
     where it is not conditional.
     """
@@ -59,7 +60,11 @@ class Generator:
         names: Sequence[str] | None = None,
         card: dict[str, Any] | None = None,
     ) -> Generator:
-        """A network of the form of the GAN's generator; its classes have numbers where they have no names."""
+        """A `network` of the form of the generator of `gan`.
+
+        It is called `name`, and `card` is what is known of it. Its classes have numbers where they have no
+        `names`.
+        """
         return cls(
             name=name,
             network=network,
@@ -92,7 +97,11 @@ class Generator:
 
     @torch.no_grad()
     def between_classes(self, codes: Tensor, start: int, end: int, shares: Sequence[float]) -> Tensor:
-        """Images (S, N, C, H, W) of the same codes on the straight line between two class embeddings."""
+        """Images (S, N, C, H, W) of the same codes (N, Z) on the straight line between two class embeddings.
+
+        `start` and `end` are class indices, `shares` (S,) how far each image is on the way, from 0 to 1.
+        Raises InputError for a generator that is not conditional.
+        """
         self.codes.check(codes)
         network = self.network
         if not isinstance(network, ConditionalGenerator) or self.class_names is None:
@@ -128,13 +137,17 @@ class Generator:
     ) -> tuple[Tensor, Tensor | None]:
         """The samples of these numbers under a seed, (N, C, H, W) in [0, 1], and their classes (N,).
 
-        A sample is the same whatever others are drawn. `classes` are taken in turn, all by default.
+        A sample is the same whatever others are drawn. With `truncation`, numbers of a normal code beyond it
+        are drawn again. `classes`, by index, are taken in turn, all by default.
         """
         asked = self.in_turn(numbers, classes)
         return self(self.codes.numbered(numbers, seed, truncation), asked), asked
 
     def in_turn(self, numbers: range, classes: Sequence[int] | None) -> Tensor | None:
-        """The classes (N,) of the samples of these numbers: `classes`, or all, taken in turn."""
+        """The classes (N,) of the samples of these `numbers`: `classes`, or all, taken in turn.
+
+        Raises InputError for classes of a generator that is not conditional.
+        """
         if self.class_names is None:
             if classes is not None:
                 raise InputError(f"{self.name} is not conditional: it takes no class.")
@@ -188,7 +201,10 @@ def known_generators() -> list[dict[str, Any]]:
 
 
 def load_generator(name: str, device: torch.device | None = None) -> Generator:
-    """The generator of that name, in evaluation mode. Raises InputError, UnknownName."""
+    """The generator of that name, in evaluation mode, on `device`; None: the CPU.
+
+    Raises InputError, UnknownName.
+    """
     bare = name.removeprefix("zoo:")
     folder = Path(name)
     if bare in (bundled := zoo_cards(ZOO)):

@@ -26,50 +26,89 @@ class GeneratorRecipe:
 
     Two defaults are not Radford's (2016, section 4): half of the images are mirrored (`flip`), his are not
     augmented; and where a `judge` measures samples, the generator of the nearest step is kept, not the last.
+
+    name                 what it is called
+    architecture         a spec of `generative.architectures`, for example "dcgan,width=0.5"
+    data                 the DATA spec it is meant for; --data overrides it
+    train_images         how many (clips, where it makes clips) of the training split; None: all
+    flip                 whether half of the images are mirrored
+    objective            one of `OBJECTIVES`
+    penalty              weight of the gradient penalty (wgan-gp), Gulrajani 2017
+    orthogonal           strength of orthogonal regularisation; Brock 2019: 1e-4
+    projected            a classifier through which the discriminator looks (Sauer 2021); None: it sees pixels
+    heads                channels of what looks through it
+    guidance             weight of that classifier's cross-entropy for the generator (Sauer 2022)
+    encoder              of a generator that inverts: the classifier whose layer is the code
+    layer                of the encoder
+    cells                a map is averaged to so many by so many places; 0: to one vector
+    comparator           the classifier whose features are compared; None: the encoder
+    comparator_layer     None: the encoder's
+    image_weight         of the squared difference of images in [-1, 1]
+    feature_weight       of that of the comparator's features
+    adversarial_weight   of the discriminator's word
+    steps                of the generator
+    batch_size           images
+    discriminator_steps  for each step of the generator
+    optimiser            "adam" or "sgd"
+    generator_rate       learning rate; Radford 2016, section 4: 2e-4
+    discriminator_rate   learning rate
+    momentum             beta1 of Adam, momentum of SGD, in [0, 1)
+    beta2                of Adam, in [0, 1)
+    epsilon              of Adam
+    average              decay of the average of the generator's parameters, in [0, 1); 0: none
+    average_from         step from which it averages; before, it follows
+    watch_every          steps between sheets of samples, measures and words on collapse
+    judge                a classifier whose features measure samples; the nearest generator is kept
+    judge_samples        samples that are measured
+    seed                 of initialisation, order and codes
+    precision            "fast": bf16 where the processor computes in it; "exact": fp32
+
+    Raises InputError for a value out of its range and for settings of another kind of generator, UnknownName
+    for an objective that there is not.
     """
 
     name: str
-    architecture: str  # a spec of `generative.architectures`, for example "dcgan,width=0.5"
-    data: str  # the DATA spec it is meant for; --data overrides it
-    train_images: int | None = None  # how many (clips, where it makes clips) of the training split, None: all
-    flip: bool = True  # mirror half of the images
+    architecture: str
+    data: str
+    train_images: int | None = None
+    flip: bool = True
 
     objective: str = "non-saturating"
-    penalty: float = 10.0  # weight of the gradient penalty (wgan-gp), Gulrajani 2017
-    orthogonal: float = 0.0  # strength of orthogonal regularisation; Brock 2019: 1e-4
+    penalty: float = 10.0
+    orthogonal: float = 0.0
 
-    projected: str | None = None  # a classifier through which the discriminator looks (Sauer 2021)
-    heads: int = 64  # its channels
-    guidance: float = 0.0  # weight of that classifier's cross-entropy for the generator (Sauer 2022)
+    projected: str | None = None
+    heads: int = 64
+    guidance: float = 0.0
     # Of a generator that inverts. Published weights: `published.py`, deepsim; of the image, over a mean of
     # squares in [-1, 1] and beside an adversarial weight of 1: 2e-6 * 256 * 256 * 3 * 127.5**2 / 100 = 64.
-    encoder: str | None = None  # the classifier whose layer is the code
+    encoder: str | None = None
     layer: str | None = None
-    cells: int = 4  # a map is averaged to so many by so many places; 0: to one vector
-    comparator: str | None = None  # the classifier whose features are compared, None: the encoder
-    comparator_layer: str | None = None  # None: the encoder's
+    cells: int = 4
+    comparator: str | None = None
+    comparator_layer: str | None = None
     image_weight: float = 64.0
     feature_weight: float = 10.0
     adversarial_weight: float = 1.0
 
     steps: int = 10_000
     batch_size: int = 128
-    discriminator_steps: int = 1  # for each step of the generator
-    optimiser: str = "adam"  # or "sgd"
-    generator_rate: float = 2e-4  # Radford 2016, section 4
+    discriminator_steps: int = 1
+    optimiser: str = "adam"
+    generator_rate: float = 2e-4
     discriminator_rate: float = 2e-4
-    momentum: float = 0.5  # beta1 of Adam, momentum of SGD
+    momentum: float = 0.5
     beta2: float = 0.999
-    epsilon: float = 1e-8  # of Adam
-    average: float = 0.0  # decay of the average of the generator's parameters; 0: none
-    average_from: int = 0  # step from which it averages; before, it follows
+    epsilon: float = 1e-8
+    average: float = 0.0
+    average_from: int = 0
 
-    watch_every: int = 500  # steps between sheets of samples, measures and words on collapse
-    judge: str | None = None  # a classifier whose features measure samples; the nearest generator is kept
+    watch_every: int = 500
+    judge: str | None = None
     judge_samples: int = 1000
 
     seed: int = 0
-    precision: str = "fast"  # "fast": bf16 where the processor computes in it; "exact": fp32
+    precision: str = "fast"
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:

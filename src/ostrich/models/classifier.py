@@ -41,17 +41,22 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 class Classifier:
     """A network, or only a prediction function, that classifies images.
 
-    `size` is the input (H, W), None where any will do; `resize` the shorter side before the centre
-    crop, or both (H, W), and `interpolation` how, as in `images.fit`; `mean` and `std` per channel,
-    None for no normalisation; `checksum` of what a function computes, since it has no tensors. What a
-    network or function may return stands in `outputs`; `output` chooses where it is not clear, as --output.
-    `batch` is the only number of images that the network takes at once, None where any will do; the
-    classifier takes any: it fills the network's batch up. Where it is not given, `probe` finds it. It also
-    finds whether the answer to an image depends on the others in its batch: slightly, and images are asked
-    about one at a time (`batch` 1, and `one_at_a_time` says so), or wholly, which `neighbours` says.
-    `told` are sentences about how it was loaded, by what they are about.
-    With a `surrogate`, attacks follow its gradients, and success is decided by this one. `words` are MODEL
-    and its options as the command line takes them.
+    `name` is what it is called, `source` where it is from; `channels` that it takes, found from its first
+    layer where they are not given; `class_names` K of them, in the order of the logits. `size` is the input
+    (H, W), None where any will do; `resize` the shorter side before the centre crop, or both (H, W), and
+    `interpolation` how, as in `images.fit`; `mean` and `std` per channel, None for no normalisation;
+    `checksum` of what a function computes, since it has no tensors. What a network or function may return
+    stands in `outputs`; `output` chooses where it is not clear, as --output. `batch` is the only number of
+    images that the network takes at once, None where any will do; the classifier takes any: it fills the
+    network's batch up. Where it is not given, `probe` finds it. It also finds whether the answer to an image
+    depends on the others in its batch: slightly, and images are asked about one at a time (`batch` 1, and
+    `one_at_a_time` says so), or wholly, which `neighbours` says. `draws` is how often a network whose answers
+    are random is asked for one; None: once, until it is found out. `told` are sentences about how it was
+    loaded, by what they are about. With a `surrogate`, attacks follow its gradients, and success is decided
+    by this one. `words` are MODEL and its options as the command line takes them.
+
+    Raises InputError for a deviation of zero and for means of other channels, UnknownName for an
+    interpolation that there is not.
     """
 
     def __init__(
@@ -432,7 +437,10 @@ class Classifier:
         return self.network.parameters() if isinstance(self.network, nn.Module) else iter(())
 
     def class_name(self, index: int) -> str:
-        """The name of a class, or its number where names are not known; "no answer" for NO_ANSWER."""
+        """The name of the class `index`, or its number where names are not known.
+
+        "no answer" for NO_ANSWER.
+        """
         if index == NO_ANSWER:
             return "no answer"
         return self.class_names[index] if self.class_names else str(index)

@@ -69,7 +69,7 @@ class Comparison(Outcome):
 
 
 def compare(first: str | Path | Outcome, second: str | Path | Outcome) -> Comparison:
-    """Put two runs side by side: run directories, their run.json, or what verbs returned.
+    """Put two runs, `first` and `second`, side by side: folders, their run.json, or what verbs returned.
 
     Raises InputError where there is no such run, and where the two have no figure in common.
     """

@@ -55,7 +55,7 @@ class Preferred:
 
     @classmethod
     def none(cls, canvas: Canvas) -> Preferred:
-        """Of no objective."""
+        """Of no objective, on a `canvas`."""
         mean = canvas.mean
         return cls(
             images=mean.new_zeros(0, *canvas.shape),
@@ -90,11 +90,12 @@ def ascend(
     progress: Progress = silent,
     watch: Watch = lambda step, places, images: None,
 ) -> Preferred:
-    """Climb each objective from the noise of `seeds` seeds: seed, seed + 1, and so on.
+    """Climb each of `objectives` from the noise of `seeds` seeds: seed, seed + 1, and so on.
 
-    `trace[0]` is the value of the noise, and the last image is not changed any more, so a run of
-    `steps` takes as many forwards. Raises InputError for a prediction function, or for what the network
-    does not have.
+    `settings` say how to climb. `watch` is shown the step, the rows and their images (R, C, H, W) as they
+    are. `trace[0]` is the value of the noise, and the last image is not changed any more, so a run of `steps`
+    takes as many forwards. Raises InputError for a prediction function, or for what the network does not
+    have.
     """
     wanted = check_objectives(classifier, objectives, seeds)
     canvas = Canvas.of(classifier)
@@ -119,7 +120,7 @@ def ascend(
 def check_objectives(
     classifier: Classifier, objectives: Sequence[Objective | Unit | str], seeds: int = 1
 ) -> list[Objective]:
-    """The objectives, once the network is known to have them all. Raises InputError."""
+    """The objectives, once the network is known to have them all, for so many `seeds`. Raises InputError."""
     if classifier.access != "gradient":
         raise InputError(f"{classifier.name} is only a prediction function: there is no slope to climb.")
     if not objectives:

@@ -17,10 +17,20 @@ from ostrich.visualization.transformations import Transformations
 
 @dataclass(frozen=True, kw_only=True)
 class Ascent:
-    """How to climb. As it is by default, the plain gradient; the four pieces have settings of their own."""
+    """How to climb. As it is by default, the plain gradient; the four pieces have settings of their own.
 
-    steps: int = 256  # forwards; the last image is looked at and not changed any more
-    keep: str = "best"  # the image with the highest value met, or the "last" one
+    steps            forwards, at least 1; the last image is looked at and not changed any more
+    keep             "best", the image with the highest value met, or the "last" one
+    parametrisation  what an image is made of: `Pixels`, `Fourier` or a `Prior`
+    transformations  the views in which the network is shown it
+    regularisers     what keeps it from becoming noise
+    optimiser        how a step follows the slope
+
+    Raises InputError for other values, and for pieces that do not go together.
+    """
+
+    steps: int = 256
+    keep: str = "best"
     parametrisation: Parametrisation = Pixels()
     transformations: Transformations = Transformations()
     regularisers: Regularisers = Regularisers()

@@ -38,7 +38,11 @@ PRIOR_STEPS = int(published("dgn-am/steps").value)
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """The code (R, Z) of an unconditional generator, whose images are brought to the network's size."""
+    """The code (R, Z) of an unconditional `generator`, whose images are brought to the network's size.
+
+    Nguyen, Dosovitskiy, Yosinski, Brox, Clune 2016, "Synthesizing the preferred inputs for neurons in neural
+    networks via deep generator networks". `prior` is the generator's name.
+    """
 
     name: ClassVar[str] = "prior"
     prior: str = field(metadata={"setting": False})  # the generator's name
@@ -46,7 +50,10 @@ class Prior:
 
     @classmethod
     def of(cls, generator: Generator, canvas: Canvas) -> Prior:
-        """The prior of a generator that fits. Raises InputError where channels or proportions do not."""
+        """The prior of a generator that fits a `canvas`.
+
+        Raises InputError where channels or proportions do not.
+        """
         if is_clip(generator.shape):
             raise InputError(f"{generator.name} makes clips; a prior makes images.")
         channels, height, width = generator.shape
@@ -83,7 +90,9 @@ class Prior:
 
 
 def with_prior(prior: Prior, steps: int = PRIOR_STEPS) -> Ascent:
-    """An ascent with a generator's code: DGN-AM's, with steps for codes of unit size, under random views.
+    """An ascent of `steps` with a generator's code, the `prior`: DGN-AM's, under random views.
+
+    Its steps are for codes of unit size.
 
     Its first step, 8, was for fc6 of CaffeNet: in units of a code's deviation it leaps from end to end of
     its range. Its decay of 0.01 was for codes without bounds; on zoo:toybox-dcgan's, which end at -1 and 1,

@@ -137,7 +137,10 @@ class Objective:
 
 
 def unit(text: str) -> Objective:
-    """A unit by its name. Raises InputError for what is no unit's name."""
+    """A unit by its name, `text`, such as "class:ostrich" or "layer3:17".
+
+    Raises InputError for what is none.
+    """
     return Objective(((parse(text), 1.0),))
 
 
@@ -155,7 +158,7 @@ def diversity(layer: str) -> Objective:
 
 
 def as_objective(given: Objective | Unit | str) -> Objective:
-    """An objective, from itself, a unit, or the text of either. Raises InputError."""
+    """An objective, `given` as itself, as a unit, or as the text of either. Raises InputError."""
     if isinstance(given, Objective):
         if not given.terms:
             raise InputError("The terms of this objective cancel: nothing is left to climb.")
@@ -164,7 +167,7 @@ def as_objective(given: Objective | Unit | str) -> Objective:
 
 
 def parse_objective(text: str) -> Objective:
-    """Read terms with " + " and " - " between, each with NUMBER* before it or not.
+    """Read a `text` of terms with " + " and " - " between, each with NUMBER* before it or not.
 
     Signs between terms stand between spaces, since names of classes may hold them. Raises InputError.
     """

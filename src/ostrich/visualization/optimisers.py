@@ -28,19 +28,28 @@ class Optimiser(Protocol):
     name: ClassVar[str]
 
     def init(self, parameters: Tensor) -> State:
-        """What is remembered before the first step."""
+        """What is remembered of `parameters` (R, ...) before the first step."""
 
     def step(self, parameters: Tensor, slope: Tensor, state: State, step: int) -> tuple[Tensor, State]:
-        """The parameters (R, ...) after a step up the slope (R, ...); `step` counts from 0."""
+        """The `parameters` (R, ...) after a step up the `slope` (R, ...), and the `state`.
+
+        `step` counts from 0.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Normalised:
-    """Steps of one mean size, whatever the slope's."""
+    """Steps of one mean size, whatever the slope's.
+
+    step_size  mean absolute change of a value in a step, above 0
+    falls      steps after which it has fallen to nothing, linearly; 0: it stays
+
+    Raises InputError for other values.
+    """
 
     name: ClassVar[str] = "normalised"
-    step_size: float = 4 / 255  # mean absolute change of a value in a step
-    falls: int = 0  # steps; 0: it stays
+    step_size: float = 4 / 255
+    falls: int = 0
 
     def __post_init__(self) -> None:
         _positive("step_size", self.step_size)
@@ -58,10 +67,13 @@ class Normalised:
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
-    """Adam with its published betas and epsilon."""
+    """Adam with its published betas and epsilon (Kingma and Ba 2015).
+
+    step_size  above 0, in units of the parameters; lucid's code: 0.05
+    """
 
     name: ClassVar[str] = "adam"
-    step_size: float = 0.05  # lucid's code
+    step_size: float = 0.05
 
     def __post_init__(self) -> None:
         _positive("step_size", self.step_size)
@@ -78,7 +90,10 @@ class Adam:
 
 @dataclass(frozen=True, kw_only=True)
 class Constant:
-    """A constant times the gradient, for images of 0..255."""
+    """A constant times the gradient, for images of 0..255.
+
+    rate  the constant, above 0
+    """
 
     name: ClassVar[str] = "constant"
     rate: float = 100.0
@@ -95,11 +110,15 @@ class Constant:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """As far as a straight slope would take the unit by `desired`, for images of 0..255."""
+    """As far as a straight slope would take the unit by `desired`, for images of 0..255.
+
+    most     the largest rate, above 0
+    desired  in the unit's own measure, above 0
+    """
 
     name: ClassVar[str] = "progress"
-    most: float = 100.0  # the largest rate
-    desired: float = 2.0  # in the unit's own measure
+    most: float = 100.0
+    desired: float = 2.0
 
     def __post_init__(self) -> None:
         _positive("most", self.most)

@@ -52,25 +52,31 @@ class Parametrisation(Protocol):
     name: ClassVar[str]
 
     def start(self, canvas: Canvas, seeds: Sequence[int]) -> Tensor:
-        """The first parameters (R, ...); a row depends on its seed alone."""
+        """The first parameters (R, ...) for a `canvas`: a row for each of `seeds`, by it alone."""
 
     def images(self, canvas: Canvas, parameters: Tensor) -> Tensor:
-        """The images (R, C, H, W) in [0, 1]."""
+        """The images (R, C, H, W) in [0, 1] that `parameters` (R, ...) make on a `canvas`."""
 
     def project(self, parameters: Tensor) -> Tensor:
-        """The nearest parameters that are allowed."""
+        """The nearest allowed ones to `parameters` (R, ...)."""
 
     def nothing(self, canvas: Canvas) -> Tensor:
-        """The parameters that count as nothing: decay pulls towards them."""
+        """The parameters (1, ...) that count as nothing on a `canvas`: decay pulls towards them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pixels:
-    """The image itself, from noise about the mean colour, kept in [0, 1]."""
+    """The image itself, from noise about the mean colour, kept in [0, 1].
+
+    noise  standard deviation at the start, of values in [0, 1]; Yosinski 2015, their code: 10 / 255
+    draws  "torch" or "numpy": its generator of old, which gave the published starts
+
+    Raises InputError for noise below 0, and for other draws.
+    """
 
     name: ClassVar[str] = "pixels"
-    noise: float = 10 / 255  # standard deviation at the start; Yosinski 2015, their code
-    draws: str = "torch"  # or "numpy": its generator of old, which gave the published starts
+    noise: float = 10 / 255
+    draws: str = "torch"
 
     def __post_init__(self) -> None:
         _not_negative("noise", self.noise)
@@ -100,11 +106,16 @@ class Pixels:
 
 @dataclass(frozen=True, kw_only=True)
 class Fourier:
-    """The image's spectrum; three channels are mixed as colours of photographs are."""
+    """The image's spectrum; three channels are mixed as colours of photographs are.
+
+    deviation    standard deviation of the spectrum at the start; lucid's code: 0.01
+    decay_power  1: as in photographs, whose amplitude falls with 1 / frequency
+    decorrelate  whether channels are mixed
+    """
 
     name: ClassVar[str] = "fourier"
-    deviation: float = 0.01  # of the spectrum at the start; lucid's code
-    decay_power: float = 1.0  # 1: as in photographs, whose amplitude falls with 1 / frequency
+    deviation: float = 0.01
+    decay_power: float = 1.0
     decorrelate: bool = True
 
     def __post_init__(self) -> None:

@@ -54,7 +54,7 @@ def configure(settings: Mapping[str, Any], preset: str | Ascent = PRESET) -> Asc
 
 
 def describe(ascent: Ascent) -> dict[str, Any]:
-    """All settings by name, as `configure` reads them."""
+    """All settings of an `ascent` by name, as `configure` reads them."""
     named = {piece: getattr(ascent, piece).name for piece in NAMED}
     own = {
         name: getattr(piece, name)

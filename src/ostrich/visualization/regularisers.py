@@ -29,14 +29,24 @@ TRUNCATE = 4.0  # where the blur's kernel ends, in standard deviations: scipy's 
 
 @dataclass(frozen=True, kw_only=True)
 class Regularisers:
-    """How strong each is; 0: not at all."""
+    """How strong each is; 0: not at all. Yosinski 2015, section 3, and total variation.
 
-    decay: float = 0.0  # part of the distance to nothing, the mean colour, that a step takes back
-    blur_sigma: float = 0.0  # pixels
-    blur_every: int = 4  # steps
-    small_norm: float = 0.0  # percent of the pixels that are reset
-    small_contribution: float = 0.0  # percent of the pixels that are reset
-    tv: float = 0.0  # weight of the total variation in the objective
+    decay               part of the distance to nothing, the mean colour, that a step takes back, in [0, 1)
+    blur_sigma          standard deviation of the blur, pixels
+    blur_every          steps from one blur to the next
+    small_norm          percent of the pixels that are reset, those of least norm
+    small_contribution  percent of the pixels that are reset, those that do least for the unit
+    tv                  weight of the total variation in the objective
+
+    Raises InputError for a value out of its range.
+    """
+
+    decay: float = 0.0
+    blur_sigma: float = 0.0
+    blur_every: int = 4
+    small_norm: float = 0.0
+    small_contribution: float = 0.0
+    tv: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay < 1:
@@ -58,7 +68,11 @@ class Regularisers:
         return [n for n in ("blur_sigma", "small_norm", "small_contribution") if getattr(self, n)]
 
     def apply(self, parameters: Tensor, slope: Tensor, nothing: Tensor, step: int) -> Tensor:
-        """Parameters, pixels (R, C, H, W) mostly, after Yosinski's four; `slope` led to them."""
+        """`parameters`, pixels (R, C, H, W) mostly, after Yosinski's four.
+
+        `slope`, of their shape, led to them; `nothing` are those that count as nothing, and `step` counts
+        from 0.
+        """
         if not self.of_pixels and not self.decay:
             return parameters
         d = (1 - self.decay) * (parameters - nothing)

@@ -37,7 +37,7 @@ class Response:
     neurons: tuple[Unit, ...]
 
     def strongest(self, count: int) -> list[int]:
-        """Which images have the highest values, the highest first."""
+        """The places of the `count` images with the highest values, the highest first."""
         return self.values.argsort(descending=True, stable=True)[:count].tolist()
 
 
@@ -72,10 +72,10 @@ def respond(classifier: Classifier, batches: Iterable[Tensor], units: Sequence[U
 
 
 def receptive_field(classifier: Classifier, units: Sequence[Unit | str]) -> list[Box]:
-    """The box of pixels that can move each unit, as the network itself shows it.
+    """The box of pixels that can move each of `units`, as the network itself shows it.
 
-    It is the smallest that holds every pixel with a gradient, for several images of noise, where
-    ReLUs that block a whole image let it pass; a pixel that max pooling overlooks in all of
+    It is (top, left, bottom, right), the smallest that holds every pixel with a gradient, for several images
+    of noise, where ReLUs that block a whole image let it pass; a pixel that max pooling overlooks in all of
     them is missed. Of a class, and where there is no gradient at all, it is the whole image. Raises
     InputError for a unit that does not exist.
     """

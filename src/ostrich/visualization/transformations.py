@@ -25,12 +25,20 @@ VIEW = 1  # the purpose of random numbers, in their key
 
 @dataclass(frozen=True, kw_only=True)
 class Transformations:
-    """How far the views reach. Each step and seed has its own, drawn uniformly."""
+    """How far the views reach. Each step and seed has its own, drawn uniformly.
 
-    jitter: float = 0.0  # shift in both directions, either way, by whole pixels; part of the side
-    rotate: float = 0.0  # degrees, either way
-    scale: float = 0.0  # part of the size, either way
-    pad: float = 0.0  # border of mean colour, seen on every side; part of the side
+    jitter  shift in both directions, either way, by whole pixels; part of the side, up to 1
+    rotate  degrees, either way, up to 180
+    scale   part of the size, either way, up to 0.9
+    pad     border of mean colour, seen on every side; part of the side, up to 1
+
+    Raises InputError for a value out of its range.
+    """
+
+    jitter: float = 0.0
+    rotate: float = 0.0
+    scale: float = 0.0
+    pad: float = 0.0
 
     def __post_init__(self) -> None:
         for name, most in (("jitter", 1), ("rotate", 180), ("scale", 0.9), ("pad", 1)):
@@ -43,7 +51,10 @@ class Transformations:
         return not (self.jitter or self.rotate or self.scale or self.pad)
 
     def view(self, canvas: Canvas, images: Tensor, seeds: Sequence[int], step: int) -> Tensor:
-        """The images (R, C, H, W) as they are shown at that step; a row's view depends on its seed."""
+        """The images (R, C, H, W) on a `canvas` as they are shown at that step.
+
+        A view depends on its seed, of `seeds`.
+        """
         if self.are_none:
             return images
         drawn = {

@@ -57,6 +57,8 @@ class Dazzle(CamouflageAttack):
     scale        part of the picture's size by which a view is larger or smaller at most
     tilt         most degrees of a view, either way
     views        of each face, that it is judged on
+
+    Raises InputError for a look of no shape, and for `fit` with `per_face`.
     """
 
     name: ClassVar[str] = "dazzle"
@@ -84,15 +86,16 @@ class Dazzle(CamouflageAttack):
 
     @property
     def form(self) -> Form:
+        """What shapes a look has, and so of how many numbers it is."""
         return Form(self.strokes, self.triangles, self.symmetric)
 
     def view(self, draw: torch.Generator) -> View:
-        """A random view, its size uniform in its logarithm."""
+        """A random view, of the numbers that `draw` gives, its size uniform in its logarithm."""
         size, tilt = (2 * torch.rand(2, generator=draw, dtype=torch.float64) - 1).tolist()
         return View(math.exp(math.log1p(self.scale) * size), self.tilt * tilt)
 
     def held_out(self, key: int, seed: int) -> list[View]:
-        """The views that the face with this fingerprint is judged on."""
+        """The views that the face with the fingerprint `key` is judged on, under a `seed`."""
         return [self.view(keyed(seed, HELD_OUT, key, number)) for number in range(self.views)]
 
 

@@ -62,6 +62,8 @@ class HopSkipJump(InputSpecificAttack):
     iterations       most estimates of the gradient
     first_questions  questions of the first estimate; number t has sqrt(t) times as many (theirs: 100)
     most_questions   most questions of an estimate
+
+    Raises InputError for first_questions above most_questions.
     """
 
     name: ClassVar[str] = "hopskipjump"

@@ -12,19 +12,22 @@ from torch import Tensor
 class Result:
     """What an attack did to N images.
 
-    `images` are on the 8-bit grid: the adversarial image, the best attempt where there is none,
-    the original where nothing was to be done. `float_images` are as the attack left them.
-    `attacked` (N,) is false for images that had reached the goal, or were wrong, from the start.
-    `distance` and `distance_float` (N,) are in the threat model's norm, `predictions` of `images`,
-    `confidence` the softmax probability of that prediction. `found_by` int64 (N,) is the place among
-    an ensemble's members of the one that succeeded (0 for a single attack), -1 where none did.
+    `originals` (N, C, H, W) are what was given. `images` (N, C, H, W) are on the 8-bit grid: the adversarial
+    image, the best attempt where there is none, the original where nothing was to be done. `float_images` are
+    as the attack left them. `success` (N,) says where the goal was reached, on 8 bits and inside the budget;
+    `clean_predictions` int64 (N,) are those of the originals. `attacked` (N,) is false for images that had
+    reached the goal, or were wrong, from the start. `distance` and `distance_float` (N,) are in the threat
+    model's norm, `predictions` of `images`, `confidence` the softmax probability of that prediction.
+    `found_by` int64 (N,) is the place among an ensemble's members of the one that succeeded (0 for a single
+    attack), -1 where none did.
 
     What speaks against a robust image: `zero_gradient` (N,), most gradients that the attack asked for were
     zero or not finite; `flat_scores` (N,), no query of an attack on scores changed what it follows;
     `unattacked` (N,), it was to be attacked and the attack found no way to begin. Of an ensemble they are
     what any member met; `worked` (N,) are images on which some member had a gradient, or scores that moved.
     `fooled_draws` (N,) is the part of the network's answers to `images` that reach the goal: 1 or 0, unless
-    its answers are random.
+    its answers are random. `forwards` and `backwards` (N,) are what an image cost, `checks` the forwards of
+    single images that belong to none.
     """
 
     originals: Tensor

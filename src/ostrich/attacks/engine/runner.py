@@ -77,22 +77,22 @@ def attack(
     keep: Keep = lambda rows, part, keys: part,
     write: Write | None = None,
 ) -> Result:
-    """Attack `images` (N, C, H, W) in [0, 1] and return verified results.
+    """Attack `images` (N, C, H, W) in [0, 1] by `method`, towards `goal`, and return verified results.
 
-    With `labels` (N,), images that the network gets wrong are left alone, whatever the goal.
-    `precision` concerns gradients only: "fast" takes them in bf16 where the processor has it,
-    "exact" in the network's own type. With `eot`, gradients are those of the mean over random views
-    of an image. `starts` (P, C, H, W) are images, perhaps of other classes, from which an attack that
-    sees no scores may set out. `shards` is a folder of this question alone, in which finished batches, and
-    where an unfinished one stands, are kept and found again. `watch` is shown the state after every step.
-    `keep` is given each finished batch, in order, and returns what of it stays in memory; samples are decoded
-    batch by batch. `write` writes the images of a batch to files where it was computed, if these are seen
-    from there, and can be pickled; then they come to `keep` no more, but their `fingerprints`. The executor
-    around computes the batches, this process where somebody watches. All of it is brought to where the
-    network is.
-    `active_set=False` leaves finished images in the batch: the same results, slower.
-    Raises InputError for images outside [0, 1], labels of another length or class, and a network
-    without the access the attack needs, OtherComputation where `shards` is of another question.
+    With `labels` (N,), images that the network gets wrong are left alone, whatever the goal. `precision`
+    concerns gradients only: "fast" takes them in bf16 where the processor has it, "exact" in the network's
+    own type. With `eot`, gradients are those of the mean over random views of an image. `starts` (P, C, H, W)
+    are images, perhaps of other classes, from which an attack that sees no scores may set out. `shards` is a
+    folder of this question alone, in which finished batches, and where an unfinished one stands, are kept and
+    found again. `watch` is shown the state after every step. `keep` is given each finished batch, in order,
+    and returns what of it stays in memory; samples are decoded batch by batch. `write` writes the images of a
+    batch to files where it was computed, if these are seen from there, and can be pickled; then they come to
+    `keep` no more, but their `fingerprints`. The executor around computes the batches, this process where
+    somebody watches. All of it is brought to where the network is. `batch_size` is the most images together;
+    None: as many as fit. `progress` is told how many are done, and of how many. `active_set=False` leaves
+    finished images in the batch: the same results, slower. Raises InputError for images outside [0, 1],
+    labels of another length or class, and a network without the access the attack needs, ContractError for a
+    method that is none, OtherComputation where `shards` is of another question.
     """
     if not isinstance(method, InputSpecificAttack):
         raise ContractError(

@@ -58,6 +58,8 @@ class Universal(FittedAttack):
     step_size   in the norm of the budget; None: eps / 10; of algorithm "gradient"
     delta       part of the images that may stay unfooled; None: 0.2 with "deepfool", else all epochs are
                 spent
+
+    Raises InputError for settings of the other algorithm.
     """
 
     name: ClassVar[str] = "universal"

@@ -96,15 +96,15 @@ class EvolutionAttack(InputSpecificAttack):
         }
 
     def random(self, count: int, shape: tuple[int, ...], generator: torch.Generator) -> Any:
-        """Genomes of the first generation, for images (C, H, W)."""
+        """`count` genomes of the first generation, drawn by `generator`, for images of `shape` (C, H, W)."""
         raise NotImplementedError
 
     def children(self, elites: Any, count: int, generation: int, generator: torch.Generator) -> Any:
-        """Genomes whose parents are drawn evenly from `elites`, and varied."""
+        """`count` genomes, varied as in that `generation`; `generator` draws parents evenly from `elites`."""
         raise NotImplementedError
 
     def drawn(self, genomes: Any, shape: tuple[int, ...]) -> Tensor:
-        """Their images (p, C, H, W) in [0, 1]."""
+        """The images (p, C, H, W) in [0, 1] of p `genomes`, at `shape` (C, H, W)."""
         raise NotImplementedError
 
 

@@ -67,6 +67,8 @@ class AdversarialPatch(FittedAttack):
     variation    weight of the total variation
     printable    weight of the non-printability score
     print_width  12cm, 120mm or 5in: patch.pdf at this size, and simulated photographs
+
+    Raises InputError for a mask that is none, and for the print of other than 1 or 3 channels.
     """
 
     name: ClassVar[str] = "patch"

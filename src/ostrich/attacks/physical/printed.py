@@ -74,6 +74,9 @@ class Printed(InputSpecificAttack):
     brightness   most that is added to all values, either way
     noise        standard deviation, of values in [0, 1]
     jpeg         lowest quality, 1 to 95; 0: none
+
+    Raises InputError for a strength outside of its range, for iterations of fgsm, and for networks of other
+    than 1 or 3 channels.
     """
 
     name: ClassVar[str] = "printed"

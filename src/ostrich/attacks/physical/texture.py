@@ -50,6 +50,9 @@ class AdversarialTexture(FittedAttack):
     brightness  most that is added to all values, either way
     blur        standard deviation, pixels
     noise       standard deviation, of values in [0, 1]
+    shown       the views of the mesh, which `bind_views` gives it
+
+    Raises InputError for settings out of their range.
     """
 
     name: ClassVar[str] = "texture"

@@ -51,6 +51,8 @@ class OnePixel(InputSpecificAttack):
     generations  most generations after the first
     factor       weight of the difference of two parents (F)
     queries      most forwards for an image, of all generations; None: no limit
+
+    Raises InputError for too few queries for a generation.
     """
 
     name: ClassVar[str] = "one-pixel"

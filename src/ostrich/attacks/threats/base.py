@@ -20,7 +20,7 @@ Draw = Callable[[str], Tensor]  # "uniform" in [0, 1) or "normal", shaped like t
 
 @runtime_checkable
 class Threat(Protocol):
-    """What every threat model offers; images and originals are (N, C, H, W)."""
+    """What every threat model offers; `images` and `originals` are (N, C, H, W) in [0, 1]."""
 
     @property
     def norm(self) -> str:
@@ -31,19 +31,25 @@ class Threat(Protocol):
         """The budget, in the norm's unit."""
 
     def project(self, images: Tensor, originals: Tensor) -> Tensor:
-        """The images, moved into the budget and into [0, 1]."""
+        """The `images` (N, C, H, W), moved into the budget about `originals` and into [0, 1]."""
 
     def random_start(self, originals: Tensor, draw: Draw) -> Tensor:
-        """A random image within the budget for each original."""
+        """A random image within the budget for each of `originals` (N, C, H, W).
+
+        `draw("uniform")` gives numbers in [0, 1) of their shape, `draw("normal")` normal ones.
+        """
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """The change of unit size that most increases a function with this gradient."""
+        """The change (N, C, H, W) of unit size that most increases a function with this `gradient`."""
 
     def distance(self, images: Tensor, originals: Tensor) -> Tensor:
-        """The size of the change, (N,)."""
+        """The size (N,) of the change from `originals` to `images` (N, C, H, W), in the norm's unit."""
 
     def quantize(self, images: Tensor, originals: Tensor) -> Tensor:
-        """Images on the 8-bit grid near `images`, within the budget where the grid allows it."""
+        """Images (N, C, H, W) on the 8-bit grid near `images`.
+
+        They are within the budget about `originals` where the grid allows it.
+        """
 
 
 def within(threat: Threat, images: Tensor, originals: Tensor) -> Tensor:

@@ -36,7 +36,10 @@ def lab(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Lab:
-    """The colour of every pixel may move by at most eps in CIELAB; images have three channels."""
+    """The colour of every pixel may move by at most eps in CIELAB; images have three channels.
+
+    Raises InputError for an eps that is no number from 0 up.
+    """
 
     eps: float
     norm: ClassVar[str] = "lab"

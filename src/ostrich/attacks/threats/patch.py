@@ -15,7 +15,10 @@ from ostrich.images import rounded
 
 @dataclass(frozen=True)
 class Patch:
-    """The pixels that a patch covers may take any colour; eps is the largest part of all pixels."""
+    """The pixels that a patch covers may take any colour; eps is the largest part of all pixels.
+
+    Raises InputError unless eps lies between 0 and 1.
+    """
 
     eps: float
     norm: ClassVar[str] = "patch"

@@ -15,7 +15,10 @@ from ostrich.images import rounded
 
 @dataclass(frozen=True)
 class Pixels:
-    """At most eps pixels may change, each to any colour (Su, Vargas, Sakurai 2019, section III.A)."""
+    """At most eps pixels may change, each to any colour (Su, Vargas, Sakurai 2019, section III.A).
+
+    Raises InputError unless eps is a whole number from 0 up.
+    """
 
     eps: float
     norm: ClassVar[str] = "l0"

@@ -20,7 +20,10 @@ MEASURES: dict[str, Threat] = {"linf": Linf(1.0), "l2": L2(1.0), "l1": L1(1.0)}
 
 @dataclass(frozen=True)
 class Unbounded:
-    """Any image with values in [0, 1]; distances are measured in `norm`, linf, l2 or l1."""
+    """Any image with values in [0, 1]; distances are measured in `norm`, linf, l2 or l1.
+
+    Raises UnknownName for another norm.
+    """
 
     norm: str = "l2"
     eps: ClassVar[float] = torch.inf

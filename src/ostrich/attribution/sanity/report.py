@@ -7,7 +7,7 @@ pointing        on the toybox, whose masks are known: every image, for its own c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -94,15 +94,8 @@ class Sanity:
             folder / PICTURES["randomisation"],
             x_label="layers made random, from the output down",
             y_label="likeness to the learned network's map",
-            series={
-                f"{self.name}: rank correlation, one layer after the other": _line(
-                    [likeness.spearman for likeness in curves.cascading]
-                ),
-                "the same without sign": _line([likeness.spearman_abs for likeness in curves.cascading]),
-                "structural similarity": _line([likeness.ssim for likeness in curves.cascading]),
-                "rank correlation, the layer alone": _line([own.spearman for own in curves.independent]),
-                "an edge detector": [{"x": i, "y": 1.0} for i in range(len(curves.layers) + 1)],
-            },
+            series={name: _line(means) for name, means in self._likenesses()}
+            | {"an edge detector": [{"x": i, "y": 1.0} for i in range(len(curves.layers) + 1)]},
         )
         series = {
             f"{way}: {name}": [
@@ -118,6 +111,18 @@ class Sanity:
             y_label="the unit (a class: its probability)",
             series=series,
         )
+
+    def _likenesses(self) -> Iterator[tuple[str, Sequence[Mean]]]:
+        """The lines of the picture; where no map has a sign, two of them would lie on one another."""
+        curves = self.randomisation
+        signed = [likeness.spearman for likeness in curves.cascading]
+        unsigned = [likeness.spearman_abs for likeness in curves.cascading]
+        alike = ", with sign or without" if signed == unsigned else ""
+        yield f"{self.name}: rank correlation, one layer after the other{alike}", signed
+        if signed != unsigned:
+            yield "the same without sign", unsigned
+        yield "structural similarity", [likeness.ssim for likeness in curves.cascading]
+        yield "rank correlation, the layer alone", [own.spearman for own in curves.independent]
 
 
 def check_sanity(

@@ -70,9 +70,9 @@ def neighbours(
 ) -> NeighboursResult:
     """Samples' nearest training images, in pixels and in features, and whether the generator memorised.
 
-    `data` is the training data, by default what the generator's card says; `features` the classifier whose
-    features are compared, by default the card's. The rule of the verdict is that of
-    `ostrich.generative.neighbours`. Raises InputError, UnknownName.
+    `count` samples are looked at. `data` is the training data, by default what the generator's card says;
+    `features` the classifier whose features are compared, by default the card's. The rule of the verdict is
+    that of `ostrich.generative.neighbours`. Raises InputError, UnknownName.
     """
     if count < 1:
         raise InputError(f"--count is at least 1; got {count}.")
@@ -106,7 +106,7 @@ def evaluate(
     out: Where = None,
     force: bool = False,
 ) -> EvaluationResult:
-    """Measure samples against held-out images in the features of a named classifier.
+    """Measure samples of `generator` against held-out images in the features of a named classifier.
 
     Only in those of "inception" is the distance FID. `data` and `features` as for `neighbours`; `count` is
     the number of samples, by default 2000 images or 256 clips. `judge` is another classifier, which says of

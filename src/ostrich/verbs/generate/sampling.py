@@ -105,11 +105,12 @@ def interpolate(
     out: Where = None,
     force: bool = False,
 ) -> InterpolationResult:
-    """Walk between codes, straight if uniform, on the great circle if normal; or between two classes.
+    """Walk between codes of `generator`, or between two of its classes.
 
-    `rows` is the number of ways, `steps` that of the images of each, its ends included. `start` and `end`
-    are classes by name or number, between whose embeddings the way goes at a fixed code. `gif` writes the
-    ways there and back as a film. Raises InputError, UnknownName.
+    Between uniform codes the way is straight, between normal ones on the great circle. `rows` is the number
+    of ways, `steps` that of the images of each, its ends included. `start` and `end` are classes by name or
+    number, between whose embeddings the way goes at a fixed code. `gif` writes the ways there and back as a
+    film. `truncation` is that of `sample`. Raises InputError, UnknownName.
     """
     if rows < 1 or steps < 2:
         raise InputError(f"There is at least 1 row and 2 steps; got {rows} and {steps}.")

@@ -32,9 +32,9 @@ METHODS: tuple[Explainer, ...] = (Deconvnet(), Guided())
 class Sheet:
     """What is on one unit's sheet; K is TOP or the number of images, if that is less.
 
-    `preferred` (C, H, W); `images` (K, C, H, W) are the images that excite the unit most, `places`
-    which of all they are, `boxes` what it sees of them; `maps` names methods, each with its maps
-    (K, C, H, W) of the neurons that answered. Where no ReLU lies before the unit, for
+    `response` is the unit's, to all images. `preferred` (C, H, W); `images` (K, C, H, W) are the images that
+    excite the unit most, `places` which of all they are, `boxes` what it sees of them; `maps` names methods,
+    each with its maps (K, C, H, W) of the neurons that answered. Where no ReLU lies before the unit, for
     deconvnet and guided backpropagation to act on, there is the gradient instead.
     """
 
@@ -58,8 +58,10 @@ def unit_sheets(
     seed: int = 0,
     progress: Progress = silent,
 ) -> list[Sheet]:
-    """One sheet for each unit; `images(start, stop)` are (N, C, H, W) of `count`.
+    """One sheet for each of `units`; `images(start, stop)` are (N, C, H, W) of `count`.
 
+    `settings` say how its preferred image is climbed to, `top` how many images are shown, `batch` how many go
+    through the network together.
     Raises InputError for a unit that does not exist, for no image, and for a prediction function.
     """
     if top < 1:
