@@ -517,7 +517,8 @@ SECTIONS: dict[str, list[Entry]] = {
         Entry(
             "prior",
             "Preferred images under a prior",
-            "The generator draws, the network judges (DGN-AM, Nguyen 2016). Above, the gradient alone.",
+            "The generator draws, the network judges (DGN-AM, Nguyen 2016). Above, the gradient alone. Of "
+            "four starts a class another network recognises 40 of 40 below, 26 of 40 above.",
             f"visualize {NET} --unit class:* --prior zoo:toybox-prior",
             under_noise,
         ),

@@ -34,6 +34,27 @@ FITTED = {
     "success_rate": "success rate",
 }
 FOOLING = {"n": "classes", "success_rate": "classes reached", "confidence_median": "median confidence"}
+DISTANCE = {
+    "samples": "samples",
+    "real": "images held out",
+    "features": "features of",
+    "frechet_distance": "Frechet distance",
+    "floor_two_halves_of_real": "of real images to others",
+    "ceiling_mean_image": "of the mean image",
+    "precision": "precision",
+    "recall": "recall",
+}
+MEMORISED = {
+    "n": "samples",
+    "training": "training images",
+    "held_out": "images held out",
+    "memorised": "memorised",
+}
+JUDGED = {
+    "judges.zoo:toybox-resnet20.recognised": "recognised by the network itself",
+    "judges.zoo:toybox-plain14.recognised": "by another",
+    "judges.zoo:toybox-plain14.n": "images",
+}
 COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
     "lbfgs": (f"attack lbfgs {NET} toybox --limit 32 --target ostrich", ATTACK),
     "lbfgs-photographs": (f"attack lbfgs {REAL} photographs --limit 3 --target ostrich", ATTACK),
@@ -63,6 +84,29 @@ COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "generator": (f"attack generator {NET} toybox --limit 128 --set epochs=20", FITTED),
+    "dcgan": ("generate evaluate zoo:toybox-dcgan", DISTANCE),
+    "conditional": (
+        "generate evaluate zoo:toybox-conditional --judge zoo:toybox-plain14",
+        DISTANCE
+        | {"as_asked.share": "of the class asked for", "as_labelled_real.share": "real images of theirs"},
+    ),
+    "video": (
+        "generate evaluate zoo:toybox-video",
+        {**DISTANCE, "samples": "clips", "real": "clips held out"},
+    ),
+    "neighbours": ("generate neighbours zoo:toybox-conditional", MEMORISED),
+    "ascent": (
+        f"visualize {NET} --unit class:* --preset lucid --seeds 4 --judges zoo:toybox-plain14",
+        JUDGED,
+    ),
+    "ascent-plain": (
+        f"visualize {NET} --unit class:* --preset plain --seeds 4 --judges zoo:toybox-plain14",
+        JUDGED,
+    ),
+    "prior": (
+        f"visualize {NET} --unit class:* --prior zoo:toybox-prior --seeds 4 --judges zoo:toybox-plain14",
+        JUDGED,
+    ),
     "game": ("generate train digits-perceptron", {"distance": "Frechet distance", "diversity": "diversity"}),
 }
 

@@ -20,7 +20,7 @@ PAGES = sorted(
     if "```python" in path.read_text(encoding="utf-8") and not {"_build", "made"} & set(path.parts)
 )
 LONG = {"02-objective", "05-universal", "08-three-dimensions", "09-camouflage", "13-learned-attacker"}
-LONG |= {"23-batch-normalisation"}  # pages of more than about five seconds
+LONG |= {"07-physical", "23-batch-normalisation"}  # pages of more than about five seconds
 
 
 def with_examples() -> list[str]:
