@@ -75,6 +75,20 @@ def test_another_sites_page_is_refused(inside: Any, origin: str) -> None:
     assert inside.get("/facts", headers={"origin": origin}).status_code == 403
 
 
+def test_reached_by_any_address_it_goes_by_addresses_and_no_other_name(toys: Playground) -> None:
+    app = application(toys, token=TOKEN, hosts={"0.0.0.0:8000", "teacher:8000"}, any_address=8000)
+    with testclient.TestClient(app, base_url="http://192.168.1.5:8000", follow_redirects=False) as client:
+        own, foreign = {"origin": "http://192.168.1.5:8000"}, {"origin": "http://6.6.6.6:8000"}
+        assert client.post("/enter", content=f"token={TOKEN}", headers=own).status_code == 303
+        assert client.get("/facts").status_code == 200
+        assert client.post("/jobs/look", json=WISH, headers=own).status_code == 200
+        assert client.post("/jobs/look", json=WISH, headers=foreign).status_code == 403
+        for host in ("[fe80::1]:8000", "teacher:8000"):
+            assert client.get("/facts", headers={"host": host}).status_code == 200
+        for host in ("evil.example:8000", "192.168.1.5:9000", "192.168.1.5", "192.168.1.5.evil.example:8000"):
+            assert client.get("/facts", headers={"host": host}).status_code == 421
+
+
 def test_what_changes_something_says_its_page(inside: Any) -> None:
     assert inside.post("/jobs/look", json=WISH).status_code == 403
 
@@ -218,21 +232,16 @@ def test_few_pictures_come_at_a_time_and_none_for_ever(
 def test_a_stop_that_nothing_answers_is_no_fault() -> None:
     async def main() -> None:
         worker = Worker()
-        begun = asyncio.Event()
-        loop = asyncio.get_running_loop()
 
-        def long(job: Job) -> None:
-            loop.call_soon_threadsafe(begun.set)
+        def long(_job: Job) -> None:
             with events.progress("long", 10**9) as advance:
                 while True:
                     advance(1, 10**9)
 
-        job = worker.submit("a", long)
-        await begun.wait()
+        told = worker.submit("a", long).events()
+        assert (await anext(told))["event"] == "progress"
         worker.stop("a")
-        told = [event["event"] async for event in job.events()]
-        assert told[0] == "progress"
-        assert told[-1] == "done"
+        assert [event["event"] async for event in told][-1] == "done"
         worker.close()
 
     asyncio.run(main())

@@ -180,6 +180,13 @@ def test_explanations_are_the_verbs_maps_or_a_reason(toys: Playground) -> None:
     assert "picture" in events[0]
 
 
+@pytest.mark.slow
+def test_a_checked_explanation_says_what_the_check_found(toys: Playground) -> None:
+    event = asked(toys, "explain", image="d0", methods=["gradient"], sanity=True)[-1]
+    plain = asked(toys, "explain", image="d0", methods=["gradient"])[-1]
+    assert any("random" in sentence for sentence in set(event["sentences"]) - set(plain["sentences"]))
+
+
 def test_a_corruption_is_that_of_the_library(toys: Playground) -> None:
     found = last(asked(toys, "corrupt", image="d0", corruption="contrast", severity=4), "corrupted")
     assert (toys.image(found["made"]) == ostrich.corruptions.corrupt(toys.image("d0"), "contrast", 4)).all()

@@ -20,7 +20,7 @@ DEMO_MODEL, DEMO_DATA, BESIDE = "zoo:toybox-resnet20", "toybox", "zoo:toybox-rob
 Model = Annotated[str | None, typer.Argument(help="a network [default: the demo's]")]
 Data = Annotated[list[str] | None, typer.Argument(metavar="DATA", help="images to pick from")]
 Beside = Annotated[str | None, typer.Option(metavar="MODEL", help="another network, on the same image")]
-Port = Annotated[int, typer.Option(help="0: any that is free")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")]
 Host = Annotated[str, typer.Option(help="where it can be reached from; this machine alone unless said")]
 IKnow = Annotated[
     bool, typer.Option("--i-know", help=f"others may reach it, who know the password in {PASSWORD}")

@@ -60,8 +60,10 @@ class Saving(BaseModel):
     image: ImageId
 
 
-def application(playground: Playground, *, token: str, hosts: Iterable[str]) -> Starlette:
-    """The playground as an ASGI application. `hosts` are the names it answers to, with the port."""
+def application(
+    playground: Playground, *, token: str, hosts: Iterable[str], any_address: int | None = None
+) -> Starlette:
+    """The playground as an ASGI application. `hosts` and `any_address` are what it goes by, as in Guard."""
     routes = [
         Route("/", _page),
         Route("/enter", _enter, methods=["GET", "POST"]),
@@ -85,7 +87,7 @@ def application(playground: Playground, *, token: str, hosts: Iterable[str]) -> 
     app = Starlette(
         routes=routes,
         lifespan=lifespan,
-        middleware=[Middleware(Guard, token=token, hosts=hosts)],
+        middleware=[Middleware(Guard, token=token, hosts=hosts, any_address=any_address)],
         exception_handlers={
             OstrichError: _refused,
             ValidationError: _malformed,

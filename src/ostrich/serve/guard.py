@@ -8,6 +8,7 @@ knows.
 from __future__ import annotations
 
 import hmac
+import ipaddress
 from collections.abc import Iterable
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -32,10 +33,16 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware that lets through who may ask. `hosts` are the names of this server, with its port."""
+    """ASGI middleware that lets through who may ask. `hosts` are the names of this server, with its port.
 
-    def __init__(self, app: ASGIApp, *, token: str, hosts: Iterable[str]) -> None:
-        self.app, self._token, self._hosts = app, token, frozenset(hosts)
+    Where any address of its machine reaches it, `any_address` is its port: an address is nobody else's, as a
+    name may be (DNS rebinding).
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, token: str, hosts: Iterable[str], any_address: int | None = None
+    ) -> None:
+        self.app, self._token, self._hosts, self._port = app, token, frozenset(hosts), any_address
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":  # no web sockets; starting and ending pass
@@ -56,10 +63,11 @@ class Guard:
     def _refusal(self, scope: Scope) -> Response | None:
         """The answer to who may not ask; None where all is well."""
         headers, path, request = Headers(scope=scope), scope["path"], Request(scope)
-        if headers.get("host") not in self._hosts:
+        host = headers.get("host", "")
+        if host not in self._hosts and not (self._port is not None and is_address(host, self._port)):
             return _refused("This server does not go by that name.", HTTPStatus.MISDIRECTED_REQUEST)
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc not in self._hosts:
+        if origin is not None and urlsplit(origin).netloc not in (*self._hosts, host):
             return _refused("Another site may not ask this server.")
         if scope["method"] not in ("GET", "HEAD") and origin is None:
             return _refused("A request that changes something says from which page it comes.")
@@ -76,6 +84,16 @@ class Guard:
         if path == "/":
             return RedirectResponse(ENTER, HTTPStatus.SEE_OTHER)
         return _refused("Open the address that `ostrich serve` printed.")
+
+
+def is_address(host: str, port: int) -> bool:
+    """Whether a Host is a numeric address with that port."""
+    try:
+        found = urlsplit("//" + host)
+        ipaddress.ip_address(found.hostname or "")
+        return found.port == port
+    except ValueError:
+        return False
 
 
 def is_token(given: str, token: str) -> bool:

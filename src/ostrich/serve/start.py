@@ -7,6 +7,7 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import uvicorn
 
@@ -14,7 +15,7 @@ from ostrich.errors import InputError
 from ostrich.serve.app import application
 from ostrich.serve.playground import Playground
 
-LOCAL = "127.0.0.1"
+LOCAL, EVERYWHERE = "127.0.0.1", ("0.0.0.0", "::")
 BACKLOG, AT_ONCE = 64, 64  # connections that wait; requests at a time
 SHORTEST = 12  # characters of a password
 
@@ -39,7 +40,12 @@ def serve(
         port = door.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
         names = {shown, "localhost"} if is_local(host) else {shown, socket.gethostname()}
-        app = application(playground, token=token, hosts={f"{name}:{port}" for name in names})
+        app = application(
+            playground,
+            token=token,
+            hosts={f"{name}:{port}" for name in names},
+            any_address=port if host in EVERYWHERE else None,
+        )
         config = uvicorn.Config(
             app,
             log_level="warning",
@@ -67,10 +73,12 @@ def _opened(host: str, port: int) -> socket.socket:
     """A listening socket. Raises InputError."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        door = socket.socket(family, kind, protocol)
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        door.bind(address)
-        door.listen(BACKLOG)
+        with ExitStack() as where_it_fails:
+            door = where_it_fails.enter_context(socket.socket(family, kind, protocol))
+            door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            door.bind(address)
+            door.listen(BACKLOG)
+            where_it_fails.pop_all()
     except (OSError, OverflowError) as error:
         raise InputError(f"Port {port} of {host} is not to be had: {error}.") from None
     return door
