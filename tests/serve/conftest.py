@@ -91,9 +91,9 @@ def serving(folder: Path, *words: str) -> Iterator[str]:
         assert server.stderr.read() == ""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A Chromium, where there is one."""
+    """A Chromium, where there is one; not for longer, since its loop lets no other one run beside it."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here")

@@ -229,7 +229,8 @@ STUDY = Study(
     "that has it counts, and one that never gets there is not recognised. Reproduced: at least "
     f"{REACHED:.0%} of the images with the prior get there, and by each judge they are recognised more often "
     "than Lucid's and than the gradient's alone, the interval of the difference over seeds (Student's t) "
-    "above zero each time. Direction only: all these differences are above zero in the mean.",
+    "above zero each time. Direction only: all these differences are above zero in the mean. Not "
+    "reproduced: else.",
     specs={
         "smoke": Settings(seeds=3, images=128),
         "cpu": Settings(),
