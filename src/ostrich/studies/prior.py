@@ -15,7 +15,7 @@ real images of that activation say what the judges can see at most.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -39,7 +39,10 @@ REACHED = 0.9  # of the images with the prior that have to get to the activation
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Spec):
-    """`images` real ones tell how much a class is activated; `judges` are models, with commas between."""
+    """`images` real ones tell how much a class is activated; `judges` are models, with commas between.
+
+    `steps` are those of each way, None: its own.
+    """
 
     data: str = "toybox"
     seeds: int = 10
@@ -48,6 +51,7 @@ class Settings(Spec):
     judges: tuple[str, ...] = ("zoo:toybox-resnet20", "zoo:toybox-alexnet")
     images: int = 512
     size: int = 64
+    steps: int | None = None
 
 
 def trials(spec: Settings) -> list[Trial]:
@@ -93,10 +97,10 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
 
 def way(name: str, spec: Settings, classifier: Classifier) -> Ascent:
     """How that way climbs."""
-    if name != "prior":
-        return PRESETS[name]
-    generator = load_generator(spec.generator)
-    return with_prior(Prior.of(generator, Canvas.of(classifier)))
+    settings = PRESETS.get(name)
+    if settings is None:
+        settings = with_prior(Prior.of(load_generator(spec.generator), Canvas.of(classifier)))
+    return settings if spec.steps is None else replace(settings, steps=spec.steps)
 
 
 def climbed(
@@ -232,7 +236,7 @@ STUDY = Study(
     "above zero each time. Direction only: all these differences are above zero in the mean. Not "
     "reproduced: else.",
     specs={
-        "smoke": Settings(seeds=3, images=128),
+        "smoke": Settings(seeds=3, images=128, steps=8),
         "cpu": Settings(),
     },
     trials=trials,
