@@ -48,6 +48,7 @@ def test_a_part_has_formula_figure_command_numbers_file_and_three_exercises(page
     assert all((page.parent / picture).is_file() for picture in pictures)
     assert len(re.findall(r"```sh\nostrich \w+", figure.split("##")[0])) >= len(pictures)
     assert re.search(r"```\{(published|verdicts)\} \w", numbers.split("##")[0])
+    assert re.search(r"```\{published\} \w|[Nn]one published|[Nn]o published", numbers.split("##")[0])
     assert re.search(r"\{source\}`src/ostrich/[\w/]+\.py`", file.split("##")[0])
     assert re.findall(r"^\*\*(\d)\.\*\* ", exercises, re.MULTILINE) == ["1", "2", "3"]
     answers = [answer.partition("\n:::")[0] for answer in exercises.split(":::{answer}")[1:]]
