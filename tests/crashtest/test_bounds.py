@@ -15,7 +15,7 @@ import ostrich
 from ostrich.certification.methods import Linear, Verdict
 from ostrich.crashtest.gates import comparable, judge_baseline, read_floor
 from ostrich.crashtest.probes import bounds
-from ostrich.crashtest.report.pictures import embedder
+from ostrich.crashtest.report.pictures import Embedder
 from ostrich.crashtest.summary import calibration
 from ostrich.errors import UnknownName
 
@@ -158,8 +158,18 @@ def test_evidence_that_the_page_shows_with_loss_is_called_so(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), dtype=np.uint8)
     for name in ("first", "second"):
         Image.fromarray(noise).save(tmp_path / f"{name}.png")
-    show = embedder(tmp_path)
+    show = Embedder(tmp_path)
     assert show("first.png", "evidence").lossy  # alone it is more than a page may hold exactly
     small = Image.fromarray(noise[:32, :32])
     small.save(tmp_path / "small.png")
     assert not show("small.png", "evidence").lossy
+
+
+def test_evidence_is_exact_where_it_is_shown_first(tmp_path):
+    smooth = np.linspace(0, 255, 224 * 224 * 3).reshape(224, 224, 3)
+    noise = np.random.default_rng(0).integers(0, 8, smooth.shape)
+    Image.fromarray((smooth * 0.9 + noise).astype(np.uint8)).save(tmp_path / "one.png")
+    show = Embedder(tmp_path)
+    first, again = show("one.png", "evidence"), show("one.png", "evidence")
+    assert (first.lossy, again.lossy) == (False, True)
+    assert len(again.source) < len(first.source) / 2

@@ -12,7 +12,7 @@ from ostrich.crashtest.blocks import Number, Pair, Pairs
 from ostrich.crashtest.context import budget_text, robust_name
 from ostrich.crashtest.gates import SWEPT, robustness_of
 from ostrich.crashtest.probes.robustness import headline_point
-from ostrich.crashtest.report.pictures import embedder
+from ostrich.crashtest.report.pictures import Embedder
 from ostrich.crashtest.report.templating import write_page
 from ostrich.crashtest.summary import CLEAN, UNDER_CORRUPTION, summary
 from ostrich.runtime.files import read_json
@@ -48,7 +48,7 @@ def write_report(folder: Path) -> Path:
             "how_read": _how_read(run, results),
             "key_figures": _key_figures(lines, robustness_of(results)),
             "best_pair": _best_pair(probes),
-            "embedded": embedder(folder),
+            "embedded": Embedder(folder),
         },
     )
 

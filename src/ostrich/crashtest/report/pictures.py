@@ -1,17 +1,15 @@
 """Pictures inside of a page, so that it needs nothing but itself, and stays light.
 
 Evidence (originals and adversarial examples) travels without loss, pixel for pixel, until a page holds
-`EXACT` bytes of it; what comes later, like other large pictures, is made lighter, and lighter still once it
-holds `MUCH` of all kinds: the files beside the page remain the evidence.
+`EXACT` bytes of it, and where it is shown first; what comes later, like other large pictures, is made
+lighter, and lighter still once it holds `MUCH` of all kinds: the files beside the page remain the evidence.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -21,9 +19,9 @@ SMALL = 128  # pixels; pictures up to this side are enlarged by whole numbers, p
 HEAVY = 48 * 1024  # bytes; larger pictures are made lighter
 LONGEST = 640  # pixels of a lighter picture's longer side: the widest place in the page
 THUMBNAIL = 160
-EXACT = 448 * 1024  # bytes of evidence without loss in a page
-MUCH = 640 * 1024  # bytes of pictures in a page, after which there is less for each
-LIGHT = 8 * 1024, 256, 60  # then: heavy, longest, and WebP's quality at most
+EXACT = 320 * 1024  # bytes of evidence without loss in a page
+MUCH = 512 * 1024  # bytes of pictures in a page, after which there is less for each
+LIGHT = 8 * 1024, 224, 50  # then: heavy, longest, and WebP's quality at most
 
 Kind = Literal["evidence", "picture", "thumbnail"]
 
@@ -42,31 +40,50 @@ class Embedded:
         return max(self.width, self.height) <= SMALL
 
 
-def embedder(folder: Path) -> Callable[..., Embedded | None]:
-    """A function from a file name to its picture, None where the file is missing or no picture.
+class Embedder:
+    """The pictures of a run's folder, in the order in which a page shows them.
 
-    Raises AssertionError for a picture outside of the folder: a fault of a probe, not of its user.
+    Called with a file's name it gives the picture, None where the file is missing or no picture; `last` is
+    what it gave. Raises AssertionError for a picture outside of the folder: a fault of a probe, not of its
+    user.
     """
-    left, spent = EXACT, 0
 
-    @cache
-    def embedded(file: str, kind: Kind = "picture") -> Embedded | None:
-        nonlocal left, spent
-        path = folder / file
-        if not path.resolve().is_relative_to(folder.resolve()):
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._left, self._spent = EXACT, 0
+        self._made: dict[tuple[str, Kind, bool], Embedded | None] = {}
+        self._last: dict[str, Embedded | None] = {}
+
+    def __call__(self, file: str, kind: Kind = "picture") -> Embedded | None:
+        how = file, kind, kind == "evidence" and file in self._last
+        if how not in self._made:
+            self._made[how] = self._embedded(*how)
+        found = self._made[how]
+        if kind == "evidence":
+            self._last[file] = found
+        self._spent += 3 * len(found.source) // 4 if found else 0
+        return found
+
+    def last(self, file: str) -> Embedded | None:
+        """A picture of evidence as it was shown last, None where it was not."""
+        return self._last.get(file)
+
+    def _embedded(self, file: str, kind: Kind, again: bool) -> Embedded | None:
+        path = self.folder / file
+        if not path.resolve().is_relative_to(self.folder.resolve()):
             raise AssertionError(f"picture {file!r} lies outside the run's folder")
         try:
             raw, lossy = path.read_bytes(), False
-            heavy, longest, best = LIGHT if spent > MUCH else (HEAVY, LONGEST, 92)
+            heavy, longest, best = LIGHT if self._spent > MUCH else (HEAVY, LONGEST, 92)
             with Image.open(io.BytesIO(raw)) as picture:
                 width, height = picture.size
                 form = Image.MIME[picture.format or ""]
                 if kind == "thumbnail" and max(picture.size) > THUMBNAIL:
                     raw, form, lossy = _lossy(picture, raw, form, THUMBNAIL, quality=80)
                 elif kind == "evidence" and len(raw) > heavy:
-                    exact = _lossless(picture, raw, form) if left else None
-                    left = max(0, left - len(exact[0])) if exact else 0
-                    if left and exact:
+                    exact = _lossless(picture, raw, form) if self._left and not again else None
+                    self._left = max(0, self._left - len(exact[0])) if exact else self._left
+                    if exact and self._left:
                         raw, form = exact
                     else:
                         raw, form, lossy = _lossy(picture, raw, form, longest, quality=best)
@@ -74,11 +91,8 @@ def embedder(folder: Path) -> Callable[..., Embedded | None]:
                     raw, form, lossy = _lossy(picture, raw, form, longest, quality=min(best, 82))
         except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
             return None
-        spent += len(raw)
         source = f"data:{form};base64,{base64.b64encode(raw).decode()}"
         return Embedded(source=source, width=width, height=height, lossy=lossy)
-
-    return embedded
 
 
 def _lossless(picture: Image.Image, raw: bytes, form: str) -> tuple[bytes, str]:
