@@ -2,7 +2,7 @@
 
 Evidence (originals and adversarial examples) travels without loss, pixel for pixel, until a page holds
 `EXACT` bytes of it, and where it is shown first; what comes later, like other large pictures, is made
-lighter, and lighter still once it holds `MUCH` of all kinds: the files beside the page remain the evidence.
+lighter, and lighter still the more it holds (`LIGHTER`): the files beside the page remain the evidence.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import Literal
 from PIL import Image
 
 SMALL = 128  # pixels; pictures up to this side are enlarged by whole numbers, pixels crisp
-HEAVY = 48 * 1024  # bytes; larger pictures are made lighter
-LONGEST = 640  # pixels of a lighter picture's longer side: the widest place in the page
 THUMBNAIL = 160
 EXACT = 320 * 1024  # bytes of evidence without loss in a page
-MUCH = 512 * 1024  # bytes of pictures in a page, after which there is less for each
-LIGHT = 8 * 1024, 224, 50  # then: heavy, longest, and WebP's quality at most
+# From so many bytes of pictures in a page on: what is heavy, its longer side then, WebP's quality at most.
+LIGHTER = (
+    (0, 48 * 1024, 640, 92),  # 640 pixels: the widest place in the page
+    (512 * 1024, 8 * 1024, 224, 50),
+    (1536 * 1024, 4 * 1024, 160, 40),
+)
 
 Kind = Literal["evidence", "picture", "thumbnail"]
 
@@ -74,7 +76,7 @@ class Embedder:
             raise AssertionError(f"picture {file!r} lies outside the run's folder")
         try:
             raw, lossy = path.read_bytes(), False
-            heavy, longest, best = LIGHT if self._spent > MUCH else (HEAVY, LONGEST, 92)
+            _, heavy, longest, best = next(one for one in reversed(LIGHTER) if one[0] <= self._spent)
             with Image.open(io.BytesIO(raw)) as picture:
                 width, height = picture.size
                 form = Image.MIME[picture.format or ""]
