@@ -195,22 +195,17 @@ def write_png(path: Path | str, image: Tensor) -> None:
         picture(image).save(partial, format="PNG")
 
 
-def write_image(folder: Path, name: str, image: Tensor) -> str:
-    """Write one image (C, H, W) as NAME.png, or NAME.npy (H, W, C) in bytes where a PNG cannot hold it.
-
-    Returns the file as it is called in its folder.
-    """
-    written = image_name(name, image.shape[0])
-    if written.endswith(".png"):
-        write_png(folder / written, image)
-        return written
-    with whole(folder / written) as partial, open(partial, "wb") as file:
+def write_image(path: Path, image: Tensor) -> None:
+    """Write one image (C, H, W) to a file that `image_name` has named."""
+    if path.suffix == ".png":
+        write_png(path, image)
+        return
+    with whole(path) as partial, open(partial, "wb") as file:
         np.save(file, to_bytes(image))
-    return written
 
 
 def image_name(name: str, channels: int) -> str:
-    """How `write_image` calls the file of an image of so many channels."""
+    """NAME.png, or NAME.npy (H, W, C) in bytes for an image of so many channels that a PNG cannot hold it."""
     return f"{name}.{'png' if channels in (1, 3) else 'npy'}"
 
 

@@ -34,13 +34,10 @@ def test_a_python_file_with_one_channel(show: Any, tmp_path: Path) -> None:
         page.wait_for_selector("text=Saved in", timeout=WAIT)
         page.click("#tab-network")
         page.wait_for_selector(".tile-map canvas", timeout=WAIT)
-        page.click("#tab-touch")
-        page.click("#picture", position={"x": 100, "y": 100})
-        page.wait_for_selector("#panel table", timeout=WAIT)
+        _touch(page)
         page.click("#tab-explain")
         page.wait_for_selector("#panel figure >> nth=2", timeout=WAIT)
-        page.click("#tab-corrupt")
-        page.wait_for_selector("output:text-is('3')", timeout=WAIT)
+        _corrupt(page)
         page.click("#tab-fitted")
         page.fill("#panel input[type=number] >> nth=1", "2")
         page.click("#fit")
@@ -73,8 +70,18 @@ def test_onnx_has_no_gradients_and_says_so(show: Any, tmp_path: Path) -> None:
         page.wait_for_selector("#panel figure:has-text('occlusion')", timeout=WAIT)
         page.click("#tab-network")
         page.wait_for_selector("#status:not([hidden])", timeout=WAIT)
-        page.click("#tab-touch")
-        page.click("#picture", position={"x": 100, "y": 100})
-        page.wait_for_selector("#panel table", timeout=WAIT)
-        page.click("#tab-corrupt")
-        page.wait_for_selector("output:text-is('3')", timeout=WAIT)
+        _touch(page)
+        _corrupt(page)
+
+
+def _touch(page: Any) -> None:
+    """Click a pixel: what it moves is told."""
+    page.click("#tab-touch")
+    page.click("#picture", position={"x": 100, "y": 100})
+    page.wait_for_selector("#panel table", timeout=WAIT)
+
+
+def _corrupt(page: Any) -> None:
+    """Open the sliders of the corruptions: the first picture is there."""
+    page.click("#tab-corrupt")
+    page.wait_for_selector("output:text-is('3')", timeout=WAIT)

@@ -385,7 +385,7 @@ def _write_images(context: Context, folder: Path, kept: Collection[int]) -> None
     for i, image in enumerate(context.images):
         clean_file = _clean_file(context, i) if i in kept else ""
         if i in kept:
-            write_image(folder, clean_file.rpartition(".")[0], image)
+            write_image(folder / clean_file, image)
         values = (context.samples.index[i], context.samples.files[i], labels[i], predictions[i], clean_file)
         rows.append(dict(zip(columns, values, strict=True)))
     evidence.write_table(folder / "images.csv", columns, rows)

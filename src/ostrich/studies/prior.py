@@ -23,11 +23,12 @@ from torch import Tensor
 
 from ostrich.errors import InputError
 from ostrich.figures.chart import Chart
-from ostrich.generative import load_generator
+from ostrich.generative import Generator, load_generator
 from ostrich.images import rounded, write_png
 from ostrich.models import Classifier, load
 from ostrich.statistics import interval, wilson
 from ostrich.studies.datasets import open_splits
+from ostrich.studies.points import paired
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, Verdict, crossed, rows_of
 from ostrich.visualization import PRESETS, Ascent, Prior, ascend, with_prior
 from ostrich.visualization.parametrisations import Canvas
@@ -74,7 +75,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         images, found = real[places], activations[places]
         reached = torch.ones(len(classes), dtype=torch.bool)
     else:
-        settings = way(trial["way"], spec, classifier)
+        settings = way(trial["way"], spec, classifier, generator)
         images, found, reached = climbed(classifier, settings, wanted, trial["seed"])
     rows: list[Row] = []
     write_png(folder / "images.png", torch.cat(list(images), 2))
@@ -95,11 +96,11 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     return rows
 
 
-def way(name: str, spec: Settings, classifier: Classifier) -> Ascent:
+def way(name: str, spec: Settings, classifier: Classifier, generator: Generator) -> Ascent:
     """How that way climbs."""
     settings = PRESETS.get(name)
     if settings is None:
-        settings = with_prior(Prior.of(load_generator(spec.generator), Canvas.of(classifier)))
+        settings = with_prior(Prior.of(generator, Canvas.of(classifier)))
     return settings if spec.steps is None else replace(settings, steps=spec.steps)
 
 
@@ -149,9 +150,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         for way_ in WAYS
     }
     differences = {
-        (name, other): interval(
-            [value - shares[name, other][seed] for seed, value in shares[name, "prior"].items()]
-        )
+        (name, other): interval(paired(shares[name, "prior"], shares[name, other]))
         for name in spec.judges
         for other in OTHERS
     }

@@ -190,7 +190,7 @@ class Pictures:
         for place, row in enumerate(rows):
             for name, images in zip(self.names(row, place, part), (part.originals, part.images)):
                 if name:
-                    write_image(self.folder, name.rpartition(".")[0], images[place])
+                    write_image(self.folder / name, images[place])
 
     def names(self, row: int, place: int, part: Result) -> tuple[str, str]:
         """What the files of an image are called, clean and adversarial; "" for what is no file."""
