@@ -35,11 +35,11 @@ from ostrich.generative.frechet import (
 )
 from ostrich.generative.generator import Generator
 from ostrich.generative.inception import NAME as INCEPTION
-from ostrich.generative.motion import motion, unmasked
+from ostrich.generative.motion import motion, one_object, seen, unmasked
 from ostrich.generative.video_gan import VideoGenerator
 from ostrich.images import rounded
 from ostrich.models import Classifier
-from ostrich.statistics import wilson
+from ostrich.statistics import interval, wilson
 
 DIVERSITY = 256  # images on each side
 SPLITS = 10  # of the classifier score
@@ -57,7 +57,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Distances of 8-bit samples from held-out images in the features of `network`.
 
-    With a conditional generator, `judge` says how many samples it takes for the class asked for.
+    With a conditional generator, `judge` says how many samples it takes for the class asked for: of clips
+    the share of frames. Of clips with a mask it is said how many show one object all the while (`motion`).
     Raises InputError for too few images.
     """
     if len(held_out) < 8 or samples < 8:
@@ -107,7 +108,7 @@ def evaluate(
         named = (("fid", "frechet_distance"), ("kid", "kernel_distance"), ("is", "classifier_score"))
         results |= {name: results[measure] for name, measure in named}
     if clips:
-        results |= _of_clips(generator, network, made, real, made_frames, real_frames, halves, seed)
+        results |= _of_clips(generator, network, made, asked, real, made_frames, real_frames, halves, seed)
     if judge is not None and asked is not None:
         results["as_asked"] = _as_asked(judge, made, asked)
         cut, cut_asked = generator.sample(range(samples), seed=seed, truncation=TRUNCATION)
@@ -122,6 +123,7 @@ def _of_clips(
     generator: Generator,
     network: Classifier,
     made: Tensor,
+    asked: Tensor | None,
     real: Tensor,
     made_frames: Tensor,
     real_frames: Tensor,
@@ -153,14 +155,29 @@ def _of_clips(
         },
     }
     if isinstance(generator.network, VideoGenerator):
-        streams = generator.streams(generator.codes.numbered(range(len(made)), seed))
-        results["motion"] = asdict(motion(made, streams[1]))
+        streams = generator.streams(generator.codes.numbered(range(len(made)), seed), asked)
+        _, mask, background = streams
+        results["motion"] = asdict(motion(made, mask))
         results["mask_0_differs_from_background_by"] = unmasked(*streams)
+        one = int(one_object(made, seen(made, mask, background)).sum())
+        results["one_object"] = {"n": len(made), "share": one / len(made), "interval": wilson(one, len(made))}
     return results
 
 
 def _as_asked(judge: Classifier, images: Tensor, classes: Tensor) -> dict[str, Any]:
-    """The share that the judge takes for their class, with its 95 % interval."""
+    """The share that the judge takes for their class, with its 95 % interval; of clips the share of frames,
+    with the interval over clips, since the frames of one are alike.
+    """
+    if is_clip(images.shape[1:]):
+        right = features_of_frames(judge, images)[1].argmax(2) == classes[:, None]  # (N, T)
+        share, low, high = interval(right.float().mean(1).tolist())
+        return {
+            "judge": judge.name,
+            "n": len(images),
+            "frames": right.shape[1],
+            "share": share,
+            "interval": (low, high),
+        }
     hits = int((features(judge, images)[1].argmax(1) == classes).sum())
     return {
         "judge": judge.name,

@@ -80,6 +80,15 @@ class Generator:
 
         Raises InputError for codes of another length and classes that are missing or too many.
         """
+        self._check(codes, classes)
+        return self._images(
+            lambda rows: self.network(
+                codes[rows].to(self.device), None if classes is None else classes[rows].to(self.device)
+            ),
+            len(codes),
+        )
+
+    def _check(self, codes: Tensor, classes: Tensor | None) -> None:
         self.codes.check(codes)
         if self.class_names is None:
             if classes is not None:
@@ -88,12 +97,6 @@ class Generator:
             raise InputError(f"{self.name} is conditional: give one class for each of {len(codes)} codes.")
         elif classes.numel() and not 0 <= classes.min() <= classes.max() < len(self.class_names):
             raise InputError(f"The classes of {self.name} are 0 to {len(self.class_names) - 1}.")
-        return self._images(
-            lambda rows: self.network(
-                codes[rows].to(self.device), None if classes is None else classes[rows].to(self.device)
-            ),
-            len(codes),
-        )
 
     @torch.no_grad()
     def between_classes(self, codes: Tensor, start: int, end: int, shares: Sequence[float]) -> Tensor:
@@ -104,7 +107,7 @@ class Generator:
         """
         self.codes.check(codes)
         network = self.network
-        if not isinstance(network, ConditionalGenerator) or self.class_names is None:
+        if not isinstance(network, ConditionalGenerator | VideoGenerator) or network.embedding is None:
             raise InputError(f"{self.name} is not conditional: it has no classes to go between.")
         ends = network.embedding(torch.tensor([start, end], device=self.device))  # (2, E)
         share = torch.tensor(shares, device=self.device)[:, None]
@@ -114,16 +117,20 @@ class Generator:
         return images.unflatten(0, (len(shares), len(codes)))
 
     @torch.no_grad()
-    def streams(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def streams(self, codes: Tensor, classes: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Of clips of two streams: foreground, mask (N, 1, T, H, W), background (N, C, 1, H, W), in [0, 1].
 
-        The clips are m f + (1 - m) b. Raises InputError for a generator that has no streams.
+        The clips, of codes (N, Z) and, if conditional, classes (N,), are m f + (1 - m) b. Raises InputError
+        for a generator that has no streams, and as a call.
         """
-        self.codes.check(codes)
+        self._check(codes, classes)
         network = self.network
         if not isinstance(network, VideoGenerator):
             raise InputError(f"{self.name} has no streams: it is no video GAN.")
-        parts = [network.streams(some.to(self.device)) for some in codes.split(self._batch)]
+        parts = [
+            network.streams(codes[rows].to(self.device), None if classes is None else classes[rows])
+            for rows in self._batches(len(codes))
+        ]
         foreground, mask, background = (torch.cat(each).float().cpu() for each in zip(*parts))
         return foreground.add(1).div(2), mask, background.add(1).div(2)
 
@@ -170,13 +177,16 @@ class Generator:
     def _batch(self) -> int:
         return max(1, BATCH // self.shape[1]) if is_clip(self.shape) else BATCH
 
+    def _batches(self, count: int) -> list[slice]:
+        return [slice(i, i + self._batch) for i in range(0, count, self._batch)]
+
     def _images(self, batch: Callable[[slice], Tensor], count: int) -> Tensor:
         @torch.no_grad()
         def made(rows: slice) -> Content:
             check_time()
             return {"images": batch(rows).float().cpu()}
 
-        asked = [slice(i, i + self._batch) for i in range(0, count, self._batch)]
+        asked = self._batches(count)
         with counted("samples", len(asked), "batches") as advance:
             parts = [content["images"] for content in mapped(made, asked, advance)]
         return torch.cat(parts).add_(1).div_(2).clamp_(0, 1) if parts else torch.empty(0, *self.shape)

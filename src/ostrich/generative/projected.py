@@ -11,6 +11,10 @@ normalised; with classes their last features meet a class embedding (Miyato & Ko
 Differs from the paper: any classifier of this project serves, not EfficientNet-Lite on ImageNet; features
 are the last ones of every size that it computes; and the image itself is looked at beside them. Through the
 features of a small classifier alone colours are free: it was trained not to mind them.
+
+Clips are judged twice: in motion by the GAN's own discriminator, and one frame of each by itself through the
+classifier, as MoCoGAN has a discriminator of images beside that of videos (Tulyakov et al. 2018, "MoCoGAN",
+section 3.2).
 """
 
 from __future__ import annotations
@@ -77,6 +81,33 @@ class ProjectedDiscriminator(nn.Module):
             return F.cross_entropy(classifier(fitted((images + 1) / 2, classifier)).float(), classes)
 
 
+class ProjectedVideoDiscriminator(nn.Module):
+    """Clips (N, C, T, H, W) in [-1, 1] and classes (N,) or None to logits (N, 2 M).
+
+    The first M are those of one frame of each clip, drawn anew at each call; the others are the one logit of
+    `motion`, so that how a frame looks counts as much as how frames follow each other.
+    """
+
+    def __init__(self, motion: nn.Module, images: ProjectedDiscriminator) -> None:
+        super().__init__()
+        self.motion, self.images = motion, images
+
+    def forward(self, clips: Tensor, classes: Tensor | None = None) -> Tensor:
+        of_frame: Tensor = self.images(_any_frame(clips), classes)
+        of_motion: Tensor = self.motion(clips)
+        return torch.cat([of_frame, of_motion[:, None].expand_as(of_frame)], 1)
+
+    def guidance(self, clips: Tensor, classes: Tensor) -> Tensor:
+        """That of `ProjectedDiscriminator`, of frames drawn anew."""
+        return self.images.guidance(_any_frame(clips), classes)
+
+
+def _any_frame(clips: Tensor) -> Tensor:
+    """One frame (N, C, H, W) of each clip, any."""
+    times = torch.randint(clips.shape[2], (len(clips),), device=clips.device)
+    return clips[torch.arange(len(clips), device=clips.device), :, times]
+
+
 class Head(nn.Module):
     """Features (N, C, S, S) to logits (N, 1 + places): halved to 4x4, then judged at every place."""
 
@@ -105,15 +136,15 @@ def project(gan: GAN, classifier: Classifier, wide: int = 64, guided: bool = Fal
 
     Raises InputError where it cannot.
     """
-    if is_clip(gan.shape):
-        raise InputError(f"{classifier.name} looks at images, the GAN makes clips: leave projected unset.")
     if guided and gan.classes != classifier.num_classes:
         known = "no classes" if gan.classes is None else f"{gan.classes} classes"
         raise InputError(
             f"{classifier.name} tells {classifier.num_classes} classes apart and cannot guide a generator of "
             f"{known}: set guidance=0, or name a classifier of the same classes."
         )
-    gan.discriminator = ProjectedDiscriminator(classifier, wide=wide, classes=gan.classes)
+    images = ProjectedDiscriminator(classifier, wide=wide, classes=gan.classes)
+    of_clips = is_clip(gan.shape)
+    gan.discriminator = ProjectedVideoDiscriminator(gan.discriminator, images) if of_clips else images
     return gan
 
 

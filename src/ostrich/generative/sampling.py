@@ -75,7 +75,8 @@ class Sample:
     def _write_streams(self, folder: Path) -> None:
         """The streams of the first clips: beside one another as a picture and a film, and as arrays."""
         few = self.images[:STREAMS]
-        foreground, mask, background = self.generator.streams(self.codes[:STREAMS])
+        classes = None if self.classes is None else self.classes[:STREAMS]
+        foreground, mask, background = self.generator.streams(self.codes[:STREAMS], classes)
         shown = [few, foreground, mask, background]  # left to right
         columns = torch.stack([one.expand_as(few) for one in shown], 1).flatten(0, 1)  # (4 N, C, T, H, W)
         write_clip(folder / "streams.gif", film(columns, len(shown)), SIDE)

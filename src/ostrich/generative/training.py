@@ -32,7 +32,7 @@ from ostrich.figures.clips import is_clip
 from ostrich.generative.gan import GAN
 from ostrich.generative.layers import SpectralNorm, add_orthogonal_gradient, advance
 from ostrich.generative.objectives import gradient_penalty, objective
-from ostrich.generative.projected import ProjectedDiscriminator
+from ostrich.generative.projected import ProjectedDiscriminator, ProjectedVideoDiscriminator
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.models.fastpath import autocast
 from ostrich.models.untouched import frozen
@@ -244,7 +244,7 @@ def train_step(
                 generator_loss = recipe.adversarial_weight * generator_loss + recipe.image_weight * of_image
                 generator_loss = generator_loss + recipe.feature_weight * of_features
             elif recipe.guidance and classes is not None:
-                assert isinstance(gan.discriminator, ProjectedDiscriminator)
+                assert isinstance(gan.discriminator, ProjectedDiscriminator | ProjectedVideoDiscriminator)
                 guided = gan.discriminator.guidance(generated, classes)
                 generator_loss = generator_loss + recipe.guidance * guided
         (generator_loss * share).backward()

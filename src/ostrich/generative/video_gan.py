@@ -14,7 +14,8 @@ A clip has half as many frames as pixels a side: 32 of 64x64 as published. At 32
 every stream loses the stage at its 4x4 end. `width` multiplies all channels.
 
 Differs: the discriminator's logit is one number, of which theirs is the difference of two; and the
-generator's step meets the discriminator after its step, where theirs takes the loss from before it.
+generator's step meets the discriminator after its step, where theirs takes the loss from before it. With
+`classes`, which theirs has not, a class embedding is joined to the code of both streams.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from ostrich.generative.gan import GAN
 
 NEAREST = 64  # channels of the stage next to the clip
 SPARSITY = 0.1  # lambda of the L1 of the mask
+EMBEDDING = 32  # numbers that stand for a class
 
 
 class Sparse(torch.autograd.Function):
@@ -50,11 +52,15 @@ class Sparse(torch.autograd.Function):
 
 
 class VideoGenerator(nn.Module):
-    """Codes (N, 100) to clips (N, C, T, H, W) in [-1, 1]."""
+    """Codes (N, 100), and classes (N,) where it has any, to clips (N, C, T, H, W) in [-1, 1]."""
 
-    def __init__(self, code: int, channels: list[int], colours: int, sparsity: float) -> None:
+    def __init__(
+        self, code: int, channels: list[int], colours: int, sparsity: float, classes: int | None = None
+    ) -> None:
         super().__init__()
         self.sparsity = sparsity
+        self.embedding = None if classes is None else nn.Embedding(classes, EMBEDDING)
+        code += 0 if classes is None else EMBEDDING
         first = nn.ConvTranspose3d(code, channels[0], (2, 4, 4))
         self.moving = _stream(first, channels, nn.ConvTranspose3d, nn.BatchNorm3d)
         self.foreground = nn.ConvTranspose3d(channels[-1], colours, 4, 2, 1)
@@ -64,18 +70,27 @@ class VideoGenerator(nn.Module):
         self.background = nn.ConvTranspose2d(channels[-1], colours, 4, 2, 1)
         initialise(self)
 
-    def streams(self, codes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def streams(self, codes: Tensor, classes: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Foreground (N, C, T, H, W), mask (N, 1, T, H, W) in [0, 1], background (N, C, 1, H, W)."""
+        return self._streams(codes, None if self.embedding is None else self.embedding(classes))
+
+    def forward(self, codes: Tensor, classes: Tensor | None = None) -> Tensor:
+        return self.from_embedding(codes, None if self.embedding is None else self.embedding(classes))
+
+    def from_embedding(self, codes: Tensor, embedding: Tensor | None) -> Tensor:
+        """The same from class embeddings (N, E), which may lie between classes."""
+        foreground, mask, background = self._streams(codes, embedding)
+        if self.training and self.sparsity:
+            mask = Sparse.apply(mask, self.sparsity)
+        return composed(foreground, mask, background)
+
+    def _streams(self, codes: Tensor, embedding: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        if embedding is not None:
+            codes = torch.cat([codes, embedding], 1)
         moving = self.moving(codes[:, :, None, None, None])  # (N, K, T / 2, H / 2, W / 2)
         still = self.still(codes[:, :, None, None])  # (N, K, H / 2, W / 2)
         foreground, mask = torch.tanh(self.foreground(moving)), torch.sigmoid(self.mask(moving))
         return foreground, mask, torch.tanh(self.background(still))[:, :, None]
-
-    def forward(self, codes: Tensor, classes: Tensor | None = None) -> Tensor:
-        foreground, mask, background = self.streams(codes)
-        if self.training and self.sparsity:
-            mask = Sparse.apply(mask, self.sparsity)
-        return composed(foreground, mask, background)
 
 
 def composed(foreground: Tensor, mask: Tensor, background: Tensor) -> Tensor:
@@ -125,20 +140,33 @@ def video_gan(
     width: float = 1.0,
     code: int = 100,
     sparsity: float = SPARSITY,
+    num_classes: int | None = None,
 ) -> GAN:
-    """The GAN at a size that is 4 times a power of two: clips (channels, size / 2, size, size)."""
+    """The GAN at a size that is 4 times a power of two: clips (channels, size / 2, size, size).
+
+    With `num_classes` it is told of which class a clip is to be.
+    """
     side = size[0]
     if size[0] != size[1] or side < 8 or log2(side) % 1:
         raise InputError(
             f"The video GAN makes squares of 8, 16, 32, 64, ... pixels; got {size[0]}x{size[1]}."
         )
-    if width <= 0 or channels < 1 or code < 1 or sparsity < 0:
-        raise InputError("Width is above 0, channels and code at least 1, the mask's sparsity at least 0.")
+    if (
+        width <= 0
+        or channels < 1
+        or code < 1
+        or sparsity < 0
+        or (num_classes is not None and num_classes < 1)
+    ):
+        raise InputError(
+            "Width is above 0, channels, code and classes at least 1, the mask's sparsity at least 0."
+        )
     stages = round(log2(side)) - 2  # of stride 2: 64 = 4 * 2**4 pixels, 32 = 2 * 2**4 frames
     wide = [max(1, round(NEAREST * width * 2**i)) for i in range(stages)]  # from the clip inwards
     return GAN(
-        generator=VideoGenerator(code, wide[::-1], channels, sparsity),
+        generator=VideoGenerator(code, wide[::-1], channels, sparsity, num_classes),
         discriminator=VideoDiscriminator([channels, *wide]),
         codes=Codes("normal", code),
         shape=(channels, side // 2, *size),
+        classes=num_classes,
     )
