@@ -27,7 +27,8 @@ from ostrich.generative.codes import Codes
 from ostrich.generative.evaluation import evaluate
 from ostrich.generative.features import features
 from ostrich.generative.generator import Generator, load_generator
-from ostrich.generative.motion import motion, unmasked
+from ostrich.generative.motion import motion, one_object, seen, unmasked
+from ostrich.generative.projected import project
 from ostrich.generative.recipe import RECIPES, GeneratorRecipe
 from ostrich.generative.training import train_gan
 from ostrich.generative.video_gan import Sparse, VideoGenerator, composed
@@ -144,37 +145,85 @@ def test_sparsity_acts_in_training_and_through_the_loop():
     assert slopes[2].abs() > 1e-4
 
 
-@pytest.mark.parametrize("spec", ["video,size=24", "video,size=4", "video,width=0", "video,sparsity=-1"])
+@pytest.mark.parametrize(
+    "spec", ["video,size=24", "video,size=4", "video,width=0", "video,sparsity=-1", "video,classes=0"]
+)
 def test_impossible_forms_are_refused(spec, capsys, tmp_path):
-    words = ["generate", "train", "toybox-video", "--out", str(tmp_path / "out"), "--set"]
+    words = ["generate", "train", "video", "--out", str(tmp_path / "out"), "--set"]
     assert ostrich([*words, f"architecture={spec}"]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
 def test_what_moves_in_bundled_clips_lies_inside_the_mask():
     generator = load_generator("zoo:toybox-video")
-    codes = generator.codes.numbered(range(32), 0)
-    found = motion(rounded(generator(codes)), generator.streams(codes)[1])
+    codes, classes = generator.codes.numbered(range(32), 0), generator.in_turn(range(32), None)
+    found = motion(rounded(generator(codes, classes)), generator.streams(codes, classes)[1])
     assert found.ratio >= 5
     assert 0.02 < found.share_inside < 0.3  # of real clips 0.12: the mask is neither nothing nor everything
-    assert unmasked(*generator.streams(codes)) == 0
+    assert unmasked(*generator.streams(codes, classes)) == 0
+
+
+def drawn_clips(count: int) -> tuple[Tensor, Tensor]:
+    """Real clips (N, C, T, H, W) in [0, 1] of 16 frames at 32 pixels, and their masks (N, T, H, W)."""
+    made = [toyscenes.toybox_clip("test", i, 16, 32) for i in range(count)]
+    clips = torch.stack([torch.from_numpy(one.frames) for one in made]).movedim(-1, 1) / 255
+    return clips, torch.stack([torch.from_numpy(one.masks) for one in made])
+
+
+@pytest.mark.slow
+def test_one_object_is_told_from_many():
+    clips, masks = drawn_clips(24)
+    assert one_object(clips, masks).float().mean() >= 0.95
+    mixed = torch.stack(
+        [torch.roll(clips, t, 0)[:, :, t] for t in range(16)], 2
+    )  # each frame of another clip
+    mixed_masks = torch.stack([torch.roll(masks, t, 0)[:, t] for t in range(16)], 1)
+    assert not one_object(mixed, mixed_masks).any()
+    jumping = torch.where(torch.arange(16) % 2 == 0, 1.0, 0.0)[None, None, :, None, None] * clips
+    assert one_object(jumping, masks).float().mean() <= 0.1  # its colour flickers to black
+    assert not one_object(clips, torch.zeros_like(masks)).any()
+    assert not one_object(clips, torch.ones_like(masks)).any()  # all of the picture is no object
+    halves = masks.clone()
+    halves[..., 15:17] = False  # a gap through the middle of the picture
+    assert one_object(clips, halves).sum() <= one_object(clips, masks).sum() / 2
+
+
+def test_what_is_seen_is_inside_the_mask_and_unlike_the_background():
+    clips = torch.zeros(1, 3, 2, 2, 2)
+    clips[0, 1, :, 0] = 0.5
+    masks = torch.ones(1, 1, 2, 2, 2)
+    masks[0, 0, 1] = 0.4
+    found = seen(clips, masks, torch.zeros(1, 3, 1, 2, 2))
+    assert found[0].tolist() == [[[True, True], [False, False]], [[False, False], [False, False]]]
 
 
 # The loop --------------------------------------------------------------------------------------
 
 
-def test_a_projected_discriminator_looks_at_no_clips(tmp_path, capsys):
-    words = [
-        "generate",
-        "train",
-        "toybox-video",
-        "--set",
-        f"architecture={TINY}",
-        "--out",
-        str(tmp_path / "o"),
-    ]
-    assert ostrich([*words, "--set", "projected=zoo:toybox-resnet20"]) == 2
-    assert "leave projected unset" in capsys.readouterr().err
+def test_clips_are_judged_in_motion_and_by_one_frame_each():
+    """Half of the logits do not change where frames are put in another order, if all frames are alike; the
+    other half is one number of the discriminator of motion."""
+    torch.manual_seed(0)
+    judge = load("zoo:toybox-resnet20", device="cpu")
+    gan = project(build_gan(f"{TINY},classes=10"), judge, 4, guided=True).eval()
+    clips, classes = random_clips(3) * 2 - 1, torch.tensor([0, 5, 9])
+    with torch.no_grad():
+        logits = gan.discriminator(clips, classes)
+        motion_alone = gan.discriminator.motion(clips)
+        of_frame, of_motion = logits.chunk(2, 1)
+        assert torch.equal(of_motion, motion_alone[:, None].expand_as(of_frame))
+        stills = clips[:, :, :1].expand_as(clips)
+        of_stills = gan.discriminator(stills, classes).chunk(2, 1)[0]
+        torch.testing.assert_close(of_stills, gan.discriminator.images(stills[:, :, 0], classes))
+    generated = gan.generator(torch.randn(3, 6), classes)
+    gan.discriminator.guidance(generated, classes).backward()
+    assert gan.generator.embedding.weight.grad[classes].abs().sum() > 0
+
+
+def test_who_guides_tells_the_classes_that_are_asked_for(tmp_path, capsys):
+    words = ["generate", "train", "toybox-video", "--out", str(tmp_path / "o")]
+    assert ostrich([*words, "--set", f"architecture={TINY}"]) == 2
+    assert "cannot guide a generator of no classes" in capsys.readouterr().err
 
 
 def test_n_plus_n_steps_are_2n_bit_for_bit(tmp_path):
@@ -390,7 +439,7 @@ def wrong_folders(path: Path) -> dict[str, str]:
 
 def test_bad_videos_are_one_sentence_each(tmp_path, capsys):
     for name, words in wrong_folders(tmp_path).items():
-        asked = ["generate", "train", "toybox-video", "--set", f"architecture={TINY}", "--set", "judge=none"]
+        asked = ["generate", "train", "video", "--set", f"architecture={TINY}", "--set", "judge=none"]
         code = ostrich([*asked, "--data", f"clips:{tmp_path / name}", "--out", str(tmp_path / "out")])
         said = capsys.readouterr().err.strip()
         assert code == 2, (name, said)
@@ -400,7 +449,7 @@ def test_bad_videos_are_one_sentence_each(tmp_path, capsys):
 
 
 def test_images_are_no_clips_and_clips_no_images(tmp_path, folder, capsys):
-    asked = ["generate", "train", "toybox-video", "--set", f"architecture={TINY}", "--data"]
+    asked = ["generate", "train", "video", "--set", f"architecture={TINY}", "--data"]
     assert ostrich([*asked, f"images:{folder / 'n'}", "--out", str(tmp_path / "a")]) == 2
     assert "clips:PATH" in capsys.readouterr().err
     clips = ["explain", "gradient", "zoo:toybox-resnet20", f"clips:{folder}", "--out", str(tmp_path / "b")]
@@ -414,7 +463,7 @@ def test_images_are_no_clips_and_clips_no_images(tmp_path, folder, capsys):
 def test_without_pyav_the_sentence_names_the_extra(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     (tmp_path / "a.mp4").write_bytes(b"")
-    asked = ["generate", "train", "toybox-video", "--data", f"clips:{tmp_path}", "--out", str(tmp_path / "a")]
+    asked = ["generate", "train", "video", "--data", f"clips:{tmp_path}", "--out", str(tmp_path / "a")]
     assert ostrich(asked) == 2
     assert "ostrich-vision[video]" in capsys.readouterr().err
 
@@ -425,7 +474,7 @@ def test_without_pyav_the_sentence_names_the_extra(tmp_path, monkeypatch, capsys
 @pytest.fixture(scope="module")
 def trained(folder, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("run") / "out"
-    words = ["generate", "train", "toybox-video", "--data", f"clips:{folder}", "--out", str(out)]
+    words = ["generate", "train", "video", "--data", f"clips:{folder}", "--out", str(out)]
     for setting in (
         f"architecture={TINY}",
         "steps=4",

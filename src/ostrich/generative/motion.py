@@ -11,6 +11,7 @@ of the toybox 99.5 % stay well within each, and clips whose frames are of one cl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -86,8 +87,7 @@ def _is_one(clip: Tensor, marked: np.ndarray) -> bool:
         return False
     if (areas < WHOLE * marked.sum(axis=(1, 2))).any():
         return False
-    pairs = list(zip(parts, parts[1:]))
-    if any((a & b).sum() < SHARED * (a | b).sum() for a, b in pairs):
+    if any((a & b).sum() < SHARED * (a | b).sum() for a, b in pairwise(parts)):
         return False
     growth = areas[1:] / areas[:-1]
     if max(growth.max(), 1 / growth.min()) > GROWS or areas.max() > CHANGES * areas.min():
