@@ -22,6 +22,7 @@ from ostrich.errors import InputError
 from ostrich.runtime.files import whole, write_bytes
 
 LEVELS = 255  # an 8-bit channel has the values 0/255 ... 255/255
+THOUSAND = 1000  # images whose files lie in one folder
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: what grey a colour is
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -202,6 +203,14 @@ def write_image(path: Path, image: Tensor) -> None:
         return
     with whole(path) as partial, open(partial, "wb") as file:
         np.save(file, to_bytes(image))
+
+
+def numbered(folder: str, index: int, count: int) -> str:
+    """FOLDER/INDEX, what the files of an image are called before their kind; FOLDER/THOUSAND/INDEX where
+    there are so `count` that one folder would hold too many.
+    """
+    many = f"{index // THOUSAND:03d}/" if count >= THOUSAND else ""
+    return f"{folder}/{many}{index:05d}"
 
 
 def image_name(name: str, channels: int) -> str:

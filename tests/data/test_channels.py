@@ -20,7 +20,7 @@ from ostrich.data import loading as datasets
 from ostrich.data.files import class_folders
 from ostrich.data.pictures import open_array
 from ostrich.errors import InputError, UnreadableImage
-from ostrich.images import image_name, read_png, to_bytes, visible, write_image
+from ostrich.images import image_name, numbered, read_png, to_bytes, visible, write_image
 from ostrich.models.options import ModelOptions
 
 NETWORK = """
@@ -166,3 +166,8 @@ def test_files_and_what_is_visible(tmp_path, channels):
         assert (np.load(tmp_path / name) == to_bytes(image)).all()
     expected = {1: image, 2: image.mean(0, keepdim=True), 3: image, 4: image[:3]}[channels]
     assert torch.equal(visible(image), expected)
+
+
+def test_names_of_many_files_are_told_by_their_thousand():
+    assert numbered("images", 7, 999) == "images/00007"
+    assert numbered("maps", 12345, 50_000) == "maps/012/12345"

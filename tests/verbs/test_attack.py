@@ -433,7 +433,7 @@ def test_of_many_images_the_files_hold_the_result_and_lie_by_thousand(tmp_path, 
     model, images, labels = digits
     whole = ostrich.attack("pgd", model, images, labels, eps=0.1, steps=5, out=tmp_path / "few")
     monkeypatch.setattr(input_specific, "HELD", 100)
-    monkeypatch.setattr(evidence, "THOUSAND", 10)
+    monkeypatch.setattr("ostrich.images.THOUSAND", 10)
     found = ostrich.attack("pgd", model, images, labels, eps=0.1, steps=5, out=tmp_path / "many")
     assert isinstance(whole.images, Tensor)
     assert isinstance(found.images, evidence.FileImages)

@@ -222,3 +222,13 @@ def test_an_interrupted_explanation_goes_on_after_its_finished_batches(tmp_path,
     assert seen == [16, 16, 16, 8]  # the first batch is found again
     assert killing.outcome(tmp_path / "cut") == killing.outcome(tmp_path / "whole")
     assert not (tmp_path / "cut/shards").exists()
+
+
+def test_of_many_images_the_files_lie_by_thousand(tmp_path, monkeypatch):
+    monkeypatch.setattr("ostrich.images.THOUSAND", 2)
+    model = nets.linear(torch.randn(4, 3 * 5 * 5, generator=torch.Generator().manual_seed(0)), (5, 5), 3)
+    out = tmp_path / "out"
+    ostrich.explain("gradient", model, nets.random_images(3, (5, 5)), out=out)
+    assert {path.name for path in (out / "images").iterdir()} == {"000", "001"}
+    assert (out / "images/001/00002-clean.png").exists()
+    assert len(list((out / "maps/001").glob("00002-*.npy"))) == 1

@@ -3,6 +3,8 @@
 images/INDEX-clean.png              the image
 maps/INDEX-TURN-UNIT.npy, .png      the map (C, H, W) in float32, and its picture
 sheet.png                           a row for each of the first images: the image, then its maps
+
+Of a thousand images or more each thousand has a folder of its own, images/THOUSAND/INDEX-clean.png.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from ostrich.attribution.batches import Batch
 from ostrich.attribution.pictures import picture
 from ostrich.attribution.question import Explainer
 from ostrich.data.dataset import Samples
-from ostrich.images import grid, magnified, visible, write_png
+from ostrich.images import grid, magnified, numbered, visible, write_png
 from ostrich.inspection.unit_names import as_file_name
 
 SHEET = "sheet.png"
@@ -34,7 +36,7 @@ def rows_of(samples: Samples, batch: Batch) -> list[dict[str, Any]]:
         place = batch.start + i
         index = samples.index[place]
         for turn, unit in enumerate(units):
-            stem = f"maps/{index:05d}-{turn:02d}-{as_file_name(unit)}"
+            stem = f"{numbered('maps', index, len(samples))}-{turn:02d}-{as_file_name(unit)}"
             rows.append(
                 {
                     "index": index,
@@ -43,7 +45,7 @@ def rows_of(samples: Samples, batch: Batch) -> list[dict[str, Any]]:
                     "unit": unit,
                     "largest": batch.maps[i, turn].abs().max().item(),
                     "figures": batch.figures[i][turn],
-                    "clean_file": f"images/{index:05d}-clean.png",
+                    "clean_file": f"{numbered('images', index, len(samples))}-clean.png",
                     "map_file": f"{stem}.npy",
                     "picture_file": f"{stem}.png",
                 }

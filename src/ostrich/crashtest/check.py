@@ -62,7 +62,7 @@ from ostrich.crashtest.probes import (
 )
 from ostrich.crashtest.summary import summary
 from ostrich.errors import OstrichError, UnknownName
-from ostrich.images import image_name, write_image
+from ostrich.images import image_name, numbered, write_image
 from ostrich.models.steadiness import RandomAnswers
 from ostrich.runtime import events
 from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
@@ -393,7 +393,8 @@ def _write_images(context: Context, folder: Path, kept: Collection[int]) -> None
 
 def _clean_file(context: Context, place: int) -> str:
     """How the file of an image is called, if it is kept."""
-    return image_name(f"images/{context.samples.index[place]:05d}-clean", context.classifier.channels)
+    name = numbered("images", context.samples.index[place], len(context.samples))
+    return image_name(f"{name}-clean", context.classifier.channels)
 
 
 def _chosen(

@@ -17,7 +17,7 @@ from ostrich.attacks.goals import SLACK, Goal
 from ostrich.attacks.threats import Threat, within
 from ostrich.data.dataset import Samples
 from ostrich.errors import InputError, UnknownName
-from ostrich.images import fingerprints, image_name, read_image, write_image
+from ostrich.images import fingerprints, image_name, numbered, read_image, write_image
 from ostrich.models.answers import predictions
 from ostrich.models.batch_dependence import SAME
 from ostrich.models.classifier import Classifier
@@ -35,7 +35,6 @@ class BrokenClaim(Exception):
 EPS = torch.finfo(torch.float32).eps
 TABLE = "images.csv"
 KEEP = ("all", "failures", "none")  # which images are files
-THOUSAND = 1000  # images whose files lie in one folder
 FILES = "files"  # begins the names of the pieces in which they are read back
 VALUES = 2**22  # numbers that are read back together
 COLUMNS = (
@@ -196,10 +195,9 @@ class Pictures:
         """What the files of an image are called, clean and adversarial; "" for what is no file."""
         if self.keep == "none" or (self.keep == "failures" and not part.success[place]):
             return "", ""
-        index = self.index[row]
-        many = f"{index // THOUSAND:03d}/" if len(self.index) >= THOUSAND else ""
+        name = numbered("images", self.index[row], len(self.index))
         clean, adversarial = (
-            image_name(f"images/{many}{index:05d}-{kind}", self.channels) for kind in ("clean", "adversarial")
+            image_name(f"{name}-{kind}", self.channels) for kind in ("clean", "adversarial")
         )
         return clean, adversarial if part.attacked[place] else ""
 
