@@ -31,6 +31,7 @@ STUDIES = (
     "bounds",
     "prior",
     "breaking",
+    "objects",
 )
 
 
