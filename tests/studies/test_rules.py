@@ -15,6 +15,7 @@ from ostrich.errors import InputError
 from ostrich.models import Classifier, architectures
 from ostrich.studies import find, removal
 from ostrich.studies.schema import Done, Findings, Row, Trial
+from ostrich.studies.systematic import COMPARISONS
 
 REPRODUCED, DIRECTION, NOT = "reproduced", "direction only", "not reproduced"
 WIGGLE = (-1.0, 1.0, 0.5, -0.5, 0.0)  # of the seeds, in turn: means stay, intervals have a width
@@ -330,6 +331,33 @@ def test_dropout_on_mnist(plain, dropout, both, width, expected):
         ]
 
     assert verdict("dropout-mnist", rows) == expected
+
+
+@pytest.mark.parametrize(
+    ("turned", "factor", "width", "expected"),
+    [
+        ((), 1.0, 0.1, REPRODUCED),
+        (("ELU for ReLU",), 1.0, 0.1, DIRECTION),  # 16 of 17, but that one surely goes the other way
+        (("ELU for ReLU",), 1.0, 9.0, REPRODUCED),  # perhaps the other way
+        (("average for max pooling", "HSV for RGB", "YCrCb for RGB", "grey for RGB"), 1.0, 0.1, DIRECTION),
+        (("half the width", "4x batch", "HSV for RGB", "YCrCb for RGB", "grey for RGB"), 1.0, 0.1, NOT),  # 12
+        ((), -1.0, 0.1, NOT),
+        (("4x batch and rate", "batch norm before ReLU"), 1.0, 0.1, REPRODUCED),  # nothing is asked of these
+    ],
+)
+def test_systematic(turned, factor, width, expected):
+    """Each variant is as far from its rival as published, `turned` ones the other way round."""
+    accuracies = {"baseline": 60.0}
+    for one in sorted(COMPARISONS, key=lambda one: one.against != "baseline"):
+        sign = -1 if one.name in turned else 1
+        accuracies.setdefault(one.variant, accuracies[one.against] + factor * sign * one.theirs())
+
+    def rows(trial: Trial) -> list[Row]:
+        moved = 0.0 if trial["variant"] in ("baseline", "norm before") else wiggle(trial, width)
+        right = accuracies[trial["variant"]] + moved
+        return [{"epoch": None, "held_out_accuracy": right, "test_accuracy": 100 - right}]
+
+    assert verdict("systematic", rows) == expected
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ STUDIES = (
     "depth",
     "ablation",
     "data-size",
+    "systematic",
     "off-the-shelf",
     "off-the-shelf-imagenet",
     "removal",
