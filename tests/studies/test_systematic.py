@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import binomtest
 from torch import nn
 
 from ostrich.models.initialization import weighted
 from ostrich.runtime.randomness import seeded
 from ostrich.statistics import sign_test
-from ostrich.studies import find
+from ostrich.studies import find, systematic
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.schema import Done
-from ostrich.studies.systematic import COMPARISONS, SMALL, SURE, differences, recipe_of
+from ostrich.studies.systematic import COMPARISONS, SMALL, START_IMAGES, SURE, differences, recipe_of
 from ostrich.studies.systematic_variants import VARIANTS, in_colours, network_of, unit_variance
 
 NAMES = sorted(VARIANTS)
@@ -64,6 +65,20 @@ def test_every_layer_starts_with_variance_one(name, size):
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 assert x.std().item() == pytest.approx(1, abs=1e-3)
     assert x.shape == (64, 10)
+
+
+def test_what_weights_are_scaled_on_has_every_class(tmp_path, monkeypatch):
+    seen: list[torch.Tensor] = []
+    monkeypatch.setattr(systematic, "unit_variance", lambda network, inputs: seen.append(inputs))
+    for part in ("train", "test"):
+        for k in range(4):
+            (tmp_path / part / f"class{k}").mkdir(parents=True)
+            for i in range(160):
+                Image.new("RGB", (16, 16), (60 * k, i, 0)).save(tmp_path / part / f"class{k}" / f"{i}.png")
+    spec = replace(find("systematic").spec("smoke"), data=f"folder:{tmp_path}", train=600, batch_size=64)
+    find("systematic").run(spec, {"variant": "baseline", "seed": 0}, tmp_path)
+    assert len(seen[0]) == START_IMAGES
+    assert len(seen[0][:, 0, 0, 0].unique()) == 4  # red is the class
 
 
 def test_the_baseline_is_the_network_of_the_table():
