@@ -529,6 +529,52 @@ def test_a_game_of_dcgan_that_collapses_or_diverges_is_none_that_is_stable():
         assert verdict("stability", rows) == NOT  # perceptrons lose no run here
 
 
+@pytest.mark.parametrize("name", ["dcgan-cifar10", "perceptron-gan-mnist"])
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, REPRODUCED),
+        ({"share_of_mean_image": 0.34}, DIRECTION),
+        ({"memorised": True}, DIRECTION),
+        ({"score_gaussian": 3.1}, NOT),  # a Gaussian of the pixels is recognised as well
+        ({"score_noise": 3.1}, NOT),
+        ({"share_of_mean_image": 1.1, "frechet_distance": 110.0}, NOT),
+        ({"share_of_mean_image": 0.5, "gaussian": 20.0}, NOT),  # farther than the Gaussian
+        ({"diverged": True}, NOT),
+    ],
+)
+def test_generated_images(name, changed, expected):
+    """One seed of three decides; what the rule asks is asked of every seed."""
+    good = {
+        "diverged": False,
+        "score_samples": 3.0,
+        "score_noise": 1.1,
+        "score_gaussian": 1.5,
+        "score_real": 6.0,
+        "frechet_distance": 30.0,
+        "floor_two_halves_of_real": 2.0,
+        "ceiling_mean_image": 100.0,
+        "ceiling_noise": 120.0,
+        "gaussian": 90.0,
+        "share_of_mean_image": 0.3,
+        "precision": 0.5,
+        "recall": 0.2,
+        "diversity": 0.9,
+        "memorised": False,
+        "copies": 0,
+        "largest_step": 0.15,
+    }
+
+    def rows(trial: Trial) -> list[Row]:
+        end = {**good, **(changed if trial["seed"] == 1 else {})}
+        if end["diverged"]:
+            end = {"diverged": True}
+        way = {"step": 500, "told_apart": 0.9, "judge_distance": 5.0, "diversity": 0.9}
+        return [way, {"step": None, **end}]
+
+    assert verdict(name, rows) == expected
+
+
 # Of attacks --------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,8 @@ STUDIES = (
     "off-the-shelf-imagenet",
     "removal",
     "stability",
+    "dcgan-cifar10",
+    "perceptron-gan-mnist",
     "bounds",
     "prior",
     "breaking",
