@@ -127,7 +127,11 @@ def test_differences_are_of_the_last_row_and_of_seeds_that_have_both():
     ]
     found = differences([{**one.trial, **row} for one in done for row in one.rows])
     assert found == {"ELU for ReLU": [1.0, 1.0]}
-    assert study.judge(spec, done).figures["of"] == 1  # an unfinished run shows what it has
+    shown = study.judge(spec, done)  # an unfinished run shows what it has
+    assert shown.figures["of"] == 1
+    assert "inf" not in str(shown.tables)
+    (first,) = study.judge(spec, done[:2]).compared
+    assert first == ("ELU for ReLU, points of accuracy", "+1.7", "+1.0 (one seed)")
 
 
 @pytest.mark.parametrize(("hits", "count"), [(13, 17), (0, 5), (5, 5), (9, 17)])

@@ -99,6 +99,7 @@ STUDY = Study(
             watch_every=2,
             samples=40,
             copies=20,
+            precision="exact",
         ),
         "cpu": Settings(),
         "hours": _CIFAR,

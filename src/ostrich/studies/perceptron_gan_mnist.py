@@ -88,6 +88,7 @@ STUDY = Study(
             watch_every=2,
             samples=40,
             copies=20,
+            precision="exact",
         ),
         "cpu": Settings(),
         "hours": Settings(
