@@ -17,7 +17,7 @@ from ostrich.statistics import sign_test
 from ostrich.studies import find, systematic
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.schema import Done
-from ostrich.studies.systematic import COMPARISONS, SMALL, START_IMAGES, SURE, differences, recipe_of
+from ostrich.studies.systematic import COMPARISONS, SMALL, SURE, differences, recipe_of
 from ostrich.studies.systematic_variants import VARIANTS, in_colours, network_of, unit_variance
 
 NAMES = sorted(VARIANTS)
@@ -70,14 +70,15 @@ def test_every_layer_starts_with_variance_one(name, size):
 def test_what_weights_are_scaled_on_has_every_class(tmp_path, monkeypatch):
     seen: list[torch.Tensor] = []
     monkeypatch.setattr(systematic, "unit_variance", lambda network, inputs: seen.append(inputs))
+    monkeypatch.setattr(systematic, "START_IMAGES", 8)
     for part in ("train", "test"):
         for k in range(4):
             (tmp_path / part / f"class{k}").mkdir(parents=True)
-            for i in range(160):
+            for i in range(16):
                 Image.new("RGB", (16, 16), (60 * k, i, 0)).save(tmp_path / part / f"class{k}" / f"{i}.png")
-    spec = replace(find("systematic").spec("smoke"), data=f"folder:{tmp_path}", train=600, batch_size=64)
+    spec = replace(find("systematic").spec("smoke"), data=f"folder:{tmp_path}", train=60)
     find("systematic").run(spec, {"variant": "baseline", "seed": 0}, tmp_path)
-    assert len(seen[0]) == START_IMAGES
+    assert len(seen[0]) == 8
     assert len(seen[0][:, 0, 0, 0].unique()) == 4  # red is the class
 
 
