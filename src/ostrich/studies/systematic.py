@@ -24,7 +24,19 @@ from ostrich.statistics import interval, rank_correlation, sign_test, spread
 from ostrich.studies.datasets import Splits, open_splits
 from ostrich.studies.fitting import fitted, recipe_for
 from ostrich.studies.points import by_seed, paired, ranged
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, Verdict, crossed, rows_of
+from ostrich.studies.schema import (
+    FEWEST_SEEDS,
+    Done,
+    Findings,
+    Row,
+    Spec,
+    Study,
+    Table,
+    Trial,
+    Verdict,
+    crossed,
+    rows_of,
+)
 from ostrich.studies.systematic_variants import VARIANTS, Variant, in_colours, network_of, unit_variance
 from ostrich.training.loop import accuracy, normalised, to_images
 from ostrich.training.recipe import Recipe
@@ -235,7 +247,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 series={
                     "here": [
                         {"x": i, "y": centre, "label": name}
-                        | ({"low": low, "high": high} if len(ours[name]) > 1 else {})
+                        | ({"low": low, "high": high} if len(ours[name]) >= FEWEST_SEEDS else {})
                         for i, name in enumerate(ordered)
                         for centre, low, high in [means[name]]
                     ],
