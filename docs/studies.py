@@ -142,7 +142,7 @@ def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) 
         count = len(trials.done) + len(trials.failed)
         unfinished = f"{len(trials.done)} of {count} trials are done, {len(whole)} whole seeds; there is no "
         unfinished += "verdict before all are."
-        if study.row_by_row:
+        if any("row" in one["trial"] for one in trials.failed):
             unfinished = f"{len(trials.done)} of {count} shares of rows are done; there is no verdict of the "
             unfinished += "whole before all are."
         chosen = Trials(done=[one for one in trials.done if one.trial.get("seed") in whole])

@@ -139,7 +139,7 @@ def accelerator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         def pick(asked: str | torch.device) -> torch.device:
             return by_name if asked == device.type else pick_device(asked)
 
-        studies = ("fitting", "stability", "steps")
+        studies = ("fitting", "generated", "stability", "steps", "systematic")
         for module in ("models.loading", *(f"studies.{name}" for name in studies)):
             monkeypatch.setattr(f"ostrich.{module}.pick_device", pick)
         yield device

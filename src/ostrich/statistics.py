@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, nan, sqrt
+from math import comb, inf, nan, sqrt
 
 Z = 1.959964  # standard normal quantile of 0.975: 95 % intervals
 
@@ -17,6 +17,11 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     spread = Z * sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
     scale = 1 + Z**2 / count
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def sign_test(hits: int, count: int) -> float:
+    """The probability that of `count` throws of a fair coin so many or more are heads: one-sided."""
+    return sum(comb(count, k) for k in range(hits, count + 1)) / 2**count
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:

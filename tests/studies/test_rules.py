@@ -15,6 +15,7 @@ from ostrich.errors import InputError
 from ostrich.models import Classifier, architectures
 from ostrich.studies import find, removal
 from ostrich.studies.schema import Done, Findings, Row, Trial
+from ostrich.studies.systematic import COMPARISONS
 
 REPRODUCED, DIRECTION, NOT = "reproduced", "direction only", "not reproduced"
 WIGGLE = (-1.0, 1.0, 0.5, -0.5, 0.0)  # of the seeds, in turn: means stay, intervals have a width
@@ -333,6 +334,33 @@ def test_dropout_on_mnist(plain, dropout, both, width, expected):
 
 
 @pytest.mark.parametrize(
+    ("turned", "factor", "width", "expected"),
+    [
+        ((), 1.0, 0.1, REPRODUCED),
+        (("ELU for ReLU",), 1.0, 0.1, DIRECTION),  # 16 of 17, but that one surely goes the other way
+        (("ELU for ReLU",), 1.0, 9.0, REPRODUCED),  # perhaps the other way
+        (("average for max pooling", "HSV for RGB", "YCrCb for RGB", "grey for RGB"), 1.0, 0.1, DIRECTION),
+        (("half the width", "4x batch", "HSV for RGB", "YCrCb for RGB", "grey for RGB"), 1.0, 0.1, NOT),  # 12
+        ((), -1.0, 0.1, NOT),
+        (("4x batch and rate", "batch norm before ReLU"), 1.0, 0.1, REPRODUCED),  # nothing is asked of these
+    ],
+)
+def test_systematic(turned, factor, width, expected):
+    """Each variant is as far from its rival as published, `turned` ones the other way round."""
+    accuracies = {"baseline": 60.0}
+    for one in sorted(COMPARISONS, key=lambda one: one.against != "baseline"):
+        sign = -1 if one.name in turned else 1
+        accuracies.setdefault(one.variant, accuracies[one.against] + factor * sign * one.theirs())
+
+    def rows(trial: Trial) -> list[Row]:
+        moved = 0.0 if trial["variant"] in ("baseline", "norm before") else wiggle(trial, width)
+        right = accuracies[trial["variant"]] + moved
+        return [{"epoch": None, "held_out_accuracy": right, "test_accuracy": 100 - right}]
+
+    assert verdict("systematic", rows) == expected
+
+
+@pytest.mark.parametrize(
     ("hog", "here", "untrained", "width", "expected"),
     [
         (40, 45, 50, 1.0, REPRODUCED),
@@ -499,6 +527,52 @@ def test_a_game_of_dcgan_that_collapses_or_diverges_is_none_that_is_stable():
             return [base | ({how: 1.0} if mine else {})]
 
         assert verdict("stability", rows) == NOT  # perceptrons lose no run here
+
+
+@pytest.mark.parametrize("name", ["dcgan-cifar10", "perceptron-gan-mnist"])
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, REPRODUCED),
+        ({"share_of_mean_image": 0.34}, DIRECTION),
+        ({"memorised": True}, DIRECTION),
+        ({"score_gaussian": 3.1}, NOT),  # a Gaussian of the pixels is recognised as well
+        ({"score_noise": 3.1}, NOT),
+        ({"share_of_mean_image": 1.1, "frechet_distance": 110.0}, NOT),
+        ({"share_of_mean_image": 0.5, "gaussian": 20.0}, NOT),  # farther than the Gaussian
+        ({"diverged": True}, NOT),
+    ],
+)
+def test_generated_images(name, changed, expected):
+    """One seed of three decides; what the rule asks is asked of every seed."""
+    good = {
+        "diverged": False,
+        "score_samples": 3.0,
+        "score_noise": 1.1,
+        "score_gaussian": 1.5,
+        "score_real": 6.0,
+        "frechet_distance": 30.0,
+        "floor_two_halves_of_real": 2.0,
+        "ceiling_mean_image": 100.0,
+        "ceiling_noise": 120.0,
+        "gaussian": 90.0,
+        "share_of_mean_image": 0.3,
+        "precision": 0.5,
+        "recall": 0.2,
+        "diversity": 0.9,
+        "memorised": False,
+        "copies": 0,
+        "largest_step": 0.15,
+    }
+
+    def rows(trial: Trial) -> list[Row]:
+        end = {**good, **(changed if trial["seed"] == 1 else {})}
+        if end["diverged"]:
+            end = {"diverged": True}
+        way = {"step": 500, "told_apart": 0.9, "judge_distance": 5.0, "diversity": 0.9}
+        return [way, {"step": None, **end}]
+
+    assert verdict(name, rows) == expected
 
 
 # Of attacks --------------------------------------------------------------------------------------
