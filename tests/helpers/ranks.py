@@ -71,20 +71,85 @@ def train_task(folder: Path) -> None:
         (folder / "train.json").write_text(json.dumps(found))
 
 
-def agree_task(folder: Path) -> None:
-    """Adversarial training with batch norm and dropout: each rank's parameters and statistics at the end."""
+def normed() -> nn.Module:
+    """With batch norm and dropout, in float32."""
     torch.manual_seed(0)
-    layers = [
-        nn.Conv2d(1, 4, 3),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Dropout(0.2),
-        nn.Linear(144, 5),
-    ]
-    recipe = replace(RECIPE, epochs=1, adversarial_steps=1, adversarial_eps=0.1)
-    trained = train(nn.Sequential(*layers), recipe, *images(125), held_out=images(9))
-    torch.save(trained.state_dict(), folder / f"agree-{distributed.rank()}.pt")
+    norm, rest = nn.BatchNorm2d(4), [nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(144, 5)]
+    return nn.Sequential(nn.Conv2d(1, 4, 3), norm, *rest)
+
+
+NORMED = replace(RECIPE, epochs=1, micro_batch=9)  # of 25 images: three, of 8, 8 and 9
+WAYS = {  # how a network is trained
+    "plain": (network, replace(RECIPE, epochs=0.8, batch_size=31)),  # 4 steps
+    "plain, float32": (lambda: network().float(), replace(RECIPE, epochs=0.8, batch_size=31)),
+    "plain, noise": (network, replace(RECIPE, epochs=0.8, noise=0.1)),
+    "one step": (normed, replace(NORMED, epochs=0.2)),
+    "batch norm": (normed, NORMED),
+    "adversarial": (normed, replace(NORMED, adversarial_steps=1, adversarial_eps=0.1, clip_norm=0.5)),
+    "of one each": (normed, replace(NORMED, batch_size=4, micro_batch=2, epochs=0.1)),  # and 125 = 31 * 4 + 1
+}
+
+
+def agree_task(folder: Path) -> None:
+    """Networks trained in several ways: each rank's parameters and statistics at the end."""
+    found = {}
+    for way, (build, recipe) in WAYS.items():
+        found[way] = train(build(), recipe, *images(125), held_out=images(9)).state_dict()
+    torch.save(found, folder / f"agree-{distributed.rank()}.pt")
+
+
+GAME = GeneratorRecipe(
+    name="ranks",
+    architecture="dcgan,size=8,channels=1,width=0.05,code=5,norm=false",
+    data="none",
+    steps=12,
+    batch_size=7,
+    optimiser="sgd",
+    generator_rate=0.05,
+    discriminator_rate=0.05,
+    precision="exact",
+)
+GAMES = {
+    "dcgan": replace(GAME, architecture="dcgan,size=8,channels=1,width=0.05,code=5", steps=3, micro_batch=3),
+    "perceptron": replace(
+        GAME, architecture="perceptron,size=8,channels=1,width=0.05", steps=3, micro_batch=3
+    ),
+    "penalised": replace(GAME, objective="wgan-gp", discriminator_steps=2, steps=2, discriminator_rate=0.005),
+    "averaged": replace(
+        GAME,
+        architecture="conditional,size=32,channels=2,classes=3,code=6,embedding=3",
+        objective="hinge",
+        orthogonal=1e-4,
+        average=0.9,
+        steps=2,
+        batch_size=5,
+        micro_batch=2,
+        generator_rate=1e-3,
+        discriminator_rate=1e-3,
+    ),
+}
+
+
+def games_task(folder: Path) -> None:
+    """Games of several kinds: what they measured, and each rank's parameters and statistics at the end."""
+    found = {}
+    for name, recipe in GAMES.items():
+        torch.manual_seed(0)
+        game, rows = build_gan(recipe.architecture), []
+        count, channels, side = 12, game.shape[0], game.shape[1]
+        draw = torch.Generator().manual_seed(1)
+        pixels = torch.randint(0, 256, (count, channels, side, side), generator=draw).to(torch.uint8)
+        classes = None if game.classes is None else torch.arange(count) % game.classes
+
+        def watch(step: int, generator: nn.Module, row: dict[str, float], rows: list = rows) -> dict:
+            rows.append(row)
+            return {}
+
+        kept = train_gan(game, replace(recipe, watch_every=1), pixels, classes, watch=watch)
+        found[name] = {**game.state_dict(), **{f"kept.{k}": v for k, v in kept.state_dict().items()}}
+        rows = [list(row.values()) for row in rows]
+        found[name]["rows"] = torch.tensor(rows, dtype=torch.float64) if rows else torch.empty(0)
+    torch.save(found, folder / f"games-{distributed.rank()}.pt")
 
 
 def evaluate_task(folder: Path) -> None:
@@ -106,20 +171,9 @@ def evaluate_task(folder: Path) -> None:
 
 def play_task(folder: Path) -> None:
     """12 steps of a game without batch norm, batches of 7: the parameters at the end."""
-    recipe = GeneratorRecipe(
-        name="ranks",
-        architecture="dcgan,size=8,channels=1,width=0.05,code=5,norm=false",
-        data="none",
-        steps=12,
-        batch_size=7,
-        optimiser="sgd",
-        generator_rate=0.05,
-        discriminator_rate=0.05,
-        precision="exact",
-    )
     torch.manual_seed(0)
-    game = build_gan(recipe.architecture)
-    train_gan(game, recipe, images(30)[0], checkpoint=folder / "game.pt")
+    game = build_gan(GAME.architecture)
+    train_gan(game, GAME, images(30)[0], checkpoint=folder / "game.pt")
     if distributed.is_main():
         parameters = torch.cat([p.detach().flatten() for p in game.parameters()]).tolist()
         (folder / "play.json").write_text(json.dumps(parameters))
@@ -224,7 +278,13 @@ def shared_command(task: str, number: int) -> int:
         resumable.Checkpoint.save = save  # type: ignore[method-assign]
 
 
-TASKS = {"train": train_task, "play": play_task, "agree": agree_task, "evaluate": evaluate_task}
+TASKS = {
+    "train": train_task,
+    "play": play_task,
+    "agree": agree_task,
+    "games": games_task,
+    "evaluate": evaluate_task,
+}
 
 
 def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
