@@ -9,21 +9,29 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import nets
 import torch
+from attack_cases import given, short
 from torch import nn
 
+from ostrich.attacks import L2, FittedAttack, Untargeted
 from ostrich.attacks.engine import runner
 from ostrich.attacks.engine.evidence import FILES
+from ostrich.attacks.fitted.fitting import fit
 from ostrich.cli.main import run
 from ostrich.generative.architectures import build_gan
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.generative.training import train_gan
-from ostrich.runtime import distributed, resumable
+from ostrich.models.classifier import Classifier
+from ostrich.runtime import distributed, interrupts, resumable
 from ostrich.runtime.executors import ranks as executor
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
@@ -179,6 +187,50 @@ def play_task(folder: Path) -> None:
         (folder / "play.json").write_text(json.dumps(parameters))
 
 
+FITS = {  # settings of fitted attacks, on 13 images
+    "universal": {"epochs": 2, "batch_size": 5},
+    "universal, l2": {"threat": L2(1.0), "epochs": 2, "batch_size": 5, "delta": 0.1},
+    "patch": {"epochs": 2, "batch_size": 4, "variation": 0.1},
+    "generator": {"epochs": 4, "batch_size": 5},
+    "texture": {"epochs": 2, "batch_size": 5},
+    "one by one": {"epochs": 1, "batch_size": 1},  # of which one process at a time has an image
+    "deepfool": {"epochs": 1, "algorithm": "deepfool"},  # not data-parallel
+}
+FITTED = {"one by one": "patch", "deepfool": "universal", "universal, l2": "universal"}  # by what
+
+
+def fits_task(folder: Path) -> None:
+    """Attacks fitted in float64: what they leave, and what it took; one is cut off, and goes on."""
+    found, model = {}, nets.small(dtype=torch.float64)
+    for name, settings in FITS.items():
+        method = replace(short(FITTED.get(name, name)), **settings)
+        method, pictures = given(method, 13)
+        found[name] = fitted(method, model, pictures.double())
+    method, pictures = given(replace(short("patch"), **FITS["patch"]), 13)
+
+    def cut(done: int, total: int) -> None:
+        interrupts._Guard.pending = True
+
+    for watch in (cut, lambda done, total: None):  # it is asked to leave after the first epoch
+        with suppress(KeyboardInterrupt):
+            found["resumed"] = fitted(method, model, pictures.double(), folder / "fitting.pt", watch)
+    torch.save(found, folder / "fits-0.pt")
+
+
+def fitted(
+    method: FittedAttack,
+    model: Classifier,
+    pictures: torch.Tensor,
+    checkpoint: Path | None = None,
+    progress: Any = lambda done, total: None,
+) -> dict[str, torch.Tensor]:
+    """The tensors that it leaves, and its epochs, forwards and backwards."""
+    goal = Untargeted(model.predict(pictures).argmax(1))
+    found = fit(method, model, pictures, goal, seed=2, checkpoint=checkpoint, progress=progress)
+    took = torch.tensor([found.epochs, found.forwards, found.backwards])
+    return {**found.tensors, "took": took, "processes": torch.tensor(found.processes)}
+
+
 COMMAND = ["train", "digits-cnn", "--out", "out", "--set", "epochs=0.5", "--set", "train_images=320"]
 GENERATE = ["generate", "train", "digits-perceptron", "--out", "generator", "--set", "steps=4"]
 GENERATE += ["--set", "architecture=perceptron,size=8,channels=1,width=0.05", "--set", "watch_every=2"]
@@ -298,6 +350,8 @@ def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
             os.dup2(screen.fileno(), 1)
             os.dup2(screen.fileno(), 2)
         sys.exit(shared_command(task, number))
+    if task == "fits":
+        sys.exit(executor.shared(partial(done, fits_task, folder)))
     if task == "command":  # which begins to work together by itself
         os.chdir(folder)
         assert run(COMMAND) == 0
@@ -306,6 +360,12 @@ def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
     with distributed.process_group():
         assert distributed.world() == count
         TASKS[task](folder)
+
+
+def done(task: Callable[[Path], None], folder: Path) -> int:
+    """A task as a command that rank 0 runs."""
+    task(folder)
+    return 0
 
 
 def started(count: int, task: str, folder: Path) -> list[BaseProcess]:

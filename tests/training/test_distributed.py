@@ -46,10 +46,10 @@ def states(task: str, folder: Path, count: int) -> list[dict[str, dict[str, torc
     """What a task leaves in each of so many processes."""
     (work := folder / str(count)).mkdir()
     if count == 1:
-        ranks.TASKS[task](work)
+        {**ranks.TASKS, "fits": ranks.fits_task}[task](work)
     else:
         together(count, task, work)
-    return [torch.load(work / f"{task}-{rank}.pt") for rank in range(count)]
+    return [torch.load(path) for path in sorted(work.glob(f"{task}-*.pt"))]
 
 
 def apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
@@ -83,6 +83,18 @@ def test_a_game_is_the_same_by_one_and_two_processes(tmp_path):
         assert torch.allclose(*rows, rtol=1e-5, atol=1e-5), name
         assert apart(first[name], second[name]) == 0
         assert apart(one[name], first[name]) <= 1e-5, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+def test_an_attack_is_fitted_by_several_as_by_one(count, tmp_path):
+    (one,), (many,) = states("fits", tmp_path, 1), states("fits", tmp_path, count)
+    assert one.keys() == many.keys() == {*ranks.FITS, "resumed"}
+    for name in one:
+        assert one[name].pop("processes") == 1
+        assert many[name].pop("processes") == (1 if name == "deepfool" else count)
+        assert apart(one[name], many[name]) <= (0 if name == "deepfool" else 1e-6), name
+    assert apart(many["patch"], many["resumed"]) == 0
 
 
 def test_two_ranks_play_the_game_of_one_process(folders):
