@@ -31,7 +31,7 @@ from ostrich.generative.architectures import build_gan
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.generative.training import train_gan
 from ostrich.models.classifier import Classifier
-from ostrich.runtime import distributed, interrupts, resumable
+from ostrich.runtime import distributed, how_far, interrupts, resumable
 from ostrich.runtime.executors import ranks as executor
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
@@ -103,6 +103,11 @@ def agree_task(folder: Path) -> None:
     found = {}
     for way, (build, recipe) in WAYS.items():
         found[way] = train(build(), recipe, *images(125), held_out=images(9)).state_dict()
+    for stop in (2, None):
+        file = folder / "half.pt"
+        kept = train(normed(), NORMED, *images(125), checkpoint=file, stop_after=stop)
+        distributed.wait()
+    found["resumed"] = kept.state_dict()
     torch.save(found, folder / f"agree-{distributed.rank()}.pt")
 
 
@@ -239,6 +244,7 @@ ATTACK = ["attack", "apgd", "zoo:digits-cnn", "digits", "--limit", "80", "--set"
 ATTACK += ["--set", "steps=20", "--out", "out"]
 BATCH = 10  # images in a batch of it
 COMPUTED = "computed-{}.txt"  # keys of the batches that a rank has computed, beside `out`
+LAST = "last.json"  # what a training said last of how far it is
 STATUS = "status.json"  # what was said of the attack while rank 0 computed, beside `out`
 DIGITS = ["zoo:digits-cnn", "digits", "--out", "out"]
 SHARED = {  # commands of which ranks share some or all
@@ -354,6 +360,7 @@ def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
         sys.exit(executor.shared(partial(done, fits_task, folder)))
     if task == "command":  # which begins to work together by itself
         os.chdir(folder)
+        how_far.forget = lambda out: (out / how_far.NAME).rename(out / LAST)  # type: ignore[assignment]
         assert run(COMMAND) == 0
         assert run(GENERATE) == 0
         return

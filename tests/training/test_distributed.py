@@ -69,6 +69,7 @@ def test_a_step_is_the_same_by_one_two_and_four_processes(tmp_path):
         for way in ranks.WAYS:
             assert all(apart(first[way], other[way]) == 0 for other in others)
             assert apart(one[way], first[way]) <= LIMITS.get(way, 1e-5), (way, count)
+        assert apart(first["batch norm"], first["resumed"]) == 0
     built = {way: build().state_dict() for way, (build, _) in ranks.WAYS.items()}
     assert all(apart(one[way], built[way]) > 1e-2 for way in ranks.WAYS)  # which it does not begin with
     assert apart(one["batch norm"], one["adversarial"]) > 1e-2
@@ -148,6 +149,11 @@ def test_the_command_trains_in_two_processes_and_one_writes(tmp_path):
     steps = [json.loads(line)["step"] for line in lines]
     assert steps == sorted(set(steps))
     assert (tmp_path / "out/network.safetensors").exists()
+    for folder, done in (("out", [128, 128]), ("generator", [80, 80])):  # 2 steps of 64, 4 of 20
+        last = json.loads((tmp_path / folder / ranks.LAST).read_text())
+        assert len(set(last["processes"])) == 2
+        (part,) = last["parts"]
+        assert (part["unit"], [part["done"], part["total"]]) == ("images", done)
     made = json.loads((tmp_path / "generator/run.json").read_text())
     assert made["finished"]
     assert made["asked"]["processes"] == 2

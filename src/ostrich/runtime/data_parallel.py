@@ -110,7 +110,12 @@ class DataParallel:
         if distributed.world() > 1:
             from torch.nn.parallel import DistributedDataParallel
 
-            self._wrapped = DistributedDataParallel(_Called(network))
+            self._wrapped = DistributedDataParallel(called := _Called(network))
+            # After its first backward pass it lays gradients out anew, and sums of more than two round
+            # otherwise: that is to be before the first step, of a new run and of one that goes on.
+            self.backward([])
+            for parameter in called.used:
+                parameter.grad = None
 
     def backward(self, losses: Sequence[tuple[float, Loss]]) -> None:
         """Add the gradient of the sum of share * loss, over these and those of the other processes."""

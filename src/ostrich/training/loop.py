@@ -66,8 +66,7 @@ def train(
     )
     parallel, statistics = DataParallel(network), Statistics(network)
     apart = is_apart(network)
-    per_epoch = -(-len(images) // recipe.batch_size)  # steps
-    total = max(1, round(recipe.epochs * per_epoch))
+    per_epoch, total = steps_of_epoch(recipe, len(images)), steps_of(recipe, len(images))
     say_idle(min(recipe.batch_size, len(images)), recipe.micro_batch, apart=apart)
     last = min(total, stop_after if stop_after is not None else total)
     step, tally = 0, _Tally()
@@ -119,6 +118,16 @@ def train(
             kept.save(standing())
     distributed.wait()
     return network.eval()
+
+
+def steps_of_epoch(recipe: Recipe, count: int) -> int:
+    """How many steps go once through so many images; the last may have fewer than a batch."""
+    return -(-count // recipe.batch_size)
+
+
+def steps_of(recipe: Recipe, count: int) -> int:
+    """How many steps the whole run has on so many images."""
+    return max(1, round(recipe.epochs * steps_of_epoch(recipe, count)))
 
 
 @dataclass(frozen=True)

@@ -173,15 +173,21 @@ def fit(
 
             clean = [one.clean for one in seen]
             epochs = _Epochs(method, networks, images, goal, clean, seed, precision, begun)
-            if not method.data_parallel and together.helpers():
-                count = together.helpers()
-                events.say(f"one process fits {method.name}, and {count} wait: it is not data-parallel")
+            if not method.data_parallel:
+                say_alone(method)
             run = current().by_all if method.data_parallel else Here().by_all
             standing, processes = run(epochs, fitting, after)
             kept.save(dict(vars(standing)))
     forwards, backwards = (int(count[0]) for count in standing.counts)
     tensors, seconds = method.tensors(standing.state), kept.seconds
     return Fitted(tensors, standing.epoch, forwards, backwards, seconds, processes)
+
+
+def say_alone(method: FittedAttack) -> None:
+    """Say that one process fits it, where others wait."""
+    if count := together.helpers():
+        waits = "another waits" if count == 1 else f"{count} others wait"
+        events.say(f"one process fits {method.name}, and {waits}: its fitting is not data-parallel")
 
 
 @dataclass(frozen=True)
