@@ -20,7 +20,7 @@ from benchmarks.problem import Problem, Row
 from ostrich.generative.architectures import build_gan
 from ostrich.generative.gan import GAN
 from ostrich.generative.recipe import RECIPES
-from ostrich.generative.training import CODE, optimisers, real_batch, train_step
+from ostrich.generative.training import CODE, Players, optimisers, real_batch, train_step
 from ostrich.runtime.randomness import keyed
 
 STEPS = 4
@@ -61,9 +61,9 @@ def rows(task: Problem) -> list[Row]:
 def ours(game: GAN, images: Tensor) -> GAN:
     """STEPS steps by `train_step`."""
     game.to(memory_format=torch.channels_last).train()
-    both = optimisers(game, RECIPE)
+    both, players = optimisers(game, RECIPE), Players(game)
     for step in range(STEPS):
-        train_step(game, RECIPE, images, None, step, *both)
+        train_step(game, RECIPE, images, None, step, *both, players)
     return game
 
 

@@ -81,7 +81,9 @@ def test_where_the_discriminator_is_sure_only_the_true_game_has_no_gradient():
 def test_gradient_penalty_of_a_linear_critic_is_known():
     weight = torch.randn(3 * 4 * 4, dtype=torch.float64, generator=keyed(0)).requires_grad_(True)
     real, generated = (torch.rand(5, 3, 4, 4, dtype=torch.float64, generator=keyed(k)) for k in (1, 2))
-    penalty = gradient_penalty(lambda x: x.flatten(1) @ weight, real, generated, keyed(3))
+    penalty = gradient_penalty(
+        lambda x: x.flatten(1) @ weight, real, generated, torch.rand(5, generator=keyed(3))
+    )
     norm = weight.norm()
     assert torch.allclose(penalty, (norm - 1) ** 2)
     (slope,) = torch.autograd.grad(penalty, weight)

@@ -9,21 +9,29 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import nets
 import torch
+from attack_cases import given, short
 from torch import nn
 
+from ostrich.attacks import L2, FittedAttack, Untargeted
 from ostrich.attacks.engine import runner
 from ostrich.attacks.engine.evidence import FILES
+from ostrich.attacks.fitted.fitting import fit
 from ostrich.cli.main import run
 from ostrich.generative.architectures import build_gan
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.generative.training import train_gan
-from ostrich.runtime import distributed, resumable
+from ostrich.models.classifier import Classifier
+from ostrich.runtime import distributed, how_far, interrupts, resumable
 from ostrich.runtime.executors import ranks as executor
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
@@ -71,20 +79,90 @@ def train_task(folder: Path) -> None:
         (folder / "train.json").write_text(json.dumps(found))
 
 
-def agree_task(folder: Path) -> None:
-    """Adversarial training with batch norm and dropout: each rank's parameters and statistics at the end."""
+def normed() -> nn.Module:
+    """With batch norm and dropout, in float32."""
     torch.manual_seed(0)
-    layers = [
-        nn.Conv2d(1, 4, 3),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Dropout(0.2),
-        nn.Linear(144, 5),
-    ]
-    recipe = replace(RECIPE, epochs=1, adversarial_steps=1, adversarial_eps=0.1)
-    trained = train(nn.Sequential(*layers), recipe, *images(125), held_out=images(9))
-    torch.save(trained.state_dict(), folder / f"agree-{distributed.rank()}.pt")
+    norm, rest = nn.BatchNorm2d(4), [nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(144, 5)]
+    return nn.Sequential(nn.Conv2d(1, 4, 3), norm, *rest)
+
+
+NORMED = replace(RECIPE, epochs=1, micro_batch=9)  # of 25 images: three, of 8, 8 and 9
+WAYS = {  # how a network is trained
+    "plain": (network, replace(RECIPE, epochs=0.8, batch_size=31)),  # 4 steps
+    "plain, float32": (lambda: network().float(), replace(RECIPE, epochs=0.8, batch_size=31)),
+    "plain, noise": (network, replace(RECIPE, epochs=0.8, noise=0.1)),
+    "one step": (normed, replace(NORMED, epochs=0.2)),
+    "batch norm": (normed, NORMED),
+    "adversarial": (normed, replace(NORMED, adversarial_steps=1, adversarial_eps=0.1, clip_norm=0.5)),
+    "of one each": (normed, replace(NORMED, batch_size=4, micro_batch=2, epochs=0.1)),  # and 125 = 31 * 4 + 1
+}
+
+
+def agree_task(folder: Path) -> None:
+    """Networks trained in several ways: each rank's parameters and statistics at the end."""
+    found = {}
+    for way, (build, recipe) in WAYS.items():
+        found[way] = train(build(), recipe, *images(125), held_out=images(9)).state_dict()
+    for stop in (2, None):
+        file = folder / "half.pt"
+        kept = train(normed(), NORMED, *images(125), checkpoint=file, stop_after=stop)
+        distributed.wait()
+    found["resumed"] = kept.state_dict()
+    torch.save(found, folder / f"agree-{distributed.rank()}.pt")
+
+
+GAME = GeneratorRecipe(
+    name="ranks",
+    architecture="dcgan,size=8,channels=1,width=0.05,code=5,norm=false",
+    data="none",
+    steps=12,
+    batch_size=7,
+    optimiser="sgd",
+    generator_rate=0.05,
+    discriminator_rate=0.05,
+    precision="exact",
+)
+GAMES = {
+    "dcgan": replace(GAME, architecture="dcgan,size=8,channels=1,width=0.05,code=5", steps=3, micro_batch=3),
+    "perceptron": replace(
+        GAME, architecture="perceptron,size=8,channels=1,width=0.05", steps=3, micro_batch=3
+    ),
+    "penalised": replace(GAME, objective="wgan-gp", discriminator_steps=2, steps=2, discriminator_rate=0.005),
+    "averaged": replace(
+        GAME,
+        architecture="conditional,size=32,channels=2,classes=3,code=6,embedding=3",
+        objective="hinge",
+        orthogonal=1e-4,
+        average=0.9,
+        steps=2,
+        batch_size=5,
+        micro_batch=2,
+        generator_rate=1e-3,
+        discriminator_rate=1e-3,
+    ),
+}
+
+
+def games_task(folder: Path) -> None:
+    """Games of several kinds: what they measured, and each rank's parameters and statistics at the end."""
+    found = {}
+    for name, recipe in GAMES.items():
+        torch.manual_seed(0)
+        game, rows = build_gan(recipe.architecture), []
+        count, channels, side = 12, game.shape[0], game.shape[1]
+        draw = torch.Generator().manual_seed(1)
+        pixels = torch.randint(0, 256, (count, channels, side, side), generator=draw).to(torch.uint8)
+        classes = None if game.classes is None else torch.arange(count) % game.classes
+
+        def watch(step: int, generator: nn.Module, row: dict[str, float], rows: list = rows) -> dict:
+            rows.append(row)
+            return {}
+
+        kept = train_gan(game, replace(recipe, watch_every=1), pixels, classes, watch=watch)
+        found[name] = {**game.state_dict(), **{f"kept.{k}": v for k, v in kept.state_dict().items()}}
+        rows = [list(row.values()) for row in rows]
+        found[name]["rows"] = torch.tensor(rows, dtype=torch.float64) if rows else torch.empty(0)
+    torch.save(found, folder / f"games-{distributed.rank()}.pt")
 
 
 def evaluate_task(folder: Path) -> None:
@@ -106,23 +184,56 @@ def evaluate_task(folder: Path) -> None:
 
 def play_task(folder: Path) -> None:
     """12 steps of a game without batch norm, batches of 7: the parameters at the end."""
-    recipe = GeneratorRecipe(
-        name="ranks",
-        architecture="dcgan,size=8,channels=1,width=0.05,code=5,norm=false",
-        data="none",
-        steps=12,
-        batch_size=7,
-        optimiser="sgd",
-        generator_rate=0.05,
-        discriminator_rate=0.05,
-        precision="exact",
-    )
     torch.manual_seed(0)
-    game = build_gan(recipe.architecture)
-    train_gan(game, recipe, images(30)[0], checkpoint=folder / "game.pt")
+    game = build_gan(GAME.architecture)
+    train_gan(game, GAME, images(30)[0], checkpoint=folder / "game.pt")
     if distributed.is_main():
         parameters = torch.cat([p.detach().flatten() for p in game.parameters()]).tolist()
         (folder / "play.json").write_text(json.dumps(parameters))
+
+
+FITS = {  # settings of fitted attacks, on 13 images
+    "universal": {"epochs": 2, "batch_size": 5},
+    "universal, l2": {"threat": L2(1.0), "epochs": 2, "batch_size": 5, "delta": 0.1},
+    "patch": {"epochs": 2, "batch_size": 4, "variation": 0.1},
+    "generator": {"epochs": 4, "batch_size": 5},
+    "texture": {"epochs": 2, "batch_size": 5},
+    "one by one": {"epochs": 1, "batch_size": 1},  # of which one process at a time has an image
+    "deepfool": {"epochs": 1, "algorithm": "deepfool"},  # not data-parallel
+}
+FITTED = {"one by one": "patch", "deepfool": "universal", "universal, l2": "universal"}  # by what
+
+
+def fits_task(folder: Path) -> None:
+    """Attacks fitted in float64: what they leave, and what it took; one is cut off, and goes on."""
+    found, model = {}, nets.small(dtype=torch.float64)
+    for name, settings in FITS.items():
+        method = replace(short(FITTED.get(name, name)), **settings)
+        method, pictures = given(method, 13)
+        found[name] = fitted(method, model, pictures.double())
+    method, pictures = given(replace(short("patch"), **FITS["patch"]), 13)
+
+    def cut(done: int, total: int) -> None:
+        interrupts._Guard.pending = True
+
+    for watch in (cut, lambda done, total: None):  # it is asked to leave after the first epoch
+        with suppress(KeyboardInterrupt):
+            found["resumed"] = fitted(method, model, pictures.double(), folder / "fitting.pt", watch)
+    torch.save(found, folder / "fits-0.pt")
+
+
+def fitted(
+    method: FittedAttack,
+    model: Classifier,
+    pictures: torch.Tensor,
+    checkpoint: Path | None = None,
+    progress: Any = lambda done, total: None,
+) -> dict[str, torch.Tensor]:
+    """The tensors that it leaves, and its epochs, forwards and backwards."""
+    goal = Untargeted(model.predict(pictures).argmax(1))
+    found = fit(method, model, pictures, goal, seed=2, checkpoint=checkpoint, progress=progress)
+    took = torch.tensor([found.epochs, found.forwards, found.backwards])
+    return {**found.tensors, "took": took, "processes": torch.tensor(found.processes)}
 
 
 COMMAND = ["train", "digits-cnn", "--out", "out", "--set", "epochs=0.5", "--set", "train_images=320"]
@@ -133,6 +244,7 @@ ATTACK = ["attack", "apgd", "zoo:digits-cnn", "digits", "--limit", "80", "--set"
 ATTACK += ["--set", "steps=20", "--out", "out"]
 BATCH = 10  # images in a batch of it
 COMPUTED = "computed-{}.txt"  # keys of the batches that a rank has computed, beside `out`
+LAST = "last.json"  # what a training said last of how far it is
 STATUS = "status.json"  # what was said of the attack while rank 0 computed, beside `out`
 DIGITS = ["zoo:digits-cnn", "digits", "--out", "out"]
 SHARED = {  # commands of which ranks share some or all
@@ -224,7 +336,13 @@ def shared_command(task: str, number: int) -> int:
         resumable.Checkpoint.save = save  # type: ignore[method-assign]
 
 
-TASKS = {"train": train_task, "play": play_task, "agree": agree_task, "evaluate": evaluate_task}
+TASKS = {
+    "train": train_task,
+    "play": play_task,
+    "agree": agree_task,
+    "games": games_task,
+    "evaluate": evaluate_task,
+}
 
 
 def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
@@ -238,14 +356,23 @@ def rank(number: int, count: int, port: int, task: str, folder: Path) -> None:
             os.dup2(screen.fileno(), 1)
             os.dup2(screen.fileno(), 2)
         sys.exit(shared_command(task, number))
+    if task == "fits":
+        sys.exit(executor.shared(partial(done, fits_task, folder)))
     if task == "command":  # which begins to work together by itself
         os.chdir(folder)
+        how_far.forget = lambda out: (out / how_far.NAME).rename(out / LAST)  # type: ignore[assignment]
         assert run(COMMAND) == 0
         assert run(GENERATE) == 0
         return
     with distributed.process_group():
         assert distributed.world() == count
         TASKS[task](folder)
+
+
+def done(task: Callable[[Path], None], folder: Path) -> int:
+    """A task as a command that rank 0 runs."""
+    task(folder)
+    return 0
 
 
 def started(count: int, task: str, folder: Path) -> list[BaseProcess]:

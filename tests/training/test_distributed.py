@@ -42,14 +42,60 @@ def test_two_ranks_take_the_steps_of_one_process(folders):
     assert one["accuracy"] == many["accuracy"]  # of 101 images over two ranks: nothing is padded
 
 
-def test_ranks_end_with_the_same_network(tmp_path):
-    together(2, "agree", tmp_path)
-    (tmp_path / "one").mkdir()
-    ranks.agree_task(tmp_path / "one")
-    first, second = (torch.load(tmp_path / f"agree-{rank}.pt") for rank in range(2))
-    alone = torch.load(tmp_path / "one/agree-0.pt")
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not any(torch.equal(first[name], alone[name]) for name in first if first[name].is_floating_point())
+def states(task: str, folder: Path, count: int) -> list[dict[str, dict[str, torch.Tensor]]]:
+    """What a task leaves in each of so many processes."""
+    (work := folder / str(count)).mkdir()
+    if count == 1:
+        {**ranks.TASKS, "fits": ranks.fits_task}[task](work)
+    else:
+        together(count, task, work)
+    return [torch.load(path) for path in sorted(work.glob(f"{task}-*.pt"))]
+
+
+def apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
+    """The largest difference of two states."""
+    assert one.keys() == other.keys()
+    return max((one[name].double() - other[name].double()).abs().max().item() for name in one)
+
+
+LIMITS = {"plain": 1e-9, "plain, float32": 1e-6, "plain, noise": 1e-9}  # 1e-5 with batch norm
+
+
+@pytest.mark.slow
+def test_a_step_is_the_same_by_one_two_and_four_processes(tmp_path):
+    (one,) = states("agree", tmp_path, 1)
+    for count in (2, 4):
+        first, *others = states("agree", tmp_path, count)
+        for way in ranks.WAYS:
+            assert all(apart(first[way], other[way]) == 0 for other in others)
+            assert apart(one[way], first[way]) <= LIMITS.get(way, 1e-5), (way, count)
+        assert apart(first["batch norm"], first["resumed"]) == 0
+    built = {way: build().state_dict() for way, (build, _) in ranks.WAYS.items()}
+    assert all(apart(one[way], built[way]) > 1e-2 for way in ranks.WAYS)  # which it does not begin with
+    assert apart(one["batch norm"], one["adversarial"]) > 1e-2
+
+
+@pytest.mark.slow
+def test_a_game_is_the_same_by_one_and_two_processes(tmp_path):
+    (one,), (first, second) = states("games", tmp_path, 1), states("games", tmp_path, 2)
+    for name in ranks.GAMES:
+        assert second[name].pop("rows").numel() == 0  # rank 0 alone measures
+        rows = first[name].pop("rows"), one[name].pop("rows")
+        assert torch.allclose(*rows, rtol=1e-5, atol=1e-5), name
+        assert apart(first[name], second[name]) == 0
+        assert apart(one[name], first[name]) <= 1e-5, name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+def test_an_attack_is_fitted_by_several_as_by_one(count, tmp_path):
+    (one,), (many,) = states("fits", tmp_path, 1), states("fits", tmp_path, count)
+    assert one.keys() == many.keys() == {*ranks.FITS, "resumed"}
+    for name in one:
+        assert one[name].pop("processes") == 1
+        assert many[name].pop("processes") == (1 if name == "deepfool" else count)
+        assert apart(one[name], many[name]) <= (0 if name == "deepfool" else 1e-6), name
+    assert apart(many["patch"], many["resumed"]) == 0
 
 
 def test_two_ranks_play_the_game_of_one_process(folders):
@@ -103,6 +149,10 @@ def test_the_command_trains_in_two_processes_and_one_writes(tmp_path):
     steps = [json.loads(line)["step"] for line in lines]
     assert steps == sorted(set(steps))
     assert (tmp_path / "out/network.safetensors").exists()
+    told = [json.loads((tmp_path / out / ranks.LAST).read_text()) for out in ("out", "generator")]
+    assert all(len(set(last["processes"])) == 2 for last in told)
+    (part,) = told[0]["parts"]
+    assert (part["unit"], part["done"], part["total"]) == ("images", 128, 128)  # 2 steps of 64
     made = json.loads((tmp_path / "generator/run.json").read_text())
     assert made["finished"]
     assert made["asked"]["processes"] == 2

@@ -40,9 +40,9 @@ COMMANDS = {  # and the first part that each is at, with its units
     "train": (
         ["train", "digits-cnn", "--set", "epochs=1", "--set", "train_images=200"],
         "training digits-cnn",
-        "steps",
+        "images",
     ),
-    "generate": (PERCEPTRON, "training digits-perceptron", "steps"),
+    "generate": (PERCEPTRON, "training digits-perceptron", "images"),
     "sample": (["generate", "sample", "zoo:toybox-dcgan", "--count", "140"], "samples", "batches"),
     "study": (["study", "gradients", "--scale", "smoke"], "gradients, smoke", "trials"),
 }

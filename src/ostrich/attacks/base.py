@@ -199,6 +199,9 @@ class FittedAttack(Attack):
     `tensors(state)` are what the artefact keeps, `apply(...)` makes images under attack. `untargeted_only`
     says that it knows no target, `camera` gives random views under which a success is tried again, None for
     none. What is random about an image is keyed by `seed` and by its fingerprint, one of `keys`.
+
+    `data_parallel` says that `epoch` may be run by several processes at once, each on its own part of every
+    batch: `fitting.own(rows)`, whose gradients are added up, and what is random keyed by image or batch.
     """
 
     kind: ClassVar[str] = "image-agnostic"
@@ -230,6 +233,9 @@ class FittedAttack(Attack):
         def untargeted_only(self) -> bool: ...
 
         @property
+        def data_parallel(self) -> bool: ...
+
+        @property
         def per_face(self) -> bool: ...
 
     else:
@@ -239,6 +245,7 @@ class FittedAttack(Attack):
         camera = None  # random views under which a success is tried again
         print_width = None  # of what is to be printed; then `photographed` is judged too
         untargeted_only = False  # whether it knows no target
+        data_parallel = False  # whether several processes fit it, each on a part of every batch
         per_face = False  # whether each face has a look of its own, where it hides faces
 
     @property

@@ -69,10 +69,13 @@ def linear_generator(generated: Tensor) -> Tensor:
 
 
 def gradient_penalty(
-    discriminator: Callable[[Tensor], Tensor], real: Tensor, generated: Tensor, draw: torch.Generator
+    discriminator: Callable[[Tensor], Tensor], real: Tensor, generated: Tensor, share: Tensor
 ) -> Tensor:
-    """E (|grad D(x')| - 1)^2 at x' = e x + (1 - e) G(z), e uniform for each image (Gulrajani 2017, eq. 3)."""
-    share = torch.rand(len(real), *[1] * (real.ndim - 1), generator=draw).to(real)
+    """E (|grad D(x')| - 1)^2 at x' = e x + (1 - e) G(z), e uniform for each image (Gulrajani 2017, eq. 3).
+
+    `share` (N,) in [0, 1) are the e.
+    """
+    share = share.view(-1, *[1] * (real.ndim - 1)).to(real)
     between = (share * real + (1 - share) * generated).detach().requires_grad_(True)
     (slope,) = torch.autograd.grad(discriminator(between).sum(), between, create_graph=True)
     return (slope.flatten(1).norm(dim=1) - 1).square().mean()

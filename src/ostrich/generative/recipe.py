@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from ostrich.errors import InputError, UnknownName
 from ostrich.generative.objectives import OBJECTIVES
+from ostrich.training.recipe import MICRO_BATCH
 
 # The settings of a generator that inverts a layer.
 INVERSION = (
@@ -48,6 +49,7 @@ class GeneratorRecipe:
     adversarial_weight   of the discriminator's word
     steps                of the generator
     batch_size           images
+    micro_batch          images computed together at most; batch norm sees as many
     discriminator_steps  for each step of the generator
     optimiser            "adam" or "sgd"
     generator_rate       learning rate; Radford 2016, section 4: 2e-4
@@ -93,6 +95,7 @@ class GeneratorRecipe:
 
     steps: int = 10_000
     batch_size: int = 128
+    micro_batch: int = MICRO_BATCH
     discriminator_steps: int = 1
     optimiser: str = "adam"
     generator_rate: float = 2e-4
@@ -113,8 +116,8 @@ class GeneratorRecipe:
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise UnknownName("objective", self.objective, OBJECTIVES)
-        counts = ("steps", "batch_size", "discriminator_steps", "watch_every", "judge_samples", "heads")
-        for name in (*counts, "generator_rate", "discriminator_rate", "epsilon"):
+        counts = ("steps", "batch_size", "micro_batch", "discriminator_steps", "watch_every")
+        for name in (*counts, "judge_samples", "heads", "generator_rate", "discriminator_rate", "epsilon"):
             if not getattr(self, name) > 0:
                 raise InputError(f"A recipe's {name} is above 0; got {getattr(self, name)}.")
         for name in ("momentum", "beta2", "average"):

@@ -61,8 +61,9 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
     run.rewind(done)
     if gan.teacher is not None and not done:
         gan.teacher.measure_codes(pixels)
-    with events.progress(f"training {recipe.name}", recipe.steps, "steps") as advance:
-        advance(0, recipe.steps)
+    total = recipe.steps * recipe.batch_size  # by all processes
+    with events.progress(f"training {recipe.name}", total) as advance:
+        advance(0, total)
         watch = partial(
             _watch,
             gan=gan,
@@ -131,7 +132,7 @@ def _watch(
         shown = torch.stack([real.images[: count // 2], shown[: count // 2]], 1).flatten(0, 1)
     write_png(run.folder / f"sheets/{step:06d}.png", sheet(shown, ROWS))
     run.append({**row, **measured})
-    progress(step, recipe.steps)
+    progress(step * recipe.batch_size, recipe.steps * recipe.batch_size)
     return {k: v for k, v in measured.items() if isinstance(v, float)}
 
 

@@ -1,18 +1,27 @@
 """Several processes as one: torchrun makes of a command data-parallel training and sharded evaluation.
 
-One process unless torchrun's variables say otherwise. Image i of anything belongs to rank i modulo the number
-of ranks: nothing is padded and nothing is counted twice. Only rank 0 writes.
+One process unless torchrun's variables say otherwise. What is evaluated belongs to rank i modulo the number
+of ranks, image by image: nothing is padded and nothing is counted twice. Who computes what of a training's
+batch says `data_parallel`. Only rank 0 writes.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
+
+from ostrich.runtime import interrupts
+
+
+class _Group:
+    processes: ClassVar[list[str]] = []
 
 
 def rank() -> int:
@@ -41,14 +50,27 @@ def process_group() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         yield
         return
-    cuda = torch.cuda.is_available()
-    if cuda:
+    if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if cuda else "gloo")
+    dist.init_process_group(backend())
+    found: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(found, f"{socket.gethostname()} {os.getpid()}")
+    _Group.processes = found
     try:
         yield
     finally:
+        _Group.processes = []
         dist.destroy_process_group()
+
+
+def backend() -> str:
+    """What the processes speak by: NCCL between GPUs, else gloo."""
+    return "nccl" if torch.cuda.is_available() else "gloo"
+
+
+def processes() -> list[str]:
+    """ "HOST PROCESS" of each, by rank; none where there is only this one."""
+    return _Group.processes
 
 
 def wait() -> None:
@@ -75,43 +97,14 @@ def broadcast_str(text: str) -> str:
     return box[0]
 
 
-def data_parallel(network: nn.Module) -> nn.Module:
-    """The network, whose gradients are then averaged over the processes by each backward pass.
-
-    Every process calls it equally often, each time followed by one backward pass.
-    """
-    if world() == 1:
-        return network
-    from torch.nn.parallel import DistributedDataParallel
-
-    return DistributedDataParallel(network, broadcast_buffers=False)
+def total(values: Tensor) -> Tensor:
+    """A tensor summed over the processes, in every process: the gradient of one perturbation or patch."""
+    if world() > 1:
+        values = values.contiguous()
+        dist.all_reduce(values)
+    return values
 
 
-def add_gradients(network: nn.Module) -> None:
-    """The gradients of all processes, summed, in every process; a missing one counts as zero.
-
-    For what `data_parallel` cannot do: networks that are called several times before a backward pass, or
-    frozen in some, or whose slope is itself in the loss (`torch.autograd.grad`), as the players of a game.
-    """
-    if world() == 1:
-        return
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    flat = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).flatten() for p in parameters])
-    dist.all_reduce(flat)
-    for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters])):
-        parameter.grad = part.view_as(parameter).contiguous(memory_format=_format(parameter))
-
-
-def average_buffers(network: nn.Module) -> None:
-    """Buffers of floats, batch norm's statistics among them, averaged over the processes."""
-    if world() == 1:
-        return
-    for buffer in network.buffers():
-        if buffer.is_floating_point():
-            dist.all_reduce(buffer)
-            buffer.div_(world())
-
-
-def _format(tensor: Tensor) -> torch.memory_format:
-    channels_last = tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
-    return torch.channels_last if channels_last else torch.contiguous_format
+def leaving(device: torch.device | None = None) -> bool:
+    """Whether any process was asked to leave: all do so after the same step."""
+    return sums(float(interrupts.pending()), device=device)[0] > 0

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ostrich.errors import InputError
-from ostrich.runtime import lock, together
+from ostrich.runtime import distributed, lock, together
 from ostrich.runtime.events import Progress, kept_by
 from ostrich.runtime.executors import shares
 from ostrich.runtime.files import read_json, whole
@@ -116,8 +116,9 @@ class _Kept:
         if not due and time.monotonic() < self._due:
             return
         self._due = time.monotonic() + EVERY
-        if len(self._processes) <= together.helpers():
-            self._processes = [*self._processes[:1], *together.others()]
+        if len(self._processes) <= max(together.helpers(), distributed.world() - 1):
+            others = distributed.processes()[1:] or together.others()
+            self._processes = [*self._processes[:1], *others]
         content = ProgressFile(
             processes=self._processes,
             cluster=shares() and not together.helpers(),

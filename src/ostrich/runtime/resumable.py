@@ -324,9 +324,12 @@ class Checkpoint:
         stopwatch.found(seconds)
         return content
 
-    def offer(self, content: Callable[[], Content]) -> None:
-        """A place between two steps: write where it stands, if that is due; leave, if that is asked for."""
-        leaving = interrupts.pending()
+    def offer(self, content: Callable[[], Content], leaving: bool | None = None) -> None:
+        """A place between two steps: write where it stands, if that is due; leave, if that is asked for.
+
+        `leaving` says whether it is, where several processes agree on that.
+        """
+        leaving = interrupts.pending() if leaving is None else leaving
         if self.file is not None and (leaving or time.monotonic() >= self._due):
             self.save(content())
         if leaving:

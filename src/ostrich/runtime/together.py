@@ -4,6 +4,7 @@
     others()                   in rank 0: machine and process of the others
     put(key, content)          bytes for whoever asks; `fetch` takes them, `there` says whether they have come
     tickets(key)               0, 1, 2, ...: each number to one process alone
+    with group(name):          in every rank at once: they are one process group, for what is data-parallel
 
 They speak by the store of torch.distributed, which lasts as long as they do: what a killed run had taken is
 free again. A rank that dies is noticed by torchrun, which ends the others; the same command goes on.
@@ -120,6 +121,21 @@ def joined() -> Iterator[bool]:
     finally:
         os.environ |= kept
         _Joined.store, _Joined.rank, _Joined.size = None, 0, 1
+
+
+@contextmanager
+def group(name: str) -> Iterator[None]:
+    """Within it, in every rank at once, the ranks are one process group (`distributed`) of that name."""
+    import torch.distributed as dist
+
+    from ostrich.runtime import distributed
+
+    store = dist.PrefixStore(name, _Joined.store)
+    dist.init_process_group(distributed.backend(), store=store, rank=_Joined.rank, world_size=_Joined.size)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
 
 
 def end(code: int) -> None:

@@ -21,19 +21,19 @@ def worst_case(
     normalise: Callable[[Tensor], Tensor],
     images: Tensor,
     labels: Tensor,
+    start: Tensor,
     *,
     eps: float,
     steps: int,
-    draw: torch.Generator,
     precision: str = "fast",
 ) -> Tensor:
     """Images (N, C, H, W) in [0, 1], each within `eps` of its original, after `steps` of ascent.
 
-    The step size is 2.5 eps / steps. The network is left in evaluation mode.
+    `start` (N, C, H, W) in [0, 1) says where within the budget it begins, from one end to the other. The step
+    size is 2.5 eps / steps. The network is left in evaluation mode.
     """
     network.eval()
-    start = torch.rand(images.shape, generator=draw).to(images)
-    found = (images + eps * (2 * start - 1)).clamp_(0, 1)
+    found = (images + eps * (2 * start.to(images) - 1)).clamp_(0, 1)
     for _ in range(steps):
         found.requires_grad_(True)
         with autocast(precision, images.device):

@@ -5,17 +5,16 @@ Nothing random has a state that lives longer than a step: the order of an epoch 
 the parameters, the optimiser and the number of the step, and n + n steps equal 2n bit for bit on
 one machine.
 
-Under torchrun each process takes every w-th image of a batch, and torch's DistributedDataParallel averages
-the gradients while they are computed: the steps are those of one process, up to rounding, for networks whose
-images do not meet. In batch norm they do: it normalises by each process's own images (study batchnorm-modes,
-bug 8). Its statistics are averaged over the processes at the end of each epoch; DistributedDataParallel would
-give all of them those of rank 0, which has seen a w-th of the images. Dropout and adversarial starts draw for
-each process by itself.
+A batch is cut into micro-batches (`recipe.micro_batch`, `runtime.data_parallel`), computed one after another,
+under torchrun by several processes; the step is the same, up to rounding, on any number of them. Batch norm
+normalises by the images of a micro-batch (what goes wrong otherwise: study batchnorm-modes, bug 8). What is
+random of an image is drawn for the whole batch, dropout by the number of the micro-batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ostrich.errors import InputError
 from ostrich.models.fastpath import autocast
-from ostrich.runtime import distributed, interrupts
+from ostrich.runtime import distributed
+from ostrich.runtime.data_parallel import DataParallel, Part, Statistics, is_apart, own_parts, say_idle
 from ostrich.runtime.facts import digest, settings_facts
-from ostrich.runtime.randomness import keyed, seeded
+from ostrich.runtime.randomness import keyed, seed_of, seeded
 from ostrich.runtime.resumable import Checkpoint
 from ostrich.training.adversarial import worst_case
 from ostrich.training.interval_bounds import ramped, worst_logits
@@ -56,7 +55,7 @@ def train(
     and the file is kept up to date; `stop_after` ends after so many steps in all. Raises
     OtherComputation for a checkpoint of other weights at the start, images, labels or settings.
     """
-    device, dtype = next(network.parameters()).device, next(network.parameters()).dtype
+    device = next(network.parameters()).device
     network.to(memory_format=torch.channels_last)  # NHWC: 1.5 to 2 times faster convolutions
     optimiser = torch.optim.SGD(
         network.parameters(),
@@ -65,25 +64,23 @@ def train(
         nesterov=recipe.nesterov,
         weight_decay=recipe.weight_decay,
     )
-    parallel = distributed.data_parallel(network)
-    per_epoch = -(-len(images) // recipe.batch_size)  # steps
-    total = max(1, round(recipe.epochs * per_epoch))
-    if (rest := len(images) - (per_epoch - 1) * recipe.batch_size) < distributed.world():
-        raise InputError(f"The last batch of an epoch has {rest} images for {distributed.world()} processes.")
+    parallel, statistics = DataParallel(network), Statistics(network)
+    apart = is_apart(network)
+    per_epoch, total = steps_of_epoch(recipe, len(images)), steps_of(recipe, len(images))
+    say_idle(min(recipe.batch_size, len(images)), recipe.micro_batch, apart=apart)
     last = min(total, stop_after if stop_after is not None else total)
-    step, seen, correct, loss_sum = 0, 0, 0, 0.0
+    step, tally = 0, _Tally()
     facts = {} if checkpoint is None else _facts(network, recipe, images, labels, held_out)
 
     def standing() -> dict[str, Any]:
-        sums = (seen, correct, loss_sum)
         states = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
-        return {"step": step, "sums": sums, **states}
+        return {"step": step, "sums": tally.sums, **states}
 
     with Checkpoint(checkpoint, facts) as kept:
         if (found := kept.restore()) is not None:
             step = found["step"]
             if distributed.is_main():  # what the others had seen of this epoch is not known
-                seen, correct, loss_sum = found["sums"]
+                tally.sums = found["sums"]
             network.load_state_dict(found["network"])
             optimiser.load_state_dict(found["optimiser"])
         while step < last:
@@ -91,63 +88,146 @@ def train(
             rows = epoch_order(len(images), recipe.seed, epoch)[
                 position * recipe.batch_size : (position + 1) * recipe.batch_size
             ]
-            draw = keyed(recipe.seed, 2, step)
-            mine = slice(distributed.rank(), None, distributed.world())
-            target = labels[rows[mine]].to(device)
-            batch = to_images(augment(images[rows], recipe, step / total, draw)[mine], device, dtype)
-            if distributed.world() > 1:
-                draw = keyed(recipe.seed, 2, step, distributed.rank())
+            own = own_parts(len(rows), recipe.micro_batch, apart=apart)
+            given = _micro_batches(images, labels, rows, own, recipe, step, step / total)
             for group in optimiser.param_groups:
                 group["lr"] = recipe.learning_rate * ramp(
                     (step + 1) / (total + 1), recipe.warmup, recipe.schedule
                 )
-
-            if recipe.adversarial_steps:
-                eps = recipe.adversarial_eps * min(1.0, (step + 1) / (recipe.warmup * total + 1))
-                steps, precision = recipe.adversarial_steps, recipe.precision
-                normalise = partial(normalised, recipe=recipe)
-                batch = worst_case(
-                    network, normalise, batch, target, eps=eps, steps=steps, draw=draw, precision=precision
-                )
-            if recipe.noise:
-                batch = batch + recipe.noise * torch.randn(batch.shape, generator=draw).to(batch)
-            network.train()
-            own = int(torch.randint(2**62, (), generator=draw))  # for dropout
-            with seeded(own, device), autocast(recipe.precision, device):
-                logits = parallel(normalised(batch, recipe))
-            precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            loss = F.cross_entropy(precise, target, label_smoothing=recipe.label_smoothing)
-            if recipe.interval_eps:
-                loss = _with_bounds(loss, network, recipe, batch, target, (step + 1) / total)
             optimiser.zero_grad(set_to_none=True)
-            share = len(target) * distributed.world() / len(rows)  # above 1 where others have an image less
-            (loss if distributed.world() == 1 else loss * share).backward()
+            losses = [partial(_loss, network, statistics, recipe, one, (step, total), tally) for one in given]
+            parallel.backward([(one.part.share, loss) for one, loss in zip(given, losses, strict=True)])
+            statistics.settle()
             if recipe.clip_norm is not None:
                 nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_norm)
             optimiser.step()
             step += 1
-
-            seen += len(target)
-            correct += int((logits.argmax(1) == target).sum())
-            loss_sum += loss.item() * len(target)
             if step % per_epoch == 0 or step == last:
-                distributed.average_buffers(network)
-                every, hits, losses = distributed.sums(seen, correct, loss_sum, device=device)
-                row = {"step": step, "steps": total, "epoch": step / per_epoch, "images": int(every)}
-                row |= {"train_loss": losses / every, "train_accuracy": hits / every}
+                row = {"step": step, "steps": total, "epoch": step / per_epoch, **tally.row(device)}
                 if held_out is not None:
                     row["held_out_accuracy"] = accuracy(network, recipe, *held_out)
                 if distributed.is_main():
                     log(row)
-                seen, correct, loss_sum = 0, 0, 0.0
+                tally.clear()
+            leaving = distributed.leaving(device)
             if distributed.is_main():
-                kept.offer(standing)
-            elif interrupts.pending():
+                kept.offer(standing, leaving)
+            elif leaving:
                 raise KeyboardInterrupt
         if distributed.is_main():
             kept.save(standing())
     distributed.wait()
     return network.eval()
+
+
+def steps_of_epoch(recipe: Recipe, count: int) -> int:
+    """How many steps go once through so many images; the last may have fewer than a batch."""
+    return -(-count // recipe.batch_size)
+
+
+def steps_of(recipe: Recipe, count: int) -> int:
+    """How many steps the whole run has on so many images."""
+    return max(1, round(recipe.epochs * steps_of_epoch(recipe, count)))
+
+
+@dataclass(frozen=True)
+class _MicroBatch:
+    """Its images uint8 (n, C, H, W) as they are augmented, their labels (n,), and what was drawn for it."""
+
+    part: Part
+    pixels: Tensor
+    labels: Tensor
+    start: Tensor | None  # of adversarial training, as the images, in [0, 1)
+    noise: Tensor | None  # as the images, of deviation 1
+    seed: int  # of dropout
+
+
+def _micro_batches(
+    images: Tensor,
+    labels: Tensor,
+    rows: Tensor,
+    own: Sequence[Part],
+    recipe: Recipe,
+    step: int,
+    done: float,
+) -> list[_MicroBatch]:
+    """This process's micro-batches of a batch, the images at `rows`; numbers are drawn for all of it."""
+    draw = keyed(recipe.seed, 2, step)
+    places = torch.cat([torch.arange(len(rows))[part.rows] for part in own] or [rows[:0]])
+    pixels = augment(images[rows[places]], recipe, done, draw, places, len(rows))
+    shape = (len(rows), *pixels.shape[1:])
+    start = torch.rand(shape, generator=draw) if recipe.adversarial_steps else None
+    noise = torch.randn(shape, generator=draw) if recipe.noise else None
+    seed = int(torch.randint(2**62, (), generator=draw))
+    each = pixels.split([part.rows.stop - part.rows.start for part in own]) if own else ()
+    return [
+        _MicroBatch(
+            part=part,
+            pixels=some,
+            labels=labels[rows[part.rows]],
+            start=None if start is None else start[part.rows],
+            noise=None if noise is None else noise[part.rows],
+            seed=seed if part.of == 1 else seed_of(seed, part.number),
+        )
+        for part, some in zip(own, each, strict=True)
+    ]
+
+
+class _Tally:
+    """Images seen, of them those that the network had right, and their losses, since the last row."""
+
+    def __init__(self) -> None:
+        self.sums: tuple[float, float, float] = (0, 0, 0.0)
+
+    def add(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
+        seen, correct, losses = self.sums
+        right = int((logits.argmax(1) == labels).sum())
+        self.sums = (seen + len(labels), correct + right, losses + loss.item() * len(labels))
+
+    def row(self, device: torch.device) -> dict[str, float]:
+        """Of all processes."""
+        seen, correct, losses = distributed.sums(*self.sums, device=device)
+        return {"images": int(seen), "train_loss": losses / seen, "train_accuracy": correct / seen}
+
+    def clear(self) -> None:
+        self.sums = (0, 0, 0.0)
+
+
+def _loss(
+    network: nn.Module,
+    statistics: Statistics,
+    recipe: Recipe,
+    given: _MicroBatch,
+    at: tuple[int, int],
+    tally: _Tally,
+) -> Tensor:
+    """The mean loss of a micro-batch, `at` this step of so many."""
+    (step, total), like = at, next(network.parameters())
+    batch, target = to_images(given.pixels, like.device, like.dtype), given.labels.to(like.device)
+    with statistics.of(given.part):
+        if given.start is not None:
+            eps = recipe.adversarial_eps * min(1.0, (step + 1) / (recipe.warmup * total + 1))
+            batch = worst_case(
+                network,
+                partial(normalised, recipe=recipe),
+                batch,
+                target,
+                given.start,
+                eps=eps,
+                steps=recipe.adversarial_steps,
+                precision=recipe.precision,
+            )
+        if given.noise is not None:
+            batch = batch + recipe.noise * given.noise.to(batch)
+        network.train()
+        with seeded(given.seed, like.device), autocast(recipe.precision, like.device):
+            logits = network(normalised(batch, recipe))
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        loss = F.cross_entropy(precise, target, label_smoothing=recipe.label_smoothing)
+        if recipe.interval_eps:
+            loss = _with_bounds(loss, network, recipe, batch, target, (step + 1) / total)
+    tally.add(logits, target, loss)
+    return loss
 
 
 def _with_bounds(
@@ -199,25 +279,36 @@ def ramp(done: float, warmup: float, schedule: str = "triangle") -> float:
     return (1 - done) / (1 - warmup)
 
 
-def augment(pixels: Tensor, recipe: Recipe, done: float, draw: torch.Generator) -> Tensor:
-    """Random shift, crop and mirror of uint8 (N, C, H, W); every image has its own."""
+def augment(
+    pixels: Tensor,
+    recipe: Recipe,
+    done: float,
+    draw: torch.Generator,
+    places: Tensor | None = None,
+    among: int | None = None,
+) -> Tensor:
+    """Random shift, crop and mirror of uint8 (N, C, H, W); every image has its own.
+
+    With `places` (N,) they are those of a batch of `among` images, for all of which numbers are drawn.
+    """
     count, _, height, width = pixels.shape
+    drawn, mine = (count, torch.arange(count)) if places is None or among is None else (among, places)
     crop = next((size for until, size in recipe.crops if done < until), None)
     out_h, out_w = (crop, crop) if crop else (height, width)
     if recipe.shift:
         # Edges repeated: indices outside are clamped to the border.
         span_h, span_w = height - out_h + 2 * recipe.shift, width - out_w + 2 * recipe.shift
-        top = torch.randint(span_h + 1, (count, 1), generator=draw) - recipe.shift
-        left = torch.randint(span_w + 1, (count, 1), generator=draw) - recipe.shift
+        top = torch.randint(span_h + 1, (drawn, 1), generator=draw)[mine] - recipe.shift
+        left = torch.randint(span_w + 1, (drawn, 1), generator=draw)[mine] - recipe.shift
         rows = (top + torch.arange(out_h)).clamp_(0, height - 1)  # (N, H')
         columns = (left + torch.arange(out_w)).clamp_(0, width - 1)  # (N, W')
         if recipe.flip:
-            mirrored = torch.rand(count, 1, generator=draw) < 0.5
+            mirrored = torch.rand(drawn, 1, generator=draw)[mine] < 0.5
             columns = torch.where(mirrored, columns.flip(1), columns)
         each = torch.arange(count)[:, None, None]
         return pixels.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
     if recipe.flip:
-        mirrored = torch.rand(count, 1, 1, 1, generator=draw) < 0.5
+        mirrored = torch.rand(drawn, 1, 1, 1, generator=draw)[mine] < 0.5
         return torch.where(mirrored, pixels.flip(3), pixels)
     return pixels
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ostrich.errors import InputError, UnknownName
 
 SCHEDULES = ("triangle", "constant", "steps")  # linearly to 0; as it is; a tenth at 50 % and at 75 %
+MICRO_BATCH = 128  # images, unless said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class Recipe:
 
     epochs: float = 10.0
     batch_size: int = 128
+    micro_batch: int = MICRO_BATCH  # images computed together at most; batch norm sees as many
     learning_rate: float = 0.1  # the peak
     warmup: float = 0.2  # fraction of the run until the peak
     schedule: str = "triangle"  # after the peak; see SCHEDULES
@@ -49,10 +51,9 @@ class Recipe:
     precision: str = "fast"  # "fast": bf16 where the processor computes in it; "exact": fp32
 
     def __post_init__(self) -> None:
-        positive = {"epochs": self.epochs, "batch_size": self.batch_size, "learning_rate": self.learning_rate}
-        for field, value in positive.items():
-            if not value > 0:
-                raise InputError(f"A recipe's {field} is above 0; got {value}.")
+        for field in ("epochs", "batch_size", "micro_batch", "learning_rate"):
+            if not getattr(self, field) > 0:
+                raise InputError(f"A recipe's {field} is above 0; got {getattr(self, field)}.")
         if not 0 <= self.warmup < 1 or not 0 <= self.momentum < 1:
             raise InputError("Warmup and momentum lie in [0, 1).")
         if self.adversarial_steps < 0 or not 0 <= self.adversarial_eps < 1:

@@ -19,7 +19,7 @@ from ostrich.runtime import distributed, events
 from ostrich.runtime.files import read_json, write_bytes, write_json
 from ostrich.runtime.resumable import peek
 from ostrich.runtime.runs import Run
-from ostrich.training.loop import accuracy, train
+from ostrich.training.loop import accuracy, steps_of, steps_of_epoch, train
 from ostrich.training.recipe import Recipe
 
 CHECKPOINT, WEIGHTS, CARD = "checkpoint.pt", "network.safetensors", "card.json"
@@ -54,11 +54,17 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
     run.rewind((peek(run.folder / CHECKPOINT) or {"step": 0})["step"])
     some = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:HELD_OUT]
 
-    with events.progress(f"training {recipe.name}", 1, "steps") as advance:
+    def seen(step: int) -> int:  # images, by all processes
+        epochs, more = divmod(step, steps_of_epoch(recipe, len(training)))
+        return epochs * len(training) + more * recipe.batch_size
+
+    total = seen(steps_of(recipe, len(training)))
+    with events.progress(f"training {recipe.name}", total) as advance:
+        advance(0, total)
 
         def log(row: dict[str, float]) -> None:
             run.append(row)
-            advance(int(row["step"]), int(row["steps"]))
+            advance(seen(int(row["step"])), total)
 
         train(
             network,

@@ -1,4 +1,7 @@
-"""Looks fitted to faces: the costs of a search are kept, so that an interrupted one goes on."""
+"""Looks fitted to faces: the costs of a search are kept, so that an interrupted one goes on.
+
+Evolution has no gradients to add up: under torchrun rank 0 fits alone, and says so.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import torch
 
 from ostrich.attacks.camouflage.dazzle import Costs, Dazzle, Face, Found, cost_of, search
 from ostrich.attacks.fitted.artefact import FILE, Artefact, load_artefact
+from ostrich.attacks.fitted.fitting import say_alone
 from ostrich.models.detectors import Detector
 from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.facts import MARK, digest, settings_facts
@@ -64,6 +68,7 @@ def fit_looks(
     file = run.folder / FILE
     if file.exists():  # of this very run, which was cut off afterwards
         return load_artefact(file, type(method))
+    say_alone(method)
     groups = [[face] for face in faces] if method.per_face else [list(faces)]
     found: list[Found] = []
     run.rewind(0)  # the search runs again on the costs that are kept, and writes these lines again

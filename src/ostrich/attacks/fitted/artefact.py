@@ -153,7 +153,7 @@ def fit_artefact(
         checkpoint=checkpoint,
         progress=progress,
     )
-    costs = ("epochs", "forwards", "backwards", "seconds")
+    costs = ("epochs", "forwards", "backwards", "seconds", *(["processes"] if done.processes > 1 else []))
     return replace(blank, tensors=done.tensors, facts={name: vars(done)[name] for name in costs})
 
 

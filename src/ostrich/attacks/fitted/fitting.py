@@ -4,6 +4,11 @@ An image-agnostic attack is a state machine over passes through its fitting imag
 state`, `epoch(fitting, state, number) -> state`. What is left of the state is an artefact
 (`artefact.py`), which the engine applies to other images and judges there. The networks, the goals
 and the counting are the engine's own.
+
+Under torchrun every process goes through the same epochs, where the attack says that it can
+(`data_parallel`): each takes its part of a batch, gradients are added up, and all make the same step, which
+is one process's up to rounding. The network is frozen and in evaluation mode, so it is of no matter which
+images are computed together.
 """
 
 from __future__ import annotations
@@ -11,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -28,9 +32,11 @@ from ostrich.errors import InputError
 from ostrich.models.answers import predictions
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
+from ostrich.runtime import distributed, events, together
+from ostrich.runtime.executors import Here, current
 from ostrich.runtime.facts import digest
 from ostrich.runtime.randomness import keyed
-from ostrich.runtime.resumable import Checkpoint, Content
+from ostrich.runtime.resumable import Checkpoint
 
 ORDER = 11  # the purpose of the random numbers that order the images
 
@@ -55,35 +61,53 @@ class Fitting:
         order = torch.randperm(len(self.images), generator=keyed(self.seed, ORDER, epoch))
         return order.to(self.images.device).split(size)
 
+    def own(self, rows: Tensor) -> Tensor:
+        """This process's part of the images at `rows` (n,); all where it fits alone, none of too few."""
+        return rows.tensor_split(distributed.world())[distributed.rank()]
+
     def gradient(
         self,
         parameter: Tensor,
         rows: Tensor,
         shown: Callable[[Tensor], Tensor],
         loss: Callable[[Goal, Tensor], Tensor] = missed,
+        of: int | None = None,
     ) -> Tensor:
         """The gradient, shaped as `parameter`, of the mean loss of the images at `rows` (n,).
+
+        With `of`, the images of the whole batch, `rows` are this process's `own`, and it is the gradient of
+        the whole; of other processes too, then.
 
         `shown(parameter)` (n, C, H, W) is what the network sees of them; `loss(goal, logits)` is (n,),
         `missed` unless given: beside it the cross-entropy of an untargeted goal has next to no slope on an
         image that is not fooled yet, and that of a targeted one next to none on an image that is there, so
         that it follows few of the images. Of several networks, the mean.
         """
-        goal = self.goal.rows(rows)
-        found, _ = self.access.gradient(
-            parameter[None],
-            self.counted(1),
-            lambda z: loss(goal, z) / len(rows),
-            None,
-            lambda p: shown(p[0]),
-        )
-        return _mean(found[0], [other.gradient(parameter, rows, shown, loss) for other in self.others])
+        if not len(rows):
+            return distributed.total(torch.zeros_like(parameter))
+        count = of or len(rows)
 
-    def slope(self, images: Tensor, rows: Tensor) -> Tensor:
-        """The gradient (n, C, H, W) of the mean `missed` of `images`, which are those at `rows` changed."""
-        goal, counted = self.goal.rows(rows), self.counted(len(rows))
-        own = self.access.gradient(images, counted, lambda z: missed(goal, z) / len(rows))[0]
-        return _mean(own, [other.slope(images, rows) for other in self.others])
+        def found(fitting: Fitting) -> Tensor:
+            own = fitting.goal.rows(rows)
+            gradient, _ = fitting.access.gradient(
+                parameter[None],
+                fitting.counted(1),
+                lambda z: loss(own, z) / count,
+                None,
+                lambda p: shown(p[0]),
+            )
+            return gradient[0]
+
+        return distributed.total(_mean(found(self), [found(other) for other in self.others]))
+
+    def slope(self, images: Tensor, rows: Tensor, of: int | None = None) -> Tensor:
+        """The gradient (n, C, H, W) of the mean `missed` of `images`, which are those at `rows` changed.
+
+        With `of`, the mean is that of so many images, of which these are this process's.
+        """
+        goal, counted, count = self.goal.rows(rows), self.counted(len(rows)), of or len(rows)
+        own = self.access.gradient(images, counted, lambda z: missed(goal, z) / count)[0]
+        return _mean(own, [other.slope(images, rows, of) for other in self.others])
 
     def reached(self, images: Tensor, rows: Tensor) -> Tensor:
         """Whether `images` (n, C, H, W), those at `rows` changed, reach their goals everywhere, (n,)."""
@@ -99,13 +123,14 @@ class Fitting:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fitting left: the tensors of the artefact, and what it took."""
+    """What a fitting left: the tensors of the artefact, and what it took, of so many processes."""
 
     tensors: Tensors
     epochs: int
     forwards: int
     backwards: int
     seconds: float
+    processes: int = 1
 
 
 def fit(
@@ -136,20 +161,97 @@ def fit(
             left_as_it_was.enter_context(untouched(one.network))
         none = torch.zeros(1, dtype=torch.int64, device=images.device)
         counts = (none, none.clone())
-        first, *others = [_seen_by(one, images, goal, seed, precision, counts) for one in networks]
-        fitting = replace(first, goal=goal, others=tuple(others))
-        access = fitting.access
+        seen = [_seen_by(one, images, goal, seed, precision, counts) for one in networks]
+        fitting = replace(seen[0], goal=goal, others=tuple(seen[1:]))
         facts = {} if checkpoint is None else _facts(method, networks, images, goal, seed, precision)
         with Checkpoint(checkpoint, facts) as kept:
-            before, state = _found(kept, method, fitting)
-            while before < method.epochs and not bool(state.get("done", False)):
-                state = method.epoch(fitting, state, before)
-                before += 1
-                kept.offer(partial(_standing, before, state, access))
-                progress(before, method.epochs)
-            kept.save(_standing(before, state, access))
-    spent = int(access.forwards[0]), int(access.backwards[0])
-    return Fitted(method.tensors(state), before, *spent, kept.seconds)
+            begun = _found(kept, method, fitting)
+
+            def after(standing: _Standing, leaving: bool) -> None:
+                kept.offer(lambda: dict(vars(standing)), leaving)
+                progress(standing.epoch, method.epochs)
+
+            clean = [one.clean for one in seen]
+            epochs = _Epochs(method, networks, images, goal, clean, seed, precision, begun)
+            if not method.data_parallel:
+                say_alone(method)
+            run = current().by_all if method.data_parallel else Here().by_all
+            standing, processes = run(epochs, fitting, after)
+            kept.save(dict(vars(standing)))
+    forwards, backwards = (int(count[0]) for count in standing.counts)
+    tensors, seconds = method.tensors(standing.state), kept.seconds
+    return Fitted(tensors, standing.epoch, forwards, backwards, seconds, processes)
+
+
+def say_alone(method: FittedAttack) -> None:
+    """Say that one process fits it, where others wait."""
+    if count := together.helpers():
+        waits = "another waits" if count == 1 else f"{count} others wait"
+        events.say(f"one process fits {method.name}, and {waits}: its fitting is not data-parallel")
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """Epochs done, the state after them, and the forwards and backwards (1,) of all processes."""
+
+    epoch: int
+    state: FittingState
+    counts: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class _Epochs:
+    """The epochs of a fitting, which every process goes through at the same time; all that decides them.
+
+    `clean` are the logits of the images by each of the networks.
+    """
+
+    method: FittedAttack
+    networks: Sequence[Classifier]
+    images: Tensor
+    goal: Goal
+    clean: Sequence[Tensor]
+    seed: int
+    precision: str
+    begun: _Standing
+
+    def __call__(
+        self,
+        fitting: Fitting | None = None,
+        after: Callable[[_Standing, bool], None] | None = None,
+    ) -> tuple[_Standing, int]:
+        """Where it ends, and by how many processes.
+
+        The command's own has its `fitting`; `after` each epoch it is told where it stands, and whether any
+        process is asked to leave, which all then do: the command by an interrupt.
+        """
+        with ExitStack() as left_as_it_was:
+            for one in self.networks if fitting is None else ():
+                left_as_it_was.enter_context(untouched(one.network))
+            return self._run(fitting or self._fitting(), after), distributed.world()
+
+    def _run(self, fitting: Fitting, after: Callable[[_Standing, bool], None] | None) -> _Standing:
+        standing, method, device = self.begun, self.method, self.images.device
+        own = fitting.access.forwards, fitting.access.backwards
+        while standing.epoch < method.epochs and not bool(standing.state.get("done", False)):
+            state = method.epoch(fitting, standing.state, standing.epoch)
+            counts = tuple(distributed.total(count.clone()) for count in own)
+            standing = _Standing(standing.epoch + 1, state, (counts[0], counts[1]))
+            leaving = distributed.leaving(device)
+            if after is not None:
+                after(standing, leaving)
+            elif leaving:
+                break
+        return standing
+
+    def _fitting(self) -> Fitting:
+        """What another process sees; it counts its own."""
+        none = torch.zeros(1, dtype=torch.int64, device=self.images.device)
+        counts, given = (none, none.clone()), (self.images, self.goal, self.seed, self.precision)
+        seen = [
+            _seen_by(one, *given, counts, clean) for one, clean in zip(self.networks, self.clean, strict=True)
+        ]
+        return replace(seen[0], goal=self.goal, others=tuple(seen[1:]))
 
 
 def victims(method: FittedAttack, classifier: Classifier) -> list[Classifier]:
@@ -168,11 +270,14 @@ def _seen_by(
     seed: int,
     precision: str,
     counts: tuple[Tensor, Tensor],
+    clean: Tensor | None = None,
 ) -> Fitting:
-    """What one network sees; where predictions are to change, they are its own."""
+    """What one network sees; where predictions are to change, they are its own, by its `clean` logits."""
     access = Access(classifier, precision, *counts)
     access.prepare(images[:1])
-    clean = access.reference_logits(images, torch.zeros(len(images), dtype=torch.int64, device=images.device))
+    if clean is None:
+        rows = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+        clean = access.reference_logits(images, rows)
     own = Untargeted(predictions(clean).clamp_min(0)) if goal.kind == "untargeted" else goal
     return Fitting(access, images, own, clean, seed)
 
@@ -202,16 +307,12 @@ def _facts(
     }
 
 
-def _standing(epoch: int, state: FittingState, access: Access) -> Content:
-    return {"epoch": epoch, "state": state, "counts": (access.forwards, access.backwards)}
-
-
-def _found(checkpoint: Checkpoint, method: FittedAttack, fitting: Fitting) -> tuple[int, FittingState]:
-    """Epochs done, and the state after them."""
+def _found(checkpoint: Checkpoint, method: FittedAttack, fitting: Fitting) -> _Standing:
+    """Where it stands: at the beginning, or where an earlier one was cut off."""
     kept = checkpoint.restore(fitting.images.device)
-    if kept is None:
-        return 0, method.init(fitting)
     counts = (fitting.access.forwards, fitting.access.backwards)
+    if kept is None:
+        return _Standing(0, method.init(fitting), counts)
     for count, before in zip(counts, kept["counts"], strict=True):
         count.copy_(before)  # all networks count in these
-    return kept["epoch"], kept["state"]
+    return _Standing(kept["epoch"], kept["state"], counts)

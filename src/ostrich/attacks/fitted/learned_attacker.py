@@ -28,6 +28,7 @@ from ostrich.attacks.fitted.fitting import Fitting
 from ostrich.attacks.fitted.universal_perturbation import Universal, random_change
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.images import into_range
+from ostrich.runtime.data_parallel import DataParallel
 from ostrich.runtime.randomness import keyed
 from ostrich.runtime.ranges import above, at_least
 
@@ -78,6 +79,7 @@ class Generator(FittedAttack):
     name: ClassVar[str] = "generator"
     needs: ClassVar[str] = "gradient"
     norms: ClassVar[tuple[str, ...]] = ("linf", "l2")
+    data_parallel: ClassVar[bool] = True
 
     threat: Threat = Linf(10 / 255)
     fit: Annotated[int | None, at_least(1)] = None
@@ -105,16 +107,20 @@ class Generator(FittedAttack):
         optimiser = torch.optim.Adam(network.parameters(), lr=self.rate)
         if state["optimiser"]:
             optimiser.load_state_dict(state["optimiser"])
-        batches = fitting.batches(self.batch_size, number)
-        for done, rows in enumerate(batches):
+        batches, parallel = fitting.batches(self.batch_size, number), DataParallel(network)
+        for done, batch in enumerate(batches):
             left = self.epochs - number - done / len(batches)  # epochs
             optimiser.param_groups[0]["lr"] = self.rate * left / (self.epochs - self.epochs // 2)
-            with torch.enable_grad():
+            rows = fitting.own(batch)
+
+            def loss(rows: Tensor = rows, done: int = done, count: int = len(batch)) -> Tensor:
                 varied = _varied(fitting.images[rows], keyed(fitting.seed, AUGMENT, number, done))
                 broken = self._broken(network, state["shared"], varied)
-                slope = fitting.slope(broken.detach(), rows)
-                optimiser.zero_grad()
-                broken.backward(slope)
+                return (broken * fitting.slope(broken.detach(), rows, count)).sum()  # has that very slope
+
+            optimiser.zero_grad()
+            with torch.enable_grad():
+                parallel.backward([(1.0, loss)] if len(rows) else [])
             optimiser.step()
         return {
             "shared": state["shared"],

@@ -32,6 +32,7 @@ from ostrich.attacks.minimum_norm.deepfool import DeepFool
 from ostrich.attacks.threats import Linf, Threat, Unbounded
 from ostrich.errors import InputError
 from ostrich.images import fingerprints, into_range
+from ostrich.runtime import distributed
 from ostrich.runtime.randomness import keyed
 from ostrich.runtime.ranges import above, at_least
 
@@ -88,6 +89,10 @@ class Universal(FittedAttack):
     def untargeted_only(self) -> bool:
         return self.algorithm == "deepfool"
 
+    @property
+    def data_parallel(self) -> bool:
+        return self.algorithm == "gradient"  # of the other one image follows another
+
     def init(self, fitting: Fitting) -> FittingState:
         return {"perturbation": torch.zeros_like(fitting.images[0]), "done": torch.tensor(False)}
 
@@ -96,11 +101,12 @@ class Universal(FittedAttack):
         advance = self._slide if self.algorithm == "gradient" else self._cross
         size = self.batch_size or max(1, min(32, len(fitting.images) // 8))
         coin = keyed(fitting.seed, MIRROR, number)
-        for rows in fitting.batches(size, number):
+        for batch in fitting.batches(size, number):
+            rows = fitting.own(batch)
             x = fitting.images[rows]
             if self.mirror and self.algorithm == "gradient" and torch.rand(1, generator=coin).item() < 0.5:
                 x = x.flip(3)
-            v = advance(fitting, v, rows, x)
+            v = advance(fitting, v, rows, x, len(batch))
         delta = DELTA if self.delta is None and self.algorithm == "deepfool" else self.delta
         done = delta is not None and self._unfooled(fitting, v) <= delta
         return {"perturbation": v, "done": torch.tensor(done)}
@@ -120,13 +126,13 @@ class Universal(FittedAttack):
     def picture(self, tensors: Tensors) -> Tensor | None:
         return enlarged(tensors["perturbation"])
 
-    def _slide(self, fitting: Fitting, v: Tensor, rows: Tensor, x: Tensor) -> Tensor:
-        """v after a step down the mean loss of a batch of images x (n, C, H, W)."""
-        gradient = fitting.gradient(v, rows, lambda v: into_range(x + v))
+    def _slide(self, fitting: Fitting, v: Tensor, rows: Tensor, x: Tensor, count: int) -> Tensor:
+        """v after a step down the mean loss of a batch of `count` images, of which x (n, C, H, W) are own."""
+        gradient = fitting.gradient(v, rows, lambda v: into_range(x + v), of=count)
         length = self.step_size if self.step_size is not None else self.threat.eps / 10
         return within_budget(self.threat, v - length * self.threat.direction(gradient[None])[0])
 
-    def _cross(self, fitting: Fitting, v: Tensor, rows: Tensor, x: Tensor) -> Tensor:
+    def _cross(self, fitting: Fitting, v: Tensor, rows: Tensor, x: Tensor, count: int) -> Tensor:
         """v with the smallest changes added that take the unfooled images of a batch over a boundary."""
         shifted = into_range(x + v)
         still = ~fitting.reached(shifted, rows)
@@ -136,8 +142,9 @@ class Universal(FittedAttack):
 
     def _unfooled(self, fitting: Fitting, v: Tensor) -> float:
         """The part of the fitting images that v does not fool."""
-        rows = torch.arange(len(fitting.images), device=v.device)
-        return 1 - fitting.reached(into_range(fitting.images + v), rows).double().mean().item()
+        rows = fitting.own(torch.arange(len(fitting.images), device=v.device))
+        hits = int(fitting.reached(into_range(fitting.images[rows] + v), rows).sum()) if len(rows) else 0
+        return 1 - distributed.sums(hits, device=v.device)[0] / len(fitting.images)
 
 
 def smallest_changes(fitting: Fitting, images: Tensor, rows: Tensor) -> Tensor:

@@ -75,6 +75,7 @@ class AdversarialPatch(FittedAttack):
     needs: ClassVar[str] = "gradient"
     norms: ClassVar[tuple[str, ...]] = ("patch",)
     one_size: ClassVar[bool] = False
+    data_parallel: ClassVar[bool] = True
 
     threat: Patch = Patch(0.08)
     mask: str = "square"
@@ -126,20 +127,19 @@ class AdversarialPatch(FittedAttack):
         if state["optimiser"]:
             optimiser.load_state_dict(state["optimiser"])
         batches = fitting.batches(self.batch_size, number)
-        for done, rows in enumerate(batches):
-            x, keys = fitting.images[rows], rows.tolist()
-            places = [keyed(fitting.seed, PLACE, number, row) for row in keys]
-            matrices = self._matrices(mask, x, places)
-            light = [keyed(fitting.seed, LIGHT, number, row) for row in keys]
+        for done, batch in enumerate(batches):
+            rows = fitting.own(batch)
+            light = [keyed(fitting.seed, LIGHT, number, row) for row in rows.tolist()]
 
-            def shown(
-                p: Tensor, x: Tensor = x, m: Tensor = matrices, light: list[torch.Generator] = light
-            ) -> Tensor:
-                return self.camera.apply(placed(p[None], mask, x, m, self.threat.pixels(x)), light)
+            def shown(p: Tensor, rows: Tensor = rows, light: list[torch.Generator] = light) -> Tensor:
+                x = fitting.images[rows]
+                places = [keyed(fitting.seed, PLACE, number, row) for row in rows.tolist()]
+                matrices = self._matrices(mask, x, places)
+                return self.camera.apply(placed(p[None], mask, x, matrices, self.threat.pixels(x)), light)
 
             left = 1 - (number + done / len(batches)) / self.epochs
             optimiser.param_groups[0]["lr"] = self.rate * left
-            slope = fitting.gradient(patch.detach(), rows, shown)
+            slope = fitting.gradient(patch.detach(), rows, shown, of=len(batch))
             patch.grad = slope + self._roughness(patch, mask)
             optimiser.step()
             with torch.no_grad():

@@ -60,6 +60,7 @@ class AdversarialTexture(FittedAttack):
     norms: ClassVar[tuple[str, ...]] = ("linf", "lab")
     one_size: ClassVar[bool] = False
     paints: ClassVar[bool] = True
+    data_parallel: ClassVar[bool] = True
 
     threat: Linf | Lab = Linf(16 / 255)
     label: str | None = None
@@ -102,14 +103,17 @@ class AdversarialTexture(FittedAttack):
         original = self._mesh.texture.to(texture)
         places = self._mesh.places(fingerprints(fitting.images))
         batches = fitting.batches(self.batch_size, number)
-        for i, rows in enumerate(batches):
+        for i, batch in enumerate(batches):
+            rows = fitting.own(batch)
             seen = [places[row] for row in rows.tolist()]
             light = [keyed(fitting.seed, LIGHT, number, row) for row in rows.tolist()]
 
             def shown(t: Tensor, seen: list[int] = seen, light: list[torch.Generator] = light) -> Tensor:
                 return self.camera.apply(self._mesh.show(t, seen), light)
 
-            gradient = fitting.gradient(texture, rows, shown, lambda goal, logits: goal.loss(logits))
+            gradient = fitting.gradient(
+                texture, rows, shown, lambda goal, logits: goal.loss(logits), of=len(batch)
+            )
             velocity = self.momentum * velocity + gradient / gradient.abs().mean().clamp_min(1e-30)
             left = 1 - (number + i / len(batches)) / self.epochs
             step = left * self._step * velocity.sign()

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from ostrich.errors import UnknownName
 from ostrich.runtime.deadline import time_left
@@ -50,6 +50,14 @@ class Executor(Protocol):
         interrupt lets the workers write down where they stand.
         """
 
+    def by_all(self, work: Callable[..., R], *own: Any) -> R:
+        """The answer of `work(*own)`, computed in this process.
+
+        Under torchrun every other process runs `work()` at the same time, all of them one process group
+        (`distributed`). Outside of this process `work` is an instance of a class of a module that can be
+        pickled. Where it cannot, this process runs it alone.
+        """
+
 
 class Here:
     """This process, one item after the other."""
@@ -66,6 +74,9 @@ class Here:
     ) -> Generator[tuple[T, R], None, None]:
         for item in items:
             yield item, compute(item)
+
+    def by_all(self, work: Callable[..., R], *own: Any) -> R:
+        return work(*own)
 
 
 _current: ContextVar[Executor] = ContextVar("executor", default=Here())  # noqa: B039 - it has no state

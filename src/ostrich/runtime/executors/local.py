@@ -40,6 +40,10 @@ class Processes:
         if self._workers < 1 or threads < 1:
             raise InputError(f"Workers and threads are at least 1; got {workers} and {threads}.")
 
+    def by_all(self, work: Callable[..., R], *own: Any) -> R:
+        """See `Executor.by_all`."""
+        return work(*own)
+
     def map(
         self,
         compute: Callable[[T], R],

@@ -22,6 +22,7 @@ from ostrich.runtime.executors import Here, Lost, computing_on
 from ostrich.runtime.executors.sending import answered, failure, opened, packed, raised, unpacked
 
 BROKEN = "broken"  # a rank that cannot compute any more
+TELLING = 1.0  # seconds for a rank that fails to say why
 AHEAD = 2  # items that lie ready for each of the others
 INTERRUPTED = 130
 T = TypeVar("T")
@@ -87,12 +88,35 @@ class Ranks:
                         yield item, compute(item)
                 elif queue.asked:
                     time.sleep(together.POLL)
-                if together.there(BROKEN):
-                    raise raised(together.fetch(BROKEN))
+                _raise_broken()
                 interrupts.leave_if_pending()
         finally:
             queue.close()
             together.put(f"{job}/closed", b"")  # what nobody has begun is not to be begun
+
+    def by_all(self, work: Callable[..., R], *own: Any) -> R:
+        """See `Executor.by_all`."""
+        try:
+            sent = packed((_AtOnce(work), together.logs()))
+        except Exception as error:  # whatever a user's object raises when it is pickled
+            reason = first_line(error)
+            events.say(f"one process computes: the work cannot be sent to the others ({reason})")
+            return work(*own)
+        job = f"job-{next(self._jobs)}"
+        self._forget()
+        together.put(f"{job}/work", sent)
+        while together.tickets(f"{job}/ready") < together.helpers():
+            _raise_broken()
+            interrupts.leave_if_pending()
+            time.sleep(together.POLL)
+        together.forget(f"{job}/work")
+        try:
+            with together.group(job):
+                return work(*own)
+        except RuntimeError:
+            time.sleep(TELLING)  # another process is gone: it may say why
+            _raise_broken()
+            raise
 
     def _forget(self) -> None:
         """Take back the work that all have read."""
@@ -100,6 +124,19 @@ class Ranks:
             if together.tickets(f"{job}/read") >= together.helpers():
                 together.forget(f"{job}/work")
                 self._told.remove(job)
+
+
+class _AtOnce:
+    """Work that all processes do at the same time."""
+
+    def __init__(self, work: Callable[..., Any]) -> None:
+        self.work = work
+
+
+def _raise_broken() -> None:
+    """Raise what another rank has said that it cannot go on for."""
+    if together.there(BROKEN):
+        raise raised(together.fetch(BROKEN))
 
 
 class _Queue:
@@ -164,7 +201,12 @@ def _serve() -> int:
             if folder is not None:
                 together.log_to(folder)
             with interrupts.guarded():
-                _help(job, compute)
+                if isinstance(compute, _AtOnce):
+                    together.tickets(f"{job}/ready", 1)
+                    with together.group(job):
+                        compute.work()
+                else:
+                    _help(job, compute)
     except together.Gone:
         return 0
     except KeyboardInterrupt:

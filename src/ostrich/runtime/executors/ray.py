@@ -57,6 +57,10 @@ class RayTasks:
         finally:
             self._ray.shutdown()
 
+    def by_all(self, work: Callable[..., R], *own: Any) -> R:
+        """See `Executor.by_all`."""
+        return work(*own)
+
     def map(
         self,
         compute: Callable[[T], R],
