@@ -35,7 +35,6 @@ from ostrich.runtime import distributed, how_far, interrupts, resumable
 from ostrich.runtime.executors import ranks as executor
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
-from ostrich.training.sharded import sharded_accuracy
 from ostrich.verbs.attack import input_specific
 from ostrich.verbs.status import status
 
@@ -51,7 +50,6 @@ RECIPE = Recipe(
     shift=1,
     precision="exact",
 )
-COUNT = 10_000  # images of the evaluation
 
 
 def images(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -163,23 +161,6 @@ def games_task(folder: Path) -> None:
         rows = [list(row.values()) for row in rows]
         found[name]["rows"] = torch.tensor(rows, dtype=torch.float64) if rows else torch.empty(0)
     torch.save(found, folder / f"games-{distributed.rank()}.pt")
-
-
-def evaluate_task(folder: Path) -> None:
-    """10,000 images, the accuracy to the last digit."""
-    pixels, labels = images(COUNT)
-    net, calls = network().eval(), 0
-
-    def predict(rows: torch.Tensor) -> torch.Tensor:
-        nonlocal calls
-        calls += len(rows)
-        with torch.no_grad():
-            return net(pixels[rows].double() / 255).argmax(1)
-
-    found = sharded_accuracy(predict, labels, folder / "shards", "ranks")
-    (folder / f"calls-{distributed.rank()}").write_text(str(calls))
-    if found is not None:
-        (folder / "evaluate.json").write_text(repr(found))
 
 
 def play_task(folder: Path) -> None:
@@ -341,7 +322,6 @@ TASKS = {
     "play": play_task,
     "agree": agree_task,
     "games": games_task,
-    "evaluate": evaluate_task,
 }
 
 

@@ -1,4 +1,4 @@
-"""Several processes as one: the same steps, every image once, one writer."""
+"""Several processes as one: the same steps, one writer."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ import pytest
 import ranks
 import torch
 
-from ostrich.errors import InputError
-from ostrich.training.sharded import sharded_accuracy, sharded_predictions
-
 
 def together(count: int, task: str, folder: Path) -> None:
     """A task of `ranks` by so many processes."""
@@ -21,14 +18,12 @@ def together(count: int, task: str, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The tasks done by one process, and by two (training) and three (evaluation)."""
+    """The tasks done by one process, and by two."""
     one, many = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("many")
     ranks.train_task(one)
     ranks.play_task(one)
-    ranks.evaluate_task(one)
     together(2, "train", many)
     together(2, "play", many)
-    together(3, "evaluate", many)
     return one, many
 
 
@@ -105,38 +100,6 @@ def test_two_ranks_play_the_game_of_one_process(folders):
     moved = np.abs(one - torch.cat([p.detach().flatten() for p in start]).numpy()).max()
     assert moved > 1e-3
     assert np.abs(one - many).max() <= 1e-3 * moved
-
-
-def test_three_ranks_evaluate_every_image_once(folders):
-    one, many = ((folder / "evaluate.json").read_text() for folder in folders)
-    assert one == many
-    shards = [np.load(path)["index"] for path in sorted((folders[1] / "shards").glob("shard-*.npz"))]
-    assert [len(shard) for shard in shards] == [3334, 3333, 3333]
-    assert len(np.unique(np.concatenate(shards))) == 10_000
-    assert [(folders[1] / f"calls-{rank}").read_text() for rank in range(3)] == ["3334", "3333", "3333"]
-
-
-def test_a_share_that_is_there_is_not_computed_again(tmp_path):
-    labels = torch.arange(7) % 2
-    asked: list[int] = []
-
-    def predict(rows: torch.Tensor) -> torch.Tensor:
-        asked.extend(rows.tolist())
-        return rows % 2
-
-    assert sharded_accuracy(predict, labels, tmp_path, "a") == 1
-    assert sharded_accuracy(predict, labels, tmp_path, "a") == 1
-    assert asked == list(range(7))
-    assert sharded_accuracy(lambda rows: 0 * rows, labels, tmp_path, "another network") == 4 / 7
-    (tmp_path / "shard-0-of-1.npz").write_bytes(b"cut off")
-    assert sharded_accuracy(predict, labels, tmp_path, "a") == 1
-
-
-def test_answers_of_another_number_are_refused(tmp_path):
-    with pytest.raises(InputError, match=r"5 images were answered with predictions \(4,\)"):
-        sharded_predictions(lambda rows: rows[1:], 5, tmp_path, "a")
-    with pytest.raises(InputError, match="no images"):
-        sharded_predictions(lambda rows: rows, 0, tmp_path, "a")
 
 
 def test_the_command_trains_in_two_processes_and_one_writes(tmp_path):

@@ -1,4 +1,4 @@
-"""Several processes as one: torchrun makes of a command data-parallel training and sharded evaluation.
+"""Several processes as one: torchrun makes of training and of its evaluation one computation.
 
 One process unless torchrun's variables say otherwise. What is evaluated belongs to rank i modulo the number
 of ranks, image by image: nothing is padded and nothing is counted twice. Who computes what of a training's
