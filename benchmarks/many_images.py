@@ -17,13 +17,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from array import array
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 MODEL = "zoo:cifar10-resnet20"
-PARTS = ("computing", "reading images", "keeping pieces", "writing files", "reading them back", "merging")
+PARTS = (
+    "computing",
+    "reading images",
+    "keeping pieces",
+    "writing files",
+    "writing rows",
+    "reading them back",
+)
+PARTS = (*PARTS, "merging")
 MOST, SHARE = 300.0, 0.02  # MB above the fewest images; of the time, for merging
 
 
@@ -53,19 +62,21 @@ class Parts:
 def watched(clock: Callable[[], float]) -> Parts:
     """The parts of every attack that this process makes from now on."""
     from ostrich.attacks.engine import evidence, runner
-    from ostrich.data.dataset import Samples
+    from ostrich.attacks.engine.result import Joining
+    from ostrich.data.sources import Part
     from ostrich.runtime import resumable
     from ostrich.verbs.attack import input_specific
 
     parts = Parts(clock)
     for holder, name, part in (
         (runner._Batch, "__call__", "computing"),
-        (Samples, "__getitem__", "reading images"),
+        (Part, "images", "reading images"),
         (resumable, "_write", "keeping pieces"),
-        (evidence.Evidence, "add", "writing files"),
+        (evidence.Pictures, "write", "writing files"),
+        (evidence.Evidence, "add", "writing rows"),
         (evidence._LookAgain, "at", "reading them back"),
         (resumable, "_read", "merging"),
-        (runner, "joined", "merging"),
+        (Joining, "add", "merging"),
         (input_specific, "attack_figures", "merging"),
     ):
         setattr(holder, name, parts.timed(part, getattr(holder, name)))
@@ -76,9 +87,10 @@ def child(words: list[str]) -> None:
     """Give a command here, and print what it took as a line of JSON."""
     started = time.perf_counter()
     from ostrich.cli.main import run
-    from ostrich.runtime.memory import keep_freed
+    from ostrich.runtime import memory
 
-    keep_freed()  # as the command does
+    memory.keep_freed()  # as the command does
+    memory.keep_few_kernels()
     parts = watched(time.perf_counter)
     if run(words) != 0:
         raise SystemExit(f"ostrich {' '.join(words)} failed")
@@ -172,8 +184,10 @@ def record(asked: argparse.Namespace, place: Path) -> bool:
     from torch.distributed import TCPStore
 
     from ostrich.attacks.engine import runner
+    from ostrich.attacks.engine.evidence import _Claims
+    from ostrich.attacks.goals import Untargeted
     from ostrich.cli.main import run
-    from ostrich.data.loading import load
+    from ostrich.data import loading
     from ostrich.data.options import DataOptions
     from ostrich.data.spec import opened
     from ostrich.runtime import resumable, together
@@ -204,13 +218,20 @@ def record(asked: argparse.Namespace, place: Path) -> bool:
         return False
     resumable._write = write
     size = min(count, runner.MOST_IMAGES)
-    pieces = parts.calls["computing"][: count // size]
+    both = zip(parts.calls["computing"], parts.calls["writing files"], strict=True)
+    pieces = [sum(seconds) for seconds in both][: count // size]
     whole = max(1, len(pieces))
     samples = []
+    first, loading.DECODED_FIRST = loading.DECODED_FIRST, 1  # which are so many, however many are listed
     listing = took(
-        lambda: samples.append(load(opened([asked.data], DataOptions()), size=(32, 32), limit=asked.listed))
+        lambda: samples.append(
+            loading.load(opened([asked.data], DataOptions()), size=(32, 32), limit=asked.listed)
+        )
     )
-    images = samples[0].images(0, size)
+    reading = took(lambda: samples[0].take(range(size)).images(), 3)
+    labels = torch.arange(size)
+    order = (range(size), samples[0].part(range(size)), Untargeted(labels), labels)
+    claims = _Claims(*(array("q", range(64)) for _ in range(3)))
     together._Joined.store = store = TCPStore("127.0.0.1", 0, 1, is_master=True)
 
     def there_and_back(name: str, content: Any) -> None:
@@ -224,14 +245,14 @@ def record(asked: argparse.Namespace, place: Path) -> bool:
         "command": " ".join(["ostrich attack", asked.attack, *asked.set, asked.keep or ""]).strip(),
         "size": size,
         "pieces": [round(seconds, 4) for seconds in pieces],
-        "begin": begin,
+        "begin": begin + min(first, asked.listed) * reading / size,
         "listing": listing / len(samples[0]),
-        "reading": took(lambda: samples[0].take(range(size)).images(), 3),
-        "sending": took(lambda: there_and_back("piece", images), 5),
+        "reading": reading,
+        "sending": took(lambda: there_and_back("piece", order), 20),
         "receiving": took(lambda: read_tensors(file), 5),
         "asking": took(lambda: together.there("nothing"), 500),
-        "writing": sum(parts.calls["writing files"]) / whole,
-        "opening": 4 * took(lambda: there_and_back("claims", [place / str(i) for i in range(128)]), 5),
+        "writing": sum(parts.calls["writing rows"]) / whole,
+        "opening": size / 64 * took(lambda: there_and_back("claims", claims), 20),
         "asking_again": sum(parts.calls["reading them back"]) / whole,
         "merging": sum(parts.calls["merging"]) / whole,
         "kilobytes": len(contents[0]) / size / 1000,

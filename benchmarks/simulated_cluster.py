@@ -2,8 +2,8 @@
 
 TIMES is a file of `python -m benchmarks.many_images DATA --record TIMES`: seconds of pieces, and of what rank
 0 does beside them. Rank 0's turn is that of `runtime/executors/ranks.py`: it tells items ahead, takes what
-the others have answered, writes the files, and computes a piece itself. Efficiency is the time of one process
-over that of so many, times their number.
+the others have answered, writes the table, and computes a piece itself. Who computes a piece reads its images
+and writes its files. Efficiency is the time of one process over that of so many, times their number.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Times:
 
     command: str
     size: int  # images of a piece
-    pieces: tuple[float, ...]  # computing each
+    pieces: tuple[float, ...]  # computing each, its files written
     begin: float  # a command, until its data is listed
     listing: float  # an image of the data
-    reading: float  # the images of a piece
-    sending: float  # a piece to another process, in rank 0
+    reading: float  # the images of a piece, by who computes it
+    sending: float  # where its images lie, to another process, in rank 0
     receiving: float  # its answer, in rank 0
     asking: float  # whether one answer is there
-    writing: float  # the files of a piece
+    writing: float  # its rows of images.csv, in rank 0
     opening: float  # telling others which files of a piece to read back, in rank 0
     asking_again: float  # reading them back, wherever that is
     merging: float  # a piece's rows into the result
@@ -115,14 +115,14 @@ def seconds(times: Times, images: int, workers: int, seed: int = 0) -> float:
     while left or helpers.asked:
         helpers.until(now)
         while left and helpers.waiting < AHEAD * helpers.count:
-            now += times.reading + times.sending
-            helpers.tell(now, left.popleft())
+            now += times.sending
+            helpers.tell(now, times.reading + left.popleft())
             helpers.until(now)
         now += times.asking * helpers.asked
         now += helpers.answered(now) * (times.receiving + times.writing + times.merging)
         mine = helpers.steal()
         if mine is None and left:
-            now, mine = now + times.reading, left.popleft()
+            mine = times.reading + left.popleft()
         if mine is not None:
             own += 1
             now += mine + times.writing + times.merging

@@ -84,10 +84,8 @@ def fingerprints(images: Tensor) -> list[int]:
 
 def fingerprint(*content: bytes) -> int:
     """A 63-bit number of some bytes."""
-    digest = hashlib.blake2b(digest_size=8)
-    for part in content:
-        digest.update(part)
-    return int.from_bytes(digest.digest(), "little") >> 1
+    digest = hashlib.blake2b(b"".join(content), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
 
 
 # Reading ---------------------------------------------------------------------------------------

@@ -25,9 +25,14 @@ import torch
 from ostrich.attacks.engine import runner
 from ostrich.attacks.engine.evidence import FILES, Evidence
 from ostrich.cli.main import run
+from ostrich.data import loading
+from ostrich.data.elsewhere import Lying
+from ostrich.data.sources import Decoded
+from ostrich.data.spec import open_data
 from ostrich.errors import InputError
+from ostrich.images import write_png
 from ostrich.runtime.deadline import Deadline, until
-from ostrich.runtime.executors import Here, computing_on, current
+from ostrich.runtime.executors import Here, Unseen, computing_on, current
 from ostrich.runtime.executors.sending import failure, packed, raised, unpacked
 from ostrich.runtime.python_file import from_file
 from ostrich.runtime.resumable import Computation, Piece
@@ -242,7 +247,8 @@ def test_files_are_read_back_by_whoever_sees_them(seen, spoiled, tmp_path, monke
 
     def disturbed(self, *given):
         if spoiled:
-            shutil.copy(self._claims[70].clean, self._claims[70].file)
+            clean, file = self.pictures.names(self._claims.rows[70])
+            shutil.copy(self.folder / clean, self.folder / file)
         reread(self, *given)
 
     monkeypatch.setattr(Evidence, "reread", disturbed)
@@ -280,6 +286,70 @@ def test_of_many_images_who_computes_a_batch_writes_its_files(seen, keep, tmp_pa
             assert run([*words, "--out", "out"]) == 0
     assert sizes == [0 if seen else 64] * 3
     assert killing.outcome(tmp_path / "out") == killing.outcome(tmp_path / "expected")
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_who_computes_a_batch_reads_its_images_where_it_sees_them(seen, tmp_path, monkeypatch, capsys):
+    """Else they are sent, which is said once; whoever read them, the results are the same."""
+    digits = loading.load(open_data("digits"), size=(8, 8), channels=1, limit=60)
+    for i, image in enumerate(digits.images()):
+        write_png(tmp_path / f"data/{int(digits.labels[i])}/{i}.png", image)
+    monkeypatch.setattr(loading, "MOST_KEPT", 0)
+    words = ["attack", "fgsm", killing.DIGITS[0], "folder:data", "--limit", "60", "--seed", "1"]
+    content, pixels, decoded = Lying.content, Decoded.pixels, []
+
+    def elsewhere(self, place):
+        if not seen:
+            raise Unseen(self.files[place])
+        return content(self, place)
+
+    def counted(self, rows):
+        decoded.extend(rows)
+        return pixels(self, rows)
+
+    class Workers(Here):
+        def map(self, compute, items, *, lost=None, log=None):
+            while some := list(islice(items, 2)):  # a few are on their way at the same time
+                for item in some:
+                    away, order = unpacked(packed((compute, item)))
+                    yield item, away(order)
+
+    with chdir(tmp_path):
+        monkeypatch.setattr(runner, "MOST_IMAGES", 10)
+        monkeypatch.setattr(input_specific, "HELD", 0)
+        assert run([*words, "--out", "expected"]) == 0
+        monkeypatch.setattr(Lying, "content", elsewhere)
+        monkeypatch.setattr(Decoded, "pixels", counted)
+        with computing_on(Workers()):
+            assert run([*words, "--out", "out"]) == 0
+    assert killing.outcome(tmp_path / "out") == killing.outcome(tmp_path / "expected")
+    firsts = {0}  # it is looked at before
+    assert set(decoded) == (firsts if seen else set(range(60)))
+    assert capsys.readouterr().err.count("images are sent") == (0 if seen else 1)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_was_not_seen_is_asked_again_whole(kept, tmp_path):
+    asked = []
+
+    def compute(given, checkpoint):
+        name, whole = given
+        asked.append(given)
+        if not whole and name in ("p2", "p6"):
+            raise Unseen(name)
+        return {"value": name}
+
+    pieces = [Piece(f"p{number}") for number in range(7)]
+    with Computation(tmp_path if kept else None, {}, "json") as computation, computing_on(Backwards()):
+        found = [
+            content["value"]
+            for _, _, content in computation.in_order(
+                pieces, compute, lambda piece: (piece.key, False), whole=lambda given: (given[0], True)
+            )
+        ]
+    assert found == [piece.key for piece in pieces]
+    assert asked.count(("p2", False)) == asked.count(("p2", True)) == 1
+    assert {name for name, whole in asked if whole} == {"p2", "p3", "p4", "p5", "p6"}
 
 
 def test_with_a_deadline_this_process_computes():

@@ -17,9 +17,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ostrich.data.elsewhere import Lying
 from ostrich.data.levels import Levels
 from ostrich.data.matching import Matching
-from ostrich.data.sources import Decoded, Given, Kept, Source
+from ostrich.data.sources import Decoded, Given, Kept, Part, Source
 from ostrich.errors import InputError
 from ostrich.images import check_images, fingerprint, fingerprints, from_bytes
 
@@ -39,7 +40,8 @@ class Dataset:
     have one; `words` the DATA that named them. Those of a mesh are drawn at any size by
     `views(indices, (H, W), channels)`. `unused` counts by suffix the files that are no part of it; `levels`
     says which value of deep images is white, and `class_map` which class is which of the classifier's; with
-    `skip_bad` unreadable ones are left out.
+    `skip_bad` unreadable ones are left out. `lying(indices)` says where the contents of some lie, for other
+    processes.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Dataset:
     levels: Levels | None = None
     class_map: Mapping[str, str] | None = None
     skip_bad: bool = False
+    lying: Callable[[Sequence[int]], Lying] | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -101,6 +104,10 @@ class Samples:
     def images(self, start: int = 0, stop: int | None = None) -> Tensor:
         """Images (n, C, H, W), or clips (n, C, T, H, W), in [0, 1], from `start` up to `stop`, or all."""
         return self[start:stop]
+
+    def part(self, rows: range) -> Part:
+        """Consecutive rows for whoever computes with them, in this process or in another."""
+        return Part(self.source, rows)
 
     @property
     def in_memory(self) -> bool:

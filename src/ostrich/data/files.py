@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ostrich.data.dataset import Dataset
+from ostrich.data.elsewhere import Lying, read_file
 from ostrich.data.levels import Levels
 from ostrich.data.pictures import KINDS, open_file
 from ostrich.data.walking import (
@@ -119,10 +120,13 @@ def of_files(
 
     def content(i: int) -> bytes:
         try:
-            with open(path(i), "rb") as file:
-                return file.read()
+            return read_file(path(i))
         except OSError as error:
             raise UnreadableImage(f"The image file {path(i)!r} cannot be read ({error.strerror}).") from None
+
+    def lying(indices: Sequence[int]) -> Lying:
+        paths = tuple(path(i) for i in indices)
+        return Lying(os.getcwd(), paths, paths, levels)
 
     return Dataset(
         name=name,
@@ -133,4 +137,5 @@ def of_files(
         class_names=class_names,
         unused=unused or {},
         levels=levels,
+        lying=lying,
     )

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ostrich.data.dataset import Dataset, Samples
+from ostrich.data.elsewhere import Form, Stored
 from ostrich.data.matching import Names, match_classes
 from ostrich.data.mesh_views import Views
 from ostrich.data.sources import MOST_KEPT, Decoded, Kept
 from ostrich.data.split import subset
 from ostrich.data.walking import unused_sentence
 from ostrich.errors import InputError, UnreadableImage
-from ostrich.images import fingerprint, fit, fit_array, to_bytes
+from ostrich.images import fingerprint, to_bytes
 from ostrich.runtime.events import detail
 
 if TYPE_CHECKING:
@@ -81,20 +81,21 @@ def load(
     if dataset.views is not None:
         return replace(_drawn(dataset, dataset.views(chosen, size, channels), class_names), limit=limit)
     one_at_a_time = Lock()  # what somebody's function reads need not bear threads
+    form, lying = Form(size, resize, interpolation, channels), dataset.lying
 
     def decode_at(
         i: int, size: tuple[int, int], resize: int | tuple[int, int] | None, interpolation: str
     ) -> np.ndarray:
         with one_at_a_time:
             picture = dataset.read(i)
-        _check_channels(picture, channels, dataset.files[i])
-        if isinstance(picture, np.ndarray):
-            return fit_array(picture, size, resize, interpolation)
-        fitted = fit(picture, size, resize, interpolation)
-        return np.asarray(fitted.convert("L"))[..., None] if channels == 1 else np.asarray(fitted)
+        return Form(size, resize, interpolation, channels).pixels(picture, dataset.files[i])
 
     def decode(i: int) -> np.ndarray:
         return decode_at(i, size, resize, interpolation)
+
+    def stored(places: Sequence[int], keys: tuple[int, ...]) -> Stored:
+        assert lying is not None
+        return Stored(form, lying(places), keys)
 
     keep = len(chosen) * size[0] * size[1] * channels <= MOST_KEPT
     skip_bad = skip_bad or dataset.skip_bad
@@ -132,12 +133,14 @@ def load(
         remarks["range"] = dataset.levels.remark()
     if matching is not None and matching.same and dataset.levels is None:
         matching = None  # data of our own with its own names: nothing was matched
+    index, numbers_of_content = tuple(kept), tuple(keys)
+    elsewhere = None if lying is None else stored
     return Samples(
         name=dataset.name,
         files=tuple(dataset.files[i] for i in kept),
-        index=tuple(kept),
-        keys=tuple(keys),
-        source=Kept(np.stack(pixels)) if keep else Decoded(decode, tuple(kept)),
+        index=index,
+        keys=numbers_of_content,
+        source=Kept(np.stack(pixels)) if keep else Decoded(decode, index, numbers_of_content, elsewhere),
         labels=labels,
         sha256=checksum.hexdigest(),
         skipped=tuple(skipped),
@@ -154,15 +157,6 @@ def load(
 def _spread(chosen: Sequence[int], count: int) -> list[int]:
     """At most `count` of them, evenly spread."""
     return [chosen[k * len(chosen) // count] for k in range(count)] if len(chosen) > count else list(chosen)
-
-
-def _check_channels(picture: Image.Image | np.ndarray, channels: int, file: str) -> None:
-    """Refuse, by an InputError, an image of other channels than the network takes."""
-    shape = picture.shape if isinstance(picture, np.ndarray) else (picture.height, picture.width, 3)
-    if shape[2] == channels or (shape[2] == 3 and channels == 1):
-        return
-    turned = " Its first axis has as many: an array is (H, W, C)." if shape[0] == channels else ""
-    raise InputError(f"The network takes {channels} channels; {file!r} has {shape[2]}.{turned}")
 
 
 def _drawn(dataset: Dataset, views: Views, class_names: Sequence[str] | None) -> Samples:

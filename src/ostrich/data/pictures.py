@@ -28,9 +28,10 @@ OTHER_BYTE = {"B": "L", "L": "B", "N": "B"}  # big-endian, little-endian, this m
 KINDS = "JPEG, PNG, WebP, AVIF, TIFF and what else Pillow reads, and arrays (H, W, C) as .npy"
 
 
-def open_file(path: str, levels: Levels) -> Image.Image | np.ndarray:
-    """A picture file or .npy. Raises UnreadableImage, InputError."""
-    return open_array(path, levels) if path.lower().endswith(ARRAY) else open_image(path, levels)
+def open_file(path: str, levels: Levels, content: bytes | None = None) -> Image.Image | np.ndarray:
+    """A picture file or .npy, or its `content`. Raises UnreadableImage, InputError."""
+    kind = open_array if path.lower().endswith(ARRAY) else open_image
+    return kind(path, levels, content)
 
 
 def open_image(path: Path | str, levels: Levels | None = None, content: bytes | None = None) -> Image.Image:
@@ -63,14 +64,16 @@ def open_image(path: Path | str, levels: Levels | None = None, content: bytes | 
     return as_rgb(upright)
 
 
-def open_array(path: Path | str, levels: Levels | None = None) -> Image.Image | np.ndarray:
-    """A .npy file (H, W, C) or (H, W); as a picture where it has 1 or 3 channels.
+def open_array(
+    path: Path | str, levels: Levels | None = None, content: bytes | None = None
+) -> Image.Image | np.ndarray:
+    """A .npy file (H, W, C) or (H, W), or its `content`; as a picture where it has 1 or 3 channels.
 
     Bytes, floats in [0, 1], or what `levels` says. Raises UnreadableImage for what is no image, InputError
     for an unknown range.
     """
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(_source(path, content), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UnreadableImage(f"{str(path)!r} cannot be read as an array ({error}).") from None
     return as_picture(array, str(path), levels or Levels())

@@ -6,14 +6,17 @@ The places of the files are listed once; an image is read from the tar file when
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from PIL import Image
 
 from ostrich.data.dataset import Dataset
+from ostrich.data.elsewhere import Lying, Span, read_file
 from ostrich.data.levels import Levels
 from ostrich.data.pictures import ARRAY, open_image, picture_suffixes
 from ostrich.data.tables import LABELS, numbered
@@ -21,7 +24,6 @@ from ostrich.data.walking import is_data
 from ostrich.errors import InputError
 
 LABEL_FILES = (".cls", ".json", ".txt")
-Place = tuple[int, int]  # offset and length in the tar file
 
 
 def webdataset(path: str, split: str | None, levels: Levels) -> Dataset:
@@ -30,7 +32,7 @@ def webdataset(path: str, split: str | None, levels: Levels) -> Dataset:
         raise InputError(f"webdataset:{path} is one file, which has no split {split!r}: name its file.")
     samples, unused = _listed(path)
     pictures = picture_suffixes() - {ARRAY}
-    images: list[tuple[str, Place]] = []
+    images: list[tuple[str, Span]] = []
     labels: list[str] = []
     for key, files in samples.items():
         found = sorted(ending for ending in files if ending in pictures)
@@ -41,7 +43,7 @@ def webdataset(path: str, split: str | None, levels: Levels) -> Dataset:
             continue
         images.append((key + found[0], files[found[0]]))
         if label:
-            labels.append(_label(path, key + label, _read(path, files[label])))
+            labels.append(_label(path, key + label, read_file(path, files[label])))
     if not images:
         raise InputError(f"{path!r} holds no images: key.jpg, key.png and the like are expected.")
     if labels and len(labels) != len(images):
@@ -52,10 +54,15 @@ def webdataset(path: str, split: str | None, levels: Levels) -> Dataset:
     numbers, names = numbered(labels) if labels else (None, None)
 
     def content(i: int) -> bytes:
-        return _read(path, images[i][1])
+        return read_file(path, images[i][1])
 
     def read(i: int) -> Image.Image:
         return open_image(images[i][0], levels, content(i))
+
+    def lying(indices: Sequence[int]) -> Lying:
+        chosen = [images[i] for i in indices]
+        names, spans = tuple(name for name, _ in chosen), tuple(span for _, span in chosen)
+        return Lying(os.getcwd(), (path,) * len(chosen), names, levels, spans)
 
     return Dataset(
         name=f"webdataset:{path}",
@@ -66,12 +73,13 @@ def webdataset(path: str, split: str | None, levels: Levels) -> Dataset:
         class_names=names,
         unused=unused,
         levels=levels,
+        lying=lying,
     )
 
 
-def _listed(path: str) -> tuple[dict[str, dict[str, Place]], Counter[str]]:
+def _listed(path: str) -> tuple[dict[str, dict[str, Span]], Counter[str]]:
     """For each key the places of its files by suffix; and the files that belong to no sample."""
-    samples: dict[str, dict[str, Place]] = {}
+    samples: dict[str, dict[str, Span]] = {}
     unused: Counter[str] = Counter()
     try:
         with tarfile.open(path, "r:") as tar:
@@ -92,12 +100,6 @@ def _listed(path: str) -> tuple[dict[str, dict[str, Place]], Counter[str]]:
         packed = " Unpack it first: gunzip." if Path(path).suffix in (".gz", ".tgz") else ""
         raise InputError(f"{path!r} cannot be read as a tar file ({error}).{packed}") from None
     return samples, unused
-
-
-def _read(path: str, place: Place) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(place[0])
-        return file.read(place[1])
 
 
 def _label(path: str, file: str, content: bytes) -> str:

@@ -12,7 +12,8 @@ same command again gets what would have come without the interruption.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +24,9 @@ from uuid import uuid4
 import torch
 
 from ostrich.errors import InputError
-from ostrich.runtime import interrupts, stopwatch
+from ostrich.runtime import events, interrupts, stopwatch
 from ostrich.runtime.deadline import Deadline
-from ostrich.runtime.executors import Executor, Here, current
+from ostrich.runtime.executors import Executor, Here, Unseen, current
 from ostrich.runtime.facts import Facts, compare, deciding_versions
 from ostrich.runtime.files import as_bytes, from_bytes, read_json, read_tensors, write_json, write_tensors
 from ostrich.runtime.lock import locked
@@ -37,6 +38,7 @@ ABOUT = "computation"  # in every file: the facts, and the seconds it took
 HALF = ".half"  # ends the name of a checkpoint's file
 HELD = 16  # pieces of which is held what they were computed from, while they wait for their turn
 HOME = uuid4().hex  # this process, among all
+_Answer = tuple[Content | bytes | None, float]  # see `_Work`
 SUFFIX = {"tensors": ".pt", "json": ".json"}
 
 
@@ -163,6 +165,7 @@ class Computation:
         compute: Callable[[Any, Checkpoint], Content],
         read: Callable[[Piece], Any],
         *,
+        whole: Callable[[Any], Any] = lambda given: given,
         here: bool = False,
         device: torch.device | str = "cpu",
         progress: Callable[[int, int], None] = lambda done, total: None,
@@ -170,15 +173,16 @@ class Computation:
         """The same in the order of the pieces, computed by the executor around, or `here`.
 
         `read` gives in this process what a piece is computed from, a few pieces ahead; `compute` makes its
-        content of that, offers where it stands to a checkpoint, and can be pickled. Each piece comes with
-        what it was computed from.
+        content of that, offers where it stands to a checkpoint, and can be pickled. Where `compute` raises
+        Unseen, the `whole` of what `read` gave is sent, and from then on of all. Each piece comes with what
+        it was computed from.
         """
         wanted = list({piece.key: piece for piece in pieces}.values())
         missing = [piece for piece in wanted if not self._is_there(piece)]
-        orders = (self._order(piece, read(piece)) for piece in missing)
         chosen = Here() if here or len(missing) < 2 else current()
         left, waiting = {piece.key for piece in missing}, _Waiting(self)
-        with closing(chosen.map(_Work(compute, self.form, HOME), orders)) as computed:
+        work = _Work(compute, self.form, HOME)
+        with closing(self._computed(chosen, work, missing, read, whole)) as computed:
             for count, piece in enumerate(wanted, 1):
                 given, found = None, None if piece.key in left else self.load(piece, device)
                 if found is None:
@@ -186,6 +190,38 @@ class Computation:
                 progress(count, len(wanted))
                 yield piece, read(piece) if given is None else given, found
                 interrupts.leave_if_pending()
+
+    def _computed(
+        self,
+        chosen: Executor,
+        work: _Work,
+        pieces: Sequence[Piece],
+        read: Callable[[Piece], Any],
+        whole: Callable[[Any], Any],
+    ) -> Generator[tuple[_Order, _Answer], None, None]:
+        """The pieces as they are computed, with their answers."""
+        left, unseen = deque(pieces), set[str]()
+
+        def orders() -> Iterator[_Order]:
+            while left:
+                piece = left.popleft()
+                given = read(piece)
+                yield self._order(piece, whole(given) if unseen else given)
+
+        while left:
+            with closing(chosen.map(work, orders())) as answers:
+                for order, answer in answers:
+                    if not isinstance(answer, Unseen):
+                        yield order, answer
+                        del order, answer  # not to be held while the next is computed
+                        continue
+                    assert order.piece.key not in unseen, "what was sent needs no file"
+                    if not unseen:
+                        events.say(
+                            f"images are sent to the workers: one does not see {str(answer)!r} as it is"
+                        )
+                    unseen.add(order.piece.key)
+                    left.appendleft(order.piece)
 
     def _order(self, piece: Piece, given: Any) -> _Order:
         folder = None if self.folder is None else self.folder.resolve()
@@ -237,7 +273,7 @@ class _Waiting:
     def awaited(
         self,
         piece: Piece,
-        computed: Iterator[tuple[_Order, tuple[Content | bytes | None, float]]],
+        computed: Iterator[tuple[_Order, _Answer]],
         device: torch.device | str,
     ) -> tuple[Any, Content]:
         """What a piece was computed from, or None, and its content, as soon as it is there."""
@@ -262,20 +298,23 @@ class _Work:
     """Computes a piece wherever it is, and writes its file where the folder is seen.
 
     The answer has the content in the process that asked; elsewhere nothing where there is a file, else the
-    content as bytes. Beside it stand the seconds that it took.
+    content as bytes. Beside it stand the seconds that it took. It is Unseen where `compute` raised that.
     """
 
     compute: Callable[[Any, Checkpoint], Content]
     form: str
     home: str  # the process that asks
 
-    def __call__(self, order: _Order) -> tuple[Content | bytes | None, float]:
+    def __call__(self, order: _Order) -> _Answer | Unseen:
         file = None
         if order.folder is not None and (order.folder / f"{ABOUT}.json").exists():
             file = order.folder / f"{order.piece.key}{SUFFIX[self.form]}"
         checkpoint = Checkpoint(None if file is None else _half(file), order.facts)
         with stopwatch.stopwatch() as spent:
-            content = self.compute(order.given, checkpoint)
+            try:
+                content = self.compute(order.given, checkpoint)
+            except Unseen as error:
+                return error
         if file is not None:
             _write(file, order.facts, content, spent.seconds)
             checkpoint.drop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,20 @@ class BrokenClaim(Exception):
 EPS = torch.finfo(torch.float32).eps
 TABLE = "images.csv"
 KEEP = ("all", "failures", "none")  # which images are files
+BOTH = 2  # files of an image, the clean and the adversarial one
 FILES = "files"  # begins the names of the pieces in which they are read back
 VALUES = 2**22  # numbers that are read back together
+TOLD = (  # of a result, in the table
+    "attacked",
+    "success",
+    "clean_predictions",
+    "predictions",
+    "confidence",
+    "distance",
+    "distance_float",
+    "forwards",
+    "backwards",
+)
 COLUMNS = (
     "index",
     "file",
@@ -71,9 +83,8 @@ class Evidence:
         self.pictures = Pictures(self._at, samples.index, keep, channels)
         self._labels = labels.tolist()
         self._targets = goal.classes.tolist() if goal.kind != "untargeted" else None
-        self._claims: list[_Claim] = []
-        self.clean_files: list[str] = []  # "" where it is not kept
-        self.files: list[str] = []  # adversarial ones; the clean one where nothing was to be done
+        self._claims = _Claims(array("q"), array("q"), array("q"))
+        self._kept = bytearray()  # of each row, how many of its two files there are
         write_table(folder / TABLE, COLUMNS, [])
 
     def add(self, rows: range, part: Result, keys: list[int] | None = None) -> None:
@@ -81,39 +92,41 @@ class Evidence:
         if keys is None:
             keys = fingerprints(part.images)
             self.pictures.write(rows, part)
-        table = [self._row(row, place, part, keys[place]) for place, row in enumerate(rows)]
+        told = {name: getattr(part, name).tolist() for name in TOLD}
+        table = [self._row(row, place, told, keys[place]) for place, row in enumerate(rows)]
         with (self.folder / TABLE).open("a", encoding="utf-8", newline="") as file:
-            csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n").writerows(table)
+            csv.writer(file, lineterminator="\n").writerows(table)
 
-    def _row(self, row: int, place: int, part: Result, key: int) -> dict[str, Any]:
-        """A line of images.csv."""
-        clean, adversarial = self.pictures.names(row, place, part)
-        line: dict[str, Any] = {
-            "index": self.samples.index[row],
-            "file": self.samples.files[row],
-            "label": self._labels[row],
-            "clean_prediction": int(part.clean_predictions[place]),
-            "goal": self.goal.kind,
-            "target": self._targets[row] if self._targets else "",
-            "success": "true" if part.success[place] else "false",
-            "forwards": int(part.forwards[place]),
-            "backwards": int(part.backwards[place]),
-            "clean_file": clean,
-        }
-        self.clean_files.append(clean)
-        self.files.append(adversarial or clean)
-        if part.attacked[place]:
-            line |= {
-                "adversarial_prediction": int(part.predictions[place]),
-                "confidence": f"{part.confidence[place]:.6f}",
-                "distance": f"{part.distance[place]:.6g}",
-                "distance_float": f"{part.distance_float[place]:.6g}",
-                "adversarial_file": adversarial,
-            }
-            if part.success[place] and adversarial:
-                prediction = int(part.predictions[place])
-                self._claims.append(_Claim(row, key, prediction, self._at / clean, self._at / adversarial))
-        return line
+    def _row(self, row: int, place: int, told: dict[str, list[Any]], key: int) -> tuple[Any, ...]:
+        """A line of images.csv: COLUMNS."""
+        attacked, success = told["attacked"][place], told["success"][place]
+        kept = self.pictures.kept(attacked, success)
+        clean, adversarial = self.pictures.names(row, kept)
+        self._kept.append(kept)
+        if success and adversarial:
+            self._claims.add(row, key, told["predictions"][place])
+        found: tuple[Any, ...] = ("", "", "true" if success else "false", "", "")
+        if attacked:
+            found = (
+                told["predictions"][place],
+                f"{told['confidence'][place]:.6f}",
+                "true" if success else "false",
+                f"{told['distance'][place]:.6g}",
+                f"{told['distance_float'][place]:.6g}",
+            )
+        return (
+            self.samples.index[row],
+            self.samples.files[row],
+            self._labels[row],
+            told["clean_predictions"][place],
+            self.goal.kind,
+            self._targets[row] if self._targets else "",
+            *found,
+            told["forwards"][place],
+            told["backwards"][place],
+            clean,
+            adversarial,
+        )
 
     def reread(self, classifier: Classifier, threat: Threat) -> None:
         """Check every success once more, by its file.
@@ -127,10 +140,10 @@ class Evidence:
         size = classifier.size or (224, 224)
         together = max(1, min(64, VALUES // (size[0] * size[1] * classifier.channels)))
         batches = {
-            f"{FILES}-{start}": self._claims[start : start + together]
+            f"{FILES}-{start}": self._claims.part(start, start + together)
             for start in range(0, len(self._claims), together)
         }
-        look = _LookAgain(classifier, threat, self.goal)
+        look = _LookAgain(classifier, threat, self.goal, self.pictures)
         wrong: list[str] = []
         otherwise: list[Tensor] = []  # images that are what was verified, and answered otherwise
         with (
@@ -141,7 +154,7 @@ class Evidence:
             found = computation.in_order(pieces, look, lambda one: batches[one.key], progress=advance)
             for _, claims, content in found:
                 answer = content or look.at(claims)
-                files = [str(claim.file.relative_to(self._at)) for claim in claims]
+                files = [self.pictures.names(row, BOTH)[1] for row in claims.rows]
                 wrong += [file for file, holds in zip(files, answer["held"], strict=True) if not holds]
                 otherwise += answer["otherwise"].unbind()
         if otherwise:
@@ -154,12 +167,12 @@ class Evidence:
             )
 
     def images(self) -> FileImages:
-        """The adversarial images, where they lie."""
-        return FileImages(self.folder, self.files)
+        """The adversarial images, where they lie; the clean ones where nothing was to be done."""
+        return FileImages(self.folder, self.pictures, bytes(self._kept), adversarial=True)
 
     def originals(self) -> FileImages:
         """The clean ones."""
-        return FileImages(self.folder, self.clean_files)
+        return FileImages(self.folder, self.pictures, bytes(self._kept), adversarial=False)
 
 
 @dataclass(frozen=True)
@@ -186,31 +199,50 @@ class Pictures:
 
     def write(self, rows: range, part: Result) -> None:
         """Write those of a batch at some rows."""
+        attacked, success = part.attacked.tolist(), part.success.tolist()
         for place, row in enumerate(rows):
-            for name, images in zip(self.names(row, place, part), (part.originals, part.images)):
+            names = self.names(row, self.kept(attacked[place], success[place]))
+            for name, images in zip(names, (part.originals, part.images)):
                 if name:
                     write_image(self.folder / name, images[place])
 
-    def names(self, row: int, place: int, part: Result) -> tuple[str, str]:
+    def kept(self, attacked: bool, success: bool) -> int:
+        """How many of the two files of an image there are: the clean one first."""
+        if self.keep == "none" or (self.keep == "failures" and not success):
+            return 0
+        return BOTH if attacked else 1
+
+    def names(self, row: int, kept: int = BOTH) -> tuple[str, str]:
         """What the files of an image are called, clean and adversarial; "" for what is no file."""
-        if self.keep == "none" or (self.keep == "failures" and not part.success[place]):
+        if not kept:
             return "", ""
         name = numbered("images", self.index[row], len(self.index))
         clean, adversarial = (
             image_name(f"{name}-{kind}", self.channels) for kind in ("clean", "adversarial")
         )
-        return clean, adversarial if part.attacked[place] else ""
+        return clean, adversarial if kept == BOTH else ""
 
 
 @dataclass(frozen=True)
-class _Claim:
-    """A success: its row, the fingerprint of the image that was verified, its prediction and its files."""
+class _Claims:
+    """Successes: of each its row, the fingerprint of the image that was verified, and its prediction."""
 
-    row: int
-    key: int
-    prediction: int
-    clean: Path
-    file: Path
+    rows: array[int]
+    keys: array[int]
+    predictions: array[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def add(self, row: int, key: int, prediction: int) -> None:
+        """One more."""
+        self.rows.append(row)
+        self.keys.append(key)
+        self.predictions.append(prediction)
+
+    def part(self, start: int, stop: int) -> _Claims:
+        """Some in a row."""
+        return _Claims(self.rows[start:stop], self.keys[start:stop], self.predictions[start:stop])
 
 
 @dataclass(frozen=True)
@@ -220,32 +252,35 @@ class _LookAgain:
     classifier: Classifier
     threat: Threat
     goal: Goal
+    pictures: Pictures
 
-    def __call__(self, claims: Sequence[_Claim], checkpoint: Checkpoint) -> Content:
+    def __call__(self, claims: _Claims, checkpoint: Checkpoint) -> Content:
         """See `at`; nothing where not all files are seen from here."""
-        seen = all(file.exists() for claim in claims for file in (claim.clean, claim.file))
+        seen = all(file.exists() for files in self._files(claims) for file in files)
         return self.at(claims) if seen else {}
 
-    def at(self, claims: Sequence[_Claim]) -> Content:
+    def at(self, claims: _Claims) -> Content:
         """Which hold, (n,) bool, and the images (m, C, H, W) that are as verified and answered otherwise."""
-        found, whole = _as_verified(claims, self.classifier, self.threat)
+        found, whole = _as_verified(claims, self._files(claims), self.classifier, self.threat)
         so, steady = _answered_so(claims, found, self.classifier, self.goal)
         return {"held": whole & so, "otherwise": found[whole & ~(so & steady)]}
 
+    def _files(self, claims: _Claims) -> list[list[Path]]:
+        """The clean files, and the adversarial ones."""
+        pairs = [self.pictures.names(row) for row in claims.rows]
+        return [[self.pictures.folder / pair[kind] for pair in pairs] for kind in (0, 1)]
 
-def _as_verified(claims: Sequence[_Claim], classifier: Classifier, threat: Threat) -> tuple[Tensor, Tensor]:
+
+def _as_verified(
+    claims: _Claims, files: list[list[Path]], classifier: Classifier, threat: Threat
+) -> tuple[Tensor, Tensor]:
     """Images (n, C, H, W) of the files, and whether each is what was verified, within the budget, (n,)."""
-    found, clean = (
-        torch.stack([_read(file) for file in files]).to(classifier.device)
-        for files in ([claim.file for claim in claims], [claim.clean for claim in claims])
-    )
-    same = [key == claim.key for key, claim in zip(fingerprints(found), claims, strict=True)]
+    clean, found = (torch.stack([_read(file) for file in some]).to(classifier.device) for some in files)
+    same = [key == claimed for key, claimed in zip(fingerprints(found), claims.keys, strict=True)]
     return found, torch.tensor(same, device=found.device) & within(threat, found, clean)
 
 
-def _answered_so(
-    claims: Sequence[_Claim], found: Tensor, classifier: Classifier, goal: Goal
-) -> tuple[Tensor, Tensor]:
+def _answered_so(claims: _Claims, found: Tensor, classifier: Classifier, goal: Goal) -> tuple[Tensor, Tensor]:
     """Whether the network sees in images (n, C, H, W) what is claimed, both times that it is asked, (n,).
 
     And whether it gives the same scores both times, (n,).
@@ -253,8 +288,8 @@ def _answered_so(
     holds = torch.ones(len(claims), dtype=torch.bool, device=found.device)
     if classifier.draws > 1 or classifier.neighbours is not None:  # another question, another answer
         return holds, holds
-    said = torch.tensor([claim.prediction for claim in claims], device=found.device)
-    rows = torch.tensor([claim.row for claim in claims], device=goal.classes.device)
+    said = torch.tensor(claims.predictions.tolist(), device=found.device)
+    rows = torch.tensor(claims.rows.tolist(), device=goal.classes.device)
     reached = goal.rows(rows).to(found.device).reached
     first, again = classifier.predict(found), classifier.predict(found)
     for logits in (first, again):
@@ -280,21 +315,26 @@ class FileImages:
     """Images of a run directory by row, decoded when asked for: images[3], images[4:8], images[mask]."""
 
     folder: Path
-    files: Sequence[str]
+    pictures: Pictures
+    kept: bytes  # of each row, how many of its two files there are
+    adversarial: bool
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.kept)
 
     def __getitem__(self, rows: int | slice | Tensor) -> Tensor:
         """One image (C, H, W), or some (n, C, H, W)."""
-        places = torch.arange(len(self.files))[rows.cpu() if isinstance(rows, Tensor) else rows]
+        places = torch.arange(len(self))[rows.cpu() if isinstance(rows, Tensor) else rows]
         if places.ndim == 0:
-            return _read(self.folder / _kept(self.files[int(places)]))
+            return _read(self._file(int(places)))
         if not len(places):
-            return (
-                _read(self.folder / _kept(self.files[0]))[None][:0] if self.files else torch.empty(0, 3, 0, 0)
-            )
-        return torch.stack([_read(self.folder / _kept(self.files[int(place)])) for place in places])
+            return _read(self._file(0))[None][:0] if len(self) else torch.empty(0, 3, 0, 0)
+        return torch.stack([_read(self._file(place)) for place in places.tolist()])
+
+    def _file(self, row: int) -> Path:
+        """Its file. Raises InputError where the image was not kept."""
+        clean, adversarial = self.pictures.names(row, self.kept[row])
+        return self.folder / _kept((self.adversarial and adversarial) or clean)
 
 
 def _kept(file: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-import torch
 from torch import Tensor
 
 
@@ -60,9 +59,30 @@ class Result:
         return f"<Result of {len(self.attacked)} images: {attacked} attacked, {broken} broken>"
 
 
-def joined(results: list[Result]) -> Result:
-    """The results of several batches as one."""
-    parts = {
-        f.name: torch.cat([vars(r)[f.name] for r in results]) for f in fields(Result) if f.name != "checks"
-    }
-    return Result(**parts, checks=sum(r.checks for r in results))
+class Joining:
+    """The results of the batches of `count` images, in order, as one.
+
+    What comes is copied at once into tensors of the whole length: the small ones of each batch would lie
+    between large ones that are freed, and the next batch would find no place there.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._filled, self._checks = count, 0, 0
+        self._tensors: dict[str, Tensor] = {}
+
+    def add(self, part: Result) -> None:
+        """The next batch."""
+        stop = self._filled + len(part.success)
+        for field in fields(Result):
+            if field.name == "checks":
+                continue
+            value: Tensor = vars(part)[field.name]
+            if field.name not in self._tensors:
+                self._tensors[field.name] = value.new_empty(self._count, *value.shape[1:])
+            self._tensors[field.name][self._filled : stop] = value
+        self._filled, self._checks = stop, self._checks + part.checks
+
+    def whole(self) -> Result:
+        """All of them, once they have come."""
+        assert self._filled == self._count
+        return Result(**self._tensors, checks=self._checks)

@@ -30,13 +30,14 @@ from ostrich.attacks.base import (
 )
 from ostrich.attacks.engine.grid_search import GRID_FORWARDS, on_grid
 from ostrich.attacks.engine.problem import VALUES_PER_FORWARD, Access, Problem
-from ostrich.attacks.engine.result import Result, joined
+from ostrich.attacks.engine.result import Joining, Result
 from ostrich.attacks.engine.resuming import PartialBatch, attack_facts, batch, content_of
 from ostrich.attacks.eot import EOT
 from ostrich.attacks.goals import SLACK, Goal
 from ostrich.attacks.threats import exact_distance
 from ostrich.attacks.threats.base import keeps
 from ostrich.data.dataset import Samples
+from ostrich.data.sources import Given, Part
 from ostrich.errors import ContractError, InputError
 from ostrich.models.answers import answered, confidence, predictions
 from ostrich.models.classifier import Classifier
@@ -48,6 +49,7 @@ from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 Watch = Callable[[int, Any], None]  # called with the number of a step and the state after it
 # Called with the rows of a finished batch, its result, and its images' fingerprints where `Write` wrote them.
 Keep = Callable[[range, Result, list[int] | None], Result]
+Asked = tuple[range, Part, Goal, Tensor | None]  # of a batch: its rows, images, goal and labels
 Write = Callable[[Classifier, Goal, range, Result], bool]  # whether it wrote the files of a batch's images
 KEYS = "keys"  # in a finished batch: the fingerprints of images that were written
 MOST_IMAGES = 256  # in one batch
@@ -85,7 +87,8 @@ def attack(
     are images, perhaps of other classes, from which an attack that sees no scores may set out. `shards` is a
     folder of this question alone, in which finished batches, and where an unfinished one stands, are kept and
     found again. `watch` is shown the state after every step. `keep` is given each finished batch, in order,
-    and returns what of it stays in memory; samples are decoded batch by batch. `write` writes the images of a
+    and returns what of it stays in memory; samples are decoded batch by batch, by whoever computes a batch if
+    it sees their files. `write` writes the images of a
     batch to files where it was computed, if these are seen from there, and can be pickled; then they come to
     `keep` no more, but their `fingerprints`. The executor around computes the batches, this process where
     somebody watches. All of it is brought to where the network is. `batch_size` is the most images together;
@@ -120,6 +123,7 @@ def attack(
             *(batch_size or max(1, len(images)), batch_size is None, active_set, watch, write),
         )
         places = torch.arange(len(images), device=first.device)
+        source = images.source if isinstance(images, Samples) else Given(images)
         batches: dict[str, tuple[range, Goal, Tensor | None]] = {}
         pieces: list[Piece] = []
         for start in range(0, len(images), size) or (0,):
@@ -128,23 +132,33 @@ def attack(
             pieces.append(batch(method.name, identity, start, *part))
             batches[pieces[-1].key] = (range(start, start + len(rows)), *part)
 
-        def read(piece: Piece) -> tuple[range, Tensor, Goal, Tensor | None]:
+        def read(piece: Piece) -> Asked:
             rows, part, own = batches[piece.key]
-            return rows, classifier.beside(images[rows.start : rows.stop]), part, own
+            return rows, Part(source, rows), part, own
 
         def advance(done: int, total: int) -> None:
             progress(min(done * size, len(images)), len(images))
 
-        done = []
+        joining = Joining(len(images))
         alone = watch is not unwatched
-        found = kept.in_order(pieces, run, read, here=alone, device=first.device, progress=advance)
-        for _, (rows_, originals, *_), content in found:
+        found = kept.in_order(
+            pieces, run, read, whole=_whole, here=alone, device=first.device, progress=advance
+        )
+        for _, (rows_, given, *_), content in found:
             keys = content.pop(KEYS, None)
-            result = Result(**content, originals=originals)
-            if keys is not None:
-                result = result.without_images()
-            done.append(keep(rows_, result, None if keys is None else keys.tolist()))
-    return joined(done)
+            if keys is None:
+                result = Result(**content, originals=classifier.beside(given.images()))
+            else:
+                result = Result(**content, originals=content["images"])  # neither is there
+            joining.add(keep(rows_, result, None if keys is None else keys.tolist()))
+            del given, content, result  # not to be held while the next batch is attacked
+    return joining.whole()
+
+
+def _whole(asked: Asked) -> Asked:
+    """What a batch is computed from, for who does not see the files of its images."""
+    rows, images, goal, labels = asked
+    return rows, images.whole(), goal, labels
 
 
 @dataclass(frozen=True)
@@ -163,10 +177,10 @@ class _Batch:
     watch: Watch
     write: Write | None
 
-    def __call__(self, given: tuple[range, Tensor, Goal, Tensor | None], checkpoint: Checkpoint) -> Content:
-        """The verified results of a batch: its rows, images (n, C, H, W), goal and labels."""
+    def __call__(self, given: Asked, checkpoint: Checkpoint) -> Content:
+        """The verified results of a batch: its rows, images, goal and labels."""
         rows, images, goal, labels = given
-        result = self.attack(images, goal, labels, checkpoint)
+        result = self.attack(self.classifier.beside(images.images()), goal, labels, checkpoint)
         if self.write is None or not self.write(self.classifier, goal, rows, result):
             return content_of(result)
         keys = torch.tensor(pictures.fingerprints(result.images), dtype=torch.int64)

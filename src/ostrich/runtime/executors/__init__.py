@@ -29,6 +29,10 @@ Lost = Callable[[T, str], R]  # what stands for the answer to an item whose work
 NAMES = ("inprocess", "local", "ray")
 
 
+class Unseen(Exception):
+    """What an item names is not seen by whoever computes it: it is asked again with its content."""
+
+
 class Executor(Protocol):
     """What computes items. `shares_files` says whether it sees the files of this process."""
 
