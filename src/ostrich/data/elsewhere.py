@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ostrich.data.levels import Levels
 from ostrich.data.pictures import open_file
+from ostrich.data.stores import is_address, read_address
 from ostrich.errors import InputError
 from ostrich.images import fingerprint, fit, fit_array, from_bytes
 from ostrich.runtime.executors import Unseen
@@ -45,7 +46,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Lying:
-    """Where pictures lie: `files` below the folder `base`; each is called one of `names`.
+    """Where pictures lie: `files` below the folder `base`, or addresses; each is called one of `names`.
 
     `spans` are the parts of the files where these hold several; none: each file is one picture.
     """
@@ -58,7 +59,9 @@ class Lying:
 
     def content(self, place: int) -> bytes:
         """The bytes of one. Raises Unseen where there is no such file."""
-        path = os.path.join(self.base, self.files[place])
+        path = self.files[place]
+        if not is_address(path):
+            path = os.path.join(self.base, path)
         try:
             return read_file(path, self.spans[place] if self.spans else None)
         except OSError:
@@ -104,7 +107,11 @@ class Stored:
 
 
 def read_file(path: str, span: Span | None = None) -> bytes:
-    """The bytes of a file, or of a part of it, by few calls of the system: it is done for each image."""
+    """The bytes of a file or an address, or of a part of it, by few calls of the system: it is done for each
+    image. Raises OSError.
+    """
+    if is_address(path):
+        return read_address(path, span)
     descriptor = os.open(path, FLAGS)
     try:
         if span is not None:

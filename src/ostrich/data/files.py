@@ -14,6 +14,7 @@ from ostrich.data.dataset import Dataset
 from ostrich.data.elsewhere import Lying, read_file
 from ostrich.data.levels import Levels
 from ostrich.data.pictures import KINDS, open_file
+from ostrich.data.stores import class_files, images_at, is_address
 from ostrich.data.walking import (
     files_in,
     folders_in,
@@ -38,7 +39,12 @@ def image_files(paths: Sequence[str], levels: Levels | None = None) -> Dataset:
 
 
 def image_folder(folder: str, levels: Levels | None = None) -> Dataset:
-    """`images:PATH`: every image directly inside a folder; no labels."""
+    """`images:PATH`: every image directly inside a folder, or at an address; no labels."""
+    if is_address(folder):
+        far, unused = images_at(folder)
+        if not far:
+            raise InputError(f"{folder!r} holds no image files ({KINDS}).")
+        return of_files(f"images:{folder}", far, root=folder, unused=unused, levels=levels)
     root = the_folder(folder)
     found, unused = images_in(root)
     if not found:
@@ -51,20 +57,16 @@ def image_folder(folder: str, levels: Levels | None = None) -> Dataset:
 def class_folders(
     folder: str, split: str | None = None, *, name: str | None = None, levels: Levels | None = None
 ) -> Dataset:
-    """`folder:PATH`: one folder per class, images inside at any depth; or that of a split inside."""
-    root = split_folder(folder, split)
-    files: list[str] = []
-    labels: list[int] = []
-    names: list[str] = []
-    beside = "beside the class folders"
-    unused = Counter(f"{suffix(one)} {beside}" if is_picture(one) else suffix(one) for one in files_in(root))
-    for one in folders_in(root):
-        inside, others = images_below(root / one)
-        unused += others
-        if inside:
-            files += [os.path.join(one, file) for file in inside]
-            labels += [len(names)] * len(inside)
-            names.append(one)
+    """`folder:PATH`: one folder per class, images inside at any depth; or that of a split inside.
+
+    PATH may be an address.
+    """
+    if is_address(folder):
+        root, found, unused = class_files(folder, split)
+    else:
+        root, found, unused = _class_files(split_folder(folder, split))
+    files = [file for inside in found.values() for file in inside]
+    labels = [number for number, inside in enumerate(found.values()) for _ in inside]
     if not files:
         others_said = f" ({unused_sentence(unused)})" if unused else ""
         raise InputError(
@@ -75,11 +77,24 @@ def class_folders(
         name or f"folder:{folder}{f':{split}' if split else ''}",
         files,
         labels,
-        tuple(names),
+        tuple(found),
         root=root,
         unused=unused,
         levels=levels,
     )
+
+
+def _class_files(root: Path) -> tuple[str, dict[str, list[str]], Counter[str]]:
+    """A folder, the images of its class folders by their names, and the other files by suffix."""
+    beside = "beside the class folders"
+    unused = Counter(f"{suffix(one)} {beside}" if is_picture(one) else suffix(one) for one in files_in(root))
+    images: dict[str, list[str]] = {}
+    for one in folders_in(root):
+        inside, others = images_below(root / one)
+        unused += others
+        if inside:
+            images[one] = [os.path.join(one, file) for file in inside]
+    return str(root), images, unused
 
 
 def split_folder(folder: str, split: str | None) -> Path:
@@ -105,24 +120,27 @@ def of_files(
     labels: list[int] | None = None,
     class_names: tuple[str, ...] | None = None,
     *,
-    root: Path | None = None,
+    root: str | None = None,
     unused: Mapping[str, int] | None = None,
     levels: Levels | None = None,
 ) -> Dataset:
-    """Pictures of files, by their paths or their paths below `root`; each is opened when it is read."""
+    """Pictures of files, by their paths or their paths below `root`, which may be an address; each is opened
+    when it is read.
+    """
     levels = levels or Levels()
 
     def path(i: int) -> str:
         return files[i] if root is None else os.path.join(root, files[i])
 
     def read(i: int) -> Image.Image | np.ndarray:
-        return open_file(path(i), levels)
+        return open_file(path(i), levels, content(i) if is_address(path(i)) else None)
 
     def content(i: int) -> bytes:
         try:
             return read_file(path(i))
         except OSError as error:
-            raise UnreadableImage(f"The image file {path(i)!r} cannot be read ({error.strerror}).") from None
+            said = error.strerror or error
+            raise UnreadableImage(f"The image file {path(i)!r} cannot be read ({said}).") from None
 
     def lying(indices: Sequence[int]) -> Lying:
         paths = tuple(path(i) for i in indices)

@@ -15,7 +15,8 @@ FORMS = {  # a form, and what it is; in brackets the splits, of which test is th
     "PATH.py:FUNCTION": "a torch Dataset, or arrays and labels, that your function returns",
     "hf:DIR": "a folder of Hugging Face's datasets: metadata beside images, parquet or arrow files "
     "[:train|:val|:test]",
-    "webdataset:FILE": "a tar file of key.jpg and key.cls or key.json",
+    "webdataset:FILE": "a tar file of key.jpg and key.cls or key.json; several: a folder of them, or "
+    "part-{000..099}.tar; FILE, and PATH of folders and images, may be an address, s3://...",
     "torchvision:NAME:PATH": "MNIST, FashionMNIST, CIFAR10, CIFAR100, SVHN or STL10 as torchvision stores it "
     "[:train|:test]",
     "clips:PATH": "videos, or folders of frames, for generators of clips",
