@@ -62,7 +62,7 @@ def class_folders(
         inside, others = images_below(root / one)
         unused += others
         if inside:
-            files += [os.path.join(one, file) for file in inside]
+            files += [f"{one}{os.sep}{file}" for file in inside]
             labels += [len(names)] * len(inside)
             names.append(one)
     if not files:
@@ -110,10 +110,10 @@ def of_files(
     levels: Levels | None = None,
 ) -> Dataset:
     """Pictures of files, by their paths or their paths below `root`; each is opened when it is read."""
-    levels = levels or Levels()
+    levels, base = levels or Levels(), "" if root is None else str(root)
 
     def path(i: int) -> str:
-        return files[i] if root is None else os.path.join(root, files[i])
+        return os.path.join(base, files[i])
 
     def read(i: int) -> Image.Image | np.ndarray:
         return open_file(path(i), levels)
