@@ -25,7 +25,7 @@ def keep_freed() -> None:
 
 
 def keep_no_kernels() -> None:
-    """Have torch keep none of the kernels that it makes for batches of one shape; before it computes anything.
+    """Have torch keep none of the kernels that it makes for batches of one shape; before it computes.
 
     From the batches of an attack images leave at their own pace, so that each batch has shapes of its own. Of
     256 images of 32x32 and a network of 20 layers their kernels are 2.6 MB, in small blocks among the large
