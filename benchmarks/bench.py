@@ -170,7 +170,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="torch's threads; its own choice unless given")
     parser.add_argument("--quick", action="store_true", help="one round of 16 images, nothing written")
     asked = parser.parse_args()
-    memory.keep_few_kernels()
     memory.keep_freed()  # as the command line does; it serves all contestants
     wanted = asked.rows.split(",")
     if unknown := [name for name in wanted if name not in ROWS]:

@@ -87,10 +87,9 @@ def child(words: list[str]) -> None:
     """Give a command here, and print what it took as a line of JSON."""
     started = time.perf_counter()
     from ostrich.cli.main import run
-    from ostrich.runtime import memory
+    from ostrich.runtime.memory import keep_freed
 
-    memory.keep_freed()  # as the command does
-    memory.keep_few_kernels()
+    keep_freed()  # as the command does
     parts = watched(time.perf_counter)
     if run(words) != 0:
         raise SystemExit(f"ostrich {' '.join(words)} failed")

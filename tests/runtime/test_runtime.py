@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from ostrich.cli.main import run
 from ostrich.errors import FolderInUse, InputError, OtherComputation
 from ostrich.runtime import facts, files, interrupts, resumable
 from ostrich.runtime.deadline import Deadline
@@ -409,3 +410,13 @@ def test_counted_numbers_are_uniform_and_belong_to_their_key_alone():
     assert np.abs(bins - 0.1).max() < 4 * (0.1 * 0.9 / many.size) ** 0.5
     for one, other in ((many[:, 0], many[:, 1]), (many[1:, 0], many[:-1, 0]), (many[1:, 0], many[:-1, 8])):
         assert abs(np.corrcoef(one, other)[0, 1]) < 4 / 20_000**0.5
+
+
+def test_of_many_images_no_kernels_are_kept_unless_the_environment_says_so(monkeypatch):
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "")  # so that it is taken back at the end
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY")
+    for limit, kept in ((100, None), (5000, "0")):
+        assert run(["attack", "no-such-attack", "zoo:digits-cnn", "digits", "--limit", str(limit)]) == 2
+        assert os.environ.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY") == kept
+    assert os.environ["LRU_CACHE_CAPACITY"] == "7"

@@ -19,6 +19,7 @@ Name = Annotated[
         autocompletion=completing("attacks"),
     ),
 ]
+MANY = 2000  # images, from which on kernels are not kept
 Data = Annotated[
     list[str] | None,
     typer.Argument(
@@ -58,11 +59,14 @@ def command(
     from ostrich.cli.session import computing, read, show
     from ostrich.data.spec import opened
     from ostrich.errors import InputError
+    from ostrich.runtime.memory import keep_no_kernels
     from ostrich.runtime.runs import NEW
     from ostrich.runtime.settings import pairs
     from ostrich.verbs.attack import attack
     from ostrich.verbs.attack.given import starts_from_noise
 
+    if limit >= MANY:
+        keep_no_kernels()
     kind = find(name)
     if on != "local" and (issubclass(kind, FittedAttack) or starts_from_noise(kind)):
         raise InputError(f"{name} is computed by one process; give it without --on {on}.")

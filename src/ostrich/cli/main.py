@@ -93,7 +93,6 @@ def main(arguments: list[str] | None = None) -> None:
     # Read when torch is loaded: threads that wait in a loop take the processor from whoever works.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     memory.keep_freed()
-    memory.keep_few_kernels()
     sys.exit(run(arguments))
 
 

@@ -93,7 +93,7 @@ def _class_files(root: Path) -> tuple[str, dict[str, list[str]], Counter[str]]:
         inside, others = images_below(root / one)
         unused += others
         if inside:
-            images[one] = [os.path.join(one, file) for file in inside]
+            images[one] = [f"{one}{os.sep}{file}" for file in inside]
     return str(root), images, unused
 
 
@@ -120,17 +120,17 @@ def of_files(
     labels: list[int] | None = None,
     class_names: tuple[str, ...] | None = None,
     *,
-    root: str | None = None,
+    root: str | Path | None = None,
     unused: Mapping[str, int] | None = None,
     levels: Levels | None = None,
 ) -> Dataset:
     """Pictures of files, by their paths or their paths below `root`, which may be an address; each is opened
     when it is read.
     """
-    levels = levels or Levels()
+    levels, base = levels or Levels(), "" if root is None else str(root)
 
     def path(i: int) -> str:
-        return files[i] if root is None else os.path.join(root, files[i])
+        return os.path.join(base, files[i])
 
     def read(i: int) -> Image.Image | np.ndarray:
         return open_file(path(i), levels, content(i) if is_address(path(i)) else None)

@@ -73,8 +73,8 @@ class Settings(Spec):
 
 
 def trials(spec: Settings) -> list[Trial]:
-    seen = [{"kind": "seen", "object": name} for name in spec.objects]
-    painted = [{"kind": "painted", "eps": eps} for eps in spec.budgets]
+    seen: list[Trial] = [{"kind": "seen", "object": name} for name in spec.objects]
+    painted: list[Trial] = [{"kind": "painted", "eps": eps} for eps in spec.budgets]
     return [{"seed": seed, **one} for one in (*seen, *painted) for seed in range(spec.seeds)]
 
 
