@@ -92,7 +92,12 @@ COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "video": (
         "generate evaluate zoo:toybox-video",
-        {**DISTANCE, "samples": "clips", "real": "clips held out"},
+        {
+            **DISTANCE,
+            "samples": "clips",
+            "real": "clips held out",
+            "one_object.share": "of clips that show one object all the while",
+        },
     ),
     "neighbours": ("generate neighbours zoo:toybox-conditional", MEMORISED),
     "ascent": (

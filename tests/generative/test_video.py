@@ -221,8 +221,8 @@ def test_clips_are_judged_in_motion_and_by_one_frame_each():
 
 
 def test_who_guides_tells_the_classes_that_are_asked_for(tmp_path, capsys):
-    words = ["generate", "train", "toybox-video", "--out", str(tmp_path / "o")]
-    assert ostrich([*words, "--set", f"architecture={TINY}"]) == 2
+    words = ["generate", "train", "video", "--out", str(tmp_path / "o"), "--set", f"architecture={TINY}"]
+    assert ostrich([*words, "--set", "projected=zoo:toybox-resnet20", "--set", "guidance=1"]) == 2
     assert "cannot guide a generator of no classes" in capsys.readouterr().err
 
 
