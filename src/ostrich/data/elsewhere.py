@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ostrich.data.levels import Levels
 from ostrich.data.pictures import open_file
-from ostrich.data.stores import is_address, read_address
+from ostrich.data.walking import is_address
 from ostrich.errors import InputError
 from ostrich.images import fingerprint, fit, fit_array, from_bytes
 from ostrich.runtime.executors import Unseen
@@ -111,6 +111,8 @@ def read_file(path: str, span: Span | None = None) -> bytes:
     image. Raises OSError.
     """
     if is_address(path):
+        from ostrich.data.stores import read_address  # not needed for files
+
         return read_address(path, span)
     descriptor = os.open(path, FLAGS)
     try:

@@ -14,12 +14,12 @@ from ostrich.data.dataset import Dataset
 from ostrich.data.elsewhere import Lying, read_file
 from ostrich.data.levels import Levels
 from ostrich.data.pictures import KINDS, open_file
-from ostrich.data.stores import class_files, images_at, is_address
 from ostrich.data.walking import (
     files_in,
     folders_in,
     images_below,
     images_in,
+    is_address,
     is_picture,
     only_splits,
     splits_of,
@@ -41,6 +41,8 @@ def image_files(paths: Sequence[str], levels: Levels | None = None) -> Dataset:
 def image_folder(folder: str, levels: Levels | None = None) -> Dataset:
     """`images:PATH`: every image directly inside a folder, or at an address; no labels."""
     if is_address(folder):
+        from ostrich.data.stores import images_at  # not needed for files
+
         far, unused = images_at(folder)
         if not far:
             raise InputError(f"{folder!r} holds no image files ({KINDS}).")
@@ -62,6 +64,8 @@ def class_folders(
     PATH may be an address.
     """
     if is_address(folder):
+        from ostrich.data.stores import class_files  # not needed for files
+
         root, found, unused = class_files(folder, split)
     else:
         root, found, unused = _class_files(split_folder(folder, split))

@@ -1,7 +1,8 @@
 """Data by address: object stores, web servers and what else fsspec opens, `s3://bucket/photos`.
 
 Everything below an address is listed once; a file is read whole, or a part of it, when it is needed, in
-whichever process that is. Credentials are those of the store's own package (s3fs, gcsfs, ...).
+whichever process that is (`walking.is_address` says of what). Credentials are those of the store's own
+package (s3fs, gcsfs, ...).
 """
 
 from __future__ import annotations
@@ -13,13 +14,6 @@ from typing import IO, Any
 
 from ostrich.data.walking import BELOW, SPLITS, is_data, is_picture, suffix
 from ostrich.errors import InputError, MissingExtra, OstrichError
-
-MARK = "://"
-
-
-def is_address(path: str) -> bool:
-    """Whether a path is an address: `s3://...`, `https://...`, `memory://...`."""
-    return MARK in path
 
 
 def read_address(address: str, span: tuple[int, int] | None = None) -> bytes:

@@ -19,6 +19,11 @@ SPLITS = {  # of a folder, and what folders of it are called
 BELOW = "in folders below"
 
 
+def is_address(path: str) -> bool:
+    """Whether a path is an address, which `stores.py` reads: `s3://...`, `https://...`, `memory://...`."""
+    return "://" in path
+
+
 def the_folder(folder: str) -> Path:
     """The folder of that name. Raises InputError where there is none."""
     path = Path(folder)
