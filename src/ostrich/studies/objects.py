@@ -12,10 +12,10 @@ the objects are the toybox's, at the size of a network of photographs: crude thi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 
@@ -189,25 +189,8 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             ),
         ],
         charts=[
-            Chart(
-                title=f"Painted: seen as {spec.target}",
-                x_label="budget, of 255",
-                even=True,
-                y_label="% of views held out",
-                series={
-                    "here": [
-                        {
-                            "x": i,
-                            "y": 100 * k / n,
-                            "low": 100 * wilson(k, n)[0],
-                            "high": 100 * wilson(k, n)[1],
-                            "label": str(eps),
-                        }
-                        for i, (eps, (k, n)) in enumerate(broken.items())
-                        if n
-                    ]
-                },
-            )
+            _chart(f"Painted: seen as {spec.target}", "budget, of 255", broken),
+            _chart("Untouched: recognised", "object", seen),
         ],
         figures={"broken": hits / count if count else None, "held_out": count},
     )
@@ -217,6 +200,16 @@ def _share(rows: Sequence[Row], what: str, **where: object) -> tuple[int, int]:
     """How many of these rows have it, and how many there are."""
     own = [row for row in rows if all(row[key] == value for key, value in where.items())]
     return sum(row[what] for row in own), len(own)
+
+
+def _chart(title: str, x_label: str, found: Mapping[Any, tuple[int, int]]) -> Chart:
+    """Shares of views with their intervals; of which there are none, it leaves out."""
+    points = []
+    for place, (name, (hits, count)) in enumerate(found.items()):
+        low, high = (100 * end for end in wilson(hits, count))
+        if count:
+            points.append({"x": place, "y": 100 * hits / count, "low": low, "high": high, "label": str(name)})
+    return Chart(title=title, x_label=x_label, y_label="% of views", even=True, series={"here": points})
 
 
 def _words(found: tuple[int, int]) -> str:
@@ -268,4 +261,5 @@ STUDY = Study(
     trials=trials,
     run=run,
     judge=judge,
+    row_by_row=True,
 )
