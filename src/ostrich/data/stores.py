@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from ostrich.data.walking import BELOW, SPLITS, is_data, is_picture, suffix
+from ostrich.data.walking import BELOW, is_data, is_picture, splits_among, suffix
 from ostrich.errors import InputError, MissingExtra, OstrichError
 
 
@@ -58,7 +58,8 @@ def class_files(address: str, split: str | None) -> tuple[str, dict[str, list[st
     As `files.class_folders`, of an address. Raises InputError.
     """
     files = files_below_address(address)
-    splits = _splits(files)
+    outer = {file.partition("/")[0] for file in files if file.count("/") >= 2}  # with folders in them
+    splits = splits_among(sorted(outer), outer.__contains__)
     if split is not None:
         if split not in splits:
             there = ", ".join(f"folder:{address}:{one}" for one in splits) or "none"
@@ -93,13 +94,6 @@ def images_at(address: str) -> tuple[list[str], Counter[str]]:
         else:
             unused[suffix(file)] += 1
     return here, unused
-
-
-def _splits(files: list[str]) -> dict[str, str]:
-    """The folders that are splits: called so, with class folders in them."""
-    outer = {file.partition("/")[0] for file in files if file.count("/") >= 2}
-    found = {split: sorted(outer & {*words, *map(str.title, words)}) for split, words in SPLITS.items()}
-    return {split: folders[0] for split, folders in found.items() if folders}
 
 
 def _opened(address: str) -> tuple[Any, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ostrich.data.pictures import HEIF, picture_suffixes, reads_heif
@@ -102,12 +102,17 @@ def folders_in(folder: str | Path) -> list[str]:
 
 def splits_of(folder: Path) -> dict[str, Path]:
     """The splits train, val, test that a folder has as folders with class folders in them."""
-    names = folders_in(folder)
-    found: dict[str, Path] = {}
+    found = splits_among(folders_in(folder), lambda name: bool(folders_in(folder / name)))
+    return {split: folder / name for split, name in found.items()}
+
+
+def splits_among(names: Sequence[str], has_classes: Callable[[str], bool]) -> dict[str, str]:
+    """Which of these folders is which split: the first that is called so and has class folders."""
+    found: dict[str, str] = {}
     for split, words in SPLITS.items():
         for name in names:
-            if name.lower() in words and split not in found and folders_in(folder / name):
-                found[split] = folder / name
+            if name.lower() in words and split not in found and has_classes(name):
+                found[split] = name
     return found
 
 

@@ -81,12 +81,12 @@ class Generator:
         Raises InputError for codes of another length and classes that are missing or too many.
         """
         self._check(codes, classes)
-        return self._images(
-            lambda rows: self.network(
-                codes[rows].to(self.device), None if classes is None else classes[rows].to(self.device)
-            ),
-            len(codes),
-        )
+        return self._images(lambda rows: self.network(*self._given(codes, classes, rows)), len(codes))
+
+    def _given(self, codes: Tensor, classes: Tensor | None, rows: slice) -> tuple[Tensor, Tensor | None]:
+        """Some of the codes and their classes, where the network is."""
+        some = None if classes is None else classes[rows].to(self.device)
+        return codes[rows].to(self.device), some
 
     def _check(self, codes: Tensor, classes: Tensor | None) -> None:
         self.codes.check(codes)
@@ -127,10 +127,7 @@ class Generator:
         network = self.network
         if not isinstance(network, VideoGenerator):
             raise InputError(f"{self.name} has no streams: it is no video GAN.")
-        parts = [
-            network.streams(codes[rows].to(self.device), None if classes is None else classes[rows])
-            for rows in self._batches(len(codes))
-        ]
+        parts = [network.streams(*self._given(codes, classes, rows)) for rows in self._batches(len(codes))]
         foreground, mask, background = (torch.cat(each).float().cpu() for each in zip(*parts))
         return foreground.add(1).div(2), mask, background.add(1).div(2)
 
