@@ -14,7 +14,7 @@ from ostrich.data.pictures import open_image
 from ostrich.errors import InputError, UnreadableImage
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]), st.integers(0, 10**6))
 def test_what_is_written_is_what_was_rounded(height, width, channels, seed):
     import tempfile

@@ -22,7 +22,7 @@ def images(
     return rounded(x) if on_grid else x
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(list(THREATS)), st.integers(0, 10**6), st.floats(0, 2), st.booleans())
 def test_projection_keeps_the_budget_and_what_is_inside(norm, seed, scale, on_grid):
     threat = THREATS[norm](SCALE[norm] * scale)
@@ -34,7 +34,7 @@ def test_projection_keeps_the_budget_and_what_is_inside(norm, seed, scale, on_gr
     assert torch.allclose(threat.project(projected, x), projected, atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(list(THREATS)), st.integers(0, 10**6), st.floats(0.0, 2), st.booleans())
 def test_settled_images_are_files_within_the_budget(norm, seed, scale, on_grid):
     threat = THREATS[norm](SCALE[norm] * scale)

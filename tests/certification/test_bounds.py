@@ -63,7 +63,7 @@ def classifier(module: nn.Module) -> ostrich.Classifier:
     return ostrich.load(module, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25), size=SHAPE[1:])
 
 
-@settings(max_examples=24, deadline=None)
+@settings(max_examples=24)
 @given(
     seed=st.integers(0, 10**6),
     kind=st.sampled_from(["plain", "branches", "strided"]),

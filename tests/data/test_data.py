@@ -30,7 +30,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(1, 70), st.integers(0, 5))
 def test_a_choice_is_balanced_seeded_and_nested(labels, limit, seed):
     chosen = subset(labels, len(labels), limit, seed)

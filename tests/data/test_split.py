@@ -34,7 +34,7 @@ def labelled(draw):
     return keys, draw(st.lists(st.integers(0, 3), min_size=len(keys), max_size=len(keys)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labelled(), SEED, st.integers(0, 40), st.randoms(use_true_random=False))
 def test_where_an_image_stands_does_not_matter(images, seed, count, random):
     keys, labels = images
@@ -52,7 +52,7 @@ def test_where_an_image_stands_does_not_matter(images, seed, count, random):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labelled(), SEED, st.integers(1, 40), st.integers(1, 10))
 def test_of_a_number_an_image_more_or_less_moves_one_at_most(images, seed, count, fewer):
     keys, labels = images
@@ -63,7 +63,7 @@ def test_of_a_number_an_image_more_or_less_moves_one_at_most(images, seed, count
     assert len(after & set(keys[:few]) - before) == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(KEYS, SEED, st.floats(0.05, 0.95), st.integers(1, 10))
 def test_of_a_share_no_other_image_moves_one(keys, seed, share, fewer):
     few = keys[: max(2, len(keys) - fewer)]
@@ -75,7 +75,7 @@ def test_of_a_share_no_other_image_moves_one(keys, seed, share, fewer):
     assert min(map(len, before)) >= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labelled(), SEED, st.integers(0, 40), st.integers(0, 40))
 def test_a_smaller_part_lies_inside_a_larger_one(images, seed, a, b):
     keys, labels = images
@@ -85,7 +85,7 @@ def test_a_smaller_part_lies_inside_a_larger_one(images, seed, a, b):
     assert set(small) <= set(large)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labelled(), SEED, st.integers(0, 40))
 def test_classes_take_turns(images, seed, count):
     keys, labels = images
@@ -97,7 +97,7 @@ def test_classes_take_turns(images, seed, count):
     assert all(there[k] >= min(total[k], fullest - 1) for k in total)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), min_size=2, max_size=40),
     SEED,

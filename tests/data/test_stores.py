@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import tarfile
+import threading
+import time
 from pathlib import Path
 
 import fsspec
@@ -17,7 +19,8 @@ import ostrich
 from ostrich.cli.main import run
 from ostrich.data.loading import load
 from ostrich.data.spec import open_data
-from ostrich.errors import InputError, MissingExtra
+from ostrich.data.stores import AT_ONCE, in_order
+from ostrich.errors import InputError, MissingExtra, UnreadableImage
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
 
@@ -144,3 +147,54 @@ def test_an_attack_on_images_of_a_store(tmp_path):
     for one, other in zip(*rows, strict=True):
         assert {**one, "file": ""} == {**other, "file": ""}
     assert Path(rows[1][0]["file"]).suffix == ".png"
+
+
+class Slow:
+    """A store's contents, and how many were fetched at the same time at most."""
+
+    def __init__(self) -> None:
+        self.lock, self.now, self.most, self.asked = threading.Lock(), 0, 0, []
+
+    def __call__(self, i: int) -> bytes:
+        with self.lock:
+            self.asked.append(i)
+            self.now += 1
+            self.most = max(self.most, self.now)
+        time.sleep(0.02)
+        with self.lock:
+            self.now -= 1
+        if i == 5:
+            raise UnreadableImage("There is no fifth.")
+        return bytes([i])
+
+
+def test_contents_that_are_far_are_fetched_ahead_in_their_order():
+    content, order = Slow(), [9, 2, 5, *range(20, 60)]
+    with in_order(content, order, far=True) as content_of:
+        found = []
+        for i in order:
+            try:
+                found.append(content_of(i)[0])
+            except UnreadableImage:
+                found.append(None)
+    assert found == [9, 2, None, *range(20, 60)]
+    assert sorted(content.asked) == sorted(order)
+    assert 4 <= content.most <= AT_ONCE
+    with in_order(Slow(), order, far=False) as content_of:
+        assert content_of(2) == b"\x02"
+
+
+def test_a_picture_of_a_store_is_fetched_once(store, monkeypatch):
+    fetched = []
+    memory = type(fsspec.filesystem("memory"))
+    fetch = memory.cat_file
+
+    def counted(self, path, *span):
+        fetched.append(path)
+        return fetch(self, path, *span)
+
+    monkeypatch.setattr(memory, "cat_file", counted)
+    for data, most in ((f"folder:{store}/photos", 6), (f"webdataset:{store}/shards", 12)):
+        fetched.clear()
+        assert len(load(open_data(data), size=(8, 8))) == 6
+        assert len(fetched) == most  # with the labels of a tar file

@@ -62,7 +62,7 @@ def test_workers_do_not_change_the_images(folder, small_blocks):
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_ten_labels_hold_each_class_once(block):
     labels = [label("train", 10 * block + k) for k in range(10)]
     assert sorted(labels) == list(range(10))

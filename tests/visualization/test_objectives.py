@@ -45,7 +45,7 @@ def test_it_prints_itself():
     assert str(direction("layer2", [1, 0.5, 0, 2])) == "direction(layer2, [1, 0.5, 0, ...])"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from([*UNITS, "class:school bus"]), WEIGHTS, min_size=1))
 def test_its_text_is_read_back(weights):
     total = sum((weight * unit(name) for name, weight in weights.items()), 0 * unit("class:0"))
@@ -54,7 +54,7 @@ def test_its_text_is_read_back(weights):
     assert np.allclose([w for _, w in again.terms], [w for _, w in total.terms], rtol=1e-11)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(a=WEIGHTS, b=WEIGHTS, c=WEIGHTS)
 def test_a_transformed_objective_has_the_transformed_value(a, b, c):
     network, images = nets.small(dtype=torch.float64), nets.random_images(2, dtype=torch.float64)

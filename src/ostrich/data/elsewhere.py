@@ -22,7 +22,7 @@ from ostrich.images import fingerprint, fit, fit_array, from_bytes
 from ostrich.runtime.executors import Unseen
 
 Span = tuple[int, int]  # offset and length within a file
-CHUNK = 2**18  # bytes read at once
+FIRST, CHUNK = 2**14, 2**18  # bytes that are read at once: a small picture's, and those of the rest
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # which Windows has
 
 
@@ -119,7 +119,7 @@ def read_file(path: str, span: Span | None = None) -> bytes:
         if span is not None:
             os.lseek(descriptor, span[0], os.SEEK_SET)
             return os.read(descriptor, span[1])
-        content = os.read(descriptor, CHUNK)
+        content = os.read(descriptor, FIRST)
         while more := os.read(descriptor, CHUNK):
             content += more
         return content

@@ -17,6 +17,7 @@ from ostrich.data.matching import Names, match_classes
 from ostrich.data.mesh_views import Views
 from ostrich.data.sources import MOST_KEPT, Decoded, Kept
 from ostrich.data.split import subset
+from ostrich.data.stores import in_order
 from ostrich.data.walking import unused_sentence
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.images import fingerprint, to_bytes
@@ -103,19 +104,21 @@ def load(
     checksum = hashlib.sha256()
     kept, keys, skipped = [], [], []
     pixels: list[np.ndarray] = []
-    for i in chosen:
-        try:
-            found = decode(i) if i in tried else None
-            content = dataset.content(i)
-        except UnreadableImage:
-            if not skip_bad:
-                raise
-            skipped.append(dataset.files[i])
-            continue
-        pixels += [found] if keep and found is not None else []
-        checksum.update(content)
-        keys.append(fingerprint(content))
-        kept.append(i)
+    with in_order(dataset.content, chosen, far=dataset.far) as content_of:
+        for i in chosen:
+            try:
+                content = content_of(i)
+                found = decode(i) if i in tried else None
+            except UnreadableImage:
+                if not skip_bad:
+                    raise
+                skipped.append(dataset.files[i])
+                continue
+            if keep and found is not None:
+                pixels.append(found)
+            checksum.update(content)
+            keys.append(fingerprint(content))
+            kept.append(i)
     if not kept:
         raise InputError(f"{dataset.name} holds no readable image.")
     detail(f"data {dataset.name}: {len(kept)} of {len(dataset)} images, read at {size[0]}x{size[1]}")

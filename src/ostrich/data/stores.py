@@ -7,13 +7,48 @@ package (s3fs, gcsfs, ...).
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
+from itertools import islice
 from typing import IO, Any
 
 from ostrich.data.walking import BELOW, is_data, is_picture, splits_among, suffix
 from ostrich.errors import InputError, MissingExtra, OstrichError
+
+Content = Callable[[int], bytes]  # of a file, by its number
+
+AT_ONCE = 16  # files that are fetched at the same time
+
+
+@contextmanager
+def in_order(content: Content, order: Sequence[int], *, far: bool) -> Iterator[Content]:
+    """`content`, to be called with the numbers of `order` in turn: of what is `far` those that follow are
+    fetched meanwhile, since a store takes some hundredths of a second for each.
+    """
+    if not far:
+        yield content
+        return
+    left, asked = iter(order), deque[Future[bytes]]()
+    threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch")
+
+    def following(_: int) -> bytes:
+        asked.extend(threads.submit(content, number) for number in islice(left, AT_ONCE - len(asked)))
+        return asked.popleft().result()
+
+    try:
+        yield following
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def fetched_once(content: Content) -> Content:
+    """`content`, that still has what was fetched a moment ago: a picture is decoded after its content was
+    looked at.
+    """
+    return lru_cache(2 * AT_ONCE)(content)
 
 
 def read_address(address: str, span: tuple[int, int] | None = None) -> bytes:

@@ -22,7 +22,7 @@ from ostrich.data.dataset import Dataset
 from ostrich.data.elsewhere import Lying, Span, read_file
 from ostrich.data.levels import Levels
 from ostrich.data.pictures import ARRAY, open_image, picture_suffixes
-from ostrich.data.stores import files_below_address, opened_address
+from ostrich.data.stores import fetched_once, files_below_address, in_order, opened_address
 from ostrich.data.tables import LABELS, numbered
 from ostrich.data.walking import files_in, is_address, is_data
 from ostrich.errors import InputError
@@ -39,7 +39,7 @@ def webdataset(path: str, split: str | None, levels: Levels) -> Dataset:
     pictures = picture_suffixes() - {ARRAY}
     unused: Counter[str] = Counter()
     images: list[tuple[str, str, Span]] = []  # name, tar file, place in it
-    labels: list[str] = []
+    said: list[tuple[str, str, Span]] = []  # the same of the files with labels
     for shard in shards:
         samples, others = _listed(shard)
         unused += others
@@ -53,14 +53,16 @@ def webdataset(path: str, split: str | None, levels: Levels) -> Dataset:
                 continue
             images.append((within + key + found[0], shard, files[found[0]]))
             if label:
-                labels.append(_label(shard, key + label, read_file(shard, files[label])))
+                said.append((key + label, shard, files[label]))
     if not images:
         raise InputError(f"{path!r} holds no images: key.jpg, key.png and the like are expected.")
-    if labels and len(labels) != len(images):
+    if said and len(said) != len(images):
         raise InputError(
-            f"{path!r} has labels (key.cls or key.json) for {len(labels)} of {len(images)} images: "
-            "all or none."
+            f"{path!r} has labels (key.cls or key.json) for {len(said)} of {len(images)} images: all or none."
         )
+    far = is_address(shards[0])
+    with in_order(lambda i: read_file(*said[i][1:]), range(len(said)), far=far) as label_of:
+        labels = [_label(shard, file, label_of(i)) for i, (file, shard, _) in enumerate(said)]
     numbers, names = numbered(labels) if labels else (None, None)
 
     def content(i: int) -> bytes:
@@ -68,6 +70,9 @@ def webdataset(path: str, split: str | None, levels: Levels) -> Dataset:
 
     def read(i: int) -> Image.Image:
         return open_image(images[i][0], levels, content(i))
+
+    if far:
+        content = fetched_once(content)
 
     def lying(indices: Sequence[int]) -> Lying:
         chosen = [images[i] for i in indices]
@@ -84,6 +89,7 @@ def webdataset(path: str, split: str | None, levels: Levels) -> Dataset:
         unused=unused,
         levels=levels,
         lying=lying,
+        far=far,
     )
 
 
