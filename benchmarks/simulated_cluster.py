@@ -1,9 +1,10 @@
 """How a shared attack goes on more workers than are here: python -m benchmarks.simulated_cluster TIMES
 
 TIMES is a file of `python -m benchmarks.many_images DATA --record TIMES`: seconds of pieces, and of what rank
-0 does beside them. Rank 0's turn is that of `runtime/executors/ranks.py`: it tells items ahead, takes what
-the others have answered, writes the table, and computes a piece itself. Who computes a piece reads its images
-and writes its files. Efficiency is the time of one process over that of so many, times their number.
+0 does beside them. All look at the data first, in blocks. Rank 0's turn is that of
+`runtime/executors/ranks.py`: it tells items ahead, takes what the others have answered, writes the table, and
+computes a piece itself. Who computes a piece reads its images and writes its files. Efficiency is the time of
+one process over that of so many, times their number.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class Times:
     size: int  # images of a piece
     pieces: tuple[float, ...]  # computing each, its files written
     begin: float  # a command, until its data is listed
-    listing: float  # an image of the data
+    listing: float  # an image of the data, in rank 0
+    looking: float  # at an image of a block, by who looks at that
+    block: int  # images that one looks at
     reading: float  # the images of a piece, by who computes it
     sending: float  # where its images lie, to another process, in rank 0
     receiving: float  # its answer, in rank 0
@@ -110,7 +113,10 @@ def seconds(times: Times, images: int, workers: int, seed: int = 0) -> float:
     draw = random.Random(seed)
     left = deque(draw.choices(times.pieces, k=-(-images // times.size)))
     count = len(left)
-    now, helpers = times.begin + times.listing * images, Helpers(workers - 1)
+    blocks = -(-images // times.block)
+    turns = -(-blocks // workers)  # each takes the next block
+    looking = times.looking * min(images, turns * times.block)
+    now, helpers = times.begin + times.listing * images + looking, Helpers(workers - 1)
     own = 0  # pieces that rank 0 took
     while left or helpers.asked:
         helpers.until(now)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,24 +13,26 @@ import torch
 from PIL import Image
 
 import ostrich
-from ostrich.data import load, loading, open_data, walking
+from ostrich.data import load, loading, looking, open_data, walking
 from ostrich.data.sources import Decoded
 from ostrich.errors import InputError, UnreadableImage
+from ostrich.runtime.executors import Here, Unseen, computing_on
+from ostrich.runtime.executors.sending import packed, unpacked
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 3), np.uint8)
 
 
 @pytest.fixture
 def opened(monkeypatch) -> list[str]:
-    """The image files that Pillow is asked to open."""
+    """The image files that are decoded at the first look."""
     files: list[str] = []
-    original = Image.open
+    original = looking.open_file
 
-    def counted(file, *args, **kwargs):
-        files.append(os.fspath(file))
-        return original(file, *args, **kwargs)
+    def counted(path, *args):
+        files.append(path)
+        return original(path, *args)
 
-    monkeypatch.setattr(Image, "open", counted)
+    monkeypatch.setattr(looking, "open_file", counted)
     return files
 
 
@@ -78,6 +82,57 @@ def test_a_damaged_one_that_is_met_late_is_named(folder, monkeypatch):
     with pytest.raises(UnreadableImage, match=r"12\.png"):
         samples.images()
     assert load(open_data(f"folder:{folder}", skip_bad=True), size=(4, 4)).skipped == ("a/x/12.png",)
+
+
+def test_many_are_looked_at_in_blocks_by_whoever_computes(folder, monkeypatch):
+    """Also deep images: who looks at them tells which values it saw."""
+    Image.fromarray(np.full((4, 4), 40_000, np.uint16)).save(folder / "b/y/deep.png")
+    (folder / "a/x/00.png").write_bytes(b"\x89PNG")
+    alone = load(open_data(f"folder:{folder}", skip_bad=True), size=(4, 4))
+    monkeypatch.setattr(loading, "MOST_KEPT", 100)
+    monkeypatch.setattr(looking, "BLOCK", 16)
+    found = []
+    for who in (Here(), Sent()):
+        with computing_on(who):
+            found.append(load(open_data(f"folder:{folder}", skip_bad=True), size=(4, 4)))
+    blocks = [range(16), range(16, 32), range(32, 41)]  # of the 41 the first is skipped
+    contents = [
+        [Path(folder, f).read_bytes() for f in open_data(f"folder:{folder}").files][i.start : i.stop]
+        for i in blocks
+    ]
+    digests = [hashlib.sha256(b"".join(c for c in some if c != b"\x89PNG")).digest() for some in contents]
+    for samples in found:
+        assert samples.sha256 == hashlib.sha256(b"".join(digests)).hexdigest()
+        assert (samples.keys, samples.files, samples.skipped) == (alone.keys, alone.files, alone.skipped)
+        assert torch.equal(samples.images(), alone.images())
+    (folder / "a/x/00.png").unlink()
+    monkeypatch.setattr(looking.Lying, "content", raising(Unseen("elsewhere")))
+    assert load(open_data(f"folder:{folder}"), size=(4, 4)).keys == alone.keys
+
+
+def test_values_that_another_process_saw_are_checked(folder, monkeypatch):
+    for path in folder.rglob("*.png"):
+        Image.fromarray(np.full((4, 4), 3000, np.uint16)).save(path)
+    monkeypatch.setattr(looking, "BLOCK", 16)
+    with computing_on(Sent()), pytest.raises(InputError, match="they would be nearly black"):
+        load(open_data(f"folder:{folder}"), size=(4, 4))
+
+
+class Sent(Here):
+    """Work, items and answers are sent, as to another process and back."""
+
+    def map(self, compute, items, **named):
+        for item in items:
+            yield item, unpacked(packed(unpacked(packed(compute))(unpacked(packed(item)))))
+
+
+def raising(error: Exception):
+    """A function that raises it."""
+
+    def raises(*args, **named):
+        raise error
+
+    return raises
 
 
 def test_the_attack_of_many_large_images_is_that_of_few(folder, monkeypatch, tmp_path_factory):

@@ -132,13 +132,12 @@ def of_files(
     when it is read.
     """
     levels, base = levels or Levels(), "" if root is None else str(root)
-    far = is_address(base)
 
     def path(i: int) -> str:
         return os.path.join(base, files[i])
 
     def read(i: int) -> Image.Image | np.ndarray:
-        return open_file(path(i), levels, content(i) if far else None)
+        return open_file(path(i), levels, content(i) if is_address(base) else None)
 
     def content(i: int) -> bytes:
         try:
@@ -148,11 +147,6 @@ def of_files(
         except OSError as error:
             said = error.strerror or error
             raise UnreadableImage(f"The image file {path(i)!r} cannot be read ({said}).") from None
-
-    if far:
-        from ostrich.data.stores import fetched_once  # not needed for files
-
-        content = fetched_once(content)
 
     def lying(indices: Sequence[int]) -> Lying:
         paths = tuple(path(i) for i in indices)
@@ -168,5 +162,4 @@ def of_files(
         unused=unused or {},
         levels=levels,
         lying=lying,
-        far=far,
     )

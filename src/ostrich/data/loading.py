@@ -13,14 +13,14 @@ import torch
 
 from ostrich.data.dataset import Dataset, Samples
 from ostrich.data.elsewhere import Form, Stored
+from ostrich.data.looking import Wanted, look
 from ostrich.data.matching import Names, match_classes
 from ostrich.data.mesh_views import Views
 from ostrich.data.sources import MOST_KEPT, Decoded, Kept
 from ostrich.data.split import subset
-from ostrich.data.stores import in_order
 from ostrich.data.walking import unused_sentence
-from ostrich.errors import InputError, UnreadableImage
-from ostrich.images import fingerprint, to_bytes
+from ostrich.errors import InputError
+from ostrich.images import to_bytes
 from ostrich.runtime.events import detail
 
 if TYPE_CHECKING:
@@ -100,25 +100,9 @@ def load(
 
     keep = len(chosen) * size[0] * size[1] * channels <= MOST_KEPT
     skip_bad = skip_bad or dataset.skip_bad
-    tried = set(chosen if skip_bad or keep else _spread(chosen, DECODED_FIRST))
-    checksum = hashlib.sha256()
-    kept, keys, skipped = [], [], []
-    pixels: list[np.ndarray] = []
-    with in_order(dataset.content, chosen, far=dataset.far) as content_of:
-        for i in chosen:
-            try:
-                content = content_of(i)
-                found = decode(i) if i in tried else None
-            except UnreadableImage:
-                if not skip_bad:
-                    raise
-                skipped.append(dataset.files[i])
-                continue
-            if keep and found is not None:
-                pixels.append(found)
-            checksum.update(content)
-            keys.append(fingerprint(content))
-            kept.append(i)
+    tried = frozenset(chosen if skip_bad or keep else _spread(chosen, DECODED_FIRST))
+    seen = look(dataset, chosen, Wanted(form=form, tried=tried, keep=keep, skip_bad=skip_bad))
+    kept = seen.indices
     if not kept:
         raise InputError(f"{dataset.name} holds no readable image.")
     detail(f"data {dataset.name}: {len(kept)} of {len(dataset)} images, read at {size[0]}x{size[1]}")
@@ -136,17 +120,17 @@ def load(
         remarks["range"] = dataset.levels.remark()
     if matching is not None and matching.same and dataset.levels is None:
         matching = None  # data of our own with its own names: nothing was matched
-    index, numbers_of_content = tuple(kept), tuple(keys)
+    index, numbers_of_content, readable = tuple(kept), tuple(seen.keys), set(kept)
     elsewhere = None if lying is None else stored
     return Samples(
         name=dataset.name,
         files=tuple(dataset.files[i] for i in kept),
         index=index,
         keys=numbers_of_content,
-        source=Kept(np.stack(pixels)) if keep else Decoded(decode, index, numbers_of_content, elsewhere),
+        source=Kept(np.stack(seen.pixels)) if keep else Decoded(decode, index, numbers_of_content, elsewhere),
         labels=labels,
-        sha256=checksum.hexdigest(),
-        skipped=tuple(skipped),
+        sha256=seen.checksum.hex(),
+        skipped=tuple(dataset.files[i] for i in chosen if i not in readable),
         words=dataset.words,
         limit=limit,
         class_names=dataset.class_names,

@@ -11,7 +11,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import islice
 from typing import IO, Any
 
@@ -42,13 +41,6 @@ def in_order(content: Content, order: Sequence[int], *, far: bool) -> Iterator[C
         yield following
     finally:
         threads.shutdown(cancel_futures=True)
-
-
-def fetched_once(content: Content) -> Content:
-    """`content`, that still has what was fetched a moment ago: a picture is decoded after its content was
-    looked at.
-    """
-    return lru_cache(2 * AT_ONCE)(content)
 
 
 def read_address(address: str, span: tuple[int, int] | None = None) -> bytes:

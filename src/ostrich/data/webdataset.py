@@ -22,7 +22,7 @@ from ostrich.data.dataset import Dataset
 from ostrich.data.elsewhere import Lying, Span, read_file
 from ostrich.data.levels import Levels
 from ostrich.data.pictures import ARRAY, open_image, picture_suffixes
-from ostrich.data.stores import fetched_once, files_below_address, in_order, opened_address
+from ostrich.data.stores import files_below_address, in_order, opened_address
 from ostrich.data.tables import LABELS, numbered
 from ostrich.data.walking import files_in, is_address, is_data
 from ostrich.errors import InputError
@@ -60,8 +60,8 @@ def webdataset(path: str, split: str | None, levels: Levels) -> Dataset:
         raise InputError(
             f"{path!r} has labels (key.cls or key.json) for {len(said)} of {len(images)} images: all or none."
         )
-    far = is_address(shards[0])
-    with in_order(lambda i: read_file(*said[i][1:]), range(len(said)), far=far) as label_of:
+    numbers_of, far = range(len(said)), is_address(shards[0])
+    with in_order(lambda i: read_file(*said[i][1:]), numbers_of, far=far) as label_of:
         labels = [_label(shard, file, label_of(i)) for i, (file, shard, _) in enumerate(said)]
     numbers, names = numbered(labels) if labels else (None, None)
 
@@ -70,9 +70,6 @@ def webdataset(path: str, split: str | None, levels: Levels) -> Dataset:
 
     def read(i: int) -> Image.Image:
         return open_image(images[i][0], levels, content(i))
-
-    if far:
-        content = fetched_once(content)
 
     def lying(indices: Sequence[int]) -> Lying:
         chosen = [images[i] for i in indices]
@@ -89,7 +86,6 @@ def webdataset(path: str, split: str | None, levels: Levels) -> Dataset:
         unused=unused,
         levels=levels,
         lying=lying,
-        far=far,
     )
 
 
