@@ -112,10 +112,21 @@ def test_n_plus_n_steps_are_2n_bit_for_bit(tmp_path, kind):
     images, labels = data(recipe)
     whole, path = game(recipe), tmp_path / "checkpoint.pt"
     best = train_gan(whole, recipe, images, labels, watch=distance)
+    told: list[int] = []
     for stop in (recipe.steps // 2, recipe.steps - 1, None):
         torch.rand(3)  # whatever happens to the global generator between the runs
         part = game(recipe)
-        kept = train_gan(part, recipe, images, labels, checkpoint=path, stop_after=stop, watch=distance)
+        kept = train_gan(
+            part,
+            recipe,
+            images,
+            labels,
+            checkpoint=path,
+            stop_after=stop,
+            watch=distance,
+            progress=told.append,
+        )
+    assert told == list(range(1, recipe.steps + 1))
     assert same(whole, part)
     assert same(best, kept)
     assert not best.training

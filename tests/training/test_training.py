@@ -16,7 +16,7 @@ from ostrich.models import Classifier, architectures
 from ostrich.models.residual import SmallNet
 from ostrich.runtime.randomness import keyed
 from ostrich.training.interval_bounds import ramped, worst_logits
-from ostrich.training.loop import accuracy, augment, ramp, train
+from ostrich.training.loop import accuracy, augment, ramp, steps_of, train
 from ostrich.training.recipe import RECIPES, Recipe
 
 RECIPE = Recipe(
@@ -54,10 +54,13 @@ def test_n_plus_n_steps_are_2n_bit_for_bit(tmp_path):
     images, labels = data()
     whole = train(network(), RECIPE, images, labels)
     for stops in ([7], [3, 11, 12]):
-        path = tmp_path / f"{stops}.pt"
+        path, told = tmp_path / f"{stops}.pt", list[int]()
         for stop in [*stops, None]:
             torch.rand(5)  # whatever happens to the global generator between the runs
-            part = train(network(), RECIPE, images, labels, checkpoint=path, stop_after=stop)
+            part = train(
+                network(), RECIPE, images, labels, checkpoint=path, stop_after=stop, progress=told.append
+            )
+        assert told == list(range(1, steps_of(RECIPE, len(images)) + 1))
         for a, b in zip(whole.state_dict().values(), part.state_dict().values(), strict=True):
             assert torch.equal(a, b)
 

@@ -168,20 +168,10 @@ def _as_asked(judge: Classifier, images: Tensor, classes: Tensor) -> dict[str, A
     """The share that the judge takes for their class, with its 95 % interval; of clips the share of frames,
     with the interval over clips, since the frames of one are alike.
     """
+    found: dict[str, Any] = {"judge": judge.name, "n": len(images)}
     if is_clip(images.shape[1:]):
         right = features_of_frames(judge, images)[1].argmax(2) == classes[:, None]  # (N, T)
-        share, low, high = interval(right.float().mean(1).tolist())
-        return {
-            "judge": judge.name,
-            "n": len(images),
-            "frames": right.shape[1],
-            "share": share,
-            "interval": (low, high),
-        }
+        share, *ends = interval(right.float().mean(1).tolist())
+        return found | {"frames": right.shape[1], "share": share, "interval": ends}
     hits = int((features(judge, images)[1].argmax(1) == classes).sum())
-    return {
-        "judge": judge.name,
-        "n": len(images),
-        "share": hits / len(images),
-        "interval": wilson(hits, len(images)),
-    }
+    return found | {"share": hits / len(images), "interval": wilson(hits, len(images))}

@@ -27,7 +27,6 @@ from ostrich.generative.training import Row, check_images, train_gan
 from ostrich.images import read_png, write_gif, write_png
 from ostrich.models import Classifier, load
 from ostrich.runtime import distributed, events
-from ostrich.runtime.events import Progress
 from ostrich.runtime.files import write_json
 from ostrich.runtime.resumable import peek
 from ostrich.runtime.runs import Run
@@ -72,9 +71,16 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
             measure=measure,
             real=real,
             run=run,
-            progress=advance,
         )
-        kept = train_gan(gan, recipe, pixels, labels, checkpoint=checkpoint, watch=watch)
+        kept = train_gan(
+            gan,
+            recipe,
+            pixels,
+            labels,
+            checkpoint=checkpoint,
+            watch=watch,
+            progress=lambda step: advance(step * recipe.batch_size, total),
+        )
     if not distributed.is_main():
         return {}
     # The measures are those of the weights as they are stored, in half precision.
@@ -122,7 +128,6 @@ def _watch(
     measure: Callable[..., dict[str, Any]],
     real: _Real,
     run: Run,
-    progress: Progress,
 ) -> Row:
     """A sheet, a line of metrics.jsonl, and the measures by which the best generator is kept."""
     measured = measure(network, told_apart=row["told_apart"])
@@ -132,7 +137,6 @@ def _watch(
         shown = torch.stack([real.images[: count // 2], shown[: count // 2]], 1).flatten(0, 1)
     write_png(run.folder / f"sheets/{step:06d}.png", sheet(shown, ROWS))
     run.append({**row, **measured})
-    progress(step * recipe.batch_size, recipe.steps * recipe.batch_size)
     return {k: v for k, v in measured.items() if isinstance(v, float)}
 
 

@@ -61,13 +61,15 @@ def train_gan(
     checkpoint: Path | None = None,
     stop_after: int | None = None,
     watch: Watch = lambda step, generator, row: {},
+    progress: Callable[[int], None] = lambda step: None,
 ) -> nn.Module:
     """Train `gan` in place; returns the generator in evaluation mode.
 
     `images` uint8 (N, C, H, W), or clips, of the GAN's shape, `labels` int64 (N,) where it is
     conditional. It is the averaged generator where the recipe averages, and the one with the least
-    `distance` that `watch` measured where it measures one, else the last. `checkpoint` and
-    `stop_after` as in `training.train`. Raises InputError for images that the GAN cannot be trained on.
+    `distance` that `watch` measured where it measures one, else the last. `checkpoint`, `stop_after`
+    and `progress` as in `training.train`. Raises InputError for images that the GAN cannot be trained
+    on.
     """
     check_images(gan, images, labels, recipe.batch_size)
     gan.train()
@@ -109,6 +111,7 @@ def train_gan(
                 known = _Known(device)
             leaving = distributed.leaving(device)
             if distributed.is_main():
+                progress(step)
                 kept.offer(standing, leaving)
             elif leaving:
                 raise KeyboardInterrupt

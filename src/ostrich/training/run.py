@@ -61,18 +61,14 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
     total = seen(steps_of(recipe, len(training)))
     with events.progress(f"training {recipe.name}", total) as advance:
         advance(0, total)
-
-        def log(row: dict[str, float]) -> None:
-            run.append(row)
-            advance(seen(int(row["step"])), total)
-
         train(
             network,
             recipe,
             *train_set,
             held_out=(test_images[some], test_labels[some]),
             checkpoint=run.folder / CHECKPOINT,
-            log=log,
+            log=run.append,
+            progress=lambda step: advance(seen(step), total),
         )
     # The card tells the accuracy of the weights as they are stored, in half precision.
     network.load_state_dict({k: v.half().to(v.dtype) for k, v in network.state_dict().items()})
