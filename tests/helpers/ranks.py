@@ -31,7 +31,7 @@ from ostrich.generative.architectures import build_gan
 from ostrich.generative.recipe import GeneratorRecipe
 from ostrich.generative.training import train_gan
 from ostrich.models.classifier import Classifier
-from ostrich.runtime import distributed, how_far, interrupts, resumable
+from ostrich.runtime import distributed, how_far, interrupts, memory, resumable
 from ostrich.runtime.executors import ranks as executor
 from ostrich.training import Recipe, train
 from ostrich.training.loop import accuracy
@@ -225,6 +225,7 @@ ATTACK = ["attack", "apgd", "zoo:digits-cnn", "digits", "--limit", "80", "--set"
 ATTACK += ["--set", "steps=20", "--out", "out"]
 BATCH = 10  # images in a batch of it
 COMPUTED = "computed-{}.txt"  # keys of the batches that a rank has computed, beside `out`
+KERNELS = "kernels-{}.json"  # what its environment says of kernels that are kept
 LAST = "last.json"  # what a training said last of how far it is
 STATUS = "status.json"  # what was said of the attack while rank 0 computed, beside `out`
 DIGITS = ["zoo:digits-cnn", "digits", "--out", "out"]
@@ -267,6 +268,8 @@ def shared_command(task: str, number: int) -> int:
     runner.MOST_IMAGES = BATCH
     if task == "many":
         input_specific.HELD = 0  # as of many images: who computes a batch writes its files
+        if number == 0:
+            memory.keep_no_kernels()
     work, file = resumable._Work.__call__, Path(COMPUTED.format(number))
     other, count = Path(COMPUTED.format(1 - number)), 0
 
@@ -283,6 +286,7 @@ def shared_command(task: str, number: int) -> int:
         if not order.piece.key.startswith(FILES):
             with file.open("a") as lines:
                 lines.write(f"{order.piece.key}\n")
+            Path(KERNELS.format(number)).write_text(json.dumps(memory.kernels_kept()))
             if number == 0 and task == "attack":
                 Path(STATUS).write_text(json.dumps(status("out").figures))
         limit = time.monotonic() + ENOUGH

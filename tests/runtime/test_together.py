@@ -34,6 +34,7 @@ from ostrich.images import write_png
 from ostrich.runtime.deadline import Deadline, until
 from ostrich.runtime.executors import Here, Unseen, computing_on, current
 from ostrich.runtime.executors.sending import failure, packed, raised, unpacked
+from ostrich.runtime.memory import KERNELS
 from ostrich.runtime.python_file import from_file
 from ostrich.runtime.resumable import Computation, Piece
 from ostrich.verbs.attack import input_specific
@@ -90,6 +91,8 @@ def test_two_ranks_share_an_attack_and_one_writes_and_prints(alone, tmp_path):
 def test_two_ranks_write_the_files_of_their_own_batches(alone, tmp_path):
     assert ranks.together(2, "many", tmp_path) == [0, 0]
     assert computed(tmp_path, 1)
+    for number in range(2):  # rank 0 keeps none, so the other does not
+        assert json.loads((tmp_path / ranks.KERNELS.format(number)).read_text()) == KERNELS
     assert killing.outcome(tmp_path / "out") == alone
 
 

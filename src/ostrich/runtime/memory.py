@@ -37,6 +37,11 @@ def keep_no_kernels() -> None:
         os.environ.setdefault(name, most)
 
 
+def kernels_kept() -> dict[str, str]:
+    """What this process' environment says of that, for others that compute for it."""
+    return {name: os.environ[name] for name in KERNELS if name in os.environ}
+
+
 def give_back() -> None:
     """Have the C library return to the system what has been freed; where it is not glibc, do nothing.
 

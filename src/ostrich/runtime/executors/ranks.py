@@ -8,6 +8,7 @@ few for each rank, and answers come back there.
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ostrich.errors import first_line
-from ostrich.runtime import events, interrupts, together
+from ostrich.runtime import events, interrupts, memory, together
 from ostrich.runtime.executors import Here, Lost, computing_on
 from ostrich.runtime.executors.sending import answered, failure, opened, packed, raised, unpacked
 
@@ -63,7 +64,7 @@ class Ranks:
     ) -> Generator[tuple[T, R], None, None]:
         """See `Executor.map`; what the others print lies under `logs` in the run directory."""
         try:
-            work = packed((compute, together.logs()))
+            work = packed((compute, together.logs(), memory.kernels_kept()))
         except Exception as error:  # whatever a user's object raises when it is pickled
             reason = first_line(error)
             events.say(f"one process computes: the work cannot be sent to the others ({reason})")
@@ -97,7 +98,7 @@ class Ranks:
     def by_all(self, work: Callable[..., R], *own: Any) -> R:
         """See `Executor.by_all`."""
         try:
-            sent = packed((_AtOnce(work), together.logs()))
+            sent = packed((_AtOnce(work), together.logs(), memory.kernels_kept()))
         except Exception as error:  # whatever a user's object raises when it is pickled
             reason = first_line(error)
             events.say(f"one process computes: the work cannot be sent to the others ({reason})")
@@ -197,7 +198,8 @@ def _serve() -> int:
                 continue
             sent = together.fetch(f"{job}/work")
             together.tickets(f"{job}/read", 1)
-            compute, folder = unpacked(sent)
+            compute, folder, kernels = unpacked(sent)
+            os.environ.update(kernels)  # read when the first is made
             if folder is not None:
                 together.log_to(folder)
             with interrupts.guarded():

@@ -19,6 +19,7 @@ from ostrich.errors import InputError, MissingExtra, WorkerDied
 from ostrich.runtime.executors import Lost
 from ostrich.runtime.executors.local import THREAD_VARIABLES
 from ostrich.runtime.executors.sending import answered, opened, packed, unpacked
+from ostrich.runtime.memory import kernels_kept
 
 RETRIES = 2
 AHEAD, FEWEST = 2, 16  # items told for each processor of the cluster; at least
@@ -71,7 +72,7 @@ class RayTasks:
     ) -> Generator[tuple[T, R], None, None]:
         """See `Executor.map`."""
         ray, threads, remaining = self._ray, self._threads, iter(items)
-        environment = {"env_vars": dict.fromkeys(THREAD_VARIABLES, str(threads))}
+        environment = {"env_vars": dict.fromkeys(THREAD_VARIABLES, str(threads)) | kernels_kept()}
         with self.connected():
             task = ray.remote(num_cpus=threads, max_retries=RETRIES, runtime_env=environment)(_task)
             common, job = ray.put(packed(compute)), uuid4().hex
