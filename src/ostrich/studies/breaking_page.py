@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ostrich.figures.chart import Chart
-from ostrich.statistics import wilson
+from ostrich.studies.points import percent, percent_words
 from ostrich.studies.schema import Row, Table, Verdict
 
 
@@ -33,9 +33,8 @@ class Line:
 
 def share(rows: Sequence[Row], field: str) -> tuple[float, float, float, int]:
     """Percent of the rows whose field is true, its interval, and how many rows there are."""
-    hits, n = sum(bool(row[field]) for row in rows), len(rows)
-    low, high = wilson(hits, n)
-    return 100 * hits / n, 100 * low, 100 * high, n
+    n = len(rows)
+    return *percent(sum(bool(row[field]) for row in rows), n), n
 
 
 def because(verdicts: Mapping[str, Verdict], count: int, partial: Mapping[str, int]) -> str:
@@ -93,12 +92,12 @@ def details(rows: Sequence[Row]) -> list[Table]:
             destroyed, fooled, kept, n = (
                 sum(row[f] for row in some) for f in ("destroyed", "fooled", "kept", "attacked")
             )
-            printed.append((name, _rate(destroyed, fooled), fooled, _rate(kept, n), n))
+            printed.append((name, percent_words(destroyed, fooled), fooled, percent_words(kept, n), n))
         found.append(Table(title="Printed: the destruction rate", columns=columns, rows=printed))
     if others:
         own = [row for row in rows if row["kind"] == "image" and row.get("row") == "universal"]
         judged = [
-            (name, _rate(sum(bool(row["changed"]) for row in some), len(some)), len(some))
+            (name, percent_words(sum(bool(row["changed"]) for row in some), len(some)), len(some))
             for name, some in {"the network itself": own, **others}.items()
         ]
         heads = ("judged on", "predictions changed, %", "n held out")
@@ -106,11 +105,6 @@ def details(rows: Sequence[Row]) -> list[Table]:
             Table(title="Universal: fitted on this network, judged on others", columns=heads, rows=judged)
         )
     return found
-
-
-def _rate(hits: int, n: int) -> str:
-    low, high = wilson(hits, n)
-    return f"{100 * hits / n:.1f} ({100 * low:.1f} to {100 * high:.1f})" if n else "-"
 
 
 def charts(lines: Mapping[str, Line]) -> list[Chart]:

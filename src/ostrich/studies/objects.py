@@ -31,7 +31,7 @@ from ostrich.images import LEVELS, write_png
 from ostrich.models import Classifier, load
 from ostrich.published import published
 from ostrich.runtime.ranges import at_least, check_fields
-from ostrich.statistics import wilson
+from ostrich.studies.points import percent, percent_words
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, Verdict, rows_of
 
 APART = 10_000  # the first view that painting takes; below are those of untouched objects
@@ -144,24 +144,24 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     wrong = {eps: _share(rows, "wrong", kind="painted", eps=eps) for eps in broken}
     theirs = published(PUBLISHED).value
     hits, count = broken[max(broken)]
-    low, high = (100 * end for end in wilson(hits, count))
+    _, low, high = percent(hits, count) if count else (0.0, 0.0, 0.0)
     verdict: Verdict = "not reproduced"
     if low > 50:
         verdict = "reproduced" if count >= ENOUGH and high >= theirs else "direction only"
     return Findings(
         verdict=verdict,
         because=f"Painted within {max(broken)} of 255 the {spec.painted} is seen as {spec.target} on "
-        f"{_words((hits, count))} % of the views held out on which it was recognised.",
+        f"{percent_words(hits, count)} % of the views held out on which it was recognised.",
         compared=[
             (
                 f"{spec.painted} painted within {eps} of 255: views seen as {spec.target}, %",
                 f"{theirs:g}",
-                _words(one),
+                percent_words(*one),
             )
             for eps, one in broken.items()
         ]
         + [
-            (f"{name} untouched: views recognised, %", f"{published(CLEAN).value:g}", _words(one))
+            (f"{name} untouched: views recognised, %", f"{published(CLEAN).value:g}", percent_words(*one))
             for name, one in seen.items()
         ],
         tables=[
@@ -169,7 +169,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 title="Untouched: views on which an object is recognised, and what else it is seen as",
                 columns=("object", "recognised, %, 95 % interval", "n", "seen as, most often"),
                 rows=[
-                    (name, _words(one), one[1], _said(rows, kind="seen", object=name))
+                    (name, percent_words(*one), one[1], _said(rows, kind="seen", object=name))
                     for name, one in seen.items()
                 ],
             ),
@@ -183,7 +183,13 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                     "seen as",
                 ),
                 rows=[
-                    (eps, _words(one), _words(wrong[eps]), one[1], _said(rows, kind="painted", eps=eps))
+                    (
+                        eps,
+                        percent_words(*one),
+                        percent_words(*wrong[eps]),
+                        one[1],
+                        _said(rows, kind="painted", eps=eps),
+                    )
                     for eps, one in broken.items()
                 ],
             ),
@@ -205,19 +211,11 @@ def _share(rows: Sequence[Row], what: str, **where: object) -> tuple[int, int]:
 def _chart(title: str, x_label: str, found: Mapping[Any, tuple[int, int]]) -> Chart:
     """Shares of views with their intervals; of which there are none, it leaves out."""
     points = []
-    for place, (name, (hits, count)) in enumerate(found.items()):
-        low, high = (100 * end for end in wilson(hits, count))
-        if count:
-            points.append({"x": place, "y": 100 * hits / count, "low": low, "high": high, "label": str(name)})
+    for place, (name, one) in enumerate(found.items()):
+        if one[1]:
+            share, low, high = percent(*one)
+            points.append({"x": place, "y": share, "low": low, "high": high, "label": str(name)})
     return Chart(title=title, x_label=x_label, y_label="% of views", even=True, series={"here": points})
-
-
-def _words(found: tuple[int, int]) -> str:
-    hits, count = found
-    if not count:
-        return "-"
-    low, high = wilson(hits, count)
-    return f"{100 * hits / count:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def _said(rows: Sequence[Row], **where: object) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any
 
-from ostrich.statistics import interval
+from ostrich.statistics import interval, wilson
 from ostrich.studies.schema import Row
 
 
@@ -35,6 +35,17 @@ def ranged(found: tuple[float, float, float], digits: int = 1, sign: str = "") -
     """A mean and its 95 % interval in words, 0.44 (0.01 to 0.86); `sign` is "+" where it is a change."""
     mean, low, high = found
     return f"{mean:{sign}.{digits}f} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
+
+
+def percent(hits: int, n: int) -> tuple[float, float, float]:
+    """A share and its 95 % interval (Wilson), in percent."""
+    low, high = wilson(hits, n)
+    return 100 * hits / n, 100 * low, 100 * high
+
+
+def percent_words(hits: int, n: int) -> str:
+    """The same in words; of none, "-"."""
+    return ranged(percent(hits, n)) if n else "-"
 
 
 def by_seed(rows: Sequence[Row], field: str, /, **wanted: object) -> dict[int, float]:
