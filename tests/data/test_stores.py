@@ -17,9 +17,10 @@ from PIL import Image
 
 import ostrich
 from ostrich.cli.main import run
+from ostrich.data.elsewhere import in_order
 from ostrich.data.loading import load
 from ostrich.data.spec import open_data
-from ostrich.data.stores import AT_ONCE, in_order
+from ostrich.data.stores import AT_ONCE
 from ostrich.errors import InputError, MissingExtra, UnreadableImage
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
@@ -180,7 +181,7 @@ def test_contents_that_are_far_are_fetched_ahead_in_their_order():
     assert found == [9, 2, None, *range(20, 60)]
     assert sorted(content.asked) == sorted(order)
     assert 4 <= content.most <= AT_ONCE
-    with in_order(Slow(), order, far=False) as content_of:
+    with in_order(Slow(), order) as content_of:
         assert content_of(2) == b"\x02"
 
 

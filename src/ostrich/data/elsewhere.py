@@ -7,7 +7,8 @@ of its content that was found when the data set was listed: another file of the 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from ostrich.images import fingerprint, fit, fit_array, from_bytes
 from ostrich.runtime.executors import Unseen
 
 Span = tuple[int, int]  # offset and length within a file
+Content = Callable[[int], bytes]  # of a file, by its number
 FIRST, CHUNK = 2**14, 2**18  # bytes that are read at once: a small picture's, and those of the rest
 FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # which Windows has
 
@@ -104,6 +106,15 @@ class Stored:
     def sent(self, rows: range, *, whole: bool) -> Stored:
         """What another process gets of some rows."""
         return self.take(rows)
+
+
+def in_order(content: Content, order: Sequence[int], *, far: bool = False) -> AbstractContextManager[Content]:
+    """`content`, to be called with the numbers of `order` in turn; what is `far` is fetched ahead."""
+    if not far:
+        return nullcontext(content)
+    from ostrich.data.stores import fetched_ahead  # not needed for files
+
+    return fetched_ahead(content, order)
 
 
 def read_file(path: str, span: Span | None = None) -> bytes:

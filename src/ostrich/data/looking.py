@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ostrich.data.dataset import Dataset
-from ostrich.data.elsewhere import Form, Lying
+from ostrich.data.elsewhere import Content, Form, Lying, in_order
 from ostrich.data.pictures import open_file
-from ostrich.data.stores import in_order
 from ostrich.data.walking import is_address
 from ostrich.errors import UnreadableImage
 from ostrich.images import fingerprint
@@ -143,7 +142,7 @@ class _Look:
 
 def _seen(
     indices: Sequence[int],
-    content: Callable[[int], bytes],
+    content: Content,
     decoded: Callable[[int, bytes], np.ndarray],
     wanted: Wanted,
     *,

@@ -8,28 +8,24 @@ package (s3fs, gcsfs, ...).
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from typing import IO, Any
 
+from ostrich.data.elsewhere import Content
 from ostrich.data.walking import BELOW, is_data, is_picture, splits_among, suffix
 from ostrich.errors import InputError, MissingExtra, OstrichError
-
-Content = Callable[[int], bytes]  # of a file, by its number
 
 AT_ONCE = 16  # files that are fetched at the same time
 
 
 @contextmanager
-def in_order(content: Content, order: Sequence[int], *, far: bool) -> Iterator[Content]:
-    """`content`, to be called with the numbers of `order` in turn: of what is `far` those that follow are
-    fetched meanwhile, since a store takes some hundredths of a second for each.
+def fetched_ahead(content: Content, order: Sequence[int]) -> Iterator[Content]:
+    """`content`, to be called with the numbers of `order` in turn: those that follow are fetched meanwhile,
+    since a store takes some hundredths of a second for each.
     """
-    if not far:
-        yield content
-        return
     left, asked = iter(order), deque[Future[bytes]]()
     threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch")
 

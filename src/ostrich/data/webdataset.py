@@ -19,10 +19,10 @@ from typing import IO, Any
 from PIL import Image
 
 from ostrich.data.dataset import Dataset
-from ostrich.data.elsewhere import Lying, Span, read_file
+from ostrich.data.elsewhere import Lying, Span, in_order, read_file
 from ostrich.data.levels import Levels
 from ostrich.data.pictures import ARRAY, open_image, picture_suffixes
-from ostrich.data.stores import files_below_address, in_order, opened_address
+from ostrich.data.stores import files_below_address, opened_address
 from ostrich.data.tables import LABELS, numbered
 from ostrich.data.walking import files_in, is_address, is_data
 from ostrich.errors import InputError
