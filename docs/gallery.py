@@ -496,7 +496,8 @@ SECTIONS: dict[str, list[Entry]] = {
         Entry(
             "video",
             "Clips",
-            "Objects that move over a background that does not (Vondrick 2016): 16 frames of 32 pixels.",
+            "Objects that move over a background that does not (Vondrick 2016): 16 frames of 32 pixels, the "
+            "classes in turn.",
             "generate sample zoo:toybox-video --count 16",
             "grid.gif",
         ),

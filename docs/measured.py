@@ -91,11 +91,13 @@ COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
         | {"as_asked.share": "of the class asked for", "as_labelled_real.share": "real images of theirs"},
     ),
     "video": (
-        "generate evaluate zoo:toybox-video",
+        "generate evaluate zoo:toybox-video --judge zoo:toybox-plain14",
         {
             **DISTANCE,
             "samples": "clips",
             "real": "clips held out",
+            "as_asked.share": "frames of the class asked for",
+            "as_labelled_real.share": "real frames of theirs",
             "one_object.share": "of clips that show one object all the while",
         },
     ),
