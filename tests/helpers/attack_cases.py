@@ -55,5 +55,5 @@ def given(method, count: int):
     """The attack as it is fitted and applied, and images for it: views of its mesh, or random ones."""
     if not hasattr(method, "shown"):
         return method, nets.random_images(count)
-    views = views_of(toybox("coffee mug"), range(count), (16, 16), 3)
+    views = views_of(toybox("school bus"), range(count), (16, 16), 3)  # which fill most of a picture
     return replace(method, shown=views), views.untouched
