@@ -8,13 +8,12 @@ package (s3fs, gcsfs, ...).
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from typing import IO, Any
 
-from ostrich.data.elsewhere import Content
 from ostrich.data.walking import BELOW, is_data, is_picture, splits_among, suffix
 from ostrich.errors import InputError, MissingExtra, OstrichError
 
@@ -22,7 +21,7 @@ AT_ONCE = 16  # files that are fetched at the same time
 
 
 @contextmanager
-def fetched_ahead(content: Content, order: Sequence[int]) -> Iterator[Content]:
+def fetched_ahead(content: Callable[[int], bytes], order: Sequence[int]) -> Iterator[Callable[[int], bytes]]:
     """`content`, to be called with the numbers of `order` in turn: those that follow are fetched meanwhile,
     since a store takes some hundredths of a second for each.
     """
