@@ -141,7 +141,7 @@ def of_files(
 
     def content(i: int) -> bytes:
         try:
-            return read_file(os.path.join(base, files[i]))
+            return read_file(path(i))
         except FileNotFoundError:
             raise UnreadableImage(f"There is no image file {path(i)!r}.") from None
         except OSError as error:

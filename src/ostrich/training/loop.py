@@ -34,7 +34,6 @@ from ostrich.training.interval_bounds import ramped, worst_logits
 from ostrich.training.recipe import Recipe
 
 Log = Callable[[dict[str, float]], None]
-Steps = Callable[[int], None]
 EVALUATION_BATCH = 256  # images
 
 
@@ -48,7 +47,7 @@ def train(
     checkpoint: Path | None = None,
     stop_after: int | None = None,
     log: Log = lambda row: None,
-    progress: Steps = lambda step: None,
+    progress: Callable[[int], None] = lambda step: None,
 ) -> nn.Module:
     """Train `network` in place and return it in evaluation mode.
 

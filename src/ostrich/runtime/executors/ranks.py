@@ -64,7 +64,7 @@ class Ranks:
     ) -> Generator[tuple[T, R], None, None]:
         """See `Executor.map`; what the others print lies under `logs` in the run directory."""
         try:
-            work = packed((compute, together.logs(), memory.kernels_kept()))
+            work = _told(compute)
         except Exception as error:  # whatever a user's object raises when it is pickled
             reason = first_line(error)
             events.say(f"one process computes: the work cannot be sent to the others ({reason})")
@@ -98,7 +98,7 @@ class Ranks:
     def by_all(self, work: Callable[..., R], *own: Any) -> R:
         """See `Executor.by_all`."""
         try:
-            sent = packed((_AtOnce(work), together.logs(), memory.kernels_kept()))
+            sent = _told(_AtOnce(work))
         except Exception as error:  # whatever a user's object raises when it is pickled
             reason = first_line(error)
             events.say(f"one process computes: the work cannot be sent to the others ({reason})")
@@ -125,6 +125,11 @@ class Ranks:
             if together.tickets(f"{job}/read") >= together.helpers():
                 together.forget(f"{job}/work")
                 self._told.remove(job)
+
+
+def _told(work: Any) -> bytes:
+    """Work for the others, with where their words go and what is kept of kernels."""
+    return packed((work, together.logs(), memory.kernels_kept()))
 
 
 class _AtOnce:
