@@ -210,8 +210,7 @@ def _earlier(text: str, study: Study) -> str:
 
 
 def told_by(page: Path) -> dict[str, Any]:
-    """What a page tells: study, verdict, scale, data, number of seeds, and its figures beside the "
-    "published."""
+    """What a page tells: study, verdict, scale, data, seeds, and its figures beside what is published."""
     text = page.read_text(encoding="utf-8")
     settings = next(line for line in text.splitlines() if line.startswith("- settings: "))
     data = re.search(r"\bdata=(\[.*?\]|[^,]*)", settings)

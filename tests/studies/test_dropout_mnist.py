@@ -24,7 +24,9 @@ def test_max_norm_bounds_the_weights_into_a_hidden_unit_and_leaves_shorter_ones(
 def test_the_three_networks_see_the_same_images_and_are_looked_at_to_the_end(tmp_path):
     study = find("dropout-mnist")
     spec = replace(study.spec("smoke"), steps=20, longest=0.5)
-    rows = {kind: study.run(spec, {"kind": kind, "seed": 1}, tmp_path) for kind in KINDS}
+    for kind in KINDS:
+        (tmp_path / kind).mkdir()
+    rows = {kind: study.run(spec, {"kind": kind, "seed": 1}, tmp_path / kind) for kind in KINDS}
     assert all([row["step"] for row in found] == list(range(1, 21)) for found in rows.values())
     assert len({str(found) for found in rows.values()}) == 3  # each is another computation
     again = study.run(spec, {"kind": KINDS[2], "seed": 1}, tmp_path)

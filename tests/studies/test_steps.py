@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from ostrich.errors import OtherComputation
+from ostrich.runtime import resumable
+from ostrich.runtime.randomness import seeded
 from ostrich.studies.batchnorm_mnist import STUDY, looks, network_of
 from ostrich.studies.steps import error, outputs, stepped
 
 
-def _trained(seed: int = 0, **more):  # type: ignore[no-untyped-def]
+def _trained(seed: int = 0, drop: float = 0.0, **more):  # type: ignore[no-untyped-def]
     images = torch.arange(10.0)[:, None]
     labels = (images[:, 0] > 4).long()
     network = nn.Linear(1, 2)
@@ -19,9 +22,8 @@ def _trained(seed: int = 0, **more):  # type: ignore[no-untyped-def]
         network.bias.zero_()
     seen: list[list[float]] = []
     network.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0][:, 0].tolist()))
-    looked: list[int] = []
-    stepped(
-        network,
+    looked = stepped(
+        network if not drop else nn.Sequential(nn.Dropout(drop), network),
         torch.optim.SGD(network.parameters(), lr=0.1),
         images,
         labels,
@@ -29,7 +31,7 @@ def _trained(seed: int = 0, **more):  # type: ignore[no-untyped-def]
         batch_size=3,
         seed=seed,
         at=(2, 7),
-        watch=looked.append,
+        watch=lambda step: {"step": step},
         **more,
     )
     return network, seen, looked, images, labels
@@ -37,7 +39,7 @@ def _trained(seed: int = 0, **more):  # type: ignore[no-untyped-def]
 
 def test_an_epoch_shows_each_image_once_at_most_and_each_epoch_has_its_order():
     _, seen, looked, _, _ = _trained()
-    assert looked == [2, 7]
+    assert looked == [{"step": 2}, {"step": 7}]
     assert len(seen) == 7
     first, second = seen[:3], seen[3:6]  # 10 // 3 = 3 steps an epoch
     assert all(len({x for batch in epoch for x in batch}) == 9 for epoch in (first, second))
@@ -53,6 +55,31 @@ def test_what_is_asked_for_before_and_after_a_step_is_done():
     assert steps == [1, 2, 3, 4, 5, 6, 7]
     assert len(kept) == 7
     assert not torch.equal(network.weight, torch.zeros(2, 1))
+
+
+def test_what_was_cut_off_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
+    """The weights, the rows and the random numbers of dropout, from the middle of an epoch."""
+    file = tmp_path / "checkpoint.pt"
+    monkeypatch.setattr(resumable, "EVERY", 0.0)
+    monkeypatch.setattr(resumable, "SHARE", 1e9)
+
+    def cut(step: int) -> None:
+        if step == 6:
+            raise RuntimeError("cut off")
+
+    def drawn(**more):
+        with seeded(3):
+            return _trained(drop=0.5, **more)
+
+    whole, seen, looked, *_ = drawn()
+    with pytest.raises(RuntimeError, match="cut off"):
+        drawn(before=cut, checkpoint=file)
+    network, rest, again, *_ = drawn(checkpoint=file)
+    assert rest[:2] == seen[5:7]
+    assert torch.equal(network.weight, whole.weight)
+    assert again == looked
+    with pytest.raises(OtherComputation):
+        drawn(seed=1, checkpoint=file)
 
 
 def test_the_error_is_in_percent():

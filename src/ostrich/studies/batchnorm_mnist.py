@@ -84,11 +84,10 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     )
     with seeded(seed):
         network = network_of(spec, images.shape[1], len(given.class_names), trial["norm"]).to(images.device)
-    rows: list[Row] = []
     medians: list[Tensor] = []
     widths: list[Tensor] = []
 
-    def watch(step: int) -> None:
+    def watch(step: int) -> Row:
         inputs = outputs(network[:-2], test)  # (N, units), of the last hidden layer's sigmoids
         low, middle, high = (inputs.quantile(p / 100, dim=0) for p in PERCENTILES)
         if step >= WARM * spec.steps:
@@ -96,10 +95,10 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
             widths.append(high - low)
         accuracy = 100 - error(network, test, test_labels)
         at = zip(PERCENTILES, (low, middle, high))
-        rows.append({"step": step, "test_accuracy": accuracy, **{f"p{p}": x[UNIT].item() for p, x in at}})
+        return {"step": step, "test_accuracy": accuracy, **{f"p{p}": x[UNIT].item() for p, x in at}}
 
     optimiser = torch.optim.SGD(network.parameters(), lr=trial["rate"])
-    stepped(
+    rows = stepped(
         network,
         optimiser,
         images[stay],
@@ -112,7 +111,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     )
     drift = torch.stack(medians).std(0).mean() / torch.stack(widths).mean().clamp_min(1e-12)
     end = {
-        "held_out_accuracy": 100 - error(network.eval(), images[aside], labels[aside]),
+        "held_out_accuracy": 100 - error(network, images[aside], labels[aside]),
         "test_accuracy": 100 - error(network, test, test_labels),
         "drift": drift.item(),
     }

@@ -312,13 +312,14 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             lines[name] = Line(**{**vars(found), "verdict": None})
     verdicts = {name: one.verdict for name, one in lines.items() if one.verdict is not None}
     whole = list(verdicts.values())
+    about = next((row for row in rows_of(done) if row["kind"] == "about"), None)
     verdict = decided(
         bool(whole) and all(one == "reproduced" for one in whole),
         bool(whole) and "not reproduced" not in whole,
     )
     return Findings(
         verdict=verdict,
-        because=page.because(verdicts, len(lines), partial),
+        because=page.because(verdicts, len(lines), partial, about),
         tables=[page.row_by_row(lines, partial, spec.seeds), *page.details(rows_of(done))],
         charts=page.charts(lines),
         compared=[(f"{name}: {one.what}", one.published, one.here) for name, one in lines.items()],

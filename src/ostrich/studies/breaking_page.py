@@ -37,8 +37,10 @@ def share(rows: Sequence[Row], field: str) -> tuple[float, float, float, int]:
     return *percent(sum(bool(row[field]) for row in rows), n), n
 
 
-def because(verdicts: Mapping[str, Verdict], count: int, partial: Mapping[str, int]) -> str:
-    """The reason for the verdict of the whole: how many rows are judged, and how."""
+def because(
+    verdicts: Mapping[str, Verdict], count: int, partial: Mapping[str, int], about: Row | None
+) -> str:
+    """The reason for the verdict of the whole: how many rows are judged, and how; how good the network is."""
     said = [
         f"{one}: {', '.join(name for name, given in verdicts.items() if given == one)}"
         for one in ("reproduced", "direction only", "not reproduced")
@@ -50,7 +52,8 @@ def because(verdicts: Mapping[str, Verdict], count: int, partial: Mapping[str, i
         parts.append(f"{beside} have nothing published beside them")
     if partial:
         parts.append(f"{len(partial)} are not whole yet")
-    return ", ".join(parts) + "."
+    known = f" The network gets {about['right']} of {about['of']} images right." if about else ""
+    return ", ".join(parts) + "." + known
 
 
 def row_by_row(lines: Mapping[str, Line], partial: Mapping[str, int], seeds: int) -> Table:

@@ -20,6 +20,7 @@ from ostrich.published import published
 from ostrich.runtime.randomness import keyed, seeded
 from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits
+from ostrich.studies.fitting import CHECKPOINT
 from ostrich.studies.points import by_seed, mean_points, paired, ranged
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 from ostrich.studies.steps import as_floats, error, stepped
@@ -72,18 +73,17 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
             input_dropout=spec.input_drop if thinned else 0.0,
         ).to(images.device)
     optimiser = torch.optim.SGD(network.parameters(), lr=spec.learning_rate, momentum=spec.momentum)
-    rows: list[Row] = []
 
     def slower(step: int) -> None:
         for group in optimiser.param_groups:
             group["lr"] = spec.learning_rate * (1 - (step - 1) / spec.steps)
 
-    def watch(step: int) -> None:
+    def watch(step: int) -> Row:
         wrong = error(network, test, test_labels)
-        rows.append({"step": step, "test_error": wrong, "train_error": error(network, images, labels)})
+        return {"step": step, "test_error": wrong, "train_error": error(network, images, labels)}
 
     with seeded(int(torch.randint(2**62, (), generator=keyed(seed, MASKS))), images.device):
-        stepped(
+        return stepped(
             network,
             optimiser,
             images,
@@ -95,8 +95,8 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
             watch=watch,
             before=slower,
             after=(lambda: shorten(network, spec.longest)) if "max-norm" in kind else (lambda: None),
+            checkpoint=folder / CHECKPOINT,
         )
-    return rows
 
 
 @torch.no_grad()

@@ -1,12 +1,15 @@
 """A bare training loop for networks of few layers: so many steps, looked at where one asks.
 
-`training/loop.py` counts epochs and shuffles, augments, averages and resumes; here a step takes a tenth of a
-millisecond or a few, and all images lie in memory as floats.
+`training/loop.py` counts epochs and shuffles, augments and averages; here a step takes a tenth of a
+millisecond or a few, and all images lie in memory as floats. Dropout draws from torch's own random numbers,
+which a checkpoint holds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +17,11 @@ from torch import Tensor, nn
 
 from ostrich.data.dataset import Samples
 from ostrich.models.loading import pick_device
+from ostrich.runtime.facts import digest
 from ostrich.runtime.randomness import keyed
+from ostrich.runtime.resumable import Checkpoint
 from ostrich.studies.fitting import loss_and_error
+from ostrich.studies.schema import Row
 
 ORDER = 21  # of the random numbers that shuffle
 TOGETHER = 2000  # images evaluated at once
@@ -37,33 +43,73 @@ def stepped(
     batch_size: int,
     seed: int,
     at: Collection[int],
-    watch: Callable[[int], None],
+    watch: Callable[[int], Row],
     before: Callable[[int], None] = lambda step: None,
     after: Callable[[], None] = lambda: None,
-) -> None:
-    """Train by cross-entropy on images (N, D).
+    checkpoint: Path | None = None,
+) -> list[Row]:
+    """Train by cross-entropy on images (N, D); the rows of what was watched.
 
     Each epoch has its order, and leaves out its last, smaller batch. `before` a step (counted from 1) may set
     the rate, `after` it the weights may be constrained. After each step of `at` the network is watched in
-    evaluation mode.
+    evaluation mode. With `checkpoint`, what was cut off goes on from that file, as if it had not been: but
+    for what `watch` keeps to itself.
     """
     per_epoch = len(images) // batch_size
     assert per_epoch, "a batch is no larger than the images"
+    facts = {
+        "network": digest(repr(network), network.state_dict()),
+        "optimiser": digest(optimiser.state_dict()["param_groups"]),
+        "images": digest(images),
+        "labels": digest(labels),
+        "how": repr((steps, batch_size, seed, sorted(at), str(images.device))),
+    }
+    rows: list[Row] = []
+    done = 0
+
+    def standing() -> dict[str, Any]:
+        states = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
+        return {"step": done, "rows": rows, "random": _random(images.device), **states}
+
     order = torch.empty(0, dtype=torch.int64)
-    for step in range(1, steps + 1):
-        place = (step - 1) % per_epoch
-        if place == 0:
-            order = torch.randperm(len(images), generator=keyed(seed, ORDER, step))
-        rows = order[place * batch_size : (place + 1) * batch_size]
-        network.train()
-        before(step)
-        optimiser.zero_grad()
-        F.cross_entropy(network(images[rows]), labels[rows]).backward()
-        optimiser.step()
-        after()
-        if step in at:
-            network.eval()
-            watch(step)
+    with Checkpoint(checkpoint, facts if checkpoint is not None else {}) as kept:
+        if (found := kept.restore()) is not None:
+            done, rows = found["step"], found["rows"]
+            network.load_state_dict(found["network"])
+            optimiser.load_state_dict(found["optimiser"])
+            _go_on(images.device, found["random"])
+        for step in range(done + 1, steps + 1):
+            place = (step - 1) % per_epoch
+            if place == 0 or not len(order):
+                order = torch.randperm(len(images), generator=keyed(seed, ORDER, step - place))
+            chosen = order[place * batch_size : (place + 1) * batch_size]
+            network.train()
+            before(step)
+            optimiser.zero_grad()
+            F.cross_entropy(network(images[chosen]), labels[chosen]).backward()
+            optimiser.step()
+            after()
+            if step in at:
+                network.eval()
+                rows.append(watch(step))
+            done = step
+            kept.offer(standing)
+        kept.save(standing())
+    network.eval()
+    return rows
+
+
+def _random(device: torch.device) -> list[Tensor]:
+    """Where torch's own random numbers stand, of the CPU and of that device."""
+    own = [] if device.type == "cpu" else [getattr(torch, device.type).get_rng_state(device)]
+    return [torch.get_rng_state(), *own]
+
+
+def _go_on(device: torch.device, states: list[Tensor]) -> None:
+    """Bring torch's own random numbers to where they stood."""
+    torch.set_rng_state(states[0].cpu())
+    if len(states) > 1:
+        getattr(torch, device.type).set_rng_state(states[1].cpu(), device)
 
 
 @torch.no_grad()
