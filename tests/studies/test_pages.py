@@ -227,6 +227,9 @@ def test_a_study_that_is_not_finished_says_how_far_it_came_and_grows_on_other_ma
     assert "data=npz:d.npz" in text
     assert str(tmp_path) not in text + kept.read_text()
     assert "So far" not in text  # two seeds are too few
+    table = text.partition("**Trials so far, the last row of each**\n\n")[2].partition("\n\n")[0]
+    assert table.startswith("| rate | norm | seed | held out accuracy |")
+    assert len(table.splitlines()) == 2 + 8
     (told,) = json.loads((tmp_path / "verdicts.json").read_text())
     assert (told["verdict"], told["n"]) == ("unfinished", 2)
 

@@ -92,6 +92,8 @@ def page(
         for table in findings.tables:
             parts += _table(table)
         parts += [line for note in findings.notes for line in (note, "")]
+    elif trials.done:
+        parts += _table(_ends(trials.done))
     if study.published:
         parts += published_table(study)
     if trials.failed and not unfinished:
@@ -122,6 +124,18 @@ def published_table(study: Study) -> list[str]:
     ]
     columns = ("number", "value", "unit", "source", "read at the source")
     return _table(Table(title="Published", columns=columns, rows=rows))
+
+
+def _ends(done: Sequence[Done]) -> Table:
+    """The last row of each trial that is done, of a study that cannot be judged yet."""
+    ends = [{**one.trial, **(one.rows[-1] if one.rows else {})} for one in done]
+    columns = tuple(dict.fromkeys(name for row in ends for name, value in row.items() if value is not None))
+    words = tuple(name.replace("_", " ") for name in columns)
+    return Table(
+        title="Trials so far, the last row of each",
+        columns=words,
+        rows=[[row.get(name) for name in columns] for row in ends],
+    )
 
 
 def _table(table: Table) -> list[str]:
