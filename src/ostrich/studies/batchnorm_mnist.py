@@ -34,8 +34,8 @@ UNIT = 0  # the sigmoid whose input is drawn
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Spec):
-    """`units` sigmoids in each of three layers; weights from N(0, `start`); `held_out` images choose the "
-    "rate."""
+    """`units` sigmoids in each of three layers; weights from N(0, `start`); `held_out` images choose the
+    rate."""
 
     train: int = 1597
     test: int = 200
@@ -53,8 +53,8 @@ def trials(spec: Settings) -> list[Trial]:
 
 
 def network_of(spec: Settings, features: int, classes: int, norm: bool) -> nn.Sequential:
-    """Images (N, D) to logits; batch norm between a layer's weights and its sigmoid, which then have no "
-    "bias."""
+    """Images (N, D) to logits; batch norm between a layer's weights and its sigmoid, which then have no
+    bias."""
     layers: list[nn.Module] = []
     for before in (features, spec.units, spec.units):
         layers.append(nn.Linear(before, spec.units, bias=not norm))
