@@ -318,7 +318,8 @@ STUDY = Study(
     source="He, Zhang, Ren and Sun 2015, Delving deep into rectifiers, section 2.2, figures 2 and 3, table "
     "2.",
     differs="Signal: nothing, it is a measurement on random layers. Training: plain networks without batch "
-    "norm of 20 and 32 layers at half width on 8x8 digits. Xavier is meant by fan_in, as in the paper. "
+    "norm of 20 and 32 layers at half width on 8x8 digits, at scale `hours` of 32 at full width. Xavier is "
+    "meant by fan_in, as in the paper. "
     "Scale `cpu` first had twelve trainings from each start, of which the rule left it open whether they "
     "learn from He (3 of 12); with twelve more it is applied once again, and last.",
     rule="Reproduced: the 95 % intervals over seeds of He's mean ratio of second moments and of Xavier's "
@@ -340,6 +341,7 @@ STUDY = Study(
             units=64, batch=8, train_seeds=3, depths=(8,), width=0.25, train=64, test=60, steps=3
         ),
         "cpu": Settings(train_seeds=24),  # with twelve, the rule left the trainings open
+        "hours": Settings(train_seeds=12, depths=(32,), width=1.0),
         "gpu": Settings(
             device="cuda",
             data="cifar10",
