@@ -18,7 +18,7 @@ RAY_VERSION := 2.60.0
 WORKERS ?= auto
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-floor test-cluster lint types check format bench peers test-peers gallery goldens schemas docs fuzz pins clean
+.PHONY: help demo test test-floor test-cluster lint types check format bench peers test-peers gallery goldens schemas docs fuzz api dist pins clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile

@@ -43,7 +43,8 @@ EARLIER = "*Judged by an earlier rule*"  # how the note of such a page begins
 HEAD = """# Studies
 
 Published experiments, rerun; made by `python docs/studies.py` from run directories of `ostrich study NAME`.
-Scale `cpu` is minutes on two cores; scale `hours` may grow over days, and has no verdict until it is whole.
+Scale `cpu` is minutes on two cores, at most about an hour; scale `hours` may grow over days, and has no
+verdict until it is whole.
 Where the data is `cifar10:cifar10-jpeg`, a JPEG copy of CIFAR-10, the figures are not those of CIFAR-10.
 Where a verdict is by an earlier rule, its page says which commit wrote that one, and what the rule is since.
 

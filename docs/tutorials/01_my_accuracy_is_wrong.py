@@ -3,16 +3,14 @@ My accuracy is wrong
 ====================
 
 A network that was right on 98 % of its test images at home is right on far fewer here. Before anything
-else is
-asked of it, the doctor looks whether it is fed, normalised and evaluated as it was trained.
+else is asked of it, the doctor looks whether it is fed, normalised and evaluated as it was trained.
 """
 
 # %%
 # A network with a fault
 # ----------------------
-# This one was trained on images in [0, 1], normalised by its own mean and spread. Somebody loads it with
-# another
-# normalisation and forgets theirs.
+# This one was trained on images in [0, 1], normalised by its own mean and spread. Somebody loads it
+# with another normalisation and forgets theirs.
 
 import ostrich
 
@@ -30,8 +28,7 @@ for name, model in (("as trained", right), ("as loaded", wrong)):
 # Ask the doctor
 # --------------
 # It tries other normalisations, channel orders, ranges and class orders on the same images, and reports
-# only what
-# is better by more than chance.
+# only what is better by more than chance.
 
 found = ostrich.doctor(wrong, (images, labels), minutes=0.3)
 found

@@ -3,8 +3,7 @@ Write an attack in thirty lines
 ===============================
 
 An attack is a state and two functions. The engine does the rest: solved images leave the batch, success
-is decided
-on the image rounded to 8 bits, questions are counted, and a cut-off run goes on.
+is decided on the image rounded to 8 bits, questions are counted, and a cut-off run goes on.
 """
 
 # %%

@@ -34,8 +34,7 @@ print(study.rule)
 # Run it
 # ------
 # ``smoke`` shows that it runs, in seconds. Its verdict is worth nothing: ``cpu`` takes minutes and is
-# what the
-# committed page stands on.
+# what the committed page stands on.
 
 result = ostrich.study("dropout", "smoke")
 result

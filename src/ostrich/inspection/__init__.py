@@ -1,1 +1,1 @@
-"""Looking at a network: its units, one forward watched, how signal and gradient pass through it."""
+"""Looking at a network: its units, one forward watched, a unit switched off."""

@@ -1,6 +1,6 @@
 """Units: one thing a network computes, named.
 
-How they are written: `naming.py`. Which axis of a layer's output holds its channels or features:
+How they are written: `unit_names.py`. Which axis of a layer's output holds its channels or features:
 `layouts.py`.
 
 `parse` and `parse_sum` read the text, `resolve` checks it against a network, `values`

@@ -1,4 +1,4 @@
-"""How easily does a real network break: every attack of the lecture, with published numbers beside it.
+"""How easily does a real network break: attacks of the lecture, with published numbers beside them.
 
 One network and its images a run. A row is an attack with its settings, in shares: each seed takes other
 images that the network gets right, the next block of them in an order that is always the same. A share that
@@ -344,8 +344,9 @@ STUDY = Study(
     "picture for all and of prints is of ImageNet, also beside a network of small images; Szegedy's is of "
     "MNIST, and so is evolution's beside one. Distances are those before rounding, beside "
     "those of the files. The photographs of prints are simulated. Evolution has "
-    "fewer generations than published, a patch one network instead of five, a universal perturbation tens "
-    "or hundreds of images instead of 10,000: all images but those of a fold, on which it is judged.",
+    "fewer generations than published of ImageNet, a patch one network instead of five, a universal "
+    "perturbation tens or hundreds of images instead of 10,000: all images but those of a fold, on which it "
+    "is judged.",
     rule="A row is judged once all of its shares are there, by its own line here, all shares together; what "
     "has nothing published beside it is judged by none. Reproduced: every row that is judged is "
     "reproduced. Direction only: none of them is not reproduced. Else not reproduced. Of the rows. lbfgs "

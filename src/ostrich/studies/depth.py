@@ -243,7 +243,7 @@ STUDY = Study(
     differs="Half the width, 1,000 digits of 8x8 pixels, 500 steps. The task is easy, so what is looked at "
     "is whether the training images are fitted, and hardly anything is left to fall; the published "
     "CIFAR-10 curve is drawn for its shape. Scale `hours` takes all of CIFAR-10's "
-    "training images at full width, 20 epochs instead of 164, bf16 where the processor has it, and the first "
+    "training images at full width, 20 epochs instead of 164, bf16 where the processor has it, and "
     "1,000 test images. Scale `paper` is the published set-up on CIFAR-10, but that "
     "shifted images repeat their edges (theirs have zeros there) and the rate of all networks rises over "
     "the first 400 steps, where the paper's 110 layers begin with 0.01; ImageNet's 1.28 million images do "

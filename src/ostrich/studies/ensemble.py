@@ -19,6 +19,7 @@ from torch import Tensor
 from ostrich.errors import InputError
 from ostrich.figures.chart import Chart
 from ostrich.published import published
+from ostrich.runtime.files import read_tensors, write_tensors
 from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import Splits, open_splits
 from ostrich.studies.fitting import built, fitted, loss_and_error, recipe_for
@@ -78,7 +79,7 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
     fitted(network, recipe, given, folder)
     images, labels = given.test.tensors()
     logits = logits_of(network.eval(), recipe, images)
-    torch.save(logits, folder / LOGITS)
+    write_tensors(folder / LOGITS, {"logits": logits})
     loss, error = loss_and_error(logits, labels)
     return [{"test_loss": loss, "test_error": error, "multiplications": _cost(spec, given, hidden)}]
 
@@ -222,7 +223,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
 
 def _logits(done: Sequence[Done], kind: str, seed: int) -> list[Tensor]:
     return [
-        torch.load(one.folder / LOGITS, weights_only=True)
+        read_tensors(one.folder / LOGITS)["logits"]
         for one in done
         if one.trial["kind"] == kind and one.trial["seed"] == seed
     ]

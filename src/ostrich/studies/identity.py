@@ -3,7 +3,7 @@
 A shallow network is trained; a deeper one is made from it by added layers that compute the identity, and is
 trained on. Two networks are the controls, both of as many steps in all: the shallow one trained on, which
 says what the further steps alone bring, and one as deep from scratch. What is exact, and in which mode,
-`models/deepening.py` says.
+`models/net2net.py` says.
 """
 
 from __future__ import annotations

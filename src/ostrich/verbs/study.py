@@ -74,7 +74,8 @@ def study(
 ) -> StudyResult:
     """Rerun a published experiment at a scale that fits the machine: smoke, cpu, hours, gpu or paper.
 
-    Smoke only shows that everything runs; its verdict means nothing. `name` is one of `ostrich list studies`;
+    Smoke, the default here (the command line's is cpu), only shows that everything runs; its verdict means
+    nothing. `name` is one of `ostrich list studies`;
     `data` other training data (DATA), `seeds` how many, `device` where networks are trained, each by default
     the scale's; `changes` other values of its settings: steps=500, depths=(20, 56). A study about a network
     of yours takes `model` (MODEL) and its images as `data`. `executor` says where trials run: "inprocess",
