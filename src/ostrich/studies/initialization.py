@@ -320,8 +320,8 @@ STUDY = Study(
     differs="Signal: nothing, it is a measurement on random layers. Training: plain networks without batch "
     "norm of 20 and 32 layers at half width on 8x8 digits, at scale `hours` of 32 at full width. Xavier is "
     "meant by fan_in, as in the paper. "
-    "Scale `cpu` first had twelve trainings from each start, of which the rule left it open whether they "
-    "learn from He (3 of 12); with twelve more it is applied once again, and last.",
+    "Both scales first had twelve trainings from each start, of which the rule left it open whether they "
+    "learn from He (3 and 9 of 12); with twelve more it is applied once again, and last.",
     rule="Reproduced: the 95 % intervals over seeds of He's mean ratio of second moments and of Xavier's "
     f"log2 of last by first lie within {HE_WITHIN:.0%} of one and within {XAVIER_WITHIN:g} of minus the "
     f"layers; and at the greatest depth more than half of the trainings from He end below {LEARNS:g} of "
@@ -340,8 +340,8 @@ STUDY = Study(
         "smoke": Settings(
             units=64, batch=8, train_seeds=3, depths=(8,), width=0.25, train=64, test=60, steps=3
         ),
-        "cpu": Settings(train_seeds=24),  # with twelve, the rule left the trainings open
-        "hours": Settings(train_seeds=12, depths=(32,), width=1.0),
+        "cpu": Settings(train_seeds=24),  # with twelve, the rule left the trainings open, as with the next
+        "hours": Settings(train_seeds=24, depths=(32,), width=1.0),
         "gpu": Settings(
             device="cuda",
             data="cifar10",
