@@ -57,13 +57,15 @@ def stepped(
     """
     per_epoch = len(images) // batch_size
     assert per_epoch, "a batch is no larger than the images"
-    facts = {
-        "network": digest(repr(network), network.state_dict()),
-        "optimiser": digest(optimiser.state_dict()["param_groups"]),
-        "images": digest(images),
-        "labels": digest(labels),
-        "how": repr((steps, batch_size, seed, sorted(at), str(images.device))),
-    }
+    facts = {}
+    if checkpoint is not None:
+        facts = {
+            "network": digest(repr(network), network.state_dict()),
+            "optimiser": digest(optimiser.state_dict()["param_groups"]),
+            "images": digest(images),
+            "labels": digest(labels),
+            "how": repr((steps, batch_size, seed, sorted(at), str(images.device))),
+        }
     rows: list[Row] = []
     done = 0
 
@@ -72,7 +74,7 @@ def stepped(
         return {"step": done, "rows": rows, "random": _random(images.device), **states}
 
     order = torch.empty(0, dtype=torch.int64)
-    with Checkpoint(checkpoint, facts if checkpoint is not None else {}) as kept:
+    with Checkpoint(checkpoint, facts) as kept:
         if (found := kept.restore()) is not None:
             done, rows = found["step"], found["rows"]
             network.load_state_dict(found["network"])

@@ -74,15 +74,15 @@ def study(
 ) -> StudyResult:
     """Rerun a published experiment at a scale that fits the machine: smoke, cpu, hours, gpu or paper.
 
-    Smoke, the default here (the command line's is cpu), only shows that everything runs; its verdict means
-    nothing. `name` is one of `ostrich list studies`;
-    `data` other training data (DATA), `seeds` how many, `device` where networks are trained, each by default
-    the scale's; `changes` other values of its settings: steps=500, depths=(20, 56). A study about a network
-    of yours takes `model` (MODEL) and its images as `data`. `executor` says where trials run: "inprocess",
-    "local" (processes of one thread, `workers` at a time), "ray", or "auto": local but for smoke. `rows` is a
-    file of trials that are done, of docs/studies/rows: they are not run again. Trials that failed are in
-    `figures["failed"]`, and are tried again when the same is asked with the same `out`. `force` overwrites a
-    finished run there. Raises UnknownName, InputError.
+    Smoke, the default here (the command line's is cpu), only shows that everything runs; its verdict
+    means nothing. `name` is one of `ostrich list studies`; `data` other training data (DATA), `seeds` how
+    many, `device` where networks are trained, each by default the scale's; `changes` other values of its
+    settings: steps=500, depths=(20, 56). A study about a network of yours takes `model` (MODEL) and its
+    images as `data`. `executor` says where trials run: "inprocess", "local" (processes of one thread,
+    `workers` at a time), "ray", or "auto": local but for smoke. `rows` is a file of trials that are done,
+    of docs/studies/rows: they are not run again. Trials that failed are in `figures["failed"]`, and are
+    tried again when the same is asked with the same `out`. `force` overwrites a finished run there.
+    Raises UnknownName, InputError.
     """
     chosen = find(name)
     spec = as_spec(chosen, scale, model=model, data=data, device=device, seeds=seeds, changes=changes)
