@@ -103,7 +103,7 @@ def open_splits(
         found = open_data(_split(data, split))
         if found.labels is None or found.class_names is None:
             raise InputError(f"{data!r} has no labels to train on.")
-        _enough(f"{data}:{split}", len(found), count)
+        _enough(f"{data}:{split}", len(found), count, "images")
         parts.append(
             datasets.load(found, size=(size, size), channels=channels, limit=count, seed=draw).kept()
         )
@@ -192,6 +192,6 @@ def _toybox(split: str, count: int, size: int) -> Samples:
     )
 
 
-def _enough(data: str, there: int, wanted: int) -> None:
+def _enough(data: str, there: int, wanted: int, what: str = "images to train on") -> None:
     if wanted > there:
-        raise InputError(f"{data} has {there} images to train on; {wanted} are asked for.")
+        raise InputError(f"{data} has {there} {what}; {wanted} are asked for.")
