@@ -8,7 +8,6 @@ from torch import nn
 
 from ostrich.errors import OtherComputation
 from ostrich.runtime import resumable
-from ostrich.runtime.randomness import seeded
 from ostrich.studies.batchnorm_mnist import STUDY, looks, network_of
 from ostrich.studies.steps import error, outputs, stepped
 
@@ -67,19 +66,15 @@ def test_what_was_cut_off_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
         if step == 6:
             raise RuntimeError("cut off")
 
-    def drawn(**more):
-        with seeded(3):
-            return _trained(drop=0.5, **more)
-
-    whole, seen, looked, *_ = drawn()
+    whole, seen, looked, *_ = _trained(drop=0.5)
     with pytest.raises(RuntimeError, match="cut off"):
-        drawn(before=cut, checkpoint=file)
-    network, rest, again, *_ = drawn(checkpoint=file)
+        _trained(drop=0.5, before=cut, checkpoint=file)
+    network, rest, again, *_ = _trained(drop=0.5, checkpoint=file)
     assert rest[:2] == seen[5:7]
     assert torch.equal(network.weight, whole.weight)
     assert again == looked
     with pytest.raises(OtherComputation):
-        drawn(seed=1, checkpoint=file)
+        _trained(drop=0.5, seed=1, checkpoint=file)
 
 
 def test_the_error_is_in_percent():

@@ -17,7 +17,7 @@ from torch import nn
 from ostrich.figures.chart import Chart
 from ostrich.models.mlp import mlp
 from ostrich.published import published
-from ostrich.runtime.randomness import keyed, seeded
+from ostrich.runtime.randomness import seeded
 from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import CHECKPOINT
@@ -29,7 +29,6 @@ KINDS = ("plain", "dropout", "dropout and max-norm")
 PUBLISHED = dict(zip(KINDS, ("mnist-mlp", "mnist-mlp-dropout", "mnist-mlp-dropout-max-norm")))
 CLOSE = 0.25  # points of error: so near the published figure is reproduced
 LOOKS = 20  # on the way, evenly
-MASKS = 14  # of the random numbers that leave units out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,21 +81,20 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         wrong = error(network, test, test_labels)
         return {"step": step, "test_error": wrong, "train_error": error(network, images, labels)}
 
-    with seeded(int(torch.randint(2**62, (), generator=keyed(seed, MASKS))), images.device):
-        return stepped(
-            network,
-            optimiser,
-            images,
-            labels,
-            steps=spec.steps,
-            batch_size=spec.batch_size,
-            seed=seed,
-            at={round(spec.steps * (i + 1) / LOOKS) for i in range(LOOKS)},
-            watch=watch,
-            before=slower,
-            after=(lambda: shorten(network, spec.longest)) if "max-norm" in kind else (lambda: None),
-            checkpoint=folder / CHECKPOINT,
-        )
+    return stepped(
+        network,
+        optimiser,
+        images,
+        labels,
+        steps=spec.steps,
+        batch_size=spec.batch_size,
+        seed=seed,
+        at={round(spec.steps * (i + 1) / LOOKS) for i in range(LOOKS)},
+        watch=watch,
+        before=slower,
+        after=(lambda: shorten(network, spec.longest)) if "max-norm" in kind else (lambda: None),
+        checkpoint=folder / CHECKPOINT,
+    )
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """A bare training loop for networks of few layers: so many steps, looked at where one asks.
 
 `training/loop.py` counts epochs and shuffles, augments and averages; here a step takes a tenth of a
-millisecond or a few, and all images lie in memory as floats. Dropout draws from torch's own random numbers,
-which a checkpoint holds.
+millisecond or a few, and all images lie in memory as floats. As there, what the network draws belongs to the
+step: nothing random has a state that lives longer.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from ostrich.data.dataset import Samples
 from ostrich.models.loading import pick_device
 from ostrich.runtime.facts import digest
-from ostrich.runtime.randomness import keyed
+from ostrich.runtime.randomness import keyed, seed_of, seeded
 from ostrich.runtime.resumable import Checkpoint
 from ostrich.studies.fitting import loss_and_error
 from ostrich.studies.schema import Row
 
-ORDER = 21  # of the random numbers that shuffle
+ORDER, MASKS = 21, 14  # of the random numbers that shuffle, and of those that the network draws
 TOGETHER = 2000  # images evaluated at once
 
 
@@ -71,7 +71,7 @@ def stepped(
 
     def standing() -> dict[str, Any]:
         states = {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
-        return {"step": done, "rows": rows, "random": _random(images.device), **states}
+        return {"step": done, "rows": rows, **states}
 
     order = torch.empty(0, dtype=torch.int64)
     with Checkpoint(checkpoint, facts) as kept:
@@ -79,7 +79,6 @@ def stepped(
             done, rows = found["step"], found["rows"]
             network.load_state_dict(found["network"])
             optimiser.load_state_dict(found["optimiser"])
-            _go_on(images.device, found["random"])
         for step in range(done + 1, steps + 1):
             place = (step - 1) % per_epoch
             if place == 0 or not len(order):
@@ -88,7 +87,8 @@ def stepped(
             network.train()
             before(step)
             optimiser.zero_grad()
-            F.cross_entropy(network(images[chosen]), labels[chosen]).backward()
+            with seeded(seed_of(seed, MASKS, step), images.device):
+                F.cross_entropy(network(images[chosen]), labels[chosen]).backward()
             optimiser.step()
             after()
             if step in at:
@@ -99,19 +99,6 @@ def stepped(
         kept.save(standing())
     network.eval()
     return rows
-
-
-def _random(device: torch.device) -> list[Tensor]:
-    """Where torch's own random numbers stand, of the CPU and of that device."""
-    own = [] if device.type == "cpu" else [getattr(torch, device.type).get_rng_state(device)]
-    return [torch.get_rng_state(), *own]
-
-
-def _go_on(device: torch.device, states: list[Tensor]) -> None:
-    """Bring torch's own random numbers to where they stood."""
-    torch.set_rng_state(states[0].cpu())
-    if len(states) > 1:
-        getattr(torch, device.type).set_rng_state(states[1].cpu(), device)
 
 
 @torch.no_grad()
