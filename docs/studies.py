@@ -70,6 +70,7 @@ def main(runs: Sequence[str], again: Sequence[str]) -> None:
         name = name or study.name
         trials = run_trials(study, spec, Path(folder) / "trials", Nothing())
         about = {key: run[key] for key in ("command", "asked", "versions")} | {"study": study.name}
+        about |= {key: value for key, value in (run["results"] or {}).items() if key == "weights"}
         about["seconds"] = sum(seconds(one.folder) for one in trials.done)
         if study.rows_suffice:
             kept = merged(ROWS / f"{name}.json", study, spec, trials)
@@ -128,9 +129,12 @@ def of_plan(plan: Sequence[Trial], kept: Sequence[Stored]) -> Trials:
 
 def portable(about: dict[str, Any]) -> dict[str, Any]:
     """The same without the folders of the machine it ran on, and without where the run lies."""
-    text = re.sub(r" --(out|rows) \S+", "", about["command"])
+    about = {**about, "command": re.sub(r" --(out|rows) \S+", "", about["command"])}
     words = json.loads(re.sub(r"(?<=[:@\"])/[^\"]*/", "", json.dumps(about["asked"])))
-    return {**about, "command": re.sub(r"(?<=[:=@ ])/\S*/", "", text), "asked": words}
+    told = {
+        key: re.sub(r"(?<=[:=@ ])/\S*/", "", about[key]) for key in ("command", "weights") if key in about
+    }
+    return {**about, **told, "asked": words}
 
 
 def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) -> None:
@@ -158,7 +162,7 @@ def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) 
     wrote = f"in commit {commit.commit} of {commit.day}" if commit else ""
     if findings is not None:
         write_charts(PAGES / f"{name}.png", findings.charts)
-    how = report.facts(facts["command"], asked, facts["versions"], facts["seconds"])
+    how = report.facts(facts["command"], asked, facts["versions"], facts["seconds"], facts.get("weights"))
     how["seconds"] = f"{facts['seconds']:.0f} of all trials together, one thread each, on a shared machine"
     if unfinished:
         rows = f" --rows docs/studies/rows/{name}.json" if study.rows_suffice else ""

@@ -13,7 +13,7 @@ from ostrich.attacks import ATTACKS
 from ostrich.attacks.engine.settings import configure
 from ostrich.attribution import EXPLAINERS
 from ostrich.generative.recipe import GeneratorRecipe
-from ostrich.runtime.settings import changed, pairs, read, read_value, readable
+from ostrich.runtime.settings import changed, pairs, read, read_value, readable, spelled
 from ostrich.studies import STUDIES, find
 from ostrich.training.recipe import RECIPES, Recipe
 from ostrich.visualization.optimisers import OPTIMISERS
@@ -105,6 +105,30 @@ def test_what_is_written_is_read(numbers, number):
 def test_what_cannot_be_read_is_refused(name, text, message):
     with pytest.raises(ostrich.InputError, match=message.replace("(", r"\(")):
         read(Every, {name: text}, "every")
+
+
+TEXTS = st.text("ab=/ .", min_size=1).filter(lambda text: text == text.strip() != "none")
+
+
+@given(
+    st.builds(
+        Every,
+        count=st.integers(-(2**62), 2**62),
+        share=st.floats(allow_nan=False, allow_infinity=False),
+        on=st.booleans(),
+        word=TEXTS,
+        most=st.none() | st.floats(0, 1),
+        mode=st.sampled_from(["first", "budget"]),
+        depths=st.lists(st.integers(0, 99), min_size=1).map(tuple),
+        masks=st.none() | st.lists(st.floats(0, 1), min_size=1).map(tuple),
+    )
+)
+def test_what_is_spelled_makes_the_one_of_the_other(other):
+    assert changed(Every(), pairs(spelled(other, Every())), "every") == other
+
+
+def test_what_has_no_text_is_spelled_as_python_writes_it():
+    assert spelled(Every(count=2, crops=((0.4, 24),)), Every(), hidden=("count",)) == ["crops=((0.4, 24),)"]
 
 
 def test_a_name_has_one_value():

@@ -157,6 +157,24 @@ def test_rows_of_a_users_network_are_taken_up_from_a_file(tmp_path, monkeypatch,
     assert {one["computation"]["seconds"] for one in results} == {77.0}  # none was run again
 
 
+def test_a_page_says_how_the_weights_were_trained_where_their_card_lies_beside_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sets = ["--set", "train_images=200", "--set", "epochs=1"]
+    assert run(["train", "digits-cnn", *sets, "--out", "trained"]) == 0
+    card = json.loads(Path("trained/card.json").read_text())
+    words = ["study", "breaking", "arch:digits-cnn", "digits", "--mean", "0.305", "--std", "0.376"]
+    words += ["--scale", "smoke", "--set", "images=1", "--set", "attacks=fgsm"]
+    assert run([*words, "--weights", "trained/network.safetensors", "--out", "out"]) == 0
+    told = (
+        f"trained on 200 images by `{card['recipe']}`; {card['test_accuracy']:.1%} of 360 test images right"
+    )
+    assert f"- weights: {told}\n" in Path("out/report.md").read_text()
+    assert json.loads(Path("out/run.json").read_text())["results"]["weights"] == told
+    Path("moved.safetensors").write_bytes(Path("trained/network.safetensors").read_bytes())
+    assert run([*words, "--weights", "moved.safetensors", "--out", "moved"]) == 0
+    assert "- weights: " not in Path("moved/report.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

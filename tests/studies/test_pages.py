@@ -314,8 +314,10 @@ def test_the_folders_of_the_machine_stay_out_of_a_page(studies):
         "command": "ostrich study breaking arch:a /home/me/d --weights /home/me/w.pt "
         "--set also=zoo:b@/home/me/v.pt",
         "asked": {"spec": {"also": ["zoo:b@/home/me/v.pt"], "data": '["folder:/home/me/d"]'}},
+        "weights": "trained on 9 images by `ostrich train a --data npz:/home/me/d.npz --seed 0`; 50.0% right",
     }
     found = studies.portable(about)
     assert "/home" not in json.dumps(found)
     assert found["command"].endswith("d --weights w.pt --set also=zoo:b@v.pt")
     assert found["asked"]["spec"] == {"also": ["zoo:b@v.pt"], "data": '["folder:d"]'}
+    assert "`ostrich train a --data npz:d.npz --seed 0`" in found["weights"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from run_folders import contents
@@ -48,6 +49,19 @@ def test_the_model_is_the_network_of_the_card(trained):
     assert "test_accuracy=0." in repr(trained)
     assert "tensor" not in repr(trained)
     assert "test accuracy" in trained._repr_html_()
+
+
+def test_the_card_says_the_command_and_the_data_it_was_trained_on(trained, tmp_path):
+    sets = "--set train_images=200 --set epochs=1 --set batch_size=50 --set precision=exact"
+    card = json.loads((trained.save(tmp_path / "saved") / "card.json").read_text())
+    assert card["recipe"] == f"ostrich train digits-cnn --data digits {sets} --seed 0"
+    assert card["data"] == "digits"
+    images, labels = np.zeros((60, 8, 8), np.uint8), np.arange(60) % 10
+    np.savez(tmp_path / "own.npz", x_train=images, y_train=labels, x_test=images[:20], y_test=labels[:20])
+    own = ostrich.train("digits-cnn", f"npz:{tmp_path}/own.npz", epochs=1, seed=3)
+    card = json.loads((own.folder / "card.json").read_text())
+    assert card["data"] == f"npz:{tmp_path}/own.npz"
+    assert card["recipe"] == f"ostrich train digits-cnn --data npz:{tmp_path}/own.npz --set epochs=1 --seed 3"
 
 
 def test_images_of_ones_own_are_trained_on_and_a_tenth_is_held_out(tmp_path):

@@ -21,7 +21,7 @@ from ostrich.generative.features import features
 from ostrich.generative.frechet import frechet_distance
 from ostrich.generative.gan import GAN
 from ostrich.generative.generator import BATCH, CARD, WEIGHTS, Generator
-from ostrich.generative.recipe import INVERSION, GeneratorRecipe
+from ostrich.generative.recipe import INVERSION, RECIPES, GeneratorRecipe
 from ostrich.generative.teacher import build_for
 from ostrich.generative.training import Row, check_images, train_gan
 from ostrich.images import read_png, write_gif, write_png
@@ -30,6 +30,7 @@ from ostrich.runtime import distributed, events
 from ostrich.runtime.files import write_json
 from ostrich.runtime.resumable import peek
 from ostrich.runtime.runs import Run
+from ostrich.training.recipe import command
 from ostrich.training.run import CHECKPOINT, save
 
 SHEET = 64  # samples on a sheet, at the same codes and classes every time
@@ -198,7 +199,7 @@ def card(
         "projected": recipe.projected,
         "guidance": recipe.guidance,
         "class_names": training.class_names,
-        "recipe": f"ostrich generate train {recipe.name} --data {data} --seed {recipe.seed}",
+        "recipe": command("ostrich generate train", recipe, RECIPES, data),
         "objective": recipe.objective,
         "steps": recipe.steps,
         "kept_step": results["kept_step"],

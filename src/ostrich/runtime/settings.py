@@ -97,6 +97,23 @@ def changed(settings: S, changes: Mapping[str, Any], owner: str, *, hidden: Coll
         raise InputError(f"{owner[0].upper()}{owner[1:]} cannot have {given}: {error}.") from None
 
 
+def spelled(settings: S, base: S, *, hidden: Collection[str] = ()) -> list[str]:
+    """NAME=VALUE of each field that is not as in `base`, as `read` reads it, else in Python's form."""
+    known = readable(type(settings))
+    found = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in hidden}
+    differs = {name: value for name, value in found.items() if value != getattr(base, name)}
+    return [f"{name}={_text(v) if name in known else repr(v)}" for name, v in differs.items()]
+
+
+def _text(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return ",".join(map(_text, value))
+    short = f"{value:g}" if isinstance(value, float) else str(value)
+    return short if not isinstance(value, float) or float(short) == value else repr(value)
+
+
 def read_value(name: str, text: Any, hint: Any) -> Any:
     """Text, or a value, as one of that type; `name` is what the message calls it. Raises InputError."""
     kinds = _members(hint)

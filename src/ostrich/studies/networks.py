@@ -15,6 +15,7 @@ from ostrich.inspection.watching import module_of
 from ostrich.models import Classifier
 from ostrich.models.options import ModelOptions
 from ostrich.studies.schema import Spec
+from ostrich.training.run import card_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +31,16 @@ class NetworkSpec(Spec):
     @property
     def models(self) -> tuple[str, ...]:
         return ()
+
+
+def origin(spec: Spec) -> str | None:
+    """How the weights of the study's network were trained, by the card beside them; None where none lies."""
+    weights = json.loads(spec.model).get("weights") if isinstance(spec, NetworkSpec) else None
+    card = card_of(weights) if weights else None
+    if card is None:
+        return None
+    right = f"{card['test_accuracy']:.1%} of {card['test_images']:,} test images right"
+    return f"trained on {card['train_images']:,} images by `{card['recipe']}`; {right}"
 
 
 def opened(spec: NetworkSpec, seed: int) -> tuple[Classifier, Tensor, Tensor]:

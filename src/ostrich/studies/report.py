@@ -104,12 +104,17 @@ def page(
 
 
 def facts(
-    command: str, asked: Mapping[str, Any], versions: Mapping[str, str], seconds: float
+    command: str,
+    asked: Mapping[str, Any],
+    versions: Mapping[str, str],
+    seconds: float,
+    weights: str | None = None,
 ) -> dict[str, Any]:
-    """How it was run, as lines of a report."""
+    """How it was run, as lines of a report; `weights` says how those of its network were trained."""
     settings = {name: value for name, value in asked["spec"].items() if name != "model"}
     return {
         "command": f"`{command}`",
+        **({} if weights is None else {"weights": weights}),
         "settings": ", ".join(f"{name}={value}" for name, value in settings.items()),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "seconds": f"{seconds:.0f}, on a shared machine; of the last call, where it was resumed",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ostrich.errors import InputError, UnknownName
+from ostrich.runtime.settings import spelled
 
 SCHEDULES = ("triangle", "constant", "steps")  # linearly to 0; as it is; a tenth at 50 % and at 75 %
 MICRO_BATCH = 128  # images, unless said
@@ -194,6 +198,18 @@ RECIPES = {
         ),
     )
 }
+
+
+def command(verb: str, recipe: Any, known: Mapping[str, Any], data: str) -> str:
+    """The command line that trains by this recipe on `data`: what differs from the `known` one is set.
+
+    `verb` begins it; `recipe` is one of a network or of a generator. One whose name is not known is told by
+    what differs from the defaults.
+    """
+    base = known.get(recipe.name) or type(recipe)(name=recipe.name, architecture="", data="")
+    sets = [f"--set {shlex.quote(one)}" for one in spelled(recipe, base, hidden=("name", "data", "seed"))]
+    words = [verb, recipe.name, "--data", shlex.quote(data), *sets, "--seed", str(recipe.seed)]
+    return " ".join(words)
 
 
 def known_recipes() -> list[dict[str, str]]:

@@ -20,7 +20,7 @@ from ostrich.runtime.files import read_json, write_bytes, write_json
 from ostrich.runtime.resumable import peek
 from ostrich.runtime.runs import Run
 from ostrich.training.loop import accuracy, steps_of, steps_of_epoch, train
-from ostrich.training.recipe import Recipe
+from ostrich.training.recipe import RECIPES, Recipe, command
 
 CHECKPOINT, WEIGHTS, CARD = "checkpoint.pt", "network.safetensors", "card.json"
 HELD_OUT = 1000  # test images for the accuracy after each epoch
@@ -76,7 +76,7 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
     results = {"test_accuracy": reached, "test_images": len(test), "train_images": len(training)}
     if distributed.is_main():
         save(network, run.folder / WEIGHTS)
-        write_json(run.folder / CARD, card(recipe, training.sha256, class_names, results))
+        write_json(run.folder / CARD, card(recipe, name, training.sha256, class_names, results))
     return results
 
 
@@ -96,6 +96,13 @@ def trained(folder: Path, device: str | torch.device = "auto") -> Classifier:
     if len(card["class_names"]) == classifier.num_classes:
         classifier.class_names = tuple(card["class_names"])
     return classifier
+
+
+def card_of(weights: str | Path) -> dict[str, Any] | None:
+    """The card that a training run left beside its weights; None for weights of another origin."""
+    path = Path(weights)
+    card = path.parent / CARD
+    return read_json(card) if path.name == WEIGHTS and card.is_file() else None
 
 
 @torch.no_grad()
@@ -119,16 +126,16 @@ def save(network: torch.nn.Module, path: Path) -> None:
 
 
 def card(
-    recipe: Recipe, checksum: str, class_names: tuple[str, ...], results: dict[str, Any]
+    recipe: Recipe, data: str, checksum: str, class_names: tuple[str, ...], results: dict[str, Any]
 ) -> dict[str, Any]:
-    """What anyone should know of the network before they use it."""
+    """What anyone should know of the network before they use it; `data` is what it was trained on."""
     return {
         "architecture": recipe.architecture,
         "mean": recipe.mean,
         "std": recipe.std,
         "class_names": class_names,
-        "recipe": f"ostrich train {recipe.name} --data {recipe.data} --seed {recipe.seed}",
-        "data": recipe.data,
+        "recipe": command("ostrich train", recipe, RECIPES, data),
+        "data": data,
         "data_sha256": checksum,
         "test_accuracy": results["test_accuracy"],
         "test_images": results["test_images"],

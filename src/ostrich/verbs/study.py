@@ -19,7 +19,7 @@ from ostrich.runtime.runs import Run
 from ostrich.runtime.settings import changed
 from ostrich.runtime.stopwatch import stopwatch
 from ostrich.studies import datasets, find, report
-from ostrich.studies.networks import NetworkSpec, opened
+from ostrich.studies.networks import NetworkSpec, opened, origin
 from ostrich.studies.schema import Findings, Spec, Study
 from ostrich.studies.stored import fingerprints, read_stored
 from ostrich.studies.trials import Trials, run_trials
@@ -115,10 +115,12 @@ def rerun(
         with events.progress(f"{study.name}, {scale}", 1, "trials") as advance:
             trials = run_trials(study, spec, run.folder / "trials", executor, advance, stored)
         findings = report.judged(study, spec, trials)
-        facts = report.facts(run.command, asked, versions(), spent.seconds)
+        trained = origin(spec)
+        facts = report.facts(run.command, asked, versions(), spent.seconds, trained)
         report.write(run.folder, study, scale, trials, findings, facts)
         results = report.results(study, scale, spec, trials, findings)
         results["seconds"] = spent.seconds
+        results |= {} if trained is None else {"weights": trained}
         (run.update if trials.failed else run.finish)(results)
     return StudyResult(name, run, results, trials, findings)
 
