@@ -228,6 +228,15 @@ STUDY = Study(
             shift=0,
         ),
         "cpu": Settings(seeds=6),
+        "hours": Settings(
+            seeds=6,
+            data="cifar10",
+            sizes=(1000, 3000, 10_000, 25_000, 50_000),
+            test=10_000,
+            architecture="resnet8,stem_stride=2",
+            steps=3000,
+            batch_size=128,
+        ),
         "gpu": Settings(
             device="cuda",
             seeds=6,
