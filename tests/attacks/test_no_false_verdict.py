@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from ostrich.attacks import PGD, AutoAttack, Untargeted, attack
 from ostrich.attacks.engine.figures import measured
+from ostrich.attacks.score_based.square import Square
 from ostrich.attacks.threats import Linf
+from ostrich.attribution import Gradient
+from ostrich.attribution.question import explain
 from ostrich.crashtest.outcomes import outcome
 from ostrich.errors import InputError
 from ostrich.models import Classifier
@@ -40,13 +43,17 @@ class Means(nn.Module):
         return self.after(20 * self.before(x).mean((2, 3)))
 
 
-def attacked(after, before=lambda x: x, eps=16 / 255):
+def seen(network: nn.Module) -> Classifier:
+    return Classifier(network.eval(), size=(8, 8), channels=3)
+
+
+def attacked(after, before=lambda x: x, eps=16 / 255, method=PGD, **settings):
     images = torch.full((4, 3, 8, 8), 0.5)
     images[:, 0] = 0.54
     images = (images * 255).round() / 255
-    classifier = Classifier(Means(after, before).eval(), size=(8, 8), channels=3)
     goal = Untargeted(torch.zeros(4, dtype=torch.int64))
-    return attack(PGD(threat=Linf(eps), steps=5), classifier, images, goal)
+    method = method(threat=Linf(eps), **(settings or {"steps": 5}))
+    return attack(method, seen(Means(after, before)), images, goal)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +143,55 @@ def test_a_network_that_takes_two_images_is_asked_about_two():
         return x
 
     assert attacked(lambda z: z, few).success.all()
+
+
+class WithoutBackward(torch.autograd.Function):
+    """A function of one's own whose way back was never written."""
+
+    @staticmethod
+    def forward(context, x):
+        return 1 * x
+
+
+def overwritten(x: Tensor) -> Tensor:
+    """x, computed from what is overwritten afterwards: the way back misses it."""
+    roots = x.sqrt()
+    squares = roots * roots
+    roots.zero_()
+    return squares
+
+
+def without_a_graph(x: Tensor) -> Tensor:
+    if x.requires_grad:
+        raise RuntimeError("the derivative of own::op is not implemented")
+    return x
+
+
+BROKEN_BACK = {
+    "no backward": (WithoutBackward.apply, "must implement either the backward"),
+    "changed in place": (overwritten, "modified by an inplace operation"),
+    "no derivative": (without_a_graph, "derivative of own::op is not implemented"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_BACK)
+def test_a_network_that_fails_on_the_way_back_is_one_of_scores(name):
+    before, said = BROKEN_BACK[name]
+    network = seen(Means(lambda z: z, before))
+    assert network.access == "scores"
+    with pytest.raises(InputError, match=f"needs gradients; network gives no gradient .*{said}"):
+        attacked(lambda z: z, before)
+    assert attacked(lambda z: z, before, method=Square, queries=200).success.all()
+    with pytest.raises(InputError, match=said):
+        explain(Gradient(), network, torch.rand(1, 3, 8, 8), ["class:0"])
+
+
+def test_weights_made_in_inference_mode_are_asked_for_scores():
+    with torch.inference_mode():
+        network = nn.Sequential(nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    classifier = seen(network)
+    assert classifier.access == "scores"
+    assert classifier.predict(torch.rand(2, 3, 8, 8)).shape == (2, 3)
 
 
 @pytest.mark.filterwarnings("ignore:None of the inputs")

@@ -18,7 +18,9 @@ from ostrich.errors import InputError, UnreadableImage
 # Tables ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("columns", [("path", "label"), ("file_name", "class"), ("Filename", "Label")])
+@pytest.mark.parametrize(
+    "columns", [("path", "label"), ("file_name", "class"), ("Filename", "Label"), ("image", "target")]
+)
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_csv(here, columns, delimiter):
     for labels in (LABELS, [NAMES[k] for k in LABELS]):
@@ -44,6 +46,23 @@ def test_a_table_without_labels_and_with_splits(here):
     assert len(open_data("csv:t.csv:test")) == 4
     with pytest.raises(InputError, match="no rows: no column `split` says 'val'"):
         open_data("csv:t.csv:val")
+
+
+def test_labels_in_a_column_of_another_name_are_not_left_out_in_silence(here):
+    (here / "t.csv").write_text("file,kind,split\nfiles/00.png,1,test\n")
+    found = load(open_data("csv:t.csv"), size=(8, 8), channels=3)
+    assert found.labels is None
+    assert found.remarks["labels"] == "none: no column is called label or class (there are kind)"
+
+
+def test_the_separators_of_another_system(here):
+    (here / "t.csv").write_text(
+        "path,label\n" + "".join(f"files\\{i:02d}.png,{label}\n" for i, label in enumerate(LABELS))
+    )
+    gives_them_back("csv:t.csv")
+    (here / "a\\b.png").write_bytes((here / "files/00.png").read_bytes())  # a name that has one is that name
+    (here / "t.csv").write_text("path\na\\b.png\n")
+    assert len(load(open_data("csv:t.csv"), size=(8, 8), channels=3)) == 1
 
 
 @pytest.mark.parametrize(

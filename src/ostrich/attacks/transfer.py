@@ -63,7 +63,7 @@ def borrow_gradients(method: Attack, classifier: Classifier, surrogate: Any | No
     if surrogate is None:
         if method.needs == "gradient" and classifier.access != "gradient":
             raise InputError(
-                f"{method.name} needs gradients; {classifier.name} gives only {classifier.access}. Lend it "
+                f"{method.name} needs gradients; {classifier.name} {classifier.lacks}. Lend it "
                 "those of a network alike with --surrogate MODEL, or take an attack that needs none: "
                 "`ostrich list attacks`."
             )
@@ -81,7 +81,7 @@ def with_gradients_of(surrogate: Any, classifier: Classifier) -> Classifier:
     """
     other = copy(companion(surrogate, classifier, "surrogate"))
     if other.access != "gradient":
-        raise InputError(f"The surrogate {other.name} gives only {other.access}; gradients are needed.")
+        raise InputError(f"The surrogate {other.name} {other.lacks}; its gradients are needed.")
     if other.mean is None and other.std is None:
         other.mean, other.std = classifier.mean, classifier.std
     borrowing = copy(classifier)

@@ -126,7 +126,7 @@ def explain(
     question = _question(classifier, images, units, seed)
     if method.needs == "gradient" and classifier.access != "gradient":
         raise InputError(
-            f"{classifier.name} is only a prediction function: {method.name} needs its gradient. "
+            f"{classifier.name} {classifier.lacks}: {method.name} needs its gradient. "
             f"{applying(scores_only=True)}"
         )
     if images.numel() == 0:

@@ -109,6 +109,13 @@ def _keep(context: Context, one: RobustAccuracy | None, gates: Sequence[Gate]) -
         }
 
 
+def _breaking(context: Context, one: RobustAccuracy) -> str:
+    """The attack whose files show the figure; none that follows gradients where these cannot be believed."""
+    if context.classifier.access == "gradient" and one["bound"] is not None:
+        return "pgd"
+    return "square" if "square" in one["measured_by"] and "rays" not in one["measured_by"] else "rays"
+
+
 def _look(context: Context, one: RobustAccuracy | None) -> Iterator[Next]:
     """What falls, and where the network looks."""
     if one is not None:
@@ -116,7 +123,7 @@ def _look(context: Context, one: RobustAccuracy | None) -> Iterator[Next]:
             "text": "The images that fall at that budget, as files:",
             "command": context.typed(
                 "attack",
-                "pgd" if context.classifier.access == "gradient" else "rays",
+                _breaking(context, one),
                 settings={"eps": budget_text(one["norm"], one["eps"]), "norm": one["norm"]},
             ),
         }

@@ -41,7 +41,7 @@ class Dataset:
     `views(indices, (H, W), channels)`. `unused` counts by suffix the files that are no part of it; `levels`
     says which value of deep images is white, and `class_map` which class is which of the classifier's; with
     `skip_bad` unreadable ones are left out. `lying(indices)` says where the contents of some lie, for other
-    processes.
+    processes; `remarks` are what was found out about it, in sentences.
     """
 
     name: str
@@ -58,6 +58,7 @@ class Dataset:
     class_map: Mapping[str, str] | None = None
     skip_bad: bool = False
     lying: Callable[[Sequence[int]], Lying] | None = None
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.files)

@@ -114,7 +114,7 @@ def load(
     if dataset.labels is not None:
         numbers = [dataset.labels[i] for i in kept]
         labels = torch.tensor(numbers if matching is None else [matching.classes[k] for k in numbers])
-    remarks = {"unused": unused_sentence(dataset.unused)}
+    remarks = {**dataset.remarks, "unused": unused_sentence(dataset.unused)}
     if dataset.levels is not None:
         dataset.levels.check(dataset.name)
         remarks["range"] = dataset.levels.remark()

@@ -1,7 +1,8 @@
 """`csv:FILE` and `jsonl:FILE`: a table of image files and their labels.
 
-The file stands in the column path, file_name, filename, file or image, relative to the table; the label, a
-name or a number, in label or class. Without such a column the images have no labels.
+The file stands in the column path, file_name, filename, file or image, relative to the table, also with the
+other system's separators; the label, a name or a number, in label, class, category or target. Without such
+a column the images have no labels, which is said.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from ostrich.data.levels import Levels
 from ostrich.errors import InputError
 
 PATHS = ("path", "file_name", "filename", "file", "image")
-LABELS = ("label", "class", "labels", "class_name", "category")
+LABELS = ("label", "class", "labels", "class_name", "category", "target")
 
 
 def csv_table(path: str, split: str | None, levels: Levels) -> Dataset:
@@ -79,9 +81,12 @@ def of_rows(
             f"{', '.join(PATHS[:-1])} or {PATHS[-1]}."
         )
     files = [_cell(row, file_column, name, number) for number, row in enumerate(rows, 1)]
+    files = [_separated(root, file) for file in files]
     label_column = _column(columns, LABELS)
     if label_column is None:
-        return of_files(name, files, root=root, levels=levels)
+        others = ", ".join(column for column in map(str, columns) if column not in (file_column, "split"))
+        said = {"labels": f"none: no column is called {' or '.join(LABELS[:2])} (there are {others})"}
+        return replace(of_files(name, files, root=root, levels=levels), remarks=said if others else {})
     said = [_cell(row, label_column, name, number) for number, row in enumerate(rows, 1)]
     labels, class_names = numbered(said)
     return of_files(name, files, labels, class_names, root=root, levels=levels)
@@ -100,6 +105,12 @@ def _column(columns: Sequence[str], known: Sequence[str]) -> str | None:
     """The first of the known columns that is there."""
     by_name = {str(column).strip().lower(): column for column in columns}
     return next((by_name[name] for name in known if name in by_name), None)
+
+
+def _separated(root: Path, file: str) -> str:
+    """A file's name with this system's separators, where that of another system names no file."""
+    other = file.replace("\\", "/")
+    return file if other == file or (root / file).exists() else other
 
 
 def _cell(row: Mapping[str, Any], column: str, name: str, number: int) -> str:

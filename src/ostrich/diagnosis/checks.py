@@ -147,7 +147,7 @@ def _reason(check: Check, model: ModelUnderTest, found: Examination, late: bool)
     """Why a check is left out, empty where it is not."""
     if OFFERED[check.needs] > OFFERED[model.classifier.access]:
         needs = "gradients" if check.needs == "gradient" else check.needs
-        return f"It needs {needs}; the network gives only {model.classifier.access}."
+        return f"It needs {needs}; the network {model.classifier.lacks}."
     earlier = [finding.code for finding in found.findings if finding.code in check.unless]
     if earlier:
         return f"After {earlier[0]} there is nothing to look at."

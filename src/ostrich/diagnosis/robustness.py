@@ -118,7 +118,7 @@ def transfer(model: ModelUnderTest) -> Iterator[Finding]:
     if model.surrogate is None:
         raise NotApplicable("There is no other network: give one with --surrogate MODEL.")
     if model.surrogate.access != "gradient":
-        raise NotApplicable("The other network is only a prediction function.")
+        raise NotApplicable(f"The other network {model.surrogate.lacks}.")
     by_gradient = _broken(model, USUAL, MANY_STEPS)
     method = PGD(threat=Linf(USUAL), steps=MANY_STEPS, stop="budget")
     finding = _weaker(

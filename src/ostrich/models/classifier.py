@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -32,7 +33,9 @@ from ostrich.runtime import events
 from ostrich.runtime.deadline import check_time
 
 DRAWS = 20  # answers to an image, of a network whose answers are random
+REENTRANT = "it checkpoints with use_reentrant=True; change that to use_reentrant=False, the same function"
 RANDOM = "its answers are random, and no attack averaged over them"
+SAID = 110  # characters of a network's own complaint
 FOOLED = 0.8  # of them, that a success has to fool
 HALVES = (torch.float16, torch.bfloat16)
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -301,9 +304,37 @@ class Classifier:
             self.probe()
         if self.form == "labels":
             return "labels"
-        if not isinstance(self.network, nn.Module) or is_dynamic(self.network):
+        if not isinstance(self.network, nn.Module) or is_dynamic(self.network) or self.way_back:
             return "scores"
         return "gradient"  # of a network in 8 bits it is zero, and an attack says so
+
+    @cached_property
+    def way_back(self) -> str | None:
+        """Why the gradient of a grey image cannot be computed, where the network answers and that fails."""
+        count = self.batch or 1
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []), torch.enable_grad():
+            try:
+                leaf = self._greys(count).requires_grad_(True)
+                with untouched(self.network):
+                    total = self(leaf.clone()).sum()  # a clone: a network may change its input in place
+                    if total.requires_grad:
+                        torch.autograd.grad(total, leaf, allow_unused=True)
+            except Exception as error:
+                said = first_line(error.__cause__ or error)
+                why = REENTRANT if "use_reentrant" in said else shorten(said, SAID, placeholder=" ...")
+                return why if self._takes(count) else None
+        return None
+
+    @property
+    def lacks(self) -> str:
+        """Why there is no gradient of a network whose `access` is another, as a sentence goes on after it."""
+        if not isinstance(self.network, nn.Module):
+            return "is only a prediction function"
+        if self.form == "labels":
+            return "returns labels alone"
+        if is_dynamic(self.network):
+            return "computes in 8 bits whose scale is found anew for each batch"
+        return f"gives no gradient (asked for one it fails: {self.way_back})"
 
     @cached_property
     def quantised(self) -> bool:
@@ -387,12 +418,16 @@ class Classifier:
         elif found == "wholly":
             self.neighbours = APART
 
+    def _greys(self, count: int) -> Tensor:
+        """That many grey images (count, C, H, W)."""
+        grey = torch.full((count, self.channels, *(self.size or (224, 224))), 0.5)
+        return grey.to(self.device, self.dtype)
+
     @torch.no_grad()
     def _grey(self, count: int) -> Tensor:
         """Logits of that many grey images together."""
-        grey = torch.full((count, self.channels, *(self.size or (224, 224))), 0.5)
         with untouched(self.network):
-            return self(grey.to(self.device, self.dtype))
+            return self(self._greys(count))
 
     def _takes(self, count: int) -> bool:
         """Whether that many images together are answered."""

@@ -20,7 +20,7 @@ def untouched(network: object) -> Iterator[None]:
         yield
         return
     modes = [(module, module.training) for module in network.modules()]
-    frozen = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    frozen = [(one, one.requires_grad) for one in network.parameters() if not one.is_inference()]
     try:
         if any(training for _, training in modes):
             network.eval()

@@ -70,7 +70,7 @@ def certify(
     chosen = changed(chosen, settings, chosen.name)
     classifier = as_classifier(model)
     if classifier.access != "gradient" and chosen.name != "smoothing":
-        raise InputError(f"{classifier.name} gives only {classifier.access}: bounds need its layers.")
+        raise InputError(f"{classifier.name} {classifier.lacks}: bounds need its layers.")
     samples = as_samples(data, labels, classifier, limit=limit, seed=seed)
     asked = {"method": chosen.name, "settings": asdict(chosen)}
     with begun_on("certify", asked, classifier, samples, seed=seed, out=out, force=force) as run:

@@ -122,7 +122,7 @@ def check_objectives(
 ) -> list[Objective]:
     """The objectives, once the network is known to have them all, for so many `seeds`. Raises InputError."""
     if classifier.access != "gradient":
-        raise InputError(f"{classifier.name} is only a prediction function: there is no slope to climb.")
+        raise InputError(f"{classifier.name} {classifier.lacks}: there is no slope to climb.")
     if not objectives:
         raise InputError("No unit is given; `ostrich list units MODEL` lists the layers.")
     if seeds < 1:

@@ -16,7 +16,7 @@ from ostrich.attacks.eot import EOT
 from ostrich.attacks.goals import Goal, missed
 from ostrich.attacks.per_image import where
 from ostrich.attacks.threats import Threat
-from ostrich.errors import InputError, OstrichError
+from ostrich.errors import OstrichError
 from ostrich.models.answers import alone, answered
 from ostrich.models.classifier import Classifier
 from ostrich.models.fastpath import autocast, faster, rounds
@@ -28,7 +28,6 @@ Loss = Callable[[Tensor], Tensor]  # of the logits (n, K), (n,)
 Network = nn.Module | Callable[[Tensor], Tensor]
 Photographed = Callable[[Tensor, Sequence[int], int], Tensor]  # of images, their keys and the seed
 FOLDED_FROM = 2  # gradients of an image: for fewer, a copy that is no quicker by bf16 is not won back
-REENTRANT = "it checkpoints with use_reentrant=True. Change that to use_reentrant=False, the same function."
 
 
 @dataclass
@@ -598,7 +597,7 @@ class Problem:
 def _fast_network(classifier: Classifier, example: Tensor) -> tuple[Network, int]:
     """A faster network with the same function, and the forwards that its proof cost."""
     network = classifier.network
-    if not isinstance(network, nn.Module) or classifier.quantised:
+    if not isinstance(network, nn.Module) or classifier.quantised or classifier.way_back is not None:
         return network, 0
     return faster(network, classifier.normalised(example), partial(classifier.answers, before_softmax=True))
 
@@ -617,12 +616,7 @@ def _slope(loss: Tensor, inputs: Tensor) -> Tensor:
     """The gradient of the summed loss (n,); zero where the network cuts the graph."""
     gradient = None
     if loss.requires_grad:
-        try:
-            (gradient,) = torch.autograd.grad(loss.sum(), inputs, allow_unused=True)
-        except RuntimeError as error:
-            if "use_reentrant" not in str(error):
-                raise
-            raise InputError(f"The network gives no gradient of its input alone: {REENTRANT}") from error
+        (gradient,) = torch.autograd.grad(loss.sum(), inputs, allow_unused=True)
     return torch.zeros_like(inputs) if gradient is None else gradient
 
 

@@ -405,8 +405,7 @@ def check_attack(method: Attack, classifier: Classifier, eot: EOT | None = None)
     if method.needs not in offered:
         able = [name for name, kind in ATTACKS.items() if kind.needs in offered]
         raise InputError(
-            f"{method.name} needs {method.needs.removesuffix('s')}s; {classifier.name} gives only "
-            f"{classifier.access}. "
+            f"{method.name} needs {method.needs.removesuffix('s')}s; {classifier.name} {classifier.lacks}. "
             f"Attacks that can do without: {', '.join(able)}."
         )
     for one in (method, *(method.members if isinstance(method, InputSpecificAttack) else ())):

@@ -53,7 +53,7 @@ NOT_KNOWN = "not known"
 def probe(context: Context) -> Answer:
     """The question of this file."""
     if context.classifier.access != "gradient":
-        raise CannotRun("This is a prediction function: bounds need its layers.")
+        raise CannotRun(f"It {context.classifier.lacks}: bounds need its layers.")
     if context.classifier.draws > 1:
         raise CannotRun("Its answers are random: bounds are those of a function.")
     if not context.correct.any():

@@ -34,7 +34,7 @@ THREAT = Linf(8 / 255)
 def probe(context: Context) -> Answer:
     """The question of this file."""
     if context.classifier.access != "gradient":
-        raise CannotRun("This is a prediction function: it has no units to look at.")
+        raise CannotRun(f"It {context.classifier.lacks}: it has no units to look at.")
     right = indices(context.correct)[:MOST].cpu()
     if not len(right):
         raise CannotRun("The network gets none of these images right.")

@@ -61,7 +61,7 @@ def fit_and_judge(context: Context, method: FittedAttack, target: int | None = N
     """
     classifier = context.classifier
     if classifier.access != "gradient":
-        raise CannotRun("This is a prediction function: there is no gradient to fit by.")
+        raise CannotRun(f"It {classifier.lacks}: there is no gradient to fit by.")
     check_attack(method, classifier)
     places = torch.tensor(context.rows(method.name))
     given, predictions = context.samples.labels, context.predictions[places]

@@ -21,7 +21,7 @@ COST = Cost(fixed_gradients=3.0 * EXAMPLES)  # gradient, rule, and a forward tha
 def probe(context: Context) -> Answer:
     """The question of this file."""
     if context.classifier.access != "gradient":
-        raise CannotRun("This is a prediction function: it has no gradient to look at.")
+        raise CannotRun(f"It {context.classifier.lacks}: it has no gradient to look at.")
     rows = indices(context.correct)[:EXAMPLES].cpu()
     if not len(rows):
         raise CannotRun("The network gets none of these images right.")

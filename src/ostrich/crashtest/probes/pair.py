@@ -29,7 +29,7 @@ FROM, TO = "school bus", "ostrich"
 def probe(context: Context) -> Answer:
     """The question of this file."""
     if context.attacked.access != "gradient":
-        raise CannotRun("This is a prediction function: PGD has no gradient to follow.")
+        raise CannotRun(f"It {context.attacked.lacks}: PGD has no gradient to follow.")
     row, target = _choose(context)
     name = context.classifier.class_name
     source_name, target_name = name(int(context.labels[row])), name(target)

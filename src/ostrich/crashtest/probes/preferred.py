@@ -35,7 +35,7 @@ def probe(context: Context) -> Answer:
     """The question of this file."""
     classifier = context.classifier
     if classifier.access != "gradient":
-        raise CannotRun("This is a prediction function: there is no slope to climb.")
+        raise CannotRun(f"It {classifier.lacks}: there is no slope to climb.")
     classes = chosen(classifier)
     items: dict[int, list[Picture]] = {index: [] for index in classes}
     recognised = {}

@@ -27,7 +27,7 @@ SHOWN = 3  # images
 def probe(context: Context) -> Answer:
     """The question of this file."""
     if context.classifier.access != "gradient":
-        raise CannotRun("This is a prediction function: there is no gradient to follow.")
+        raise CannotRun(f"It {context.classifier.lacks}: there is no gradient to follow.")
     if context.classifier.channels not in (1, 3):
         raise CannotRun(f"The images have {context.classifier.channels} channels: they cannot be printed.")
     rows = torch.tensor(context.rows("printed"))

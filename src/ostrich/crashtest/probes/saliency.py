@@ -29,7 +29,7 @@ THREAT = Linf(8 / 255)
 def probe(context: Context) -> Answer:
     """The question of this file."""
     if context.classifier.access != "gradient":
-        raise CannotRun("This is a prediction function: it has no gradient to look at.")
+        raise CannotRun(f"It {context.classifier.lacks}: it has no gradient to look at.")
     right = indices(context.correct)[:EXAMPLES].cpu()
     if not len(right):
         raise CannotRun("The network gets none of these images right.")

@@ -33,7 +33,7 @@ def probe(context: Context) -> Answer:
     """The question of this file."""
     classifier = context.classifier
     if classifier.access != "gradient":
-        raise CannotRun("This is a prediction function: there is no slope to paint along.")
+        raise CannotRun(f"It {classifier.lacks}: there is no slope to paint along.")
     name, label = _known(context)
     views = _views(context, name)
     chosen, held_out = views.take(range(FIT)), views.take(range(FIT, FIT + HELD_OUT))

@@ -34,7 +34,7 @@ UNITS = {"linf": "per value", "l2": "of L2 length"}
 def probe(context: Context) -> Answer:
     """The question of this file."""
     if context.attacked.access != "gradient":
-        raise CannotRun("This is a prediction function: AutoAttack needs gradients.")
+        raise CannotRun(f"It {context.attacked.lacks}: AutoAttack needs gradients.")
     if not context.correct.any():
         raise CannotRun("The network gets none of these images right, so there is nothing to break.")
     sweep_of = context.earlier("robustness")
