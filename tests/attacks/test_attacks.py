@@ -323,7 +323,7 @@ def test_a_constant_added_to_all_logits_changes_nothing(name):
 
 def test_a_prediction_function_is_refused_by_gradient_attacks():
     model = ostrich.Classifier(lambda x: x.mean((2, 3)), name="function", size=(16, 16))
-    with pytest.raises(ostrich.InputError, match="gives only scores"):
+    with pytest.raises(ostrich.InputError, match="only a prediction function"):
         ostrich.attacks.attack(made("pgd"), model, nets.random_images(2), Untargeted(torch.tensor([0, 1])))
 
 

@@ -17,6 +17,7 @@ from torch import nn
 import ostrich
 from ostrich.cli.main import run
 from ostrich.errors import CheckpointMismatch, InputError
+from ostrich.models import architectures
 from ostrich.models.checkpoints import Checkpoint, load_weights
 
 
@@ -151,6 +152,13 @@ def test_a_pickled_network_beside_weights_is_read_as_data(tmp_path):
     found = Net()
     load_weights(found, path)
     assert same(found, weights(1))
+
+
+def test_weights_of_another_network_are_no_sets_that_fit(tmp_path):
+    torch.save(architectures.build("resnet20,classes=10")[0].state_dict(), tmp_path / "other.pth")
+    network = architectures.build("digits-cnn")[0]  # its names stand in each block of the other
+    with pytest.raises(InputError, match=r"of its 8 tensors no part .* as of another network: .*bn1"):
+        load_weights(network, tmp_path / "other.pth")
 
 
 def test_sets_that_cannot_be_told_apart_are_named(tmp_path):

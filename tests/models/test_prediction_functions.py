@@ -193,7 +193,7 @@ def test_the_crash_test_of_an_onnx_file(files, tmp_path, capsys):
     assert states["clean"] == states["noise"] == "done"
     assert set(states.values()) == {"done", "skipped"}
     assert run(["attack", "pgd", *words[:-1], str(tmp_path / "pgd")]) == 2
-    assert "gives only scores" in capsys.readouterr().err
+    assert "only a prediction function" in capsys.readouterr().err
     assert not (tmp_path / "pgd" / "images").exists()
 
 

@@ -133,6 +133,12 @@ class Checkpoint:
             raise InputError(f"--ema yes: {str(self.path)!r} holds no averaged weights that fit.")
         plain = [match for match in found if not match.averaged]
         choice = (plain or found) if self.ema is False or not averaged else averaged
+        if len(choice) > 1 and not names.is_whole(choice[0], expected):
+            raise CheckpointMismatch(
+                f"{str(self.path)!r} does not fit the network: of its {len(expected)} tensors no part of the "
+                f"file holds more than {len(choice[0].found)}. Those of the file, as of another network: "
+                f"{', '.join([*self.entries][:LISTED])}, ..."
+            )
         if len(choice) > 1:
             places = [match.prefix or "the top" for match in choice]
             raise InputError(

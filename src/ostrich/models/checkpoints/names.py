@@ -12,7 +12,7 @@ import re
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from ostrich.models.checkpoints.files import is_network
 from ostrich.models.checkpoints.machine import Refused, Stub
 from ostrich.models.checkpoints.tensors import Described
 
+Value = TypeVar("Value")
 DEEPEST = 32  # dictionaries within dictionaries
 LONGEST = 2**26  # characters of all names together
 AVERAGED = re.compile(r"(^|[_-])ema|ema($|[_-])|swa|averag", re.IGNORECASE)
@@ -135,9 +136,14 @@ def matches(names: Mapping[str, Entry], expected: Mapping[str, Tensor]) -> list[
     return list(distinct.values())
 
 
-def _without_counters(pairs: Mapping[str, str]) -> dict[str, str]:
+def is_whole(match: Match, expected: Mapping[str, Tensor]) -> bool:
+    """Whether all of the network's names are found."""
+    return len(_without_counters(match.found)) == len(_without_counters(expected))
+
+
+def _without_counters(pairs: Mapping[str, Value]) -> dict[str, Value]:
     """What counts: all but the counters of batch norm, which files may lack."""
-    return {own: theirs for own, theirs in pairs.items() if not own.endswith("num_batches_tracked")}
+    return {own: value for own, value in pairs.items() if not own.endswith("num_batches_tracked")}
 
 
 def _same_shapes(pairs: Mapping[str, str], names: Mapping[str, Entry], expected: Mapping[str, Tensor]) -> int:
