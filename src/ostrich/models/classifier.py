@@ -295,18 +295,18 @@ class Classifier:
     def access(self) -> str:
         """What the network offers: "gradient", or only "scores" or "labels".
 
-        Whether a function returns scores or labels is known after its first answer; where it has
-        given none, it is asked about a grey image.
+        It is asked about a grey image: whether it returns scores or labels is known after its first answer,
+        and whether a Module has a gradient when that is asked for.
         """
         if self.surrogate is not None:
             return self.surrogate.access
-        if self._reading is None and not isinstance(self.network, nn.Module):
+        sloped = isinstance(self.network, nn.Module) and not is_dynamic(self.network)
+        if not sloped and self._reading is None:
             self.probe()
+        sloped = sloped and self.way_back is None
         if self.form == "labels":
             return "labels"
-        if not isinstance(self.network, nn.Module) or is_dynamic(self.network) or self.way_back:
-            return "scores"
-        return "gradient"  # of a network in 8 bits it is zero, and an attack says so
+        return "gradient" if sloped else "scores"  # of a network in 8 bits it is zero, and an attack says so
 
     @cached_property
     def way_back(self) -> str | None:

@@ -101,8 +101,11 @@ def trained(folder: Path, device: str | torch.device = "auto") -> Classifier:
 def card_of(weights: str | Path) -> dict[str, Any] | None:
     """The card that a training run left beside its weights; None for weights of another origin."""
     path = Path(weights)
-    card = path.parent / CARD
-    return read_json(card) if path.name == WEIGHTS and card.is_file() else None
+    try:
+        card = read_json(path.parent / CARD) if path.name == WEIGHTS else None
+    except (OSError, ValueError):
+        return None
+    return card if isinstance(card, dict) and {"recipe", "test_accuracy"} <= card.keys() else None
 
 
 @torch.no_grad()
