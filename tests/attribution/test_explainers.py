@@ -42,6 +42,7 @@ def test_an_exception_at_any_layer_leaves_no_trace(name, way, untouched_network)
         pass
 
     network, before, reached = untouched_network.network, nets.state(untouched_network.network), []
+    assert untouched_network.access == "gradient"  # asked before anything fails
     for layer in (module for module in network.modules() if not any(module.children())):
 
         def fail(module, *_args):
@@ -261,6 +262,7 @@ def test_the_watched_forward_is_the_plain_one(which):
     net, size = network(which)
     model = ostrich.Classifier(net, size=(size, size), mean=(0.5,), std=(0.5,), name=which)
     images, showed, answered = nets.random_images(1, (size, size)), [], []
+    assert model.access == "gradient"  # asked about a grey image first
     before = net.register_forward_pre_hook(
         lambda _m, x: showed.append((x[0].detach().clone(), x[0].requires_grad))
     )

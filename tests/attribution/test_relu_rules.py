@@ -272,6 +272,7 @@ def test_random_numbers_of_the_user_are_not_touched():
 
 def test_of_many_images_a_few_are_compared_with_the_plain_forward():
     classifier, images = counting(), nets.random_images(20)
+    assert classifier.access == "gradient"  # asked about a grey image first
     nets.CALLS.clear()
     whole = paired(Guided(), classifier, images, ["class:0"] * 20)
     assert nets.CALLS == [20, 4]

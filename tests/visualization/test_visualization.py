@@ -129,6 +129,7 @@ def test_a_step_by_hand():
 
 def test_the_forward_ends_at_the_layer():
     network = model()
+    assert network.access == "gradient"  # asked about a grey image first
     reached = []
     network.network.linear.register_forward_hook(lambda *_: reached.append(1))
     ascend(network, UNITS[2:], replace(PRESETS["lucid"], steps=3))
@@ -189,6 +190,7 @@ def test_an_exception_at_any_layer_leaves_no_trace(way, untouched_network):
 
     network, before, reached = untouched_network.network, nets.state(untouched_network.network), 0
     assert untouched_network.num_classes == 5  # asked before anything fails
+    assert untouched_network.access == "gradient"
     for layer in (module for module in network.modules() if not any(module.children())):
 
         def fail(*_args):

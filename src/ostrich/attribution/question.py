@@ -124,15 +124,25 @@ def explain(
     pictures.check_images(images)
     images = classifier.beside(images)
     question = _question(classifier, images, units, seed)
-    if method.needs == "gradient" and classifier.access != "gradient":
-        raise InputError(
-            f"{classifier.name} {classifier.lacks}: {method.name} needs its gradient. "
-            f"{applying(scores_only=True)}"
-        )
+    lacking = method.needs == "gradient" and classifier.access != "gradient"
+    if lacking and not (method.relus and classifier.way_back):  # a rule of its own may pass where others fail
+        raise _without_gradient(method, classifier)
     if images.numel() == 0:
         return images.new_zeros(len(images), question.rows.shape[1], *images.shape[1:])
     with untouched(classifier.network):
-        return method.explain(question).detach()
+        try:
+            return method.explain(question).detach()
+        except RuntimeError as error:
+            if not lacking:
+                raise
+            raise _without_gradient(method, classifier) from error
+
+
+def _without_gradient(method: Explainer, classifier: Classifier) -> InputError:
+    return InputError(
+        f"{classifier.name} {classifier.lacks}: {method.name} needs its gradient. "
+        f"{applying(scores_only=True)}"
+    )
 
 
 def figures(
