@@ -31,6 +31,7 @@ from ostrich.models.returned import FailsOnImage, OtherRows
 from ostrich.models.untouched import untouched
 from ostrich.runtime import events
 from ostrich.runtime.deadline import check_time, in_its_own_time
+from ostrich.runtime.randomness import seeded
 
 DRAWS = 20  # answers to an image, of a network whose answers are random
 REENTRANT = "it checkpoints with use_reentrant=True; change that to use_reentrant=False, the same function"
@@ -312,8 +313,7 @@ class Classifier:
     def way_back(self) -> str | None:
         """Why the gradient of a grey image cannot be computed, where the network answers and that fails."""
         count = self.batch or 1
-        draws = torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
-        with in_its_own_time(), draws, torch.enable_grad():
+        with in_its_own_time(), seeded(0, self.device), torch.enable_grad():
             try:
                 leaf = self._greys(count).requires_grad_(True)
                 with untouched(self.network):
