@@ -85,8 +85,8 @@ def of_rows(
     label_column = _column(columns, LABELS)
     if label_column is None:
         others = ", ".join(column for column in map(str, columns) if column not in (file_column, "split"))
-        said = {"labels": f"none: no column is called {' or '.join(LABELS[:2])} (there are {others})"}
-        return replace(of_files(name, files, root=root, levels=levels), remarks=said if others else {})
+        remarks = {"labels": f"none: no column is called {' or '.join(LABELS[:2])} (there are {others})"}
+        return replace(of_files(name, files, root=root, levels=levels), remarks=remarks if others else {})
     said = [_cell(row, label_column, name, number) for number, row in enumerate(rows, 1)]
     labels, class_names = numbered(said)
     return of_files(name, files, labels, class_names, root=root, levels=levels)
