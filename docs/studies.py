@@ -70,7 +70,8 @@ def main(runs: Sequence[str], again: Sequence[str]) -> None:
         name = name or study.name
         trials = run_trials(study, spec, Path(folder) / "trials", Nothing())
         about = {key: run[key] for key in ("command", "asked", "versions")} | {"study": study.name}
-        about |= {key: value for key, value in (run["results"] or {}).items() if key == "weights"}
+        if "weights" in (run["results"] or {}):
+            about["weights"] = run["results"]["weights"]
         about["seconds"] = sum(seconds(one.folder) for one in trials.done)
         if study.rows_suffice:
             kept = merged(ROWS / f"{name}.json", study, spec, trials)

@@ -42,6 +42,12 @@ class CannotRun(OstrichError):
     """A probe has nothing to say about this network or these images; the reason goes into the report."""
 
 
+def check_gradient(classifier: Classifier, why: str) -> None:
+    """Refuse, by CannotRun, a network that gives no gradient; `why` is what the probe would do with it."""
+    if classifier.access != "gradient":
+        raise CannotRun(f"It {classifier.lacks}: {why}.")
+
+
 @dataclass(kw_only=True)
 class Context:
     """The network, the images and where to write; what several probes need is computed once.

@@ -207,9 +207,9 @@ def command(verb: str, recipe: Any, known: Mapping[str, Any], data: str) -> str:
     what differs from the defaults.
     """
     base = known.get(recipe.name) or type(recipe)(name=recipe.name, architecture="", data="")
-    sets = [f"--set {shlex.quote(one)}" for one in spelled(recipe, base, hidden=("name", "data", "seed"))]
-    words = [verb, recipe.name, "--data", shlex.quote(data), *sets, "--seed", str(recipe.seed)]
-    return " ".join(words)
+    sets = spelled(recipe, base, hidden=("name", "data", "seed"))
+    words = [recipe.name, "--data", data, *(word for one in sets for word in ("--set", one))]
+    return f"{verb} {shlex.join([*words, '--seed', str(recipe.seed)])}"
 
 
 def known_recipes() -> list[dict[str, str]]:

@@ -82,10 +82,9 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
 
 def trained(folder: Path, device: str | torch.device = "auto") -> Classifier:
     """The network of a finished training run, as its weights are stored. Raises InputError."""
-    try:
-        card = read_json(folder / CARD)
-    except (OSError, ValueError):
-        raise InputError(f"{str(folder)!r} holds no trained network: {WEIGHTS} and {CARD}.") from None
+    card = card_of(folder / WEIGHTS)
+    if card is None:
+        raise InputError(f"{str(folder)!r} holds no trained network: {WEIGHTS} and {CARD}.")
     classifier = load(
         f"arch:{card['architecture']}",
         weights=folder / WEIGHTS,
@@ -105,7 +104,8 @@ def card_of(weights: str | Path) -> dict[str, Any] | None:
         card = read_json(path.parent / CARD) if path.name == WEIGHTS else None
     except (OSError, ValueError):
         return None
-    return card if isinstance(card, dict) and {"recipe", "test_accuracy"} <= card.keys() else None
+    told = {"recipe", "train_images", "test_images", "test_accuracy"}
+    return card if isinstance(card, dict) and told <= card.keys() else None
 
 
 @torch.no_grad()

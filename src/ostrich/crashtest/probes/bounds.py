@@ -30,6 +30,7 @@ from ostrich.crashtest.context import (
     Context,
     budget_text,
     certified_name,
+    check_gradient,
     growing,
     sweep,
 )
@@ -52,8 +53,7 @@ NOT_KNOWN = "not known"
 
 def probe(context: Context) -> Answer:
     """The question of this file."""
-    if context.classifier.access != "gradient":
-        raise CannotRun(f"It {context.classifier.lacks}: bounds need its layers.")
+    check_gradient(context.classifier, "bounds need its layers")
     if context.classifier.draws > 1:
         raise CannotRun("Its answers are random: bounds are those of a function.")
     if not context.correct.any():

@@ -16,7 +16,7 @@ from ostrich.attribution.maps import before
 from ostrich.attribution.question import Question
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Picture, Pictures
-from ostrich.crashtest.context import CannotRun, Context, budget_text, indices
+from ostrich.crashtest.context import CannotRun, Context, budget_text, check_gradient, indices
 from ostrich.crashtest.plan import Cost
 from ostrich.errors import InputError
 from ostrich.images import rounded
@@ -33,8 +33,7 @@ THREAT = Linf(8 / 255)
 
 def probe(context: Context) -> Answer:
     """The question of this file."""
-    if context.classifier.access != "gradient":
-        raise CannotRun(f"It {context.classifier.lacks}: it has no units to look at.")
+    check_gradient(context.classifier, "it has no units to look at")
     right = indices(context.correct)[:MOST].cpu()
     if not len(right):
         raise CannotRun("The network gets none of these images right.")

@@ -14,7 +14,7 @@ from ostrich.attacks.fitted.artefact import Artefact, Judgement, judge
 from ostrich.attacks.fitted.held_out import fit_part, hold_out_split
 from ostrich.crashtest.answer import Measurement
 from ostrich.crashtest.blocks import Pair
-from ostrich.crashtest.context import CannotRun, Context
+from ostrich.crashtest.context import CannotRun, Context, check_gradient
 from ostrich.crashtest.summary import success
 from ostrich.errors import InputError
 from ostrich.images import fingerprints
@@ -60,8 +60,7 @@ def fit_and_judge(context: Context, method: FittedAttack, target: int | None = N
     Raises CannotRun where there are too few, and for a network without gradients.
     """
     classifier = context.classifier
-    if classifier.access != "gradient":
-        raise CannotRun(f"It {classifier.lacks}: there is no gradient to fit by.")
+    check_gradient(classifier, "there is no gradient to fit by")
     check_attack(method, classifier)
     places = torch.tensor(context.rows(method.name))
     given, predictions = context.samples.labels, context.predictions[places]

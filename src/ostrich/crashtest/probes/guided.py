@@ -9,7 +9,7 @@ from ostrich.attribution import Gradient, Guided, paired
 from ostrich.attribution.pictures import magnitude, signed
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Picture, Pictures
-from ostrich.crashtest.context import CannotRun, Context, indices
+from ostrich.crashtest.context import CannotRun, Context, check_gradient, indices
 from ostrich.crashtest.plan import Cost
 from ostrich.errors import InputError
 
@@ -20,8 +20,7 @@ COST = Cost(fixed_gradients=3.0 * EXAMPLES)  # gradient, rule, and a forward tha
 
 def probe(context: Context) -> Answer:
     """The question of this file."""
-    if context.classifier.access != "gradient":
-        raise CannotRun(f"It {context.classifier.lacks}: it has no gradient to look at.")
+    check_gradient(context.classifier, "it has no gradient to look at")
     rows = indices(context.correct)[:EXAMPLES].cpu()
     if not len(rows):
         raise CannotRun("The network gets none of these images right.")

@@ -14,7 +14,7 @@ import torch
 from ostrich.attacks import PGD, Linf, Targeted
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Block, Pair, Pairs, Slider
-from ostrich.crashtest.context import CannotRun, Context, budget_text, indices
+from ostrich.crashtest.context import CannotRun, Context, budget_text, check_gradient, indices
 from ostrich.crashtest.plan import ANYTIME
 from ostrich.errors import InputError
 from ostrich.runtime.deadline import TimeUp
@@ -28,8 +28,7 @@ FROM, TO = "school bus", "ostrich"
 
 def probe(context: Context) -> Answer:
     """The question of this file."""
-    if context.attacked.access != "gradient":
-        raise CannotRun(f"It {context.attacked.lacks}: PGD has no gradient to follow.")
+    check_gradient(context.attacked, "PGD has no gradient to follow")
     row, target = _choose(context)
     name = context.classifier.class_name
     source_name, target_name = name(int(context.labels[row])), name(target)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from ostrich.attacks.fooling.ascent import spread
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Picture, Pictures
-from ostrich.crashtest.context import CannotRun, Context
+from ostrich.crashtest.context import Context, check_gradient
 from ostrich.crashtest.plan import Cost
 from ostrich.errors import InputError
 from ostrich.generative import load_generator
@@ -34,8 +34,7 @@ PRIOR = "zoo:toybox-prior"
 def probe(context: Context) -> Answer:
     """The question of this file."""
     classifier = context.classifier
-    if classifier.access != "gradient":
-        raise CannotRun(f"It {classifier.lacks}: there is no slope to climb.")
+    check_gradient(classifier, "there is no slope to climb")
     classes = chosen(classifier)
     items: dict[int, list[Picture]] = {index: [] for index in classes}
     recognised = {}

@@ -12,7 +12,7 @@ from ostrich.attacks import Linf, Printed, Untargeted
 from ostrich.attacks.physical.printed import survival
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Pairs, Table
-from ostrich.crashtest.context import CannotRun, Context, budget_text
+from ostrich.crashtest.context import CannotRun, Context, budget_text, check_gradient
 from ostrich.crashtest.plan import Cost
 from ostrich.crashtest.summary import success
 from ostrich.images import fingerprints
@@ -26,8 +26,7 @@ SHOWN = 3  # images
 
 def probe(context: Context) -> Answer:
     """The question of this file."""
-    if context.classifier.access != "gradient":
-        raise CannotRun(f"It {context.classifier.lacks}: there is no gradient to follow.")
+    check_gradient(context.classifier, "there is no gradient to follow")
     if context.classifier.channels not in (1, 3):
         raise CannotRun(f"The images have {context.classifier.channels} channels: they cannot be printed.")
     rows = torch.tensor(context.rows("printed"))

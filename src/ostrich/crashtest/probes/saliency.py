@@ -15,7 +15,7 @@ from ostrich.attacks import PGD, Linf, Untargeted
 from ostrich.attribution import Explainer, GradCAM, Gradient, explain
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Picture, Pictures
-from ostrich.crashtest.context import CannotRun, Context, indices
+from ostrich.crashtest.context import CannotRun, Context, check_gradient, indices
 from ostrich.crashtest.plan import Cost
 from ostrich.errors import InputError
 
@@ -28,8 +28,7 @@ THREAT = Linf(8 / 255)
 
 def probe(context: Context) -> Answer:
     """The question of this file."""
-    if context.classifier.access != "gradient":
-        raise CannotRun(f"It {context.classifier.lacks}: it has no gradient to look at.")
+    check_gradient(context.classifier, "it has no gradient to look at")
     right = indices(context.correct)[:EXAMPLES].cpu()
     if not len(right):
         raise CannotRun("The network gets none of these images right.")

@@ -16,7 +16,7 @@ from ostrich.attacks.fitted.artefact import fit_artefact, judge
 from ostrich.attacks.physical.turntable import painted, viewpoints
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Pairs, Picture, Pictures
-from ostrich.crashtest.context import CannotRun, Context, budget_text, indices
+from ostrich.crashtest.context import CannotRun, Context, budget_text, check_gradient, indices
 from ostrich.crashtest.plan import Cost
 from ostrich.crashtest.summary import success
 from ostrich.data.mesh_views import Views
@@ -32,8 +32,7 @@ THREAT = Linf(16 / 255)
 def probe(context: Context) -> Answer:
     """The question of this file."""
     classifier = context.classifier
-    if classifier.access != "gradient":
-        raise CannotRun(f"It {classifier.lacks}: there is no slope to paint along.")
+    check_gradient(classifier, "there is no slope to paint along")
     name, label = _known(context)
     views = _views(context, name)
     chosen, held_out = views.take(range(FIT)), views.take(range(FIT, FIT + HELD_OUT))

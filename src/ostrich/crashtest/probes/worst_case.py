@@ -19,7 +19,7 @@ from ostrich.attacks import AutoAttack, Untargeted
 from ostrich.attacks.engine.result import Result
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Block, Pair, Pairs, Table
-from ostrich.crashtest.context import THREATS, CannotRun, Context, budget_text, growing, sweep
+from ostrich.crashtest.context import THREATS, CannotRun, Context, budget_text, check_gradient, growing, sweep
 from ostrich.crashtest.outcomes import broken_within
 from ostrich.crashtest.plan import ANYTIME
 from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
@@ -33,8 +33,7 @@ UNITS = {"linf": "per value", "l2": "of L2 length"}
 
 def probe(context: Context) -> Answer:
     """The question of this file."""
-    if context.attacked.access != "gradient":
-        raise CannotRun(f"It {context.attacked.lacks}: AutoAttack needs gradients.")
+    check_gradient(context.attacked, "AutoAttack needs gradients")
     if not context.correct.any():
         raise CannotRun("The network gets none of these images right, so there is nothing to break.")
     sweep_of = context.earlier("robustness")
