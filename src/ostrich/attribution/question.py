@@ -126,7 +126,7 @@ def explain(
     question = _question(classifier, images, units, seed)
     lacking = method.needs == "gradient" and classifier.access != "gradient"
     if lacking and not (method.relus and classifier.way_back):  # a rule of its own may pass where others fail
-        raise _without_gradient(method, classifier)
+        raise InputError(_without_gradient(method, classifier))
     if images.numel() == 0:
         return images.new_zeros(len(images), question.rows.shape[1], *images.shape[1:])
     with untouched(classifier.network):
@@ -135,11 +135,11 @@ def explain(
         except RuntimeError as error:
             if not lacking:
                 raise
-            raise _without_gradient(method, classifier) from error
+            raise InputError(_without_gradient(method, classifier)) from error
 
 
-def _without_gradient(method: Explainer, classifier: Classifier) -> InputError:
-    return InputError(
+def _without_gradient(method: Explainer, classifier: Classifier) -> str:
+    return (
         f"{classifier.name} {classifier.lacks}: {method.name} needs its gradient. "
         f"{applying(scores_only=True)}"
     )
