@@ -102,6 +102,17 @@ class WorkerDied(OstrichError, RuntimeError):
     """A process that computed a part of the work has ended before it was done."""
 
 
+class Diverged(OstrichError):
+    """The losses of a training are no finite numbers any more, so it was ended.
+
+    `step` is the last one, `of` how many there were to be, `help` what may keep the next one finite.
+    """
+
+    def __init__(self, step: int, of: int, help: str) -> None:
+        super().__init__(f"The training has diverged: by step {step} of {of} its loss is not finite. {help}")
+        self.step = step
+
+
 class RunExists(OstrichError):
     """The run directory is finished and would be overwritten."""
 

@@ -25,6 +25,7 @@ from ostrich.data.toyscenes.meshes import solid
 from ostrich.data.toyscenes.raycast import rays
 from ostrich.data.toyscenes.scenes import Camera
 from ostrich.errors import InputError, UnknownName, UnreadableImage
+from ostrich.runtime.files import checksum
 
 
 @pytest.fixture
@@ -183,7 +184,7 @@ def test_cache_is_read_and_a_corrupt_one_rendered_again(folder, small_blocks):
     damaged[-1] ^= 1
     file.write_bytes(damaged)
     assert np.array_equal(render_split("train", 12, size=16)[0], first)
-    assert store.digest(file) == file.with_suffix(".sha256").read_text().strip()
+    assert checksum(file) == file.with_suffix(".sha256").read_text().strip()
 
 
 def test_committed_images():

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ostrich.generative.training import Watch, train_gan
-from ostrich.studies import find, generated
+from ostrich.studies import find, generated, stability
 
 STUDIES = ("dcgan-cifar10", "perceptron-gan-mnist")
 
@@ -43,6 +43,22 @@ def test_a_generator_goes_on_from_its_checkpoint(name, tmp_path, monkeypatch):
     assert steps == [4]  # the second step was not trained again
     for picture in ("samples.png", "interpolation.png", "neighbours.png"):
         assert (tmp_path / "parts" / picture).stat().st_size > 100
+
+
+@pytest.mark.parametrize(("name", "trains"), [("perceptron-gan-mnist", generated), ("stability", stability)])
+def test_what_diverges_is_trained_no_longer_and_counts_as_diverged(name, trains, tmp_path, monkeypatch):
+    study = find(name)
+    spec = study.spec("smoke")
+    steps: list[int] = []
+
+    def broken(gan, recipe, images, labels, **more) -> torch.nn.Module:  # type: ignore[no-untyped-def]
+        next(gan.discriminator.parameters()).data.fill_(torch.nan)
+        return train_gan(gan, recipe, images, labels, **more, progress=steps.append)
+
+    monkeypatch.setattr(trains, "train_gan", broken)
+    last = study.run(spec, study.trials(spec)[0], tmp_path)[-1]
+    assert last["diverged"]
+    assert max(steps) < spec.watch_every
 
 
 def test_the_recipes_are_those_of_the_papers():

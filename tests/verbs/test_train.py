@@ -13,6 +13,8 @@ import ostrich
 from ostrich.cli.main import run
 from ostrich.data.training_data import open_split
 from ostrich.training.recipe import RECIPES
+from ostrich.training.run import card_of
+from ostrich.training.run import trained as network_of
 
 SMALL = {"train_images": 200, "epochs": 1, "batch_size": 50, "precision": "exact"}
 
@@ -62,6 +64,27 @@ def test_the_card_says_the_command_and_the_data_it_was_trained_on(trained, tmp_p
     card = json.loads((own.folder / "card.json").read_text())
     assert card["data"] == f"npz:{tmp_path}/own.npz"
     assert card["recipe"] == f"ostrich train digits-cnn --data npz:{tmp_path}/own.npz --set epochs=1 --seed 3"
+
+
+def test_a_training_that_diverges_is_ended_and_says_so(tmp_path, capsys):
+    folder = tmp_path / "out"
+    more = {**SMALL, "epochs": 3, "learning_rate": 1e9}
+    assert run(["train", "digits-cnn", *words(more), "--out", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert "has diverged: by step 4 of 12" in said
+    assert "learning_rate below 1e+09" in said
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
+    assert not (folder / "network.safetensors").exists()
+
+
+def test_a_card_beside_the_weights_of_another_training_is_none(trained, tmp_path):
+    weights = trained.save(tmp_path / "saved") / "network.safetensors"
+    assert card_of(weights) is not None
+    ostrich.train("digits-cnn", **SMALL, seed=1, out=tmp_path / "other")
+    (tmp_path / "other/network.safetensors").replace(weights)
+    assert card_of(weights) is None
+    with pytest.raises(ostrich.OstrichError, match="holds no trained network"):
+        network_of(tmp_path / "saved")
 
 
 def test_images_of_ones_own_are_trained_on_and_a_tenth_is_held_out(tmp_path):

@@ -10,7 +10,6 @@ probe the attacked batches are kept.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -67,6 +66,7 @@ from ostrich.models.steadiness import RandomAnswers
 from ostrich.runtime import events
 from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
 from ostrich.runtime.facts import digest
+from ostrich.runtime.files import checksum
 from ostrich.runtime.resumable import Computation, Piece
 from ostrich.runtime.runs import Run
 from ostrich.runtime.stopwatch import found, stopwatch
@@ -372,10 +372,7 @@ def _with_files(context: Context, answer: ProbeAnswer) -> ProbeAnswer:
 def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str | None]:
     """The checksums of files by their paths in the run directory, None of one that is missing."""
     paths = {name: folder / name for name in names}
-    return {
-        name: hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else None
-        for name, file in paths.items()
-    }
+    return {name: checksum(file) if file.exists() else None for name, file in paths.items()}
 
 
 def _write_images(context: Context, folder: Path, kept: Collection[int]) -> None:

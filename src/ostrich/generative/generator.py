@@ -26,7 +26,7 @@ from ostrich.models.checkpoints import load_weights
 from ostrich.models.class_names import class_index
 from ostrich.runtime.deadline import check_time
 from ostrich.runtime.events import counted
-from ostrich.runtime.files import read_json
+from ostrich.runtime.files import read_card
 from ostrich.runtime.resumable import Content, mapped
 
 ZOO = Path(__file__).parent / "zoo"
@@ -230,12 +230,8 @@ def load_generator(name: str, device: torch.device | None = None) -> Generator:
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
-    try:
-        card = read_json(folder / CARD)
-    except (OSError, ValueError):
-        card = None
-    if not isinstance(card, dict) or "architecture" not in card or not (folder / WEIGHTS).exists():
-        raise InputError(
-            f"{str(folder)!r} holds no finished generator: {WEIGHTS} and {CARD} of `ostrich generate train`."
-        )
+    card = read_card(folder / CARD, folder / WEIGHTS, ("architecture",))
+    if card is None:
+        files = f"{WEIGHTS} and its {CARD}"
+        raise InputError(f"{str(folder)!r} holds no finished generator of `ostrich generate train`: {files}.")
     return card

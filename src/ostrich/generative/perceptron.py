@@ -5,8 +5,10 @@
                    half of the hidden units, what is kept scaled up
     weights        uniform within 0.05 (generator), 0.005 (discriminator)
 
-Pixels are in [-1, 1] as in the other GANs: 2 sigmoid(y) - 1. Training was SGD, batch 100, rate 0.1,
-momentum from 0.5 to 0.7. Differs: the generator's output bias starts at zero, not at the marginals.
+Images are in [-1, 1] as in the other GANs; the generator's sigmoid and the discriminator's input are in
+[0, 1], as published: with inputs in [-1, 1], which are longer, training at the published rate diverges.
+Training was SGD, batch 100, rate 0.1, momentum from 0.5 to 0.7. Differs: the generator's output bias starts
+at zero, not at the marginals.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ class PerceptronDiscriminator(nn.Module):
         _uniform(self, 0.005)
 
     def forward(self, images: Tensor, classes: Tensor | None = None) -> Tensor:
-        return self.layers(images.flatten(1))[:, 0]
+        return self.layers((images.flatten(1) + 1) / 2)[:, 0]
 
 
 def _uniform(network: nn.Module, reach: float) -> None:

@@ -27,7 +27,7 @@ from ostrich.generative.training import Row, check_images, train_gan
 from ostrich.images import read_png, write_gif, write_png
 from ostrich.models import Classifier, load
 from ostrich.runtime import distributed, events
-from ostrich.runtime.files import write_json
+from ostrich.runtime.files import write_card
 from ostrich.runtime.resumable import peek
 from ostrich.runtime.runs import Run
 from ostrich.training.recipe import command
@@ -94,7 +94,8 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
     results |= {"train_images": len(training), "test_images": len(held_out)}
     results |= _gif(run)
     save(kept, run.folder / WEIGHTS)
-    write_json(run.folder / CARD, card(recipe, architecture, name, training, results, device))
+    told = card(recipe, architecture, name, training, results, device)
+    write_card(run.folder / CARD, run.folder / WEIGHTS, told)
     return results
 
 

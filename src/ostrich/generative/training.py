@@ -18,6 +18,7 @@ graph of every generated micro-batch is kept until the generator's step.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ostrich.errors import InputError
+from ostrich.errors import Diverged, InputError
 from ostrich.figures.clips import is_clip
 from ostrich.generative.gan import GAN
 from ostrich.generative.layers import SpectralNorm, add_orthogonal_gradient, advance
@@ -69,7 +70,7 @@ def train_gan(
     conditional. It is the averaged generator where the recipe averages, and the one with the least
     `distance` that `watch` measured where it measures one, else the last. `checkpoint`, `stop_after`
     and `progress` as in `training.train`. Raises InputError for images that the GAN cannot be trained
-    on.
+    on, Diverged where a loss is not finite when `watch` would be asked.
     """
     check_images(gan, images, labels, recipe.batch_size)
     gan.train()
@@ -103,6 +104,7 @@ def train_gan(
             follow(average, gan.generator, recipe.average if step > recipe.average_from else 0.0)
             if step % recipe.watch_every == 0 or step == recipe.steps:
                 row = {"step": step, "steps": recipe.steps, **known.row()}
+                _check_finite(row, recipe)
                 average.eval()
                 measured = watch(step, average, row) if distributed.is_main() else {}
                 if measured.get("distance", float("inf")) < best.get("distance", float("inf")):
@@ -121,6 +123,14 @@ def train_gan(
     if best and step == recipe.steps:  # rank 0 alone measured, and its generator is the one that is stored
         average.load_state_dict(best["generator"])
     return average.eval()
+
+
+def _check_finite(row: dict[str, float], recipe: GeneratorRecipe) -> None:
+    """End a training whose losses are not finite. Raises Diverged."""
+    if not all(math.isfinite(row[f"{player}_loss"]) for player in ("discriminator", "generator")):
+        rates = f"{recipe.generator_rate:g} (generator_rate) and {recipe.discriminator_rate:g}"
+        way_out = f"Rates below {rates} (discriminator_rate) or another objective may help."
+        raise Diverged(int(row["step"]), recipe.steps, way_out)
 
 
 def _facts(gan: GAN, recipe: GeneratorRecipe, images: Tensor, labels: Tensor | None) -> dict[str, str]:

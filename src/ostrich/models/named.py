@@ -18,7 +18,8 @@ from ostrich.models.huggingface import hf_facts, label_names
 from ostrich.models.libraries import timm_facts, timm_preprocessing, torchvision_facts
 from ostrich.models.onnx import onnx_facts
 from ostrich.models.paths import is_path, path_facts
-from ostrich.runtime.python_file import called, checksum, from_file, from_module
+from ostrich.runtime.files import checksum
+from ostrich.runtime.python_file import called, from_file, from_module
 
 FORMS = {  # a form, an example, and what it is
     "zoo:NAME": ("zoo:toybox-resnet20", "ours, trained: weights and card come with the package"),

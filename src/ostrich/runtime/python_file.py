@@ -7,7 +7,6 @@ what a network imports when it is first asked.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import sys
@@ -95,11 +94,6 @@ def reason(error: BaseException) -> str:
     if isinstance(error, FileNotFoundError) and error.filename is not None:
         return f"it looks for {str(error.filename)!r}, which is not there, seen from {str(Path.cwd())!r}"
     return repr(error)
-
-
-def checksum(path: Path) -> str:
-    """Of the file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _member(known: dict[str, Any], name: str, where: str) -> Any:

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ostrich.data.split import hold_out
+from ostrich.errors import Diverged
 from ostrich.figures.chart import Chart
 from ostrich.figures.clips import sheet
 from ostrich.generative.architectures import build_gan
@@ -116,7 +117,11 @@ def made(spec: GeneratorSpec, recipe: GeneratorRecipe, given: Splits, folder: Pa
         log(measured)
         return {}  # so that the last generator is kept, not the best
 
-    network = train_gan(gan, recipe, given.train.tensor(), None, checkpoint=folder / CHECKPOINT, watch=watch)
+    pixels, checkpoint = given.train.tensor(), folder / CHECKPOINT
+    try:
+        network = train_gan(gan, recipe, pixels, None, checkpoint=checkpoint, watch=watch)
+    except Diverged:
+        return [*logged(folder / METRICS), {"step": None, "diverged": True}]
     generator = Generator.of(gan, network, name="trained here")
     end = {"step": None, **asked(spec, generator, given, judge, recipe.seed, folder)}
     return [*logged(folder / METRICS), end]

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ostrich.errors import InputError
+from ostrich.errors import Diverged, InputError
 from ostrich.figures.chart import Chart
 from ostrich.generative.architectures import build_gan
 from ostrich.generative.collapse import SATURATED, UNIFORM, collapse, diversity
@@ -115,7 +115,11 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
         log({"step": step, "told_apart": row["told_apart"], "remarks": len(remarks), **measured})
         return {}  # nothing is kept but the last
 
-    train_gan(game, recipe, given.train.tensor(), None, checkpoint=folder / CHECKPOINT, watch=watch)
+    try:
+        train_gan(game, recipe, given.train.tensor(), None, checkpoint=folder / CHECKPOINT, watch=watch)
+    except Diverged:
+        unknown = dict.fromkeys(("told_apart", "remarks", "distance", "diversity"))
+        log({"step": spec.steps, **unknown, "collapsed": 0.0, "diverged": 1.0})
     return logged(folder / METRICS)
 
 

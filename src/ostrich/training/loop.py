@@ -52,10 +52,10 @@ def train(
     """Train `network` in place and return it in evaluation mode.
 
     `images` uint8 (N, C, H, W), `labels` int64 (N,); `held_out` the same, for the accuracy that is
-    logged after each epoch. With `checkpoint`, the run is continued from that file if it exists,
-    and the file is kept up to date; `stop_after` ends after so many steps in all, and `progress` is
-    told how many are done after each. Raises OtherComputation for a checkpoint of other weights at the
-    start, images, labels or settings.
+    logged after each epoch, in every process. With `checkpoint`, the run is continued from that file if it
+    exists, and the file is kept up to date; `stop_after` ends after so many steps in all, and `progress`
+    is told how many are done after each. Raises OtherComputation for a checkpoint of other weights at the
+    start, images, labels or settings, and what `log` raises.
     """
     device = next(network.parameters()).device
     network.to(memory_format=torch.channels_last)  # NHWC: 1.5 to 2 times faster convolutions
@@ -108,8 +108,7 @@ def train(
                 row = {"step": step, "steps": total, "epoch": step / per_epoch, **tally.row(device)}
                 if held_out is not None:
                     row["held_out_accuracy"] = accuracy(network, recipe, *held_out)
-                if distributed.is_main():
-                    log(row)
+                log(row)
                 tally.clear()
             leaving = distributed.leaving(device)
             if distributed.is_main():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,11 @@ from torch import Tensor
 
 from ostrich.data.dataset import Samples
 from ostrich.data.training_data import open_split
-from ostrich.errors import InputError
+from ostrich.errors import Diverged, InputError
 from ostrich.models import architectures, load
 from ostrich.models.classifier import Classifier, input_channels
 from ostrich.runtime import distributed, events
-from ostrich.runtime.files import read_json, write_bytes, write_json
+from ostrich.runtime.files import read_card, write_bytes, write_card
 from ostrich.runtime.resumable import peek
 from ostrich.runtime.runs import Run
 from ostrich.training.loop import accuracy, steps_of, steps_of_epoch, train
@@ -67,7 +69,7 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
             *train_set,
             held_out=(test_images[some], test_labels[some]),
             checkpoint=run.folder / CHECKPOINT,
-            log=run.append,
+            log=partial(_note, run, recipe),
             progress=lambda step: advance(seen(step), total),
         )
     # The card tells the accuracy of the weights as they are stored, in half precision.
@@ -76,15 +78,24 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
     results = {"test_accuracy": reached, "test_images": len(test), "train_images": len(training)}
     if distributed.is_main():
         save(network, run.folder / WEIGHTS)
-        write_json(run.folder / CARD, card(recipe, name, training.sha256, class_names, results))
+        told = card(recipe, name, training.sha256, class_names, results)
+        write_card(run.folder / CARD, run.folder / WEIGHTS, told)
     return results
+
+
+def _note(run: Run, recipe: Recipe, row: dict[str, float]) -> None:
+    """Write a row of the training, which ends where its loss is not finite."""
+    run.append(row)
+    if not math.isfinite(row["train_loss"]):
+        way_out = f"A learning_rate below {recipe.learning_rate:g}, a longer warmup or a clip_norm may help."
+        raise Diverged(int(row["step"]), int(row["steps"]), way_out)
 
 
 def trained(folder: Path, device: str | torch.device = "auto") -> Classifier:
     """The network of a finished training run, as its weights are stored. Raises InputError."""
     card = card_of(folder / WEIGHTS)
     if card is None:
-        raise InputError(f"{str(folder)!r} holds no trained network: {WEIGHTS} and {CARD}.")
+        raise InputError(f"{str(folder)!r} holds no trained network: {WEIGHTS} and its {CARD}.")
     classifier = load(
         f"arch:{card['architecture']}",
         weights=folder / WEIGHTS,
@@ -100,12 +111,8 @@ def trained(folder: Path, device: str | torch.device = "auto") -> Classifier:
 def card_of(weights: str | Path) -> dict[str, Any] | None:
     """The card that a training run left beside its weights; None for weights of another origin."""
     path = Path(weights)
-    try:
-        card = read_json(path.parent / CARD) if path.name == WEIGHTS else None
-    except (OSError, ValueError):
-        return None
-    told = {"recipe", "train_images", "test_images", "test_accuracy"}
-    return card if isinstance(card, dict) and told <= card.keys() else None
+    told = ("recipe", "train_images", "test_images", "test_accuracy")
+    return read_card(path.parent / CARD, path, told) if path.name == WEIGHTS else None
 
 
 @torch.no_grad()

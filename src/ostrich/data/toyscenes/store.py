@@ -7,7 +7,6 @@ block whose sum is wrong is rendered again. The folder is $OSTRICH_CACHE, else `
 user's cache folder.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ostrich.errors import InputError, UnreadableImage
-from ostrich.runtime.files import whole, write_text
+from ostrich.runtime.files import checksum, whole, write_text
 
 VERSION = 1  # of the scenes; raise it with every change that changes a picture
 CLIPS_VERSION = 1  # of the clips, likewise
@@ -49,7 +48,7 @@ def test_images(limit: int = 512) -> Stored:
         raise InputError(f"the toybox has {rows * columns} test images, so not {limit} of them")
     record = json.loads((HERE / "test-512.json").read_text())
     for name, known in record["sha256"].items():
-        if digest(HERE / name) != known:
+        if checksum(HERE / name) != known:
             raise UnreadableImage(f"{name} is damaged: its sha256 differs; reinstall ostrich")
     with WebPImageFile(HERE / "test-512.webp") as picture:
         sheet = np.asarray(picture.convert("RGB"))  # (16 * 64, 32 * 64, 3)
@@ -196,15 +195,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ostrich"
 
 
-def digest(file: Path) -> str:
-    """sha256 of a file in hexadecimal."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def _read(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     """The cached block, or None where it is missing, damaged or of another shape."""
     try:
-        if file.with_suffix(".sha256").read_text().strip() != digest(file):
+        if file.with_suffix(".sha256").read_text().strip() != checksum(file):
             return None
         images = np.load(file, allow_pickle=False)
     except (OSError, ValueError):
@@ -217,5 +211,5 @@ def _write(file: Path, images: np.ndarray) -> None:
     with whole(file) as partial:
         with partial.open("wb") as part:
             np.save(part, images)
-        total = digest(partial)
+        total = checksum(partial)
     write_text(file.with_suffix(".sha256"), f"{total}\n")
