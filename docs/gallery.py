@@ -457,6 +457,13 @@ SECTIONS: dict[str, list[Entry]] = {
     ],
     "Generate": [
         Entry(
+            "game",
+            "The first game",
+            "Full layers, on digits of 8x8 pixels (Goodfellow 2014).",
+            "generate train digits-perceptron",
+            "sheets/003000.png",
+        ),
+        Entry(
             "sample",
             "Samples",
             "Transposed convolutions after DCGAN (Radford 2016): 32 pixels, half its channels, kernels of 4, "

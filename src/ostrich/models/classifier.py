@@ -31,7 +31,7 @@ from ostrich.models.returned import FailsOnImage, OtherRows
 from ostrich.models.untouched import untouched
 from ostrich.runtime import events
 from ostrich.runtime.deadline import check_time, in_its_own_time
-from ostrich.runtime.randomness import seeded
+from ostrich.runtime.randomness import seeded, undrawn
 
 DRAWS = 20  # answers to an image, of a network whose answers are random
 REENTRANT = "it checkpoints with use_reentrant=True; change that to use_reentrant=False, the same function"
@@ -242,9 +242,8 @@ class Classifier:
     @torch.no_grad()
     def _recognised(self, inputs: Tensor, network: Callable[[Tensor], Any], output: object) -> Reading:
         """How to read what the network returns, found by the answer to these inputs."""
-        devices = [inputs.device] if inputs.is_cuda else []
         count = len(self.class_names) if self.class_names else None
-        with untouched(self.network), torch.random.fork_rng(devices):
+        with untouched(self.network), undrawn(inputs.device):
             varied = [self.normalised(images) for images in very_different(inputs)]
             return recognised(self.name, network, output, len(inputs), count, self.wanted, varied)
 
@@ -405,9 +404,8 @@ class Classifier:
         """Whether the answer to an image depends on its neighbours, and what follows."""
         self._compared = True
         like = torch.zeros(1, self.channels, *(self.size or (224, 224))).to(self.device, self.dtype)
-        devices = [like.device] if like.is_cuda else []
         quiet = events.listening(events.Listener())  # what is found now is told with all remarks
-        with untouched(self.network), torch.random.fork_rng(devices), quiet:
+        with untouched(self.network), undrawn(like.device), quiet:
             try:
                 found = depends(self, like, self.batch, self.dtype)
             except Exception:  # a network that takes no such images, or not so many: nothing is known then

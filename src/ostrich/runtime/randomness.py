@@ -41,13 +41,18 @@ def counted(seeds: NDArray[np.uint64], steps: NDArray[np.int64], count: int) -> 
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """torch's own random numbers, which dropout and new weights draw from, begin at `seed`.
-
-    Afterwards those of the CPU and of `device` go on as if nothing had been drawn.
-    """
+def undrawn(device: torch.device | None = None) -> Iterator[None]:
+    """torch's own random numbers, of the CPU and of `device`, go on afterwards as if none had been drawn."""
     others = [] if device is None or device.type == "cpu" else [device]
     with torch.random.fork_rng(others, device_type=others[0].type if others else "cuda"):
+        yield
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """torch's own random numbers, which dropout and new weights draw from, begin at `seed`; see `undrawn`."""
+    on_cpu = device is None or device.type == "cpu"
+    with undrawn(device):
         # torch.manual_seed begins the numbers of every accelerator anew, also where none is used.
-        (torch.manual_seed if others else torch.default_generator.manual_seed)(seed)
+        (torch.default_generator.manual_seed if on_cpu else torch.manual_seed)(seed)
         yield

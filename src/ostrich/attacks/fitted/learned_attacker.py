@@ -29,7 +29,7 @@ from ostrich.attacks.fitted.universal_perturbation import Universal, random_chan
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.images import into_range
 from ostrich.runtime.data_parallel import DataParallel
-from ostrich.runtime.randomness import keyed
+from ostrich.runtime.randomness import keyed, seeded
 from ostrich.runtime.ranges import above, at_least
 
 SHARED, OWN = 2.0, 4.0  # weights before the tanh: what is drawn for one image can turn round what all share
@@ -144,8 +144,7 @@ class Generator(FittedAttack):
 
     def _network(self, images: Tensor, seed: int = 0) -> Perturber:
         """A fresh generator for such images; the caller's random numbers stay as they are."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             return Perturber(images.shape[1], self.width, self.blocks).to(images)
 
     def _broken(self, network: Perturber, shared: Tensor, images: Tensor) -> Tensor:
