@@ -128,6 +128,7 @@ TODO = {
     "UnreadableVideo": "Repair or remove the file that it names.",
     "MissingExtra": "Install the extra that it names: `pip install 'ostrich-vision[EXTRA]'`.",
     "WorkerDied": "Give the same command again; finished pieces are kept.",
+    "Diverged": "Train anew with the lower rates that it names.",
     "RunExists": "Give another `--out`, or `--force`.",
 }
 

@@ -11,6 +11,7 @@
     │   └── UnreadableVideo      a video file that cannot be decoded, or holds no frames
     ├── MissingExtra             an optional dependency is not installed (exit 2)
     ├── WorkerDied               a process that computed a part of the work has ended before it was done
+    ├── Diverged                 the losses of a training are not finite any more (exit 2)
     └── RunExists                a finished run directory would be overwritten (exit 2)
 
 A message says what was given, what is allowed, and what to do next.
@@ -105,11 +106,13 @@ class WorkerDied(OstrichError, RuntimeError):
 class Diverged(OstrichError):
     """The losses of a training are no finite numbers any more, so it was ended.
 
-    `step` is the last one, `of` how many there were to be, `help` what may keep the next one finite.
+    `step` is the last one, `of` how many there were to be, `way_out` what may keep the next one finite.
     """
 
-    def __init__(self, step: int, of: int, help: str) -> None:
-        super().__init__(f"The training has diverged: by step {step} of {of} its loss is not finite. {help}")
+    def __init__(self, step: int, of: int, way_out: str) -> None:
+        super().__init__(
+            f"The training has diverged: by step {step} of {of} its loss is not finite. {way_out}"
+        )
         self.step = step
 
 

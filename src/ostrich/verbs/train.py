@@ -53,7 +53,7 @@ def train(
     which about a tenth, chosen by the seed and by what they show, is held out. With `out` it is written there
     from the beginning, and an interrupted one goes on; `force` overwrites a finished one. `device` is "auto",
     "cpu" or one of torch's. Raises UnknownName, InputError (settings, data without
-    labels or with more classes than the network).
+    labels or with more classes than the network), Diverged where the loss of an epoch is not finite.
     """
     chosen = as_recipe(recipe, changes)
     name = f"train-{chosen.name}"

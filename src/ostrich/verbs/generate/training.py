@@ -48,7 +48,8 @@ def train(
     settings: steps=500, batch_size=32, seed=1. `data` is DATA as on the command line, by default the recipe's
     own; or images (N, C, H, W) in [0, 1] of the generator's size, with labels (N,) where it is conditional,
     of which about a tenth, chosen by the seed and by what they show, is held out. With `out` it is written
-    there from the beginning, and an interrupted one goes on. Raises UnknownName, InputError.
+    there from the beginning, and an interrupted one goes on. Raises UnknownName, InputError,
+    Diverged where a loss is not finite.
     """
     chosen = as_recipe(recipe, changes)
     name = f"generate-train-{chosen.name}"
