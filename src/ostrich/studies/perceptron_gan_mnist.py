@@ -69,7 +69,8 @@ STUDY = Study(
     "measured, and its bounds, are ours. Momentum stays at 0.5 where theirs rises to 0.7, and the rate does "
     "not fall. At scale `hours` 30,000 steps of 100 of MNIST's images (`npz:mnist.npz`), 55 epochs; the "
     "5,000 images that are held out for the measures are of the training split. Distances are in the "
-    "features of the judge itself, a LeNet. Scale `cpu` takes 8x8 digits.",
+    "features of the judge itself, a LeNet. Scale `cpu` takes 8x8 digits. A first run, whose discriminator "
+    "saw pixels in [-1, 1] instead of the published [0, 1], diverged in its first seed and was left.",
     rule="Of every seed the generator after the last step, none chosen by a measure. Recognised: the "
     "judge's classifier score of its samples is above that of noise and that of a Gaussian with the "
     "training images' mean and covariance of pixels. Near: their Frechet distance from held-out images is "
