@@ -35,7 +35,6 @@ NOT_RUN = (  # their rules are there, their results are not
     "bounds",
     "dropout-mnist",
     "dcgan-cifar10",
-    "perceptron-gan-mnist",
 )
 TRAINED = [name for name in STUDIES if not find(name).takes_model]
 
