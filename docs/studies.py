@@ -31,7 +31,7 @@ from ostrich.runtime.executors import Here
 from ostrich.runtime.files import read_json, write_json, write_text
 from ostrich.runtime.runs import read_run
 from ostrich.studies import VERDICTS, find, report
-from ostrich.studies.schema import FEWEST_SEEDS, Done, Spec, Study, Trial
+from ostrich.studies.schema import Done, Spec, Study, Trial
 from ostrich.studies.stored import Stored, fingerprints, read_stored, write_stored
 from ostrich.studies.trials import Trials, run_trials
 from ostrich.studies.worker import restored, seconds
@@ -152,9 +152,10 @@ def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) 
             unfinished = f"{len(trials.done)} of {count} shares of rows are done; there is no verdict of the "
             unfinished += "whole before all are."
         chosen = Trials(done=[one for one in trials.done if one.trial.get("seed") in whole])
-        enough = len(whole) >= FEWEST_SEEDS and whole == list(range(len(whole)))
-        spec = replace(spec, seeds=len(whole)) if enough else spec
-        findings = study.judge(spec, chosen.done) if enough else None
+        findings = None
+        if whole and whole == list(range(len(whole))):
+            spec = replace(spec, seeds=len(whole))
+            findings = report.judged(study, spec, replace(trials, done=chosen.done))
         if study.row_by_row and trials.done:
             findings = study.judge(restored(study, asked["spec"]), trials.done)
     else:

@@ -88,8 +88,10 @@ def slope(x: Sequence[float], y: Sequence[float]) -> tuple[float, float, float]:
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Mean and standard deviation in words, with n: "8.40 ± 0.20 (n = 5)"."""
+    """Mean and standard deviation in words, with n: "8.40 ± 0.20 (n = 5)"; of one value "8.40 (n = 1)"."""
     if not values:
         return "-"
     mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.{digits}f} (n = 1)"
     return f"{mean:.{digits}f} ± {deviation(values):.{digits}f} (n = {len(values)})"

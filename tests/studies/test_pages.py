@@ -226,10 +226,7 @@ def test_a_study_that_is_not_finished_says_how_far_it_came_and_grows_on_other_ma
     assert "--rows docs/studies/rows/some.json --out RUN`, then `python docs/studies.py RUN=some`" in text
     assert "data=npz:d.npz" in text
     assert str(tmp_path) not in text + kept.read_text()
-    assert "So far" not in text  # two seeds are too few
-    table = text.partition("**Trials so far, the last row of each**\n\n")[2].partition("\n\n")[0]
-    assert table.startswith("| rate | norm | seed | held out accuracy |")
-    assert len(table.splitlines()) == 2 + 8
+    assert "before all are. So far: " in text
     (told,) = json.loads((tmp_path / "verdicts.json").read_text())
     assert (told["verdict"], told["n"]) == ("unfinished", 2)
 
@@ -258,20 +255,30 @@ def test_a_command_names_no_folder_of_the_machine_it_ran_on(studies):
     assert found["asked"] == {"scale": "hours", "spec": {"data": "cifar10:cifar10", "rate": 0.1}}
 
 
-def test_three_whole_seeds_of_an_unfinished_study_show_how_it_stands(elsewhere, tmp_path):
+def test_what_is_whole_of_an_unfinished_study_shows_how_it_stands(elsewhere, tmp_path):
     folder = tmp_path / "run"
-    words = ["--set", "depth=3", "--set", "units=8", "--set", "gains=1,1.1", "--seeds", "4"]
-    assert run(["study", "gradients", "--scale", "smoke", *words, "--out", str(folder)]) == 0
+    small = ["train=64", "test=50", "depths=8,14", "width=0.25", "steps=2"]
+    words = [word for one in small for word in ("--set", one)]
+    assert run(["study", "depth", "--scale", "smoke", *words, "--out", str(folder)]) == 0
     begun_only(folder)
-    results_of(folder)[-1].unlink()
-    elsewhere.main([f"{folder}=some"], [])
     page = tmp_path / "pages/some.md"
-    text = page.read_text()
-    assert "3 whole seeds; there is no verdict before all are. So far: " in text
-    assert "![" in text
-    assert "Failed trials" not in text
-    elsewhere.main([], ["some"])
-    assert page.read_text() == text
+    for count, left in ((2, 1), (1, 4), (0, 4)):  # whole seeds, and trials taken away for it
+        for result in results_of(folder)[-left:]:
+            result.unlink()
+        (tmp_path / "pages/rows/some.json").unlink(missing_ok=True)  # it would know them
+        elsewhere.main([f"{folder}=some"], [])
+        text = page.read_text()
+        assert f"{count} whole seeds; there is no verdict before all are." in text
+        assert ("So far: " in text) == ("![" in text) == bool(count)
+        assert ("one value: no interval" in text) == (count == 1)
+        assert (f"n = {count})" in text) == bool(count)
+        assert "inf" not in text.partition("**Published**")[0]
+        assert "Failed trials" not in text
+        elsewhere.main([], ["some"])
+        assert page.read_text() == text
+    table = text.partition("**Trials so far, the last row of each**\n\n")[2].partition("\n\n")[0]
+    assert table.startswith("| depth | kind | seed |")
+    assert len(table.splitlines()) == 2 + 3
 
 
 def test_a_page_is_judged_by_an_earlier_rule_until_it_is_judged_anew(studies):

@@ -108,11 +108,10 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     plain, residual, test = rise("plain", "train"), rise("residual", "train"), rise("residual", "test")
     degrades, holds, falls = plain[1] > MARGIN, residual[2] < MARGIN, test[2] < 0
     because = (
-        f"From {first} to {last} layers the training error of plain networks changes by {plain[0]:+.1f} "
-        f"points (95 % interval {plain[1]:.1f} to {plain[2]:.1f}), that of residual ones by "
-        f"{residual[0]:+.1f} ({residual[1]:.1f} to {residual[2]:.1f}; "
-        f"{'less' if holds else 'not surely less'} than {MARGIN:.2f}), their test error by {test[0]:+.1f} "
-        f"({test[1]:.1f} to {test[2]:.1f}; n = {spec.seeds})."
+        f"From {first} to {last} layers the training error of plain networks changes by "
+        f"{ranged(plain, sign='+')} points (95 % interval; n = {spec.seeds}), that of residual ones by "
+        f"{ranged(residual, sign='+')}, {'less' if holds else 'not surely less'} than {MARGIN:.2f}, their "
+        f"test error by {ranged(test, sign='+')}."
     )
     ways = {
         what: {

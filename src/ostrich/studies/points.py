@@ -34,6 +34,8 @@ def mean_points(rows: Sequence[Row], x: str, y: str) -> list[dict[str, Any]]:
 def ranged(found: tuple[float, float, float], digits: int = 1, sign: str = "") -> str:
     """A mean and its 95 % interval in words, 0.44 (0.01 to 0.86); `sign` is "+" where it is a change."""
     mean, low, high = found
+    if low == -inf or high == inf:
+        return f"{mean:{sign}.{digits}f} (one value: no interval)"
     return f"{mean:{sign}.{digits}f} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
 
 

@@ -40,8 +40,8 @@ class Spec:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if self.seeds < FEWEST_SEEDS:
-            raise InputError(f"A study takes at least {FEWEST_SEEDS} seeds; got {self.seeds}.")
+        if self.seeds < 1:
+            raise InputError(f"A study has at least one seed; got {self.seeds}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from ostrich.runtime.settings import changed
 from ostrich.runtime.stopwatch import stopwatch
 from ostrich.studies import datasets, find, report
 from ostrich.studies.networks import NetworkSpec, opened, origin
-from ostrich.studies.schema import Findings, Spec, Study
+from ostrich.studies.schema import FEWEST_SEEDS, Findings, Spec, Study
 from ostrich.studies.stored import fingerprints, read_stored
 from ostrich.studies.trials import Trials, run_trials
 from ostrich.verbs.outcome import Kept, Where, begun
@@ -139,6 +139,8 @@ def as_spec(
     spec = changed(study.spec(scale), changes, study.name)
     given = {"device": device, "seeds": seeds}
     spec = changed(spec, {k: v for k, v in given.items() if v is not None}, study.name)
+    if spec.seeds < FEWEST_SEEDS:
+        raise InputError(f"A study takes at least {FEWEST_SEEDS} seeds; got {spec.seeds}.")
     pick_device(spec.device)
     if study.takes_model:
         return _about(study, spec, model, data)
