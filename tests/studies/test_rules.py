@@ -136,6 +136,26 @@ def test_initialization(learn, stall, ratio, expected):
 
 
 @pytest.mark.parametrize(
+    ("rise", "other", "unfitted", "width", "expected"),
+    [
+        (30.0, 4.0, 1.0, 0.5, REPRODUCED),
+        (30.0, -2.0, 1.0, 0.5, REPRODUCED),  # the other cuts cost nothing
+        (30.0, 4.0, 9.0, 0.5, DIRECTION),  # of a network that is not fitted
+        (30.0, 15.0, 1.0, 0.5, DIRECTION),  # no cliff
+        (8.0, 2.0, 1.0, 8.0, DIRECTION),  # not surely above the others
+        (-2.0, -3.8, 1.0, 0.5, NOT),  # a cut that helps is no cliff, though the others help more
+        (3.0, 4.0, 1.0, 0.5, NOT),
+    ],
+)
+def test_ablation(rise, other, unfitted, width, expected):
+    def rows(trial: Trial) -> list[Row]:
+        more = {"none": 0.0, "3467": rise + wiggle(trial, width)}.get(trial["without"], other)
+        return [{"classes": 10, "parameters": 1, **ends(train_error=unfitted, test_error=20 + more)}]
+
+    assert verdict("ablation", rows) == expected
+
+
+@pytest.mark.parametrize(
     ("times", "learn_without", "learn_with", "expected"),
     [
         (4, 0, 20, REPRODUCED),

@@ -33,6 +33,7 @@ SOONER = (
     "What a fully trained network needs is not answered at this scale."
 )
 CLIFF = 3.0  # times the largest rise of another cut: in the paper 7.4, on the slides 5.9
+FITTED = 5.0  # percent of the training images: so few are wrong where a network is fitted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,17 +98,21 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     training = {cut: by_seed(rows, "train_error", without=cut) for cut in CUTS}
     rises = {cut: paired(errors[cut], errors["none"]) for cut in CUTS[1:]}
     mean = {cut: interval(rise)[0] for cut, rise in rises.items()}
-    beyond = {cut: interval(paired(errors["3467"], errors[cut])) for cut in CUTS[1:-1]}
-    worst = max(mean[cut] for cut in CUTS[1:-1])
-    apart = all(low > 0 for _, low, _ in beyond.values())
-    reproduced = apart and mean["3467"] >= CLIFF * worst
-    direction = mean["3467"] > worst
+    dearest = max(CUTS[1:-1], key=lambda cut: mean[cut])
+    apart = all(interval(paired(errors["3467"], errors[cut]))[1] > 0 for cut in CUTS[:-1])
+    unfitted = _mean(training["none"])
+    fitted_well = unfitted <= FITTED
+    reproduced = fitted_well and apart and mean["3467"] >= CLIFF * mean[dearest]
+    direction = mean["3467"] > max(0.0, mean[dearest])
     classes = rows[0]["classes"]
     because = (
-        f"Without layers 3, 4, 6 and 7 the test error rises by {mean['3467']:.1f} points, with the dearest "
-        f"of the other cuts by {worst:.1f} ({classes} classes; n = {spec.seeds})."
+        f"Without layers 3, 4, 6 and 7 the test error rises by {ranged(interval(rises['3467']), 1, '+')} "
+        f"points, without {', '.join(dearest)}, the dearest of the other cuts, by "
+        f"{ranged(interval(rises[dearest]), 1, '+')} (95 % intervals; n = {spec.seeds}, {classes} classes); "
+        f"the uncut network errs on {unfitted:.1f} % of its training images"
+        f"{'' if fitted_well else ', so it is not fitted'}."
     )
-    lost = _mean(training["3467"]) < _mean(training["none"])
+    lost = _mean(training["3467"]) < unfitted
     baseline = published("alexnet-replica/top5-error").value
     table = []
     for cut in CUTS:
@@ -177,6 +182,14 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         notes=[SOONER] if lost else (),
         compared=[
             (
+                f"parameters saved without {', '.join(cut)}, at full size",
+                "-",
+                f"{full_size('none') - full_size(cut):,} of {full_size('none'):,}",
+            )
+            for cut in CUTS[1:]
+        ]
+        + [
+            (
                 f"rise of the error without {', '.join(cut)}, points",
                 f"{published(f'alexnet-without-{cut}/top5-error').value - baseline:+.1f} (top-5)",
                 ranged(interval(rises[cut]), 1, "+"),
@@ -200,11 +213,12 @@ STUDY = Study(
     "convolutional networks, as used in lectures.",
     differs="A quarter of the maps, a sixteenth of the units, images of 32 pixels; CIFAR images and toybox "
     "scenes joined as 20 classes with --data cifar10:PATH, else the toybox's ten; at scale hours CIFAR-10 "
-    "alone, each image about twenty times, so that the uncut network is fitted; top-1 instead of top-5 "
-    "error; He's initialisation, since the paper's does not train at this width.",
-    rule="Reproduced: without 3, 4, 6, 7 the test error is higher than with every other cut (95 % "
-    f"intervals, paired by seed, above zero), and its rise at least {CLIFF:g} times the largest other one. "
-    "Direction only: it has the largest mean rise. Else not reproduced.",
+    "alone with 1,000 test images, each training image about twenty times, so that the uncut network is "
+    "fitted; top-1 instead of top-5 error; He's initialisation, since the paper's does not train at this width.",
+    rule=f"Reproduced: the uncut network is fitted (in the mean at most {FITTED:g} % of its training images "
+    "are wrong), and without 3, 4, 6, 7 the test error is higher than with every other cut and with none "
+    f"(95 % intervals, paired by seed, above zero), and its mean rise at least {CLIFF:g} times the largest "
+    "other one. Direction only: its mean rise is above zero, and the largest. Else not reproduced.",
     published=(
         "alexnet-replica/top5-error",
         *(f"alexnet-without-{cut}/top5-error" for cut in CUTS[1:]),
@@ -213,7 +227,7 @@ STUDY = Study(
     specs={
         "smoke": Settings(data="digits", train=60, test=60, pixels=32, width=0.1, steps=4, batch_size=16),
         "cpu": Settings(),
-        "hours": Settings(data="cifar10", join=False, train=50_000, test=10_000, steps=16_000),
+        "hours": Settings(data="cifar10", join=False, train=50_000, test=1000, steps=16_000),
         "gpu": Settings(device="cuda", data="cifar10", train=20_000, test=5000, stem_stride=1, steps=20_000),
     },
     trials=trials,
