@@ -214,7 +214,8 @@ STUDY = Study(
     differs="A quarter of the maps, a sixteenth of the units, images of 32 pixels; CIFAR images and toybox "
     "scenes joined as 20 classes with --data cifar10:PATH, else the toybox's ten; at scale hours CIFAR-10 "
     "alone with 1,000 test images, each training image about twenty times, so that the uncut network is "
-    "fitted; top-1 instead of top-5 error; He's initialisation, since the paper's does not train at this width.",
+    "fitted; top-1 instead of top-5 error; He's initialisation, since the paper's does not train at this "
+    "width.",
     rule=f"Reproduced: the uncut network is fitted (in the mean at most {FITTED:g} % of its training images "
     "are wrong), and without 3, 4, 6, 7 the test error is higher than with every other cut and with none "
     f"(95 % intervals, paired by seed, above zero), and its mean rise at least {CLIFF:g} times the largest "

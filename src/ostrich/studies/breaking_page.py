@@ -49,7 +49,7 @@ def because(
     beside = count - len(verdicts) - len(partial)
     parts = [f"Of {count} rows {len(verdicts)} are judged ({'; '.join(said) or 'none'})"]
     if beside:
-        parts.append(f"{beside} have nothing published beside them")
+        parts.append(f"{beside} have nothing comparable published beside them")
     if partial:
         parts.append(f"{len(partial)} are not whole yet")
     known = f" The network gets {about['right']} of {about['of']} images right." if about else ""
