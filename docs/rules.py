@@ -1,4 +1,4 @@
-"""Which commit wrote a study's rule: asked of git, so that a page can name it.
+"""Which commit wrote a study's rule, and which its results: asked of git, so that a page can name them.
 
 A rule is compared as it stands in the study's file, with the numbers that the file defines put in; so a
 margin that changes is a rule that changes. Where git or the history is not there, nothing is known.
@@ -111,6 +111,23 @@ def before(path: Path) -> Wrote | None:
             break
         last = commit
     return last
+
+
+def stored(rows: Path) -> Wrote | None:
+    """The first commit of the trials that a file of rows holds now; None where none is committed."""
+    lines = (_git(rows.parent, "blame", "-s", "-l", "--", rows.name) or "").splitlines()
+    hashes = {line.split()[0].lstrip("^") for line in lines if '"trial": ' in line}
+    known = sorted(name for name in hashes if name.strip("0"))
+    if not known:
+        return None
+    shown = _git(rows.parent, "show", "-s", "--format=%ct %h %as", *known) or ""
+    _, commit, day = min(shown.splitlines(), key=lambda line: int(line.split()[0])).split()
+    return Wrote(commit, day)
+
+
+def came_first(one: Wrote, other: Wrote) -> bool:
+    """Whether a commit of this repository came before the other, or is the same."""
+    return _git(ROOT, "merge-base", "--is-ancestor", one.commit, other.commit) is not None
 
 
 def _is_cut_off(folder: Path) -> bool:

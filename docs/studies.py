@@ -86,7 +86,7 @@ def main(runs: Sequence[str], again: Sequence[str]) -> None:
         plan = study.trials(restored(study, about["asked"]["spec"]))
         judged_page(name, study, of_plan(plan, list(read_stored(kept_file).values())), about)
     for page in pages():
-        write_text(page, refreshed(page.read_text(encoding="utf-8")))
+        write_text(page, refreshed(page.read_text(encoding="utf-8"), page.stem))
     told = [told_by(page) for page in pages()]
     write_json(VERDICTS, told)
     write_text(PAGES / INDEX, index(told))
@@ -160,8 +160,6 @@ def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) 
             findings = study.judge(restored(study, asked["spec"]), trials.done)
     else:
         findings = report.judged(study, spec, trials)
-    commit = rules.wrote(rules.source(study.name))
-    wrote = f"in commit {commit.commit} of {commit.day}" if commit else ""
     if findings is not None:
         write_charts(PAGES / f"{name}.png", findings.charts)
     how = report.facts(facts["command"], asked, facts["versions"], facts["seconds"], facts.get("weights"))
@@ -172,9 +170,27 @@ def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) 
             f"`{facts['command']}{rows} --out RUN`, then `python docs/studies.py RUN={name}`"
         )
     text = report.page(
-        study, asked["scale"], trials, findings, how, f"{name}.png", wrote, unfinished=unfinished
+        study,
+        asked["scale"],
+        trials,
+        findings,
+        how,
+        f"{name}.png",
+        written(study, name),
+        unfinished=unfinished,
     )
     write_text(PAGES / f"{name}.md", text)
+
+
+def written(study: Study, name: str) -> str:
+    """When the rule of a page was written: which commit did, and whether its results were known by then."""
+    commit, results = rules.wrote(rules.source(study.name)), rules.stored(ROWS / f"{name}.json")
+    if commit is None:
+        return report.BEFORE
+    told = f"in commit {commit.commit} of {commit.day}"
+    if results is None or rules.came_first(commit, results):
+        return f"{report.BEFORE}, {told}"
+    return f"changed {told}, when its results of commit {results.commit} of {results.day} were known"
 
 
 def pages() -> list[Path]:
@@ -187,8 +203,11 @@ def study_of(text: str) -> Study:
     return find(text.removeprefix("# ").partition(":")[0])
 
 
-def refreshed(text: str) -> str:
-    """A page with today's claim, source and published numbers; its results and its rule are left alone."""
+def refreshed(text: str, name: str) -> str:
+    """A page with today's claim, source and published numbers; its results and its rule are left alone.
+
+    A rule that stands as it was written, and does not say by which commit, says it now.
+    """
     study = study_of(text)
     title, *rest = [part for part in text.strip().split("\n\n") if not part.startswith(EARLIER)]
     figure = [part for part in rest if part.startswith("![")]
@@ -200,6 +219,8 @@ def refreshed(text: str) -> str:
         at = rest.index("**Published**")
         rest[at : at + 2] = "\n".join(report.published_table(study)).strip().split("\n\n")
     rule = next(part for part in rest if part.startswith("*Rule, "))
+    if rule == f"*Rule, {report.BEFORE}.* {study.rule}":
+        rest[rest.index(rule)] = f"*Rule, {written(study, name)}.* {study.rule}"
     head = [title, *figure] if rule.endswith(study.rule) else [title, _earlier(text, study), *figure]
     return "\n\n".join([*head, *rest]) + "\n"
 

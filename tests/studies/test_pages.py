@@ -109,6 +109,28 @@ def test_a_shallow_clone_does_not_take_its_first_commit_for_the_one_that_wrote_t
     assert rules.wrote(tmp_path / "cut/some.py") is None
 
 
+def test_a_page_says_whether_its_rule_came_before_its_results(rules, studies, tmp_path, monkeypatch):
+    place = Repository(tmp_path)
+    monkeypatch.setattr(rules, "ROOT", tmp_path)
+    monkeypatch.setattr(rules, "source", lambda name: place.file)
+    monkeypatch.setattr(studies, "ROWS", tmp_path)
+    study = studies.find("gradients")
+    first = place.commit(margin=1)
+    rows = tmp_path / "some.json"
+    rows.write_text('{"trials": [\n{"fingerprint": "a", "trial": {"seed": 0}},\n')
+    assert rules.stored(rows) is None  # not committed
+    assert studies.written(study, "some").startswith(f"written before the run, in commit {first} of ")
+    results = place.commit(margin=1)
+    assert rules.stored(rows).commit == results
+    assert studies.written(study, "some").startswith(f"written before the run, in commit {first} of ")
+    second = place.commit(margin=2)
+    assert studies.written(study, "some").startswith(f"changed in commit {second} of ")
+    assert f"when its results of commit {results} of " in studies.written(study, "some")
+    rows.write_text('{"trials": [\n{"fingerprint": "b", "trial": {"seed": 0}},\n')
+    place.commit(margin=2)  # run again
+    assert studies.written(study, "some").startswith(f"written before the run, in commit {second} of ")
+
+
 def test_every_study_has_a_rule_that_is_found_in_its_file(rules):
     from ostrich.studies import STUDIES
 
@@ -286,12 +308,12 @@ def test_a_page_is_judged_by_an_earlier_rule_until_it_is_judged_anew(studies):
     study = studies.study_of(text)
     assert studies.EARLIER not in text
     old = text.replace(study.rule, "Reproduced: always.")
-    noted = studies.refreshed(old)
+    noted = studies.refreshed(old, "gradients")
     assert noted.index(studies.EARLIER) < noted.index("![")
     assert "since then the rule is: " + study.rule in noted
     assert "Reproduced: always." in noted  # the rule that judged it stands where it stood
-    assert studies.refreshed(noted) == noted
-    assert studies.refreshed(noted.replace("Reproduced: always.", study.rule)) == text
+    assert studies.refreshed(noted, "gradients") == noted
+    assert studies.refreshed(noted.replace("Reproduced: always.", study.rule), "gradients") == text
 
 
 def test_a_study_that_is_judged_row_by_row_shows_what_it_has(elsewhere, tmp_path):

@@ -15,6 +15,7 @@ from ostrich.runtime.files import write_text
 from ostrich.studies.schema import Done, Findings, Spec, Study, Table
 from ostrich.studies.trials import Trials
 
+BEFORE = "written before the run"  # of the rule
 COMPARED = "Published, and here"  # title of the table of a page from which the index is made
 
 
@@ -61,13 +62,13 @@ def page(
     findings: Findings | None,
     facts: dict[str, Any],
     figure: str,
-    wrote: str = "",
+    written: str = BEFORE,
     unfinished: str = "",
 ) -> str:
     """The report in Markdown, the figure first; `figure` is where its picture lies.
 
-    `wrote` says which commit wrote the rule, where that is known; `unfinished` how far the study came, where
-    trials are left: then there is no verdict, and the findings are those of what is there.
+    `written` says when the rule was, by which commit where that is known; `unfinished` how far the study
+    came, where trials are left: then there is no verdict, and the findings are those of what is there.
     """
     parts = [f"# {study.name}: {study.question}", ""]
     if findings is not None and findings.charts:
@@ -87,7 +88,7 @@ def page(
         parts += ["Smoke only shows that everything runs; its verdict means nothing.", ""]
     parts += [f"*Claim.* {study.claim}", "", f"*Source.* {study.source}", ""]
     parts += [f"*What is different here.* {study.differs}", ""]
-    parts += [f"*Rule, written before the run{wrote and f', {wrote}'}.* {study.rule}", ""]
+    parts += [f"*Rule, {written}.* {study.rule}", ""]
     if findings is not None:
         for table in findings.tables:
             parts += _table(table)
