@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
@@ -45,11 +46,13 @@ HEAD = """# Studies
 Published experiments, rerun; made by `python docs/studies.py` from run directories of `ostrich study NAME`.
 Scale `cpu` is minutes on two cores, at most about an hour; scale `hours` may grow over days, and has no
 verdict until it is whole.
-Where the data is `cifar10:cifar10-jpeg`, a JPEG copy of CIFAR-10, the figures are not those of CIFAR-10.
+`cifar10`, `cifar10-first1000` and `cifar` are CIFAR-10 without loss: its 50,000 training images, and the
+first 1,000 of its test images. Where the data is `cifar10:cifar10-jpeg`, a JPEG copy, the figures are not those of
+CIFAR-10. CPU hours are of all trials together, by the clock on shared machines.
 Where a verdict is by an earlier rule, its page says which commit wrote that one, and what the rule is since.
 
-| study | question | data | n | figure | published | here | verdict |
-| --- | --- | --- | --- | --- | --- | --- | --- |
+| study | question | data | n | figure | published | here | verdict | CPU hours |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
 
@@ -163,7 +166,6 @@ def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) 
     if findings is not None:
         write_charts(PAGES / f"{name}.png", findings.charts)
     how = report.facts(facts["command"], asked, facts["versions"], facts["seconds"], facts.get("weights"))
-    how["seconds"] = f"{facts['seconds']:.0f} of all trials together, one thread each, on a shared machine"
     if unfinished:
         rows = f" --rows docs/studies/rows/{name}.json" if study.rows_suffice else ""
         how["goes on with"] = (
@@ -176,10 +178,19 @@ def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) 
         findings,
         how,
         f"{name}.png",
+        pictures_of(name, study, trials),
         written(study, name),
         unfinished=unfinished,
     )
     write_text(PAGES / f"{name}.md", text)
+
+
+def pictures_of(name: str, study: Study, trials: Trials) -> list[tuple[str, str]]:
+    """A page's pictures and what they show, brought beside it; from rows alone those that lie there."""
+    for path in report.pictures(study, trials):
+        shutil.copyfile(path, PAGES / f"{name}-{path.name}")
+    files = {f"{name}-{file}": words for file, words in study.pictures.items()}
+    return [(file, words) for file, words in files.items() if (PAGES / file).exists()]
 
 
 def written(study: Study, name: str) -> str:
@@ -210,7 +221,7 @@ def refreshed(text: str, name: str) -> str:
     """
     study = study_of(text)
     title, *rest = [part for part in text.strip().split("\n\n") if not part.startswith(EARLIER)]
-    figure = [part for part in rest if part.startswith("![")]
+    figure = [part for part in rest if part.startswith("![") and part.endswith(f"]({name}.png)")]
     rest = [part for part in rest if part not in figure]
     replaced = {"*Claim.*": study.claim, "*Source.*": study.source}
     for start, words in replaced.items():
@@ -245,8 +256,9 @@ def told_by(page: Path) -> dict[str, Any]:
     seeds = re.search(r"\bseeds=(\d+)", settings)
     verdict = next(line for line in text.splitlines() if line.startswith("**"))
     scale = re.search(r"at scale `(\w+)`", verdict)
+    hours = re.search(r"^- CPU hours: ([\d.]+)", text, re.MULTILINE)
     whole = re.search(r"(\d+) whole seeds", verdict)  # of a study that is not finished
-    if not (data and seeds and scale):
+    if not (data and seeds and scale and hours):
         raise SystemExit(f"{page} does not say how it was run.")
     _, _, table = text.partition(f"**{report.COMPARED}**\n\n")
     lines = table.partition("\n\n")[0].splitlines()[2:]
@@ -256,6 +268,7 @@ def told_by(page: Path) -> dict[str, Any]:
         "scale": scale[1],
         "data": data[1].strip("[]\"'"),
         "n": int((whole or seeds)[1]),
+        "cpu_hours": float(hours[1]),
         "verdict": verdict.split("**")[1].lower(),
         "earlier_rule": EARLIER in text,
         "compared": [[_plain(cell) for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines],
@@ -272,14 +285,15 @@ def _cell(words: str) -> str:
 
 
 def index(told: Sequence[dict[str, Any]]) -> str:
-    """README.md: every page with its question, data, n, published and own figures, and verdict."""
+    """README.md: every page with question, data, n, published and own figures, verdict and CPU hours."""
     lines = []
     for one in told:
         question = _cell(find(one["study"]).question)
         columns = ["<br>".join(map(_cell, column)) for column in zip(*one["compared"])] or ["-"] * 3
         cells = [f"[{one['page']}]({one['page']}.md)", question, one["data"], str(one["n"]), *columns]
-        lines.append(f"| {' | '.join([*cells, verdict_of(one)])} |")
-    return HEAD + "\n".join(lines) + "\n"
+        lines.append(f"| {' | '.join([*cells, verdict_of(one), format(one['cpu_hours'], '.2f')])} |")
+    together = f"Together {sum(one['cpu_hours'] for one in told):.1f} CPU hours."
+    return HEAD + "\n".join(lines) + f"\n\n{together}\n"
 
 
 def verdict_of(told: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from goldens import of_picture
 from ostrich.runtime.files import read_tensors
 
 TIMES = ("seconds", "checksum", "command", "versions")  # of JSON; a checksum is of the times too
-LINES = ("- seconds", "- command")  # of a report
+LINES = ("- CPU hours", "- command")  # of a report
 PICTURES = (".png", ".gif")
 
 

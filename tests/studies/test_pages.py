@@ -152,7 +152,7 @@ def test_a_page_leads_with_its_figure_and_says_where_its_rule_is_an_earlier_one(
     assert study.claim in text
     (row,) = [r for r in (DOCS / "studies/README.md").read_text().splitlines() if f"({path.name})" in r]
     told = studies.told_by(path)
-    assert row.endswith(f"| {studies.verdict_of(told)} |")
+    assert row.endswith(f"| {studies.verdict_of(told)} | {told['cpu_hours']:.2f} |")
     assert ("by an earlier rule" in row) == (not own.endswith(study.rule))
     assert figure or told["verdict"] == "unfinished"
     assert told["compared"] or not figure, "published against ours"

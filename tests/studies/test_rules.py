@@ -314,15 +314,20 @@ def test_off_the_shelf(pixels, hog, untrained, width, expected):
 
 
 @pytest.mark.parametrize(
-    ("one_mask", "width", "expected"),
-    [(5.0, 0.1, REPRODUCED), (5.0, 9.0, DIRECTION), (3.5, 0.1, NOT)],
+    ("one_mask", "width", "many", "expected"),
+    [
+        (5.0, 0.1, 0.01, REPRODUCED),
+        (5.0, 9.0, 0.01, DIRECTION),
+        (5.0, 0.1, 0.9, DIRECTION),  # many masks are no farther in the mean, and not surely
+        (3.5, 0.1, 0.01, NOT),
+    ],
 )
-def test_one_mask_is_worse_than_all_units_by_its_interval(one_mask, width, expected):
+def test_masks_are_compared_with_all_units_by_their_intervals(one_mask, width, many, expected):
     def rows(trial: Trial) -> list[Row]:
         whole = 4.0 if trial["drop"] else 5.0
         found: list[Row] = [{"way": "weight scaling", **ends(test_error=whole + wiggle(trial, 0.01))}]
         for k in find("dropout").spec("cpu").masks if trial["drop"] else ():
-            value = one_mask + wiggle(trial, width) if k == 1 else 4.0
+            value = one_mask + wiggle(trial, width) if k == 1 else 4.0 + wiggle(trial, many)
             found.append({"way": "Monte-Carlo", "masks": k, "test_error": value})
         return found
 
@@ -435,21 +440,22 @@ def test_the_layer_off_the_shelf_is_chosen_without_the_test_images():
 
 
 @pytest.mark.parametrize(
-    ("verified", "broken", "both", "expected"),
+    ("verified", "broken", "both", "spread", "expected"),
     [
-        (45, 4, 0, REPRODUCED),  # of 100 images 50 are right: 46 stand, 45 are verified
-        (40, 0, 0, DIRECTION),
-        (20, 0, 0, NOT),  # less than half of what stands
-        (45, 4, 1, NOT),  # one is both
+        (45, 4, 0, 0, REPRODUCED),  # of 100 images 50 are right: 46 stand, 45 are verified
+        (43, 4, 0, 2, DIRECTION),  # 1, 3 and 5 points: the interval of 3 reaches 8
+        (40, 0, 0, 0, DIRECTION),
+        (20, 0, 0, 0, NOT),  # less than half of what stands
+        (45, 4, 1, 0, NOT),  # one is both
     ],
 )
-def test_bounds(verified, broken, both, expected):
+def test_bounds(verified, broken, both, spread, expected):
     def rows(trial: Trial) -> list[Row]:
         return [
             {
                 "image": i,
                 "right": i < 50,
-                "verified": i < verified,
+                "verified": i < verified + spread * (trial["seed"] - 1),
                 "broken": i < both or 50 - broken <= i < 50,
             }
             for i in range(100)

@@ -108,4 +108,5 @@ STUDY = Study(
     trials=generated.trials,
     run=run,
     judge=judge,
+    pictures=generated.PICTURES,
 )

@@ -46,6 +46,12 @@ from ostrich.studies.points import by_seed, mean_points, ranged
 from ostrich.studies.schema import Done, Findings, Row, Spec, Table, Trial, Verdict, crossed, rows_of
 
 WAYS, WAY_STEPS = 8, 11  # ways through the codes, and images on each, both ends among them
+PICTURES = {  # that each trial leaves, and what they show
+    "samples.png": "Samples of one generator, the first 64, none chosen.",
+    "neighbours.png": "The twelve of its samples that are most like a training image, and beside each the "
+    "three training images that are nearest in pixels, and the three nearest in the judge's features.",
+    "interpolation.png": "Ways from one code to another, of eleven images each.",
+}
 SHEET, COLUMNS = 64, 16  # samples shown
 GAUSSIAN, MIXED = 31, 32  # of the random numbers of that control, and of an order
 FITTED = 5000  # training images that give it its covariance

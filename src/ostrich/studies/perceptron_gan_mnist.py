@@ -109,4 +109,5 @@ STUDY = Study(
     trials=generated.trials,
     run=run,
     judge=judge,
+    pictures=generated.PICTURES,
 )

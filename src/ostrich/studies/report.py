@@ -52,7 +52,19 @@ def write(
     write_text(folder / "results.csv", _csv(trials.done))
     if findings is not None and findings.charts:
         write_charts(folder / "figure.png", findings.charts)
-    write_text(folder / "report.md", page(study, scale, trials, findings, facts, "figure.png"))
+    shown = [(str(path.relative_to(folder)), words) for path, words in pictures(study, trials).items()]
+    write_text(folder / "report.md", page(study, scale, trials, findings, facts, "figure.png", shown))
+
+
+def pictures(study: Study, trials: Trials) -> dict[Path, str]:
+    """The study's pictures, each of the first trial that has it, and what it shows."""
+    found = {}
+    for name, words in study.pictures.items():
+        paths = (one.folder / name for one in trials.done)
+        path = next((path for path in paths if path.exists()), None)
+        if path is not None:
+            found[path] = words
+    return found
 
 
 def page(
@@ -62,10 +74,12 @@ def page(
     findings: Findings | None,
     facts: dict[str, Any],
     figure: str,
+    pictures: Sequence[tuple[str, str]] = (),
     written: str = BEFORE,
     unfinished: str = "",
 ) -> str:
-    """The report in Markdown, the figure first; `figure` is where its picture lies.
+    """The report in Markdown, the figure first; `figure` is where its picture lies, `pictures` where those of
+    its trials do, and what they show.
 
     `written` says when the rule was, by which commit where that is known; `unfinished` how far the study
     came, where trials are left: then there is no verdict, and the findings are those of what is there.
@@ -84,6 +98,7 @@ def page(
         parts += _table(
             Table(title=COMPARED, columns=("figure", "published", "here"), rows=findings.compared)
         )
+    parts += [line for path, words in pictures for line in (f"![{words}]({path})", "", words, "")]
     if scale == "smoke":
         parts += ["Smoke only shows that everything runs; its verdict means nothing.", ""]
     parts += [f"*Claim.* {study.claim}", "", f"*Source.* {study.source}", ""]
@@ -111,14 +126,14 @@ def facts(
     seconds: float,
     weights: str | None = None,
 ) -> dict[str, Any]:
-    """How it was run, as lines of a report; `weights` says how those of its network were trained."""
+    """How it was run, as lines of a report; `seconds` of all trials, `weights` how a network's were made."""
     settings = {name: value for name, value in asked["spec"].items() if name != "model"}
     return {
         "command": f"`{command}`",
         **({} if weights is None else {"weights": weights}),
         "settings": ", ".join(f"{name}={value}" for name, value in settings.items()),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-        "seconds": f"{seconds:.0f}, on a shared machine; of the last call, where it was resumed",
+        "CPU hours": f"{seconds / 3600:.2f}, of all trials together, by the clock on a shared machine",
     }
 
 

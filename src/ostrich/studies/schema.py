@@ -84,6 +84,7 @@ class Study:
     it is about a network of the user's: `ostrich study NAME MODEL DATA`; `rows_suffice`, that `judge` reads
     nothing of a trial but its rows; `row_by_row`, that it judges whatever trials there are, so that a page
     shows what an unfinished run has; `decides` names the settings that decide a trial's rows, None: all.
+    `pictures` are files that a trial leaves, with what they show: those of the first that has them are shown.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Study:
     rows_suffice: bool = True
     row_by_row: bool = False
     decides: Callable[[Trial], set[str]] | None = None
+    pictures: Mapping[str, str] = field(default_factory=dict)
 
     def spec(self, scale: str) -> Spec:
         """The settings of a scale. Raises InputError for one that the study does not have."""

@@ -23,6 +23,7 @@ from ostrich.studies.networks import NetworkSpec, opened, origin
 from ostrich.studies.schema import FEWEST_SEEDS, Findings, Spec, Study
 from ostrich.studies.stored import fingerprints, read_stored
 from ostrich.studies.trials import Trials, run_trials
+from ostrich.studies.worker import seconds
 from ostrich.verbs.outcome import Kept, Where, begun
 
 
@@ -116,7 +117,8 @@ def rerun(
             trials = run_trials(study, spec, run.folder / "trials", executor, advance, stored)
         findings = report.judged(study, spec, trials)
         trained = origin(spec)
-        facts = report.facts(run.command, asked, versions(), spent.seconds, trained)
+        computed = sum(seconds(one.folder) for one in trials.done)
+        facts = report.facts(run.command, asked, versions(), computed, trained)
         report.write(run.folder, study, scale, trials, findings, facts)
         results = report.results(study, scale, spec, trials, findings)
         results["seconds"] = spent.seconds
