@@ -47,8 +47,8 @@ Published experiments, rerun; made by `python docs/studies.py` from run director
 Scale `cpu` is minutes on two cores, at most about an hour; scale `hours` may grow over days, and has no
 verdict until it is whole.
 `cifar10`, `cifar10-first1000` and `cifar` are CIFAR-10 without loss: its 50,000 training images, and the
-first 1,000 of its test images. Where the data is `cifar10:cifar10-jpeg`, a JPEG copy, the figures are not those of
-CIFAR-10. CPU hours are of all trials together, by the clock on shared machines.
+first 1,000 of its test images. Where the data is `cifar10:cifar10-jpeg`, a JPEG copy, the figures are not
+those of CIFAR-10. CPU hours are of all trials together, by the clock on shared machines.
 Where a verdict is by an earlier rule, its page says which commit wrote that one, and what the rule is since.
 
 | study | question | data | n | figure | published | here | verdict | CPU hours |
@@ -75,6 +75,8 @@ def main(runs: Sequence[str], again: Sequence[str]) -> None:
         about = {key: run[key] for key in ("command", "asked", "versions")} | {"study": study.name}
         if "weights" in (run["results"] or {}):
             about["weights"] = run["results"]["weights"]
+        for path in report.pictures(study, trials):
+            shutil.copyfile(path, PAGES / f"{name}-{path.name}")
         about["seconds"] = sum(seconds(one.folder) for one in trials.done)
         if study.rows_suffice:
             kept = merged(ROWS / f"{name}.json", study, spec, trials)
@@ -178,17 +180,15 @@ def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) 
         findings,
         how,
         f"{name}.png",
-        pictures_of(name, study, trials),
+        pictures_of(name, study),
         written(study, name),
         unfinished=unfinished,
     )
     write_text(PAGES / f"{name}.md", text)
 
 
-def pictures_of(name: str, study: Study, trials: Trials) -> list[tuple[str, str]]:
-    """A page's pictures and what they show, brought beside it; from rows alone those that lie there."""
-    for path in report.pictures(study, trials):
-        shutil.copyfile(path, PAGES / f"{name}-{path.name}")
+def pictures_of(name: str, study: Study) -> list[tuple[str, str]]:
+    """The pictures that lie beside a page, and what they show."""
     files = {f"{name}-{file}": words for file, words in study.pictures.items()}
     return [(file, words) for file, words in files.items() if (PAGES / file).exists()]
 
