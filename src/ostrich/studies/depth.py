@@ -165,7 +165,11 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         ],
         charts=[
             Chart(
-                title="Depth", x_label="layers", y_label="error, %", series=by_depth, dashed=frozenset([name])
+                title="Depth",
+                x_label="layers",
+                y_label="error, %",
+                series=by_depth,
+                dashed=frozenset(n for n in by_depth if not n.endswith("training images")),
             ),
             Chart(
                 title="On the way",

@@ -125,11 +125,12 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         mean > 0 for mean, _, _ in above.values()
     )
     mean = {key: sum(found.values()) / max(1, len(found)) for key, found in losses.items()}
-    told = "; ".join(
-        f"{k}: deepened {interval(excess[k])[0]:+.2g}, where half of what the control gained is "
-        f"{KEPT * interval(gained[k])[0]:.2g}"
+    told = ". ".join(
+        f"{k}: deepened {interval(excess[k])[0]:+.2g}, half of what the control gained "
+        f"{KEPT * interval(gained[k])[0]:.2g}, between them {behind[k][0]:+.2g} "
+        f"({behind[k][1]:.2g} to {behind[k][2]:.2g})"
         + (
-            f", from scratch {above[k][0]:+.2g} ({above[k][1]:.2g} to {above[k][2]:.2g})"
+            f"; from scratch {above[k][0]:+.2g} ({above[k][1]:.2g} to {above[k][2]:.2g})"
             if k in above
             else ""
         )
@@ -147,7 +148,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         else "not reproduced",
         because=f"A network of {spec.deep} layers made from one of {spec.shallow} differs by at most "
         f"{apart:.1g} of its logits' scale and in {changed} predictions. Training loss less that of the "
-        f"shallow network trained as long: {told} (n = {spec.seeds}).",
+        f"shallow network trained as long, with 95 % intervals: {told} (n = {spec.seeds}).",
         tables=[
             Table(
                 title="Training loss, in evaluation mode",

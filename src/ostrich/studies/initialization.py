@@ -251,7 +251,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
             (f"Xavier: log2 of last by first of {spec.layers}", f"{-spec.layers}", f"{xavier[0]:.1f}"),
             (
                 f"trainings of {deep} layers that learn from He, that stall from Xavier",
-                "all, all (30 layers)",
+                "one of one, one of one (30 layers)",
                 f"{learning['he']}, {stalling['xavier']} of {spec.train_seeds}",
             ),
         ],

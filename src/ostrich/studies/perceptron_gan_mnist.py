@@ -65,12 +65,13 @@ STUDY = Study(
     "training images beside them show that they are not memorised (figure 2).",
     source="Goodfellow et al. 2014, Generative adversarial nets, section 5 and figure 2 a; the networks are "
     "those of the authors' mnist.yaml.",
-    differs="The paper's measure is the likelihood of a Parzen window, which is not computed here; what is "
-    "measured, and its bounds, are ours. Momentum stays at 0.5 where theirs rises to 0.7, and the rate does "
-    "not fall. At scale `hours` 30,000 steps of 100 of MNIST's images (`npz:mnist.npz`), 55 epochs; the "
-    "5,000 images that are held out for the measures are of the training split. Distances are in the "
-    "features of the judge itself, a LeNet. Scale `cpu` takes 8x8 digits. A first run, whose discriminator "
-    "saw pixels in [-1, 1] instead of the published [0, 1], diverged in its first seed and was left.",
+    differs="The paper's measure is the likelihood of a Parzen window, which is not computed here; "
+    "what is measured, and its bounds, are ours. Momentum stays at 0.5 where theirs rises to 0.7, and "
+    "the rate does not fall. At scale `hours` 30,000 steps of 100 of MNIST's images (`npz:mnist.npz`), "
+    "55 epochs; the 5,000 images that are held out for the measures are of the training split, on which "
+    "the judge was trained. Distances are in the features of the judge itself, a LeNet. Scale `cpu` "
+    "takes 8x8 digits. A first run, whose discriminator saw pixels in [-1, 1] instead of the published "
+    "[0, 1], diverged in its first seed and was left.",
     rule="Of every seed the generator after the last step, none chosen by a measure. Recognised: the "
     "judge's classifier score of its samples is above that of noise and that of a Gaussian with the "
     "training images' mean and covariance of pixels. Near: their Frechet distance from held-out images is "

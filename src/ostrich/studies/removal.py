@@ -322,8 +322,9 @@ STUDY = Study(
     "networks, section 4.1 and figure 3; Li et al. 2017, Pruning filters for efficient ConvNets, for the "
     "order of channels.",
     differs="Any network; the paper's are ResNet-110 and VGG on CIFAR-10. So the verdict is about this "
-    "network: whether it behaves as the paper's networks of its kind do. A removed channel gives its mean, "
-    "not zero.",
+    "network: whether it behaves as the paper's networks of its kind do. Parts whose output has not their "
+    "input's shape, as the first blocks of a stage, cannot be removed and are not counted. A removed "
+    "channel gives its mean, not zero.",
     rule="The network is residual where most of its blocks have a path around their weights, else plain; "
     "its parts are its blocks, where there are any, else its layers; a part's cost is its mean over the "
     f"draws of images. Reproduced: of a residual network at least {NEARLY:.0%} of the parts (taken for "

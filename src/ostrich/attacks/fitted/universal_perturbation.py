@@ -48,7 +48,9 @@ class Universal(FittedAttack):
     Shafahi, Najibi, Xu, Dickerson, Davis, Goldstein 2020, "Universal adversarial training", section 3; or
     with algorithm "deepfool" Moosavi-Dezfooli, Fawzi, Fawzi, Frossard 2017, "Universal adversarial
     perturbations", algorithm 1: a forward per image and pass, up to 10 forwards and 90 backwards more for one
-    that is not fooled, and a forward of all to know the rate.
+    that is not fooled, and a forward of all to know the rate. Ours differs: the loss of algorithm "gradient"
+    is the margin, batches are mirrored half of the time, and under Linf what is kept is the sign of the
+    change at the whole budget; algorithm "deepfool" looks at a batch from the same change.
 
     algorithm   "gradient" or "deepfool"
     fit         images to fit on, the rest is judged; None: half of what there is

@@ -54,7 +54,9 @@ class Square(InputSpecificAttack):
 
     Andriushchenko, Croce, Flammarion, Hein 2020, "Square attack: a query-efficient black-box adversarial
     attack via random search", algorithms 1 to 3. The default of `area` is AutoAttack's 0.8, which is for
-    robust networks; the paper chooses it for each norm and data set, 0.05 under Linf on ImageNet.
+    robust networks; the paper chooses it for each norm and data set, 0.05 under Linf on ImageNet. Ours
+    differs: a change that leaves the margin as it is is kept, and after the first such query, under L2 from
+    the start, even shifts of colour are asked about too.
 
     queries  most proposals, each a forward
     area     part of the image that the first squares cover (p)
