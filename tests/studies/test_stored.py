@@ -68,3 +68,15 @@ def test_a_study_that_is_judged_from_more_than_rows_takes_none_up(tmp_path, caps
     assert run(["study", "ensemble", "--scale", "smoke", *words]) == 2
     assert "is judged from more than its rows" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_a_setting_names_counts_by_its_weights(tmp_path):
+    study = find("off-the-shelf-imagenet")
+    spec = study.spec("smoke")
+    for name, content in (("a", b"same"), ("b", b"same"), ("c", b"others")):
+        (tmp_path / f"{name}.safetensors").write_bytes(content)
+    marks = [
+        fingerprints(study, replace(spec, network=f"arch:resnet20@{tmp_path}/{name}.safetensors"), [{}])
+        for name in "abc"
+    ]
+    assert marks[0] == marks[1] != marks[2]

@@ -14,9 +14,9 @@ from ostrich.attacks.fitted.held_out import CleanImages, fit_part
 from ostrich.errors import InputError
 from ostrich.images import fingerprints
 from ostrich.models import Classifier
-from ostrich.models.loading import load
 from ostrich.runtime.randomness import keyed
 from ostrich.studies.breaking_images import Opened
+from ostrich.studies.networks import named
 from ostrich.studies.schema import Row
 
 FOLD = 52  # purpose of random numbers
@@ -80,8 +80,7 @@ def fitted(
 
 def other_network(words: str, beside: Classifier) -> Classifier:
     """MODEL, or MODEL@FILE with its weights, which takes images of the same size. Raises InputError."""
-    model, _, weights = words.partition("@")
-    other = load(model, weights=weights or None, device=str(beside.device))
+    other = named(words, str(beside.device))
     if other.size != beside.size or other.channels != beside.channels:
-        raise InputError(f"{model} takes images of another size than {beside.name}.")
+        raise InputError(f"{words} takes images of another size than {beside.name}.")
     return other

@@ -13,6 +13,7 @@ from ostrich.data.loading import load_for
 from ostrich.errors import InputError
 from ostrich.inspection.watching import module_of
 from ostrich.models import Classifier
+from ostrich.models.loading import load
 from ostrich.models.options import ModelOptions
 from ostrich.studies.schema import Spec
 from ostrich.training.run import card_of
@@ -31,6 +32,12 @@ class NetworkSpec(Spec):
     @property
     def models(self) -> tuple[str, ...]:
         return ()
+
+
+def named(words: str, device: str) -> Classifier:
+    """MODEL, or MODEL@FILE with its weights. Raises InputError for what cannot be loaded."""
+    model, _, weights = words.partition("@")
+    return load(model, weights=weights or None, device=device)
 
 
 def origin(spec: Spec) -> str | None:

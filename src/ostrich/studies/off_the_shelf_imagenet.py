@@ -1,10 +1,11 @@
 """Features off the shelf, of a network trained on ImageNet by others: the astounding baseline.
 
 Razavian et al. 2014 trained a linear SVM on what a network of ImageNet computes, for tasks it was not trained
-on. Here the network is EfficientNet-Lite0 (or another MODEL) and the task CIFAR-10 with few training images;
-layer by layer, beside the pixels, HOG, the same network untrained, and networks trained from the beginning on
-the same images. The layer, C, and which of the networks trained from the beginning stands for all of them are
-chosen on a quarter of the training images; the test images are asked once.
+on. Here the network is EfficientNet-Lite0 (or another MODEL) and the task CIFAR-10, or what else `data`
+names, with few training images; layer by layer, beside the pixels, HOG, the same network untrained, and
+networks trained from the beginning on the same images. The layer, C, and which of the networks trained from
+the beginning stands for all of them are chosen on a quarter of the training images; the test images are asked
+once.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from ostrich.data.split import hold_out
 from ostrich.figures.chart import Chart
 from ostrich.images import fit_array
 from ostrich.models import Classifier
-from ostrich.models.loading import load
 from ostrich.runtime.randomness import seeded
 from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import Splits, open_splits
@@ -40,6 +40,7 @@ from ostrich.studies.linear_features import (
     pixels,
     published_gains,
 )
+from ostrich.studies.networks import named
 from ostrich.studies.points import by_seed, mean_points, paired, ranged
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
 
@@ -49,8 +50,9 @@ STATISTICS = 100  # training images from which the untrained network's batch nor
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(Spec):
-    """`network` is a MODEL and `layers` its layers by name, of at most `most` numbers each; `rivals` are
-    architectures that are trained on the same images, for `steps`, at `size` pixels.
+    """`network` is a MODEL, or MODEL@FILE with its weights, `layers` its layers by name, of at most `most`
+    numbers each; `rivals` are architectures that are trained on the same images, for `steps`, at `size`
+    pixels.
     """
 
     network: str = "zoo:imagenet-efficientnet-lite0"
@@ -120,7 +122,7 @@ def _trained_here(spec: Settings, given: Splits, seed: int, folder: Path) -> lis
 @cache
 def _network(spec: Settings, what: str) -> Classifier:
     """The network, trained as it comes, or with weights drawn anew and batch norms of training images."""
-    own = load(spec.network, device=spec.device)
+    own = named(spec.network, spec.device)
     network = own.network
     assert isinstance(network, nn.Module)
     network.to(memory_format=torch.channels_last)
@@ -274,8 +276,9 @@ STUDY = Study(
     question="Is a network of ImageNet, never trained for it, the best there is for a small task?",
     claim=CLAIM,
     source=SOURCE,
-    differs="EfficientNet-Lite0 in place of OverFeat; the task is CIFAR-10 with few training images, "
-    "enlarged from 32 to 224 pixels; no augmentation for the SVM. Maps are averaged down to about 1,024 "
+    differs="EfficientNet-Lite0, or what `--set network=MODEL@FILE --set layers=NAME,NAME` says, in place of "
+    "OverFeat; the task is CIFAR-10 with few training images, or faces, brought to 32 pixels and enlarged to "
+    "the network's 224; no augmentation for the SVM. Maps are averaged down to about 1,024 "
     "numbers. The hand-made features are HOG. The untrained network's batch norms take their statistics from "
     "training images, and its weights are the same for all seeds.",
     rule="For each seed the layer, of the trained and of the untrained network alike, is the one with the "

@@ -99,6 +99,8 @@ def fingerprints(study: Study, spec: Spec, plan: Sequence[Trial]) -> list[str]:
         words |= network_content(spec)
     else:
         words["data"] = content_of(spec.data)
+        if "@" in words.get("network", ""):
+            words["network"] = _model_content(words["network"])
     asked = {"study": study.name, "spec": words, **deciding_versions()}
     texts = []
     for trial in plan:
@@ -118,8 +120,13 @@ def network_content(spec: NetworkSpec) -> dict[str, Any]:
     found: dict[str, Any] = {"model": network, "data": [content_of(one) for one in json.loads(spec.data)]}
     for name, value in asdict(spec).items():
         if value and isinstance(value, tuple) and value == spec.models:
-            found[name] = ["@".join(map(_named, one.split("@"))) for one in value]
+            found[name] = [_model_content(one) for one in value]
     return found
+
+
+def _model_content(model: str) -> str:
+    """MODEL or MODEL@FILE by content."""
+    return "@".join(map(_named, model.split("@")))
 
 
 def _named(model: str) -> str:
