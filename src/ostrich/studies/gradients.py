@@ -109,6 +109,11 @@ def theory(kind: str, n: int, gain: float) -> tuple[float, float]:
     return logs[-1] + math.log(gain), sum(logs) + n * math.log(gain)
 
 
+def _magnitude(value: float) -> str:
+    """The power of ten that the value does not reach: 1e-14 of 7e-15; the last digits are a processor's."""
+    return f"1e{math.floor(math.log10(value)) + 1:03d}" if value > 0 else "0"
+
+
 def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     rows = rows_of(done)
     last = [row for row in rows if row["layer"] == spec.depth]
@@ -148,8 +153,8 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     return Findings(
         verdict="reproduced" if reproduced else "direction only" if within else "not reproduced",
         because=f"After {spec.depth} layers the logarithms of orthogonal products are "
-        f"those of g^L to {off:.1g} ({'within' if exact else 'more than'} {EXACT:g} per layer and unit), "
-        f"Gaussian ones {'' if within else 'not '}on the exact lines: at g = 1 log |det| is {even[0]:.0f} "
+        f"those of g^L to {_magnitude(off)} ({'within' if exact else 'more than'} {EXACT:g} per layer and "
+        f"unit), Gaussian ones {'' if within else 'not '}on the exact lines: at g = 1 log |det| is {even[0]:.0f} "
         f"and log |gradient| {length[0]:.1f}. With ReLU at He's gain the determinant is "
         f"{'zero' if singular else 'not always zero'}, log |gradient| {kept[0]:.1f} (n = {spec.seeds}).",
         tables=[
