@@ -232,7 +232,7 @@ STUDY = Study(
             seeds=6,
             data="cifar10",
             sizes=(1000, 3000, 10_000, 25_000, 50_000),
-            test=10_000,
+            test=1000,
             architecture="resnet8,stem_stride=2",
             steps=3000,
             batch_size=128,

@@ -154,8 +154,8 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         verdict="reproduced" if reproduced else "direction only" if within else "not reproduced",
         because=f"After {spec.depth} layers the logarithms of orthogonal products are "
         f"those of g^L to {_magnitude(off)} ({'within' if exact else 'more than'} {EXACT:g} per layer and "
-        f"unit), Gaussian ones {'' if within else 'not '}on the exact lines: at g = 1 log |det| is {even[0]:.0f} "
-        f"and log |gradient| {length[0]:.1f}. With ReLU at He's gain the determinant is "
+        f"unit), Gaussian ones {'' if within else 'not '}on the exact lines: at g = 1 log |det| is "
+        f"{even[0]:.0f} and log |gradient| {length[0]:.1f}. With ReLU at He's gain the determinant is "
         f"{'zero' if singular else 'not always zero'}, log |gradient| {kept[0]:.1f} (n = {spec.seeds}).",
         tables=[
             Table(
