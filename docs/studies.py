@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
@@ -29,7 +28,7 @@ import rules
 
 from ostrich.figures.chart import write_charts
 from ostrich.runtime.executors import Here
-from ostrich.runtime.files import read_json, write_json, write_text
+from ostrich.runtime.files import read_json, write_bytes, write_json, write_text
 from ostrich.runtime.runs import read_run
 from ostrich.studies import VERDICTS, find, report
 from ostrich.studies.schema import Done, Spec, Study, Trial
@@ -76,7 +75,7 @@ def main(runs: Sequence[str], again: Sequence[str]) -> None:
         if "weights" in (run["results"] or {}):
             about["weights"] = run["results"]["weights"]
         for path in report.pictures(study, trials):
-            shutil.copyfile(path, PAGES / f"{name}-{path.name}")
+            write_bytes(PAGES / f"{name}-{path.name}", path.read_bytes())
         about["seconds"] = sum(seconds(one.folder) for one in trials.done)
         if study.rows_suffice:
             kept = merged(ROWS / f"{name}.json", study, spec, trials)

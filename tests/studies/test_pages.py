@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -301,6 +302,22 @@ def test_what_is_whole_of_an_unfinished_study_shows_how_it_stands(elsewhere, tmp
     table = text.partition("**Trials so far, the last row of each**\n\n")[2].partition("\n\n")[0]
     assert table.startswith("| depth | kind | seed |")
     assert len(table.splitlines()) == 2 + 3
+
+
+def test_a_page_shows_what_a_trial_left_as_pictures(elsewhere, tmp_path):
+    folder, page = tmp_path / "run", tmp_path / "pages/some.md"
+    words = ["--scale", "smoke", "--data", "digits", "--out", str(folder)]
+    assert run(["study", "perceptron-gan-mnist", *words]) == 0
+    report = (folder / "report.md").read_text()
+    elsewhere.main([f"{folder}=some"], [])
+    text = page.read_text()
+    for name, words in elsewhere.find("perceptron-gan-mnist").pictures.items():
+        (link,) = re.findall(rf"\]\((trials/\w+/{name})\)", report)
+        assert f"![{words}](some-{name})\n\n{words}\n" in text
+        assert (tmp_path / f"pages/some-{name}").read_bytes() == (folder / link).read_bytes()
+    assert text.index("![") < text.index("some-samples.png") < text.index("*Claim.*")
+    elsewhere.main([], ["some"])  # from the rows: the pictures are those that lie there
+    assert page.read_text() == text
 
 
 def test_a_page_is_judged_by_an_earlier_rule_until_it_is_judged_anew(studies):
