@@ -320,6 +320,22 @@ def test_every_digit_at_999_as_a_file(name, tmp_path, capsys):
         assert sum(int(row["forwards"]) for row in rows) == lines[-1]["forwards"] + 10 + 10
 
 
+def test_every_success_is_read_back(tmp_path, monkeypatch, capsys):
+    from ostrich.attacks.fooling import evidence
+
+    inner = evidence.write_png
+
+    def damaged(path, image):
+        inner(path, image * 0 if "00001-" in path.name else image)
+
+    monkeypatch.setattr(evidence, "write_png", damaged)
+    words = ["attack", "fooling-ascent", "zoo:digits-cnn", "--limit", "3", "--out", str(tmp_path / "run")]
+    assert run(words) == 3  # a fault of the disk, here
+    said = capsys.readouterr().err
+    assert "Read back" in said
+    assert "00001-" in said
+
+
 @pytest.mark.usefixtures("always_kept")
 def test_a_cut_command_goes_on(tmp_path, capsys, monkeypatch):
     words = ["attack", "fooling-direct", "zoo:digits-cnn", "--target", "4", "--limit", "3", "--json"]

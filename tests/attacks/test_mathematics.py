@@ -14,6 +14,7 @@ from ostrich import attacks as A
 from ostrich.attacks import ATTACKS, Targeted, Untargeted
 from ostrich.attacks.decision_based.rays import block, turns
 from ostrich.attacks.engine.settings import configure
+from ostrich.attacks.goals import missed
 from ostrich.attacks.gradient.apgd import checkpoints, ratio
 from ostrich.attacks.minimum_norm.fab import to_plane
 from ostrich.attacks.score_based.bumps import bump
@@ -103,6 +104,25 @@ def test_pixels_at_0_and_1_move_under_cw():
     )
     assert result.success.all()
     assert (result.float_images != images).flatten(1).any(1).all()
+
+
+@pytest.mark.parametrize("aimed", ["label", "target"])
+def test_successes_of_cw_have_the_margin_that_is_asked_for(aimed):
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(3, 3 * 8 * 8, generator=generator).double()
+    model, images = nets.linear(weights, (8, 8), 3), nets.random_images(8, (8, 8), dtype=torch.float64)
+    labels = nets.predictions(model, images)
+    goal = Untargeted(labels) if aimed == "label" else Targeted((labels + 1) % 3)
+    found = {}
+    for confidence in (0.0, 2.0):
+        method = A.CW(iterations=100, constants=6, confidence=confidence)
+        result = ostrich.attacks.attack(method, model, images, goal)
+        assert result.success.all()
+        past = -missed(goal, model(result.images))
+        assert past.min() >= confidence
+        assert past.min() < confidence + 1
+        found[confidence] = result.distance
+    assert (found[2.0] > found[0.0]).all()
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ostrich.attacks import PGD, AutoAttack, Untargeted, attack
+from ostrich.attacks.decision_based.rays import RayS
 from ostrich.attacks.engine.figures import measured
 from ostrich.attacks.score_based.square import Square
 from ostrich.attacks.threats import Linf
@@ -200,3 +201,23 @@ def test_a_reentrant_checkpoint_is_refused_with_the_way_out():
 
     with pytest.raises(InputError, match="use_reentrant=False"):
         attacked(lambda z: z, lambda x: checkpoint(lambda y: y * 1, x, use_reentrant=True))
+
+
+def test_what_rays_found_no_way_to_begin_with_is_not_known():
+    """The class turns by a pattern of single values, which no ray of the first rounds has."""
+    pattern = 1.0 - 2.0 * ((torch.arange(16)[:, None] + torch.arange(16)) % 2)
+
+    def turned(images: Tensor) -> Tensor:
+        part = (images.detach().double() * pattern).mean((1, 2, 3))
+        return torch.stack([torch.full_like(part, 1.5 / 255), part], 1)
+
+    model = Classifier(turned, size=(16, 16), channels=3)
+    images = torch.full((3, 3, 16, 16), 128 / 255)
+    with torch.no_grad():
+        near = (images + 2 / 255 * pattern).clamp(0, 1)
+        assert (model(near).argmax(1) == 1).all()  # a change of 2 of 255 is enough
+    goal = Untargeted(torch.zeros(3, dtype=torch.int64))
+    result = attack(RayS(queries=200), model, images, goal)
+    assert not result.success.any()
+    assert result.unattacked.all()
+    assert measured("rays", result)["bound"] is None

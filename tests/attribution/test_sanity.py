@@ -299,3 +299,16 @@ def test_no_line_of_the_chart_lies_hidden_below_another(tmp_path, monkeypatch, u
     heights = [tuple(point["y"] for point in points) for points in drawn[0].values()]
     assert len(set(heights)) == lines
     assert any("with sign or without" in name for name in drawn[0]) == (lines == 4)
+
+
+def test_maps_that_say_nothing_are_not_said_to_read_the_network():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    model, images = ostrich.Classifier(network, size=(16, 16)), nets.random_images(4)
+
+    class Nothing(ReadsBelow):
+        def explain(self, question: Question) -> torch.Tensor:
+            return torch.zeros_like(super().explain(question))
+
+    found = randomisation(Nothing(), model, images, ["class:1", "class:2"])
+    assert found.unread is None
+    assert found.sentence("nothing").endswith("whether they read it cannot be said.")

@@ -11,6 +11,7 @@ import torch
 from scipy.stats import binom, norm
 
 from ostrich.certification.smoothing import ABSTAINED, lower_share, smoothed
+from ostrich.models import Classifier
 
 SETTINGS = {"sigma": 0.25, "draws": 400, "select": 50, "alpha": 0.001, "seed": 0}
 
@@ -68,3 +69,13 @@ def test_noise_is_the_images_own():
     once = smoothed(two_classes(0.2), image, 7, **SETTINGS)
     assert smoothed(two_classes(0.2), image, 7, **SETTINGS) == once
     assert len({smoothed(two_classes(0.2), image, key, **SETTINGS)[1] for key in range(5)}) > 1
+
+
+def test_no_answer_is_said_for_no_class():
+    def silent(images):  # all but the grey image itself, whose class is 1, get no answer
+        scores = torch.tensor([0.0, 1.0]).repeat(len(images), 1)
+        scores[(images != 0.5).flatten(1).any(1)] = torch.nan
+        return scores
+
+    model = Classifier(silent, size=(4, 4), channels=3)
+    assert smoothed(model, torch.full((3, 4, 4), 0.5), 0, **SETTINGS) == (ABSTAINED, 0.0)

@@ -37,10 +37,11 @@ from ostrich.generative.frechet import (
 )
 from ostrich.generative.generator import CARD, WEIGHTS, ZOO, load_generator
 from ostrich.generative.inception import inception
+from ostrich.generative.memorisation import check_memorisation
 from ostrich.generative.neighbours import memorisation, nearest, neighbours, sentence
 from ostrich.generative.recipe import INVERSION, RECIPES, GeneratorRecipe
 from ostrich.generative.training import train_gan
-from ostrich.images import read_png, to_bytes
+from ostrich.images import read_png, rounded, to_bytes
 from ostrich.models.bundled import zoo_cards
 from ostrich.training.run import save
 
@@ -224,7 +225,7 @@ def test_neighbours_are_those_of_every_pair():
     every = nearest(reference, reference, chunk=10)  # 103 % 10: the last chunk is a part
     assert torch.equal(every[1][:, 0], torch.arange(103))
     assert every[0].max() == 0
-    others = nearest(reference, reference, chunk=10, leave_out=torch.arange(103))[1][:, 0]
+    others = nearest(reference, reference, chunk=10, leave_out=torch.arange(103)[:, None])[1][:, 0]
     between = torch.cdist(reference, reference).fill_diagonal_(float("inf"))
     assert torch.equal(others, between.argmin(1))
     twice = torch.cat([reference[5:6], reference[5:6], reference])
@@ -271,6 +272,44 @@ def test_copies_are_caught_and_honest_samples_are_not():
     assert "single copies" in sentence("pixels", single)
     doubled = torch.cat([training, training[:1]])  # a training image that is there twice
     assert memorisation(neighbours(training[:1], doubled), neighbours(held_out, doubled)).copies == [0]
+
+
+def memorised(training: Tensor, held_out: Tensor, samples: Tensor, **options: bool):
+    """The figures of a check of images (N, 1, 8, 8) in [0, 1]."""
+
+    def given(images: Tensor) -> Samples:
+        return Samples.of(rounded(images))
+
+    judge = package.load("zoo:digits-cnn", device="cpu")
+    return check_memorisation(samples, given(training), given(held_out), judge, **options)
+
+
+def test_images_that_are_there_twice_hide_no_copies():
+    draw = torch.Generator().manual_seed(0)
+    training, held_out, noise = (torch.rand(200, 1, 8, 8, generator=draw) for _ in range(3))
+    copies = (training + 0.01 * (noise - 0.5)).clamp(0, 1)
+    once = memorised(training, held_out, copies)
+    assert once.figures["pixels"]["memorised"]
+    assert len(once.figures["pixels"]["copies"]) == 200
+    twice = memorised(torch.cat([training, training]), held_out, copies)
+    assert twice.figures["pixels"] == once.figures["pixels"]
+    assert (twice.figures["training"], twice.figures["training_twice"]) == (200, 200)
+    leaked = memorised(training, torch.cat([held_out[4:], training[:4]]), copies)
+    assert len(leaked.figures["pixels"]["copies"]) == 200
+    assert (leaked.figures["held_out"], leaked.figures["held_out_in_training"]) == (196, 4)
+
+
+def test_a_mirrored_copy_is_a_copy_where_training_mirrored():
+    draw = torch.Generator().manual_seed(0)
+    training, held_out, noise = (torch.rand(100, 1, 8, 8, generator=draw) for _ in range(3))
+    copies = (training.flip(-1) + 0.01 * (noise - 0.5)).clamp(0, 1)
+    assert not memorised(training, held_out, copies).figures["pixels"]["copies"]
+    check = memorised(training, held_out, copies, mirrored=True)
+    assert len(check.figures["pixels"]["copies"]) == 100
+    assert check.neighbours["pixels"].index.tolist() == list(range(100))
+    assert (check.shown[:, 1] - check.shown[:, 0]).abs().max() < 0.02  # the mirror image is shown
+    honest = memorised(training, held_out, noise, mirrored=True)
+    assert not honest.figures["memorised"]
 
 
 def test_an_overfitted_generator_is_caught():

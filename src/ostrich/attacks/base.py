@@ -158,6 +158,10 @@ class InputSpecificAttack(Attack):
         """
         raise NotImplementedError
 
+    def aim(self, goal: Goal) -> Goal:
+        """What a success has to reach: the goal, or more than it."""
+        return goal
+
     @property
     def titles(self) -> tuple[str, ...]:
         """What its members are called in a report."""

@@ -159,6 +159,38 @@ class Confident:
         return replace(self, targets=self.targets.to(device))
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class Beyond:
+    """A goal that is reached where images are past it by `margin` logits at least."""
+
+    goal: Goal
+    margin: float
+
+    def __repr__(self) -> str:
+        return f"<{self.goal!r} by {self.margin:g} logits>"
+
+    @property
+    def kind(self) -> str:
+        return self.goal.kind
+
+    @property
+    def classes(self) -> Tensor:
+        return self.goal.classes
+
+    def reached(self, logits: Tensor, slack: float = 0) -> Tensor:
+        past = (missed(self.goal, logits) <= -self.margin) | ~answered(logits)
+        return past & self.goal.reached(logits, slack)
+
+    def loss(self, logits: Tensor) -> Tensor:
+        return self.goal.loss(logits)
+
+    def rows(self, keep: Tensor) -> Self:
+        return replace(self, goal=self.goal.rows(keep))
+
+    def to(self, device: torch.device) -> Self:
+        return replace(self, goal=self.goal.to(device))
+
+
 def margin(logits: Tensor, classes: Tensor) -> Tensor:
     """A class's logit minus the largest other one, (N,): positive where it is the prediction."""
     own = logits.gather(1, classes[:, None])[:, 0]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ostrich.models import Classifier
+from ostrich.models.answers import NO_ANSWER, predictions
 from ostrich.runtime.randomness import keyed
 
 ABSTAINED = -1
@@ -61,10 +62,10 @@ def _quantile(share: float) -> float:
 def _counts(
     classifier: Classifier, image: Tensor, count: int, sigma: float, draw: torch.Generator, batch_size: int
 ) -> Tensor:
-    """How often each class is said of `count` noisy copies, (K,)."""
+    """How often each class is said of `count` noisy copies, (K,); no answer counts for none."""
     found = torch.zeros(classifier.num_classes, dtype=torch.int64)
     for start in range(0, count, batch_size):
         noise = torch.randn(min(batch_size, count - start), *image.shape, generator=draw)
-        answers = classifier.predict(image + sigma * noise.to(image)).argmax(1).cpu()
-        found += torch.bincount(answers, minlength=len(found))
+        said = predictions(classifier.predict(image + sigma * noise.to(image))).cpu()
+        found += torch.bincount(said[said != NO_ANSWER], minlength=len(found))
     return found

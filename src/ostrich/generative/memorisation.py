@@ -17,7 +17,7 @@ from ostrich.errors import InputError
 from ostrich.figures.clips import film, is_clip, stills, write_clip
 from ostrich.generative.features import features
 from ostrich.generative.neighbours import Neighbours, memorisation, nearest, neighbours, sentence
-from ostrich.images import grid, rounded, write_png
+from ostrich.images import fingerprints, grid, rounded, write_png
 from ostrich.models import Classifier
 from ostrich.runtime.files import write_text
 
@@ -59,28 +59,42 @@ class MemorisationCheck:
 
 
 def check_memorisation(
-    images: Tensor, training: Samples, held_out: Samples, network: Classifier
+    images: Tensor, training: Samples, held_out: Samples, network: Classifier, *, mirrored: bool = False
 ) -> MemorisationCheck:
     """Compare samples (N, C, H, W) and held-out images alike with the training images.
 
-    Raises InputError for too few images.
+    `mirrored` says that the generator was trained on their mirror images too. A training image that is there
+    twice counts once, and a held-out one that is a training image does not count: it says nothing of how
+    near what was not trained on comes. Raises InputError for too few images.
     """
+    every, all_held_out = training, held_out
+    training, held_out = _different(training, held_out)
     check_enough(training, held_out)
     images = rounded(images)
     sides = {"samples": images, "training": training.images(), "held_out": held_out.images()}
+    if mirrored:
+        sides["mirrored"] = sides["training"].flip(-1)
     spaces = {
         "pixels": {side: every.flatten(1) for side, every in sides.items()},
         f"features of {network.name}": {side: features(network, x)[0] for side, x in sides.items()},
     }
-    figures: dict[str, Any] = {"n": len(images), "training": len(training), "held_out": len(held_out)}
+    figures: dict[str, Any] = {
+        "n": len(images),
+        "training": len(training),
+        "training_twice": len(every) - len(training),
+        "held_out": len(held_out),
+        "held_out_in_training": len(all_held_out) - len(held_out),
+        "mirrored": mirrored,
+    }
     found: dict[str, Neighbours] = {}
     for space, rows in spaces.items():
-        found[space] = neighbours(rows["samples"], rows["training"])
-        verdict = memorisation(found[space], neighbours(rows["held_out"], rows["training"]))
+        reference = (rows["training"], rows.get("mirrored"))
+        found[space] = neighbours(rows["samples"], *reference)
+        verdict = memorisation(found[space], neighbours(rows["held_out"], *reference))
         figures[space] = asdict(verdict) | {"sentence": sentence(space, verdict)}
     figures["memorised"] = any(figures[space]["memorised"] for space in spaces)
     figures |= {"sheet": "neighbours.png", "table": "neighbours.csv"}
-    shown = _beside(images, sides["training"], spaces, found)
+    shown = _beside(images, _every(sides), spaces, found)
     return MemorisationCheck(figures=figures, images=images, neighbours=found, training=training, shown=shown)
 
 
@@ -93,6 +107,19 @@ def check_enough(training: Samples, held_out: Samples) -> None:
         )
 
 
+def _different(training: Samples, held_out: Samples) -> tuple[Samples, Samples]:
+    """The training images, each once, and the held-out images that are none of them."""
+    keys = fingerprints(training.images())
+    first = {key: row for row, key in reversed(list(enumerate(keys)))}
+    apart = [row for row, key in enumerate(fingerprints(held_out.images())) if key not in first]
+    return training.take(sorted(first.values())), held_out.take(apart)
+
+
+def _every(of: Mapping[str, Tensor]) -> Tensor:
+    """What is compared with: of training images, and of their mirror images."""
+    return torch.cat([of["training"], of["mirrored"]]) if "mirrored" in of else of["training"]
+
+
 def _beside(
     samples: Tensor, training: Tensor, spaces: dict[str, dict[str, Tensor]], found: dict[str, Neighbours]
 ) -> Tensor:
@@ -100,7 +127,7 @@ def _beside(
     closest = torch.stack([one.ratio for one in found.values()]).amin(0).argsort(stable=True)[:SHOWN]
     columns = [samples[closest][:, None]]
     for rows in spaces.values():
-        index = nearest(rows["samples"][closest], rows["training"], min(NEAREST, len(training)))[1]
+        index = nearest(rows["samples"][closest], _every(rows), min(NEAREST, len(training)))[1]
         columns.append(training[index])
     return torch.cat(columns, 1)
 

@@ -39,11 +39,11 @@ def nearest(
     """Distances and indices (N, k), nearest first, of the rows of `reference` (M, D) nearest to each query.
 
     Euclidean, in float64, every row compared, `chunk` at a time. Of equal distances the first row comes
-    first. `leave_out` (N,) names one row that each query is not compared with: itself, for instance.
+    first. `leave_out` (N, L) names rows that each query is not compared with: itself, for instance.
     """
     if queries.ndim != 2 or reference.ndim != 2 or queries.shape[1] != reference.shape[1]:
         raise InputError(f"Rows of one length are compared; got {queries.shape} and {reference.shape}.")
-    available = len(reference) - (leave_out is not None)
+    available = len(reference) - (0 if leave_out is None else leave_out.shape[1])
     if not 1 <= k <= available:
         raise InputError(f"There are {available} neighbours to choose from; k={k} is outside 1 to that.")
     chunk = chunk or max(1, CHUNK // max(1, reference.shape[1]))
@@ -54,9 +54,9 @@ def nearest(
     for start in range(0, len(reference), chunk):
         part = reference[start : start + chunk].double()
         found = squares + part.square().sum(1) - 2 * queries @ part.T  # (N, M')
-        if leave_out is not None:
-            inside = (leave_out >= start) & (leave_out < start + len(part))
-            found[inside, leave_out[inside] - start] = float("inf")
+        for left in () if leave_out is None else leave_out.unbind(1):
+            inside = (left >= start) & (left < start + len(part))
+            found[inside, left[inside] - start] = float("inf")
         here = torch.arange(start, start + len(part), device=queries.device).expand(len(queries), -1)
         found, here = torch.cat([best, found], 1), torch.cat([rows, here], 1)
         order = found.sort(dim=1, stable=True).indices[:, :k]
@@ -84,14 +84,20 @@ class Neighbours:
         return 100 * (self.ratio > 1).double().mean().item()
 
 
-def neighbours(samples: Tensor, training: Tensor) -> Neighbours:
-    """Nearest training rows (M, D) of sample rows (N, D)."""
-    distance, index = (found[:, 0] for found in nearest(samples, training))
-    which, place = index.unique(return_inverse=True)
-    own = nearest(training[which], training, leave_out=which)[0][:, 0][place]
-    # Where a training image is there twice, its own distance is 0: a copy of it has 0 / 0.
+def neighbours(samples: Tensor, training: Tensor, mirrored: Tensor | None = None) -> Neighbours:
+    """Nearest training rows (M, D), no two of the same image, of sample rows (N, D).
+
+    `mirrored` (M, D) are those of the mirrored training images, where these were trained on too: then the
+    nearer of both counts. The nearest other training image is neither the image nor its mirror image.
+    """
+    every = training if mirrored is None else torch.cat([training, mirrored])
+    distance, found = (one[:, 0] for one in nearest(samples, every))
+    which, place = found.unique(return_inverse=True)
+    same = torch.arange(0, len(every), len(training), device=which.device)
+    own = nearest(every[which], every, leave_out=which[:, None] % len(training) + same)[0][:, 0][place]
+    # Rows of two images can be equal, as features: a copy has 0 / 0.
     ratio = torch.where(distance == 0, torch.zeros_like(distance), distance / own)
-    return Neighbours(distance=distance, index=index, ratio=ratio)
+    return Neighbours(distance=distance, index=found % len(training), ratio=ratio)
 
 
 @dataclass(frozen=True, kw_only=True)

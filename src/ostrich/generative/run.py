@@ -205,6 +205,7 @@ def card(
         "steps": recipe.steps,
         "kept_step": results["kept_step"],
         "batch_size": recipe.batch_size,
+        "flip": recipe.flip,
         "seed": recipe.seed,
         "device": f"{device} ({platform.machine()})",
         "precision": recipe.precision,

@@ -1,21 +1,86 @@
-"""Someone's network, handed back as it was."""
+"""Someone's network, asked in its own numbers and handed back as it was."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any
 
 import torch
 from torch import nn
 
 
+@dataclass
+class _WholeNumbers:
+    """How torch multiplies float32 numbers, while somebody asks for all of their bits; as it was afterwards.
+
+    cuDNN's convolutions keep 10 of 23 bits where a GPU has TF32, unless told otherwise; matrix products do
+    where a user has said so.
+    """
+
+    lock: Lock = field(default_factory=Lock)
+    asked: int = 0
+    before: tuple[str | None, bool | None, list[str]] = (None, None, [])
+
+    def enter(self) -> None:
+        with self.lock:
+            self.asked += 1
+            if self.asked == 1:
+                self.before = (None, None, [one.fp32_precision for one in _kinds()])
+                # Read, the older settings raise where they and the newer ones say different things, inside of
+                # a compiled network too: so they are set where they are what is in use.
+                with suppress(RuntimeError):
+                    self.before = (torch.get_float32_matmul_precision(), *self.before[1:])
+                    torch.set_float32_matmul_precision("highest")
+                with suppress(RuntimeError):
+                    self.before = (self.before[0], torch.backends.cudnn.allow_tf32, self.before[2])
+                    torch.backends.cudnn.allow_tf32 = False
+                for one in _kinds():
+                    if one.fp32_precision not in ("ieee", "none"):
+                        one.fp32_precision = "ieee"
+
+    def leave(self) -> None:
+        with self.lock:
+            self.asked -= 1
+            if not self.asked:
+                products, convolutions, each = self.before
+                if products is not None:
+                    torch.set_float32_matmul_precision(products)
+                if convolutions is not None:
+                    torch.backends.cudnn.allow_tf32 = convolutions
+                for one, precision in zip(_kinds(), each, strict=True):
+                    one.fp32_precision = precision
+
+
+def _kinds() -> tuple[Any, ...]:
+    """What multiplies, each with a precision of its own."""
+    gpu, cpu = torch.backends.cudnn, torch.backends.mkldnn
+    return (gpu.conv, gpu.rnn, torch.backends.cuda.matmul, cpu.conv, cpu.rnn, cpu.matmul)
+
+
+_whole_numbers = _WholeNumbers()
+
+
 @contextmanager
 def untouched(network: object) -> Iterator[None]:
-    """The network in evaluation mode with frozen parameters; as it was again afterwards.
+    """The network in evaluation mode with frozen parameters, in whole float32; as it was again afterwards.
 
     Training flags and `requires_grad` are restored also after an exception. Gradients are taken
     with respect to images only, so `.grad` is never written. What is no Module is left alone.
     """
+    _whole_numbers.enter()
+    try:
+        with _evaluated(network):
+            yield
+    finally:
+        _whole_numbers.leave()
+
+
+@contextmanager
+def _evaluated(network: object) -> Iterator[None]:
+    """In evaluation mode with frozen parameters."""
     if not isinstance(network, nn.Module):
         yield
         return

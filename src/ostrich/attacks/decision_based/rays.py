@@ -44,6 +44,10 @@ class Search(EndingState):
     turn: Tensor  # (n,) int64: 0 the direction itself, 2^s + k block k of level s
     gained: Tensor  # (n,) bool, in this round of blocks
 
+    @property
+    def begun(self) -> Tensor:
+        return self.radius < torch.inf
+
 
 @dataclass(frozen=True, kw_only=True)
 class RayS(InputSpecificAttack):

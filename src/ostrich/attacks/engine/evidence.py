@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ TABLE = "images.csv"
 KEEP = ("all", "failures", "none")  # which images are files
 BOTH = 2  # files of an image, the clean and the adversarial one
 FILES = "files"  # begins the names of the pieces in which they are read back
+AGAIN = 64  # files of what has no original that are read back together
 VALUES = 2**22  # numbers that are read back together
 TOLD = (  # of a result, in the table
     "attacked",
@@ -297,6 +299,29 @@ def _answered_so(claims: _Claims, found: Tensor, classifier: Classifier, goal: G
         tied = logits.gather(1, said.clamp_min(0)[:, None])[:, 0] >= logits.amax(1) - SLACK * EPS * largest
         holds &= ((predictions(logits) == said) | tied) & reached(logits)
     return holds, ~moved(first, again, SAME)
+
+
+def look_again(classifier: Classifier, goal: Goal, result: Result, files: Mapping[int, Path]) -> None:
+    """Check successes of what has no original once more, by the file of each row.
+
+    A file must be the image that was verified, and the plain network must see in it what was found, both
+    times that it is asked. Raises BrokenClaim, and RandomAnswers.
+    """
+    rows = list(files)
+    keys = fingerprints(result.images[rows])
+    claims = _Claims(array("q", rows), array("q", keys), array("q", result.predictions[rows].tolist()))
+    wrong: list[str] = []
+    for start in range(0, len(rows), AGAIN):
+        part = claims.part(start, start + AGAIN)
+        found = torch.stack([_read(files[row]) for row in part.rows]).to(classifier.device)
+        same = [key == claimed for key, claimed in zip(fingerprints(found), part.keys, strict=True)]
+        so, steady = _answered_so(part, found, classifier, goal)
+        whole = torch.tensor(same, device=so.device)
+        if (otherwise := whole & ~(so & steady)).any():
+            refuse_other_answers(classifier, found[otherwise], "Read back, files are answered otherwise")
+        wrong += [str(files[row]) for row, holds in zip(part.rows, (whole & so).tolist()) if not holds]
+    if wrong:
+        raise BrokenClaim(f"Read back, {', '.join(wrong)} do not show what was found.")
 
 
 def refuse_lost_successes(classifier: Classifier, result: Result, goal: Goal) -> None:

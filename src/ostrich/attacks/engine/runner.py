@@ -188,7 +188,7 @@ class _Batch:
 
     def attack(self, images: Tensor, goal: Goal, labels: Tensor | None, checkpoint: Checkpoint) -> Result:
         """The verified results of a batch (n, C, H, W)."""
-        method, count = self.method, len(images)
+        method, count, goal = self.method, len(images), self.method.aim(goal)
         zeros = torch.zeros(count, dtype=torch.int64, device=images.device)
         access = Access(self.classifier, self.precision, zeros.clone(), zeros.clone())
         everything = torch.arange(count, device=images.device)

@@ -49,7 +49,10 @@ class Trace:
 
 
 def write(folder: Path, classifier: Classifier, goal: Confident, result: Result, confidence: Tensor) -> None:
-    """Write images.csv, the images and the gallery, which says the `confidence` (N,) in each class."""
+    """Write images.csv, the images and the gallery, which says the `confidence` (N,) in each class.
+
+    Each success is checked once more by its file: raises BrokenClaim, and RandomAnswers.
+    """
     _write_images(folder, classifier, goal, result)
     names = [classifier.class_name(index) for index in goal.classes.tolist()]
     write_png(folder / PICTURE, gallery(result.images, names, confidence.tolist(), _states(result)))
@@ -99,12 +102,14 @@ def _write_images(folder: Path, classifier: Classifier, goal: Confident, result:
 
     Where the network was certain of the noise itself, nothing was made: no success, no distance, no file.
     """
-    rows = []
+    rows, claimed = [], {}
     for i, target in enumerate(goal.classes.tolist()):
         file = f"images/{i:05d}-{_plain(classifier.class_name(target))}-adversarial.png"
         tried = bool(result.attacked[i])
         if tried:
             write_png(folder / file, result.images[i])
+        if result.success[i]:
+            claimed[i] = folder / file
         row: dict[str, Any] = {
             "index": i,
             "file": "noise",
@@ -122,6 +127,7 @@ def _write_images(folder: Path, classifier: Classifier, goal: Confident, result:
         }
         rows.append(row)
     evidence.write_table(folder / "images.csv", evidence.COLUMNS, rows)
+    evidence.look_again(classifier, goal, result, claimed)
 
 
 def _plain(name: str) -> str:

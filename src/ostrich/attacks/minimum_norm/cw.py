@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.engine.problem import Problem
-from ostrich.attacks.goals import missed
+from ostrich.attacks.goals import Beyond, Goal, missed
 from ostrich.attacks.per_image import lift, square, where
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.runtime.ranges import above, at_least
@@ -66,7 +66,7 @@ class CW(InputSpecificAttack):
     iterations        steps of Adam for each c
     learning_rate     of Adam, in the space of the tanh
     initial_constant  the first c
-    confidence        margin, of logits, at which the loss no longer falls
+    confidence        margin, of logits, that a success has at least, and at which the loss no longer falls
     abort             whether a round that makes no progress is ended
     """
 
@@ -86,6 +86,9 @@ class CW(InputSpecificAttack):
     @property
     def steps(self) -> int:
         return self.constants * self.iterations
+
+    def aim(self, goal: Goal) -> Goal:
+        return Beyond(goal, self.confidence) if self.confidence else goal
 
     def init(self, problem: Problem) -> Search:
         x = problem.originals

@@ -78,14 +78,24 @@ class Randomisation:
     edges_at_random: Likeness
 
     @property
-    def unread(self) -> int:
-        """How many of the top layers could go without a change of the map."""
+    def unread(self) -> int | None:
+        """How many of the top layers could go without a change of the map; None where `rerun` is another
+        one already.
+        """
+        if not self.rerun.unchanged:
+            return None
         changed = [i for i, likeness in enumerate(self.cascading) if not likeness.unchanged]
         return changed[0] if changed else len(self.cascading)
 
     def sentence(self, name: str) -> str:
         """What the curves say of the method, in words."""
         count, total = self.unread, len(self.layers)
+        if count is None:
+            rho = self.rerun.spearman.mean
+            return (
+                f"{name}: asked again of the same network, the maps' rank correlation to what they were is "
+                f"{rho:.2f} (0 where a map is the same everywhere); whether they read it cannot be said."
+            )
         if count == 0:
             rho = self.cascading[0].spearman.mean
             return (

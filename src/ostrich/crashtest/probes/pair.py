@@ -53,7 +53,9 @@ def probe(context: Context) -> Answer:
             else:
                 levels = [other for other in levels if other > level]
         if reached and reached[-1] == LEVELS[len(LEVELS) // 2]:
-            attack(reached[-1], "budget")
+            first = tried[reached[-1]]
+            if not attack(reached[-1], "budget"):
+                tried[reached[-1]] = first
     if not tried:
         raise TimeUp
     smallest = tried[reached[-1]] if reached else None

@@ -86,7 +86,8 @@ def neighbours(
 
     def compute(question: Question) -> NeighboursResult:
         images = made_by.sample(range(count), seed=seed)[0]
-        check = memorisation.check_memorisation(images, training, held_out, network)
+        mirrored = made_by.card.get("flip", True)  # cards did not say it
+        check = memorisation.check_memorisation(images, training, held_out, network, mirrored=mirrored)
         return NeighboursResult(question, check)
 
     question = Question("neighbours", made_by, asked, seed, compute, facts)
