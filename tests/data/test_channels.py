@@ -5,13 +5,18 @@ The network answers with the strongest channel, so everything is known.
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import ostrich
@@ -153,6 +158,44 @@ def test_arrays_of_floats_and_of_colours(tmp_path):
     (tmp_path / "torn.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(UnreadableImage):
         open_array(tmp_path / "torn.npy")
+
+
+@pytest.mark.parametrize(
+    ("place", "damage"),
+    [
+        (90, b"("),  # which is never closed
+        (10, b"{b'a': 1, 'c': 2}"),  # keys that cannot be sorted
+        (10, b"{'descr': ',u1', "),  # a type that is no Python
+        (51, b"'shape': (2" + b"0" * 14 + b",), }"),  # more than any memory holds
+        (0, b"PK\3\4"),  # a zip file without its end
+    ],
+)
+def test_a_damaged_array_is_an_unreadable_image(tmp_path, place, damage):
+    np.save(tmp_path / "a.npy", np.zeros((4, 4, 3), np.uint8))
+    content = bytearray((tmp_path / "a.npy").read_bytes())
+    content[place : place + len(damage)] = damage
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(UnreadableImage, match="cannot be read as an array"):
+        open_array(tmp_path / "a.npy")
+
+
+def test_several_arrays_under_the_name_of_one(tmp_path):
+    with open(tmp_path / "a.npy", "wb") as file:
+        np.savez(file, a=np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(UnreadableImage, match=r"a.npy' is an .npz, which may hold several arrays"):
+        open_array(tmp_path / "a.npy")
+
+
+@given(st.lists(st.tuples(st.integers(0, 127), st.integers(0, 255)), max_size=4))
+def test_an_array_with_any_damage_is_read_or_refused(changes):
+    file = io.BytesIO()
+    np.save(file, np.zeros((4, 4, 3), np.uint8))
+    content = bytearray(file.getvalue())
+    for place, byte in changes:
+        content[place] = byte
+    with contextlib.suppress(InputError), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # numpy's, of a header as Python 2 wrote it
+        open_array("a.npy", content=bytes(content))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import ostrich
 from ostrich.data import load, open_data
 from ostrich.data.training_data import open_split
 from ostrich.errors import InputError, UnreadableImage
+from ostrich.runtime.python_file import module_name
 
 # Tables ----------------------------------------------------------------------------------------
 
@@ -29,6 +31,28 @@ def test_csv(here, columns, delimiter):
             rows.writerow([*columns, "more"])
             rows.writerows([f"files/{i:02d}.png", label, "x"] for i, label in enumerate(labels))
         gives_them_back("csv:t.csv")
+
+
+@pytest.mark.parametrize("form", ["{:.1f}", "{}.", "{:.3f}"])
+def test_numbers_that_are_written_as_floats(here, form):
+    """As pandas writes a column of integers that has gaps: 10 comes after 2. Some may be integers."""
+    values = [0, 2, 10] * 4
+    texts = [form.format(value) if i else str(value) for i, value in enumerate(values)]
+    (here / "t.csv").write_text(
+        "path,label\n" + "".join(f"files/{i:02d}.png,{text}\n" for i, text in enumerate(texts))
+    )
+    dataset = open_data("csv:t.csv")
+    assert dataset.class_names == ("0", "2", "10")
+    assert load(dataset, size=(8, 8), num_classes=11).labels.tolist() == values
+    np.savez("a.npz", images=PIXELS, labels=np.array(texts))
+    assert open_data("npz:a.npz").class_names == ("0", "2", "10")
+
+
+@pytest.mark.parametrize("names", [("1.0", "2.5", "10.0"), ("1.0", "final", "2.0"), ("1.0", "-1.0", "2")])
+def test_names_that_look_like_floats_beside_others_are_names(here, names):
+    rows = "".join(f"files/{i:02d}.png,{name}\n" for i, name in enumerate(names))
+    (here / "t.csv").write_text(f"path,label\n{rows}")
+    assert open_data("csv:t.csv").class_names == tuple(sorted(names))
 
 
 def test_jsonl(here):
@@ -95,6 +119,13 @@ def test_lines_that_are_no_objects_and_files_that_are_not_there(here):
         open_data("csv:none.csv")
 
 
+def test_a_name_with_a_nul_byte_is_that_of_no_file(here):
+    (here / "t.csv").write_bytes(b"path,label\nfiles/00.png,0\nfiles/0\0.png,1\n")
+    with pytest.raises(UnreadableImage, match="There is no image file"):
+        load(open_data("csv:t.csv"), size=(8, 8))
+    assert load(open_data("csv:t.csv", skip_bad=True), size=(8, 8)).skipped == ("files/0\0.png",)
+
+
 # Arrays ----------------------------------------------------------------------------------------
 
 
@@ -140,6 +171,9 @@ def test_npz_that_cannot_be_read(here):
 # Functions -------------------------------------------------------------------------------------
 
 FUNCTIONS = """
+import sys
+from types import SimpleNamespace
+
 import numpy as np, torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
@@ -172,6 +206,33 @@ class Stream(IterableDataset):
     def __iter__(self):
         return iter(Mine("pictures")[i] for i in range(12))
 
+class Transformed(WithTargets):
+    # as torchvision's sets with a target_transform, of their own or of their `transforms`
+    def __init__(self, owner):
+        super().__init__()
+        self.transforms = SimpleNamespace(target_transform=None)
+        self.target_transform = None
+        (self if owner == "self" else self.transforms).target_transform = lambda k: (k + 1) % 3
+        self.targets = [(k - 1) % 3 for k in self.targets]
+    def __getitem__(self, i):
+        change = self.target_transform or self.transforms.target_transform
+        return super().__getitem__(i)[0], change(self.targets[i])
+
+class Damaged(Mine):
+    # without `targets`, so that its labels are those of the items
+    def __init__(self, damaged):
+        super().__init__("tensors")
+        self.damaged = damaged
+    def __getitem__(self, i):
+        if i in self.damaged:
+            raise OSError(f"image file {i} is truncated")
+        return super().__getitem__(i)
+
+class BrokenStream(IterableDataset):
+    def __iter__(self):
+        yield pixels[0], 0
+        raise OSError("the stream ends here")
+
 def tensors(): return Mine("tensors")
 def names(): return Mine("names")
 def mappings(): return Mine("dict")
@@ -186,6 +247,12 @@ def unlabelled(): return pixels
 def normalised(): return (torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 - 0.5) / 0.2, labels
 def loader(): return DataLoader(Mine("tensors"))
 def nothing(): return None
+def transformed(): return Transformed("self")
+def transforms(): return Subset(Transformed("transforms"), range(12))
+def damaged(): return Damaged({0, 4})
+def all_damaged(): return Damaged(range(12))
+def broken_stream(): return BrokenStream()
+def exits(): sys.exit("no such option")
 def fails(): raise OSError("disk is gone")
 def empty(): return Subset(Mine("tensors"), [])
 """
@@ -199,7 +266,10 @@ def functions(here):
 
 @pytest.mark.parametrize(
     "name",
-    ["tensors", "names", "mappings", "pictures", "targets", "subset", "stream", "arrays", "both", "pairs"],
+    [
+        *("tensors", "names", "mappings", "pictures", "targets", "subset", "transformed", "transforms"),
+        *("stream", "arrays", "both", "pairs"),
+    ],
 )
 def test_functions(functions, name):
     gives_them_back(f"mine.py:{name}")
@@ -210,7 +280,7 @@ def test_a_function_without_labels_and_one_that_is_read_when_needed(functions):
     import sys
 
     dataset = open_data("mine.py:targets")
-    read = sys.modules["_ostrich_user_mine"].read
+    read = sys.modules[module_name(Path("mine.py"))].read
     assert read == [0]  # to see what an item is
     load(dataset, size=(8, 8), limit=3)
     assert len(set(read)) <= 4
@@ -222,8 +292,11 @@ def test_a_function_without_labels_and_one_that_is_read_when_needed(functions):
         ("normalised", "without normalisation"),
         ("loader", "return its dataset"),
         ("nothing", "returns NoneType; it returns a torch Dataset"),
-        ("fails", "OSError: disk is gone"),
-        ("empty", "no first item|is empty"),
+        ("fails", r"mine.py:fails fails when called without arguments: OSError\('disk is gone'\)"),
+        ("exits", r"it ends the program \(SystemExit: no such option\)"),
+        ("broken_stream", "the IterableDataset fails: .*ends here"),
+        ("all_damaged", "Item 0 of mine.py:all_damaged cannot be read: .* 0 is truncated"),
+        ("empty", "is empty"),
         ("pixels", "is no function"),
         ("nome", "Did you mean"),
     ],
@@ -231,6 +304,23 @@ def test_a_function_without_labels_and_one_that_is_read_when_needed(functions):
 def test_functions_that_cannot_be_used(functions, name, message):
     with pytest.raises(InputError, match=message):
         load(open_data(f"mine.py:{name}"), size=(8, 8))
+
+
+def test_items_that_cannot_be_read_are_named_or_left_out(functions):
+    with pytest.raises(
+        UnreadableImage, match=r"Item 0 of mine.py:damaged cannot be read: .*file 0 is truncated"
+    ):
+        load(open_data("mine.py:damaged"), size=(8, 8))
+    samples = load(open_data("mine.py:damaged", skip_bad=True), size=(8, 8), class_names=NAMES)
+    left = [i for i in range(12) if i not in (0, 4)]
+    assert samples.skipped == ("00000", "00004")
+    assert samples.labels.tolist() == LABELS[left].tolist()
+    assert (samples.pixels == PIXELS[left]).all()
+
+
+def test_a_set_whose_labels_are_transformed_has_not_the_names_of_its_classes(functions):
+    assert open_data("mine.py:targets").class_names == NAMES
+    assert open_data("mine.py:transformed").class_names == ("0", "1", "2")
 
 
 # What all of them have in common ---------------------------------------------------------------

@@ -7,7 +7,9 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
+from ostrich.data import load, open_data
 from ostrich.data.matching import match_classes, wordnet_ids
 from ostrich.data.options import read_class_map
 from ostrich.errors import InputError
@@ -32,7 +34,10 @@ TWELVE = tuple(str(number) for number in range(12))
         (("1_a", "2_b", "3_c"), COLOURS, 3, (0, 1, 2), "counted from one"),
         (sorted(TWELVE), None, 12, tuple(sorted(range(12), key=str)), "by number, counted from zero"),
         (("2", "10"), None, 12, (2, 10), "by number"),
-        (("1", "2", "10", "3"), None, 4, (0, 1, 3, 2), "sorted order"),
+        (("1", "2", "10", "3"), None, 4, (0, 1, 3, 2), "in sorted order by value, since"),
+        (("5", "10", "20", "50", "100"), None, 5, (0, 1, 2, 3, 4), "in sorted order by value, since"),
+        (("10", "100", "20", "5", "50"), None, 5, (0, 1, 2, 3, 4), "in sorted order as text, since"),
+        (("05", "10", "20"), None, 3, (0, 1, 2), "in sorted order, since"),
         (("3", "1", "2"), None, 3, (2, 0, 1), "by number, counted from one"),
         (("a", "b"), ("x", "y"), 2, (0, 1), "in sorted order, since no name matches: a is x, b is y"),
         (("b", "a"), None, 2, (0, 1), "in the data's own order, since the network has no class names"),
@@ -115,4 +120,24 @@ def test_data_with_an_order_of_its_own_keeps_it():
     assert found.classes == (0, 1, 2)
     assert "in the data's own order" in found.sentence
     assert "in sorted order" in match_classes(["crane", "ostrich"], None, 2).sentence
-    assert match_classes(["10", "9"], ["a", "b"], 2).classes == (1, 0)
+    assert match_classes(["9", "10"], ["a", "b"], 2).classes == (0, 1)
+
+
+def test_folders_called_by_numbers_are_numbered_as_torchvision_does(tmp_path):
+    """Folders of banknotes, say, by which a network was trained through ImageFolder; a table has numbers."""
+    from torchvision.datasets import ImageFolder
+
+    numbers = (5, 10, 20, 50, 100)
+    for number in numbers:
+        (tmp_path / str(number)).mkdir()
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(tmp_path / f"{number}/0.png")
+    (tmp_path / "t.csv").write_text("path,label\n" + "".join(f"{n}/0.png,{n}\n" for n in numbers))
+
+    theirs = {picture.getpixel((0, 0))[0]: label for picture, label in ImageFolder(tmp_path)}
+    for word, expected, how in (
+        (f"folder:{tmp_path}", theirs, "as text, since the network has no class names"),
+        (f"csv:{tmp_path / 't.csv'}", {n: k for k, n in enumerate(numbers)}, "by value, since the network"),
+    ):
+        samples = load(open_data(word), size=(4, 4), num_classes=5)
+        assert dict(zip(samples.pixels[:, 0, 0, 0].tolist(), samples.labels.tolist())) == expected
+        assert how in samples.describe()["classes"]

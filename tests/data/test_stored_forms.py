@@ -13,6 +13,8 @@ from twelve import LABELS, NAMES, PIXELS, gives_them_back, png
 from ostrich.data import load, open_data
 from ostrich.errors import InputError, MissingExtra, UnknownName
 
+TENS = (0, 2, 10)  # which are sorted by value, and otherwise as text
+
 # Tar files -------------------------------------------------------------------------------------
 
 
@@ -29,6 +31,7 @@ def tar(path, files: dict[str, bytes]) -> None:
     [
         ("cls", str),
         ("cls", lambda k: NAMES[k] + "\n"),
+        ("cls", lambda k: f"{TENS[k]}.0"),
         ("json", lambda k: json.dumps({"label": int(k), "more": []})),
         ("json", lambda k: json.dumps({"class": NAMES[k]})),
     ],
@@ -71,12 +74,13 @@ FEATURES = {
 }
 
 
-def table(rows, described: bool):
+def table(rows, described: bool, label="label", form=int, names=NAMES):
     arrow = pytest.importorskip("pyarrow")
     images = [{"bytes": png(PIXELS[i]), "path": f"{i}.png"} for i in rows]
-    found = arrow.table({"image": images, "label": [int(LABELS[i]) for i in rows]})
+    found = arrow.table({"image": images, label: [form(LABELS[i]) for i in rows]})
     if described:
-        facts = json.dumps({"info": {"features": FEATURES}})
+        features = {"image": FEATURES["image"], label: FEATURES["label"] | {"names": list(names)}}
+        facts = json.dumps({"info": {"features": features}})
         found = found.replace_schema_metadata({"huggingface": facts})
     return found
 
@@ -94,6 +98,38 @@ def test_parquet(here, described):
     assert (open_data("hf:set").class_names == NAMES) == described
     with pytest.raises(InputError, match=r"no split 'val'. There is test, train"):
         open_data("hf:set:val")
+
+
+def test_labels_of_parquet_that_are_texts_of_floats(here):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (here / "set").mkdir()
+    parquet.write_table(table(range(12), False, form=lambda k: f"{TENS[k]}.0"), "set/test.parquet")
+    gives_them_back("hf:set")
+
+
+@pytest.mark.parametrize("other", [{"names": ("x", "y", "z")}, {"label": "fine_label"}])
+@pytest.mark.parametrize("inside", ["{}/test-00000-of-00001.parquet", "{}/test/0000.parquet"])
+def test_configurations_of_a_folder_are_not_merged(here, other, inside):
+    """Those of one data set of the hub: each its own folder, columns and classes."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for config, facts in (("plain", {}), ("more", other)):
+        file = here / "set" / inside.format(config)
+        file.parent.mkdir(parents=True)
+        parquet.write_table(table(range(12), True, **facts), file)
+    for word in ("hf:set", "hf:set:test"):
+        with pytest.raises(InputError, match=r"name one of its folders, hf:set/more, hf:set/plain\.$"):
+            open_data(word)
+    gives_them_back("hf:set/plain")
+    assert open_data("hf:set/more").class_names == other.get("names", NAMES)
+
+
+def test_tables_of_several_kinds_in_one_folder_are_not_merged(here):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (here / "set").mkdir()
+    for name, described in (("test-a", True), ("test-b", False)):
+        parquet.write_table(table(range(12), described), f"set/{name}.parquet")
+    with pytest.raises(InputError, match=r"test-a.parquet, test-b.parquet need a folder each"):
+        open_data("hf:set")
 
 
 def test_arrow(here):

@@ -6,6 +6,7 @@ of its content that was found when the data set was listed: another file of the 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -125,6 +126,8 @@ def read_file(path: str, span: Span | None = None) -> bytes:
         from ostrich.data.stores import read_address  # not needed for files
 
         return read_address(path, span)
+    if "\0" in path:  # which no file's name holds
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     descriptor = os.open(path, FLAGS)
     try:
         if span is not None:

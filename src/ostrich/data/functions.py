@@ -5,12 +5,13 @@
         return images, labels                 arrays or tensors, bytes or floats in [0, 1]
 
 An item of a Dataset is read when it is needed. Its labels are `targets`, where it has them as torchvision's
-sets do; else every item is read once for its label. Images are as `arrays` takes them, or Pillow pictures.
+sets do and no `target_transform` changes them; else every item is read once for its label. One that cannot be
+read is an unreadable image. Images are as `arrays` takes them, or Pillow pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from ostrich.data.levels import Levels
 from ostrich.data.pictures import as_picture
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.images import as_rgb
-from ostrich.runtime.python_file import from_file
+from ostrich.runtime.python_file import called, from_file, reason
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "images", "x")
 LABEL_KEYS = ("label", "labels", "class", "target", "y")
@@ -38,11 +39,7 @@ def of_function(word: str, levels: Levels) -> Dataset:
     function = from_file(Path(path), name)
     if not callable(function):
         raise InputError(f"{name} in {path!r} is no function; it returns {RETURNS}.")
-    try:
-        found = function()
-    except Exception as error:  # of someone else's code
-        raise InputError(f"{word} failed: {type(error).__name__}: {error}") from error
-    return as_dataset(word, found, levels)
+    return as_dataset(word, called(function, word, Path(path).parent), levels)
 
 
 def as_dataset(name: str, found: Any, levels: Levels) -> Dataset:
@@ -50,7 +47,7 @@ def as_dataset(name: str, found: Any, levels: Levels) -> Dataset:
     if isinstance(found, Dataset):
         return found
     if isinstance(found, torch_data.IterableDataset):
-        return _of_items(name, list(found), levels)
+        return _of_items(name, _all_of(name, found), levels)
     if isinstance(found, torch_data.DataLoader):
         raise InputError(f"{name} returns a DataLoader; return its dataset: loader.dataset.")
     if isinstance(found, torch_data.Dataset):
@@ -66,23 +63,16 @@ def _of_items(name: str, items: Any, levels: Levels) -> Dataset:
     """A Dataset, or a list, of images or of pairs and mappings with labels."""
     try:
         count = len(items)
-        first = _parts(name, items[0]) if count else None
-    except (TypeError, LookupError) as error:
-        raise InputError(f"{name}: the Dataset has no length or no first item ({error!r}).") from error
-    if first is None:
+    except (Exception, SystemExit) as error:  # of someone else's code
+        raise InputError(f"{name}: the Dataset has no length ({reason(error)}).") from error
+    if not count:
         raise InputError(f"{name}: the Dataset is empty.")
-    labels: list[int] | None = None
-    class_names: tuple[str, ...] | None = None
-    if first[1] is not None:
-        labels, class_names = as_labels(name, _labels(name, items, count), count, _class_names(items))
+    labels, class_names, unreadable = _labels(name, items, count)
 
     def image(i: int) -> Any:
-        try:
-            return _parts(name, items[i])[0]
-        except InputError:
-            raise
-        except Exception as error:  # of someone else's code
-            raise UnreadableImage(f"Item {i} of {name} cannot be read: {error!r}.") from error
+        if i in unreadable:
+            raise UnreadableImage(unreadable[i])
+        return _item(name, items, i)[0]
 
     def read(i: int) -> Image.Image | np.ndarray:
         return _picture(image(i), f"{name}[{i}]", levels)
@@ -102,6 +92,26 @@ def _of_items(name: str, items: Any, levels: Levels) -> Dataset:
     )
 
 
+def _all_of(name: str, stream: Iterable[Any]) -> list[Any]:
+    """The items of an IterableDataset. Raises InputError where it fails."""
+    try:
+        return list(stream)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # of someone else's code
+        raise InputError(f"{name}: the IterableDataset fails: {reason(error)}.") from error
+
+
+def _item(name: str, items: Any, i: int) -> tuple[Any, Any]:
+    """The image and the label of an item. Raises UnreadableImage where reading it fails, InputError."""
+    try:
+        return _parts(name, items[i])
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # of someone else's code
+        raise UnreadableImage(f"Item {i} of {name} cannot be read: {reason(error)}.") from error
+
+
 def _parts(name: str, item: Any) -> tuple[Any, Any]:
     """The image of an item, and its label where it has one. Raises InputError."""
     if isinstance(item, Mapping):
@@ -116,24 +126,56 @@ def _parts(name: str, item: Any) -> tuple[Any, Any]:
     return item, None
 
 
-def _labels(name: str, items: Any, count: int) -> Any:
-    """The labels: `targets` as torchvision's sets keep them, else by reading every item."""
-    places = np.arange(count)
+def _labels(
+    name: str, items: Any, count: int
+) -> tuple[list[int] | None, tuple[str, ...] | None, dict[int, str]]:
+    """The labels and the names of their classes, where items have any; and why some cannot be read, by item.
+
+    An unreadable one has no label of its own; that of another stands in its place, and is never seen.
+    """
+    unreadable: dict[int, str] = {}
+
+    def readable() -> Iterator[tuple[int, Any]]:
+        for i in range(count):
+            try:
+                yield i, _item(name, items, i)[1]
+            except UnreadableImage as error:
+                unreadable[i] = str(error)
+
+    _, first = next(readable(), (None, None))
+    if len(unreadable) == count:
+        raise UnreadableImage(unreadable[0])
+    if first is None:
+        return None, None, unreadable
+    kept, names = _kept(items)
+    said = {i: _plain(label) for i, label in readable()} if kept is None else dict(enumerate(kept))
+    numbers, class_names = as_labels(name, list(said.values()), len(said), names)
+    assert numbers is not None
+    places = dict(zip(said, numbers))
+    return [places.get(i, numbers[0]) for i in range(count)], class_names, unreadable
+
+
+def _kept(items: Any) -> tuple[np.ndarray | None, list[str] | None]:
+    """The labels `targets` (N,) and the names `classes`, as torchvision's sets keep them; None where there
+    are none, or a `target_transform` gives others.
+    """
+    places = np.arange(len(items))
     while isinstance(items, torch_data.Subset):
         places = np.asarray(items.indices)[places]
         items = items.dataset
-    kept = vars(items).get("targets") if isinstance(items, torch_data.Dataset) else None
-    if isinstance(kept, list | np.ndarray | torch.Tensor) and len(kept) == len(items):
-        return np.asarray(kept)[places]
-    return [_plain(_parts(name, items[int(i)])[1]) for i in places]
+    if not isinstance(items, torch_data.Dataset) or _changes_labels(items):
+        return None, None
+    targets, classes = (vars(items).get(name) for name in ("targets", "classes"))
+    names = [str(one) for one in classes] if isinstance(classes, list | tuple) else None
+    if not isinstance(targets, list | np.ndarray | torch.Tensor) or not isinstance(items, Sized):
+        return None, names
+    return np.asarray(targets)[places] if len(targets) == len(items) else None, names
 
 
-def _class_names(items: Any) -> list[str] | None:
-    """The names `classes`, as torchvision's sets keep them."""
-    while isinstance(items, torch_data.Subset):
-        items = items.dataset
-    kept = vars(items).get("classes") if isinstance(items, torch_data.Dataset) else None
-    return [str(one) for one in kept] if isinstance(kept, list | tuple) else None
+def _changes_labels(items: Any) -> bool:
+    """Whether items have other labels than `targets`, by a `target_transform` or that of `transforms`."""
+    owners = (items, getattr(items, "transforms", None))
+    return any(getattr(owner, "target_transform", None) is not None for owner in owners)
 
 
 def _plain(label: Any) -> Any:

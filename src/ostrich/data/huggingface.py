@@ -24,6 +24,7 @@ from PIL import Image
 from ostrich.data.dataset import Dataset
 from ostrich.data.files import class_folders
 from ostrich.data.levels import Levels
+from ostrich.data.matching import listed
 from ostrich.data.pictures import open_image
 from ostrich.data.tables import LABELS, numbered, of_rows, read_csv, read_json_lines
 from ostrich.data.walking import SPLITS, files_below, splits_of
@@ -90,6 +91,7 @@ def _of_tables(name: str, root: Path, files: Sequence[Path], levels: Levels) -> 
     if not parts or not sum(len(part) for part in parts):
         raise InputError(f"{name} has no rows.")
     starts = np.cumsum([0, *(len(part) for part in parts)])
+    _check_parts(name, root, parts)
     labels, names = _labels(name, parts)
 
     def cell(i: int) -> tuple[str, bytes]:
@@ -140,6 +142,11 @@ class Part:
         return list(_read_column(self.file, self.group, self.label_column).to_pylist())
 
     @property
+    def meaning(self) -> tuple[str, str | None, list[str] | None]:
+        """What parts of one data set have in common: the columns of images and labels, and the classes."""
+        return self.image_column, self.label_column, self.class_names
+
+    @property
     def class_names(self) -> list[str] | None:
         """The names of classes in the table's description."""
         names = self.features.get(self.label_column or "", {}).get("names")
@@ -164,6 +171,25 @@ def _parts(file: Path) -> list[Part]:
             return [Part(file, g, stored.metadata.row_group(g).num_rows, stored.schema_arrow) for g in groups]
     except (arrow.ArrowException, OSError) as error:
         raise InputError(f"{str(file)!r} cannot be read as a table ({error}).") from None
+
+
+def _check_parts(name: str, root: Path, parts: Sequence[Part]) -> None:
+    """Refuse, by an InputError, parts of several data sets, as the configurations of one on the hub."""
+    if all(part.meaning == parts[0].meaning for part in parts):
+        return
+    files = sorted({part.file.relative_to(root) for part in parts})
+    folders = sorted({_without_split(file.parent) for file in files} - {Path()})
+    what = f"The tables of {name} differ in their columns of images and labels or in their classes"
+    if folders:
+        raise InputError(
+            f"{what}: name one of its folders, {listed([f'hf:{root / one}' for one in folders])}."
+        )
+    raise InputError(f"{what}: {listed(list(map(str, files)))} need a folder each, as hf:DIR/CONFIG.")
+
+
+def _without_split(folder: Path) -> Path:
+    """A folder, or the one above where its own name is that of a split: CONFIG/test."""
+    return folder.parent if folder.name and _split_of(folder.name) else folder
 
 
 def _read_column(file: Path, group: int, name: str) -> Any:

@@ -7,7 +7,8 @@ The first rule that holds for every class of the data:
     WordNet id         n01440764 and the like, for a network of ImageNet's thousand classes
     INDEX_name         the number; the name behind it, where every one names a class
     number             below the number of classes; 1 to K, where all K are there, counts from one
-    sorted order       where no name matches at all and the counts agree; or the order that the data has
+    sorted order       where no name matches at all and the counts agree; or the order that the data has: that
+                       of numbers is as text where folders are called so, by value where labels are
 
 Where some classes match and some do not, nothing is guessed: an InputError lists them.
 """
@@ -122,10 +123,7 @@ def _matched(theirs: Sequence[str], ours: Sequence[str] | None, count: int | Non
             f"The data has {len(theirs)} classes ({listed(theirs)}), the classifier {count}"
             f"{f' ({listed(ours)})' if ours else ''}, and no name matches. {WAYS_OUT}"
         )
-    # Folders come sorted as text; data that has an order of its own keeps it.
-    numbers = all(name.strip().isdecimal() for name in theirs)
-    order = sorted(theirs, key=int) if numbers else list(theirs)
-    how = "in sorted order" if numbers or order == sorted(order) else "in the data's own order"
+    order, how = _in_order(theirs)
     why = "no name matches" if ours is not None else "the network has no class names"
     shown = (
         ""
@@ -136,6 +134,23 @@ def _matched(theirs: Sequence[str], ours: Sequence[str] | None, count: int | Non
         classes=tuple(order.index(name) for name in theirs),
         sentence=f"{how}, since {why}{shown}",
     )
+
+
+def _in_order(theirs: Sequence[str]) -> tuple[list[str], str]:
+    """Their order, and in words which it is.
+
+    Folders come sorted as text, so that 10 is before 5, as those who train on folders number them too. Labels
+    that are numbers come by value (`tables.numbered`). Data that has an order of its own keeps it.
+    """
+    given, as_text = list(theirs), sorted(theirs)
+    if not all(name.strip().isdecimal() for name in theirs):
+        return given, "in sorted order" if given == as_text else "in the data's own order"
+    by_value = sorted(theirs, key=int)
+    if by_value == as_text:
+        return by_value, "in sorted order"
+    if given == as_text:
+        return as_text, "in sorted order as text"
+    return by_value, "in sorted order by value"
 
 
 def _by_wordnet_id(theirs: Sequence[str], ours: Sequence[str] | None, count: int | None) -> Matching | None:

@@ -7,6 +7,8 @@ upper eight, is decoded twice where its range is told: once for the upper byte, 
 from __future__ import annotations
 
 import io
+import tokenize
+import zipfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,16 @@ NO_PICTURES = frozenset(
     ("BUFR", "GRIB", "HDF5", "MPEG", "WMF", "EPS")
 )  # which Pillow knows but cannot decode
 DAMAGED = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+NO_ARRAY = (  # what numpy raises of a damaged header or content
+    OSError,
+    ValueError,
+    EOFError,
+    TypeError,
+    SyntaxError,
+    MemoryError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+)
 OTHER_BYTE = {"B": "L", "L": "B", "N": "B"}  # big-endian, little-endian, this machine's (little)
 KINDS = "JPEG, PNG, WebP, AVIF, TIFF and what else Pillow reads, and arrays (H, W, C) as .npy"
 
@@ -73,9 +85,12 @@ def open_array(
     for an unknown range.
     """
     try:
-        array = np.load(_source(path, content), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with open(path, "rb") if content is None else io.BytesIO(content) as file:
+            array = np.load(file, allow_pickle=False)
+    except NO_ARRAY as error:
         raise UnreadableImage(f"{str(path)!r} cannot be read as an array ({error}).") from None
+    if isinstance(array, np.lib.npyio.NpzFile):
+        raise UnreadableImage(f"{str(path)!r} is an .npz, which may hold several arrays; an image is one.")
     return as_picture(array, str(path), levels or Levels())
 
 

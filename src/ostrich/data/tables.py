@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from ostrich.errors import InputError
 
 PATHS = ("path", "file_name", "filename", "file", "image")
 LABELS = ("label", "class", "labels", "class_name", "category", "target")
+WHOLE = re.compile(r"(\d+)(\.0*)?")  # and as a column of integers that once had gaps is written: 10.0
 
 
 def csv_table(path: str, split: str | None, levels: Levels) -> Dataset:
@@ -93,9 +95,15 @@ def of_rows(
 
 
 def numbered(labels: Iterable[str]) -> tuple[list[int], tuple[str, ...]]:
-    """Labels as places among their sorted names, numbers sorted by value; and these names."""
+    """Labels as places among their sorted names, numbers sorted by value; and these names.
+
+    Where all are whole numbers, 10.0 is called 10.
+    """
     labels = list(labels)
-    numeric = all(label.isdecimal() for label in labels)
+    whole = [WHOLE.fullmatch(label) for label in labels]
+    numeric = all(whole)
+    if numeric:
+        labels = [match[1] for match in whole if match]
     names = sorted(set(labels), key=int if numeric else str)
     places = {name: place for place, name in enumerate(names)}
     return [places[label] for label in labels], tuple(names)

@@ -24,7 +24,7 @@ def class_index(name: str, class_names: Sequence[str] | None, count: int) -> int
 def read_class_names(path: str | Path) -> tuple[str, ...]:
     """Class names, one a line, in the order of the network's outputs."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The class names {str(path)!r} cannot be read ({error}).") from None
     names = tuple(line.strip() for line in lines if line.strip())

@@ -1,0 +1,24 @@
+"""Names of classes that a file gives."""
+
+from __future__ import annotations
+
+import pytest
+
+from ostrich.errors import InputError
+from ostrich.models.class_names import read_class_names
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_one_name_a_line_with_or_without_a_byte_order_mark(tmp_path, encoding):
+    """Editors of Windows begin a file with one, which is no part of the first name."""
+    (tmp_path / "names.txt").write_text("k\u00f6nig\n\n school bus \n", encoding=encoding)
+    assert read_class_names(tmp_path / "names.txt") == ("k\u00f6nig", "school bus")
+
+
+def test_files_without_names(tmp_path):
+    (tmp_path / "names.txt").write_text("\n", encoding="utf-8-sig")
+    with pytest.raises(InputError, match="holds no class names"):
+        read_class_names(tmp_path / "names.txt")
+    (tmp_path / "names.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_class_names(tmp_path / "names.txt")
