@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
@@ -87,6 +88,23 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
             Checkpoint(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_a_file_fills_the_network_that_the_published_weights_fill(tmp_path, name):
+    published = torchvision.models.get_model(name, weights=None, init_weights=False, num_classes=5)
+    path, spec = save(tmp_path, published.state_dict()), f"torchvision:{name},init_weights=false"
+    published.transform_input = True  # as torchvision's builder does where weights are given
+    model = ostrich.load(spec, weights=path, size=96)
+    images = torch.rand(1, 3, *model.size)
+    with torch.no_grad():
+        expected = published.eval()(model.normalised(images))
+    torch.testing.assert_close(model.predict(images), expected)
+    assert model.network.transform_input
+    assert "transform_input=false" in model.remarks()["input"]
+    other = ostrich.load(f"{spec},transform_input=false", weights=path, size=96)
+    assert not other.network.transform_input
+    assert "input" not in other.remarks()
+
+
 def python_file(tmp_path, body: str) -> str:
     path = tmp_path / "net.py"
     path.write_text("import torch\nfrom torch import nn\n" + body)
@@ -99,6 +117,52 @@ def test_a_network_from_a_python_file(tmp_path):
     model = ostrich.load(python_file(tmp_path, body), size="20x30", mean=0.5, std=0.5)
     assert (model.channels, model.size, model.num_classes, model.access) == (1, (20, 30), 3, "gradient")
     assert not model.network.training
+
+
+@pytest.mark.parametrize(
+    ("size", "inputs", "channels"), [("28", 784, 1), ("8x16", 128, 1), ("4", 80, 5), ("28", 3 * 784, 3)]
+)
+def test_the_channels_of_a_network_without_a_convolution(tmp_path, size, inputs, channels):
+    body = f"def build():\n    return nn.Sequential(nn.Flatten(), nn.Linear({inputs}, 10))\n"
+    model = ostrich.load(python_file(tmp_path, body), size=size, mean=0.5, std=0.25)
+    assert (model.channels, model.num_classes) == (channels, 10)
+    assert (model.mean, model.std) == ((0.5,) * channels, (0.25,) * channels)
+    assert ("channels" in model.remarks()) == (channels != 3)
+    images = torch.rand(2, channels, *model.size)
+    expected = model.network((images - 0.5) / 0.25)
+    assert torch.equal(model.predict(images), expected)
+
+
+def test_a_network_without_a_convolution_that_no_channels_fit(tmp_path):
+    path = python_file(tmp_path, "def build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n")
+    with pytest.raises(InputError, match=r"fails on an image of 3x32x32: .*Give its input size"):
+        ostrich.load(path, size=32, mean=0.5)
+    with pytest.raises(
+        InputError, match=r"fails on an image of 3x28x28"
+    ):  # three means are of three channels
+        ostrich.load(path, size=28, mean=(0.4, 0.5, 0.6))
+
+
+def test_a_function_of_grey_images():
+    def answer(images):
+        assert images.shape[1] == 1
+        return images.flatten(1)[:, :10]
+
+    assert ostrich.load(answer, size=28).channels == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({"draws": draws}, "a whole number, at least 1") for draws in (-3, 0, 2.0, True)),
+        *(({"mean": (0.5, value, 0.5)}, "are finite") for value in (float("nan"), float("inf"))),
+        *(({"std": value}, "are finite") for value in (float("nan"), float("inf"))),
+        *(({"std": value}, "is above 0") for value in (0.0, -1.0)),
+    ],
+)
+def test_numbers_that_mean_nothing(options, message):
+    with pytest.raises(InputError, match=message):
+        ostrich.load(nn.Conv2d(3, 2, 1), **options)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -134,6 +135,72 @@ def test_imports_find_their_neighbours_and_a_clean_command_line(tmp_path, monkey
     assert model.num_classes == 3
     assert sys.argv == ["ostrich", "check", "--weights", "x"]
     assert sys.path == [*before, str(tmp_path.resolve())]
+
+
+def two_folders(tmp_path, module="model.py", build="return Net()", first="from model import Net\n"):
+    """`one/net.py:build` and `two/net.py:build`, whose neighbours of one name multiply by 1 and by 2."""
+    names = [f"{tmp_path}/{folder}/net.py:build" for folder in ("one", "two")]
+    for factor, name in enumerate(names, 1):
+        file = Path(name.rpartition(":")[0])
+        (file.parent / module).parent.mkdir(parents=True)
+        (file.parent / module).write_text(
+            f"import torch\nFACTOR = {factor}\nclass Net(torch.nn.Module):\n"
+            "    def forward(self, x):\n        return FACTOR * x.mean((2, 3))\n"
+        )
+        file.write_text(f"{first}def build():\n    {build}\n")
+    return names
+
+
+def factors(*models):
+    image = torch.ones(1, 3, 8, 8)
+    return [float(model.predict(image)[0, 0]) for model in models]
+
+
+NEIGHBOURS = {
+    "at once": {},
+    "when called": {"first": "", "build": "from model import Net; return Net()"},
+    "of a package": {"module": "parts/inner.py", "first": "from parts.inner import Net\n"},
+}
+
+
+@pytest.mark.parametrize("kind", NEIGHBOURS)
+def test_each_folder_has_its_own_neighbours(kind, tmp_path):
+    one, two = two_folders(tmp_path, **NEIGHBOURS[kind])
+    models = [ostrich.load(name, size=8) for name in (one, two, one, two)]
+    assert factors(*models) == [1, 2, 1, 2]
+    kinds = [type(model.network) for model in models]
+    assert kinds[:2] == kinds[2:]
+    assert kinds[0] is not kinds[1]
+    assert factors(*(unpacked(packed(model)) for model in models)) == [1, 2, 1, 2]
+
+
+def test_two_networks_of_two_folders_in_another_process(tmp_path):
+    names = two_folders(tmp_path)
+    code = (
+        "import sys, ostrich, torch\nfrom ostrich.runtime.executors.sending import packed\n"
+        f"models = [ostrich.load(name, size=8, device='cpu') for name in {names}]\n"
+        "sys.stdout.buffer.write(packed(models))"
+    )
+    sent = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
+    code = (
+        "import sys, torch\nfrom ostrich.runtime.executors.sending import unpacked\n"
+        "models = unpacked(sys.stdin.buffer.read())\n"
+        "print(*(float(model.predict(torch.ones(1, 3, 8, 8))[0, 0]) for model in models))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True)
+    assert said.stdout.split() == [b"1.0", b"2.0"]
+
+
+def test_what_a_network_imports_late_is_of_the_first_folder_also_after_a_second(tmp_path):
+    late = (
+        "    def late(x):\n        from imported_late import FACTOR\n        return FACTOR * x.mean((2, 3))\n"
+    )
+    build = "from imported_late import Net; return Net()"
+    one, two = two_folders(tmp_path, "imported_late.py", build, first="")
+    Path(one.rpartition(":")[0]).write_text(f"def build():\n{late}    return late\n")
+    model = ostrich.load(one, size=8)
+    other = ostrich.load(two, size=8)
+    assert factors(model, other) == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,59 @@ def test_one_output_is_two_classes(kind):
     assert "one" in (model.output or "")
 
 
+BESIDE_FEATURES = {  # one logit, and 8 features that are no scores
+    "logits": lambda z, f: {"logits": z, "features": f},
+    "logits after": lambda z, f: {"features": f, "logits": z[:, 0]},
+    "out": lambda z, f: {"features": f, "out": z},
+    "the only one that is no aux": lambda z, f: {"head": z, "aux": f},
+}
+UNNAMED = {
+    "a tuple": lambda z, f: (z, f),
+    "a flat logit": lambda z, f: (f, z[:, 0]),
+    "a squeezed logit": lambda z, f: (z.squeeze(), f),
+    "a dict": lambda z, f: {"score": z, "features": f},
+    "a loss too": lambda z, f: (z, f, z.mean()[None]),
+}
+
+
+def with_features(change) -> ostrich.Classifier:
+    """`change` of one logit (N, 1) and features (N, 8)."""
+    return classifier(lambda z: change(first_less_last(z), z[:, :1] * torch.arange(8)))
+
+
+@pytest.mark.parametrize("first", [1, 6])
+@pytest.mark.parametrize("kind", BESIDE_FEATURES)
+def test_one_logit_that_a_name_tells_from_features_is_taken(kind, first):
+    model = with_features(BESIDE_FEATURES[kind])
+    model.predict(IMAGES[:first])
+    torch.testing.assert_close(model.predict(IMAGES)[:, 1:], first_less_last(Shares()(IMAGES)))
+
+
+@pytest.mark.parametrize("first", [1, 6])
+@pytest.mark.parametrize("kind", UNNAMED)
+def test_one_logit_beside_features_is_refused_where_no_name_tells_them_apart(kind, first):
+    with pytest.raises(
+        InputError, match=r"cannot be told. Choose one with --output (0\|1|score\|features)\."
+    ):
+        with_features(UNNAMED[kind]).predict(IMAGES[:first])
+
+
+@pytest.mark.parametrize("loss", [lambda z: z.mean(), lambda z: z.mean()[None]])
+def test_a_loss_is_no_output_of_one_image(loss):
+    model = classifier(lambda z: (z, loss(z)))
+    model.probe()
+    assert model.num_classes == 3
+    assert torch.equal(model.predict(IMAGES), Shares()(IMAGES))
+
+
+def test_a_loss_of_a_network_that_takes_one_image_at_a_time():
+    def answer(images: Tensor) -> tuple[Tensor, Tensor]:
+        scores = Shares()(images.reshape(1, 3, 8, 8))
+        return scores, scores.mean()
+
+    assert ostrich.Classifier(answer, size=(8, 8), batch=1).predict(IMAGES).shape == (6, 3)
+
+
 def test_a_saturated_sigmoid_has_the_gradient_of_its_logit():
     images = IMAGES.clone().requires_grad_(True)
     model = classifier(lambda z: first_less_last(z).sigmoid(), factor=1e5)

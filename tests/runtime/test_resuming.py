@@ -177,6 +177,24 @@ def test_changed_since_it_was_begun_is_an_error_that_says_what(keep, kind, said,
     keep(folder)  # the same goes on
 
 
+@pytest.mark.parametrize(
+    "fitted", [{"interpolation": "nearest"}, {"resize": 10}, {"resize": (10, 12)}, {"size": (7, 7)}]
+)
+def test_a_network_that_sees_pictures_fitted_otherwise_is_another(fitted, tmp_path):
+    network, images, goal = nets.small().network, nets.random_images(4), Untargeted(torch.arange(4) % 5)
+    height_width = {"size": tuple(images.shape[2:])}
+
+    def attacked(**facts):
+        classifier = ostrich.Classifier(network, **{**height_width, **facts})
+        method = PGD(threat=Linf(8 / 255), steps=2)
+        ostrich.attacks.attack(method, classifier, images, goal, shards=tmp_path)
+
+    attacked()
+    with pytest.raises(OtherComputation, match=r"was begun with other preprocessing[.,]"):
+        attacked(**fitted)
+    attacked()
+
+
 # Commands ----------------------------------------------------------------------------------------
 
 GENERATE = ["generate", "train", "digits-perceptron", "--set", "steps=4000", "--set", "watch_every=4000"]

@@ -21,8 +21,8 @@ from ostrich.images import INTERPOLATIONS
 from ostrich.models.answers import NO_ANSWER
 from ostrich.models.batch_dependence import APART, ONE_BY_ONE, depends, very_different
 from ostrich.models.batches import Batches, exactly, fixed_batch, images_per_forward
+from ostrich.models.channels import first_channels, other_channels, per_channel
 from ostrich.models.channels import input_channels as input_channels
-from ostrich.models.channels import per_channel
 from ostrich.models.class_names import class_index
 from ostrich.models.outputs import Reading, recognised
 from ostrich.models.preprocessing import described
@@ -46,21 +46,22 @@ class Classifier:
     """A network, or only a prediction function, that classifies images.
 
     `name` is what it is called, `source` where it is from; `channels` that it takes, found from its first
-    layer where they are not given; `class_names` K of them, in the order of the logits. `size` is the input
-    (H, W), None where any will do; `resize` the shorter side before the centre crop, or both (H, W), and
-    `interpolation` how, as in `images.fit`; `mean` and `std` per channel, None for no normalisation;
-    `checksum` of what a function computes, since it has no tensors. What a network or function may return
-    stands in `outputs`; `output` chooses where it is not clear, as --output. `batch` is the only number of
-    images that the network takes at once, None where any will do; the classifier takes any: it fills the
-    network's batch up. Where it is not given, `probe` finds it. It also finds whether the answer to an image
-    depends on the others in its batch: slightly, and images are asked about one at a time (`batch` 1, and
-    `one_at_a_time` says so), or wholly, which `neighbours` says. `draws` is how often a network whose answers
-    are random is asked for one; None: once, until it is found out. `told` are sentences about how it was
-    loaded, by what they are about. With a `surrogate`, attacks follow its gradients, and success is decided
-    by this one. `words` are MODEL and its options as the command line takes them.
+    convolution where they are not given, and of a network without one by `probe`; `class_names` K of them, in
+    the order of the logits. `size` is the input (H, W), None where any will do; `resize` the shorter side
+    before the centre crop, or both (H, W), and `interpolation` how, as in `images.fit`; `mean` and `std` per
+    channel, None for no normalisation; `checksum` of what a function computes, since it has no tensors. What
+    a network or function may return stands in `outputs`; `output` chooses where it is not clear, as --output.
+    `batch` is the only number of images that the network takes at once, None where any will do; the
+    classifier takes any: it fills the network's batch up. Where it is not given, `probe` finds it. It also
+    finds whether the answer to an image depends on the others in its batch: slightly, and images are asked
+    about one at a time (`batch` 1, and `one_at_a_time` says so), or wholly, which `neighbours` says. `draws`
+    is how often a network whose answers are random is asked for one; None: once, until it is found out.
+    `told` are sentences about how it was loaded, by what they are about. With a `surrogate`, attacks follow
+    its gradients, and success is decided by this one. `words` are MODEL and its options as the command line
+    takes them.
 
-    Raises InputError for a deviation of zero and for means of other channels, UnknownName for an
-    interpolation that there is not.
+    Raises InputError for a deviation that is not above 0, for means and deviations that are not finite or of
+    other channels, and for fewer draws than 1; UnknownName for an interpolation that there is not.
     """
 
     def __init__(
@@ -94,10 +95,16 @@ class Classifier:
         self.resize = resize
         self.interpolation = interpolation
         self.channels = channels or input_channels(network)
+        several = any(values is not None and len(values) > 1 for values in (mean, std))
+        self._guessed_channels = not (channels or several or first_channels(network))
         self.mean = per_channel("mean", mean, self.channels)
         self.std = per_channel("std", std, self.channels)
         if interpolation not in INTERPOLATIONS:
             raise UnknownName("interpolation", interpolation, INTERPOLATIONS)
+        if draws is not None and (type(draws) is not int or draws < 1):
+            raise InputError(f"Draws are a whole number, at least 1; got {draws!r}.")
+        if not all(map(math.isfinite, (*(self.mean or ()), *(self.std or ())))):
+            raise InputError(f"Means and standard deviations are finite; got {self.mean} and {self.std}.")
         if self.std is not None and min(self.std) < torch.finfo(torch.float32).tiny:
             raise InputError(f"A standard deviation is above 0, in float32 too; got {self.std}.")
         self.class_names = tuple(class_names) if class_names is not None else None
@@ -372,14 +379,14 @@ class Classifier:
         except Exception as error:
             if isinstance(error, InputError) and not isinstance(error, OtherRows | FailsOnImage):
                 raise
-            reason = first_line(error)
-            batch = fixed_batch(self._takes, str(error)) if self.batch is None else None
-            if batch is None:
-                raise InputError(
-                    f"{self.name} fails on an image of {self.channels}x{height}x{width}: {reason} "
-                    "Give its input size with --size N or HxW."
-                ) from error
-            self.batch = batch
+            if not self._takes_other_channels():
+                batch = fixed_batch(self._takes, str(error)) if self.batch is None else None
+                if batch is None:
+                    raise InputError(
+                        f"{self.name} fails on an image of {self.channels}x{height}x{width}: "
+                        f"{first_line(error)} Give its input size with --size N or HxW."
+                    ) from error
+                self.batch = batch
             logits = self._grey(1)
         if self.class_names is not None and logits.shape[1] != len(self.class_names):
             raise InputError(
@@ -437,6 +444,25 @@ class Classifier:
                 raise
             return False
         return True
+
+    def _takes_other_channels(self) -> bool:
+        """Whether images of other channels than were guessed are answered; they are its own then."""
+        if not self._guessed_channels:
+            return False
+        guessed = self.channels
+        for count in other_channels(self.network, self.size or (224, 224)):
+            self._have(count)
+            if self._takes(1):
+                self.told["channels"] = f"{count}, found by trying: images of {guessed} it does not take"
+                return True
+        self._have(guessed)
+        return False
+
+    def _have(self, channels: int) -> None:
+        """So many channels, of one mean and deviation."""
+        self.channels = channels
+        self.mean = per_channel("mean", self.mean and self.mean[:1], channels)
+        self.std = per_channel("std", self.std and self.std[:1], channels)
 
     def digest(self) -> str:
         """A checksum of the network's tensors; where it has none, of its name and what is known of it."""

@@ -2,8 +2,9 @@
 
 Each function returns what a `Classifier` is made of. Preprocessing is the published one: resize of
 the shorter side (or of both, where the library squashes), interpolation, centre crop, mean and
-standard deviation. Options after the name go to the library's constructor; with `classes=K` other than the
-published number the network is untrained, unless weights come from a file.
+standard deviation; for weights from a file a network is built as the library builds it for the published.
+Options after the name go to the library's constructor; with `classes=K` other than the published number the
+network is untrained, unless weights come from a file.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ostrich.images import INTERPOLATIONS
 from ostrich.models.asked import Asked, Builder, constructed, count_of_classes, with_options
 
 WORDNET = re.compile(r"n\d{8}")  # ids, which are no names
+TRANSFORMED = ("googlenet", "inception_v3")  # weights=... sets transform_input, in torchvision/models/NAME.py
 PLACES = ("local-dir", "hf-hub")  # where timm finds networks that are not its own
 
 
@@ -36,6 +38,13 @@ def torchvision_facts(spec: str, asked: Asked) -> dict[str, Any]:
     published = tv.get_model_weights(name).DEFAULT
     preset, names = published.transforms(), published.meta["categories"]
     count = count_of_classes(f"torchvision:{spec}", options, len(names))
+    head = _head(options, count, len(names), asked, lambda k: make(num_classes=k))
+    if asked.own_weights and name in TRANSFORMED and "transform_input" not in options:
+        options = {**options, "transform_input": True}
+        head["told"] = {
+            "input": "brought to mean 0.5 and deviation 0.5 within the network, as by the published one; "
+            f"of weights trained without that: torchvision:{spec},transform_input=false"
+        }
 
     def make(**more: Any) -> nn.Module:
         with warnings.catch_warnings():
@@ -54,7 +63,7 @@ def torchvision_facts(spec: str, asked: Asked) -> dict[str, Any]:
             ) from None
     return {
         "network": network,
-        **_head(options, count, len(names), asked, lambda k: make(num_classes=k)),
+        **head,
         "size": (preset.crop_size[0], preset.crop_size[0]),
         "resize": preset.resize_size[0],
         "interpolation": preset.interpolation.value,

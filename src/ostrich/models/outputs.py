@@ -1,9 +1,10 @@
 """How a network's answer is read as scores (N, K).
 
     tensor (N, K)                    as it is; axes of length one are left out, as in (N, K, 1, 1)
-    tuple, list, dict, object        its tensor `logits`, or the only one (N, K) of floats in it; of several
-                                     of one width the one called `scores`, `output` or `out`, or the only one
-                                     that is no `aux`; else refused: --output says which is meant
+    tuple, list, dict, object        its tensor `logits`, or the only one of floats (N, K) in it, K = 1 too;
+                                     of several, of which as many classes as there are names go first, the
+                                     one called `scores`, `output` or `out`, or the only one that is no `aux`;
+                                     else refused: --output says which is meant
     one output, (N, 1) or (N,)       two classes: class 1 where a logit is above 0, a sigmoid above 0.5
     whole numbers (N,)               labels, as one-hot scores
     independent sigmoids             refused: several classes can be true at once; argmax where asked for
@@ -16,7 +17,7 @@ a sigmoid or a softmax was given is kept, so that a saturated one has a gradient
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -100,7 +101,7 @@ def recognised(
     different kinds. Raises InputError where it cannot be told.
     """
     place, word = _wanted(wanted, output)
-    path, found = _chosen(name, output, images, count, place)
+    path, found = _chosen(name, ask, output, images, count, place, varied)
     said = f"`{'.'.join(path)}` of all that is returned" if path else ""
     if not found.dtype.is_floating_point:
         return Reading(form="labels", path=path, sentence=said or None)
@@ -230,7 +231,13 @@ def _wanted(wanted: str | None, output: object) -> tuple[str | None, str | None]
 
 
 def _chosen(
-    name: str, output: object, images: int, count: int | None, place: str | None
+    name: str,
+    ask: Ask,
+    output: object,
+    images: int,
+    count: int | None,
+    place: str | None,
+    varied: Sequence[Tensor],
 ) -> tuple[Path, Tensor]:
     """The tensor of scores in what is returned, and its path. Raises InputError where it cannot be told."""
     found = dict(tensors(output))
@@ -250,26 +257,51 @@ def _chosen(
                 raise other_rows(name, tensor, images)
             raise InputError(f"{name} returns {shapes(found)}, not scores (N, K). {HOW_TO_WRAP}")
         return (), tensor
-    rows_of = {path: as_rows(t, images) for path, t in found.items() if t.dtype.is_floating_point}
-    fitting = {path: found[path] for path, rows in rows_of.items() if rows is not None}
-    several = {path: t for path, t in fitting.items() if t.numel() > images} or fitting
-    wide = [path for path, t in several.items() if t.numel() == images * (count or 0)] or list(several)
+    fitting = _fitting(found, images)
+    if images == 1 and len(fitting) > 1:
+        fitting = _of_each_image(ask, found, fitting, varied)
+    wide = [p for p, rows in fitting.items() if count in _classes(rows)] or list(fitting)
     for choice in (
-        _nearest([path for path in several if path[-1] == "logits"]),
-        list(several),
+        _nearest([path for path in fitting if path[-1] == "logits"]),
+        list(fitting),
         wide,
         *([path for path in wide if path[-1] == word] for word in NAMED),
         [path for path in wide if not any(AUXILIARY in key.lower() for key in path)],
     ):
         if len(choice) == 1:
-            return choice[0], several[choice[0]]
-    if several:
+            return choice[0], found[choice[0]]
+    if fitting:
         raise InputError(
             f"{name} returns {shapes(found)}, and which of them are the scores cannot be told. Choose one "
-            f"with --output {'|'.join('.'.join(path) for path in several)}."
+            f"with --output {'|'.join('.'.join(path) for path in fitting)}."
         )
     what = shapes(found) if found else f"a {type(output).__name__}"
     raise InputError(f"{name} returns {what}, not a tensor of scores (N, K). {HOW_TO_WRAP}")
+
+
+def _fitting(found: Mapping[Path, Tensor], images: int) -> dict[Path, Tensor]:
+    """Rows (N, K) of all floats with a row for each of so many images, by where they stand."""
+    rows = {path: as_rows(t, images) for path, t in found.items() if t.dtype.is_floating_point}
+    return {path: of_one for path, of_one in rows.items() if of_one is not None}
+
+
+def _of_each_image(
+    ask: Ask, found: Mapping[Path, Tensor], fitting: dict[Path, Tensor], varied: Sequence[Tensor]
+) -> dict[Path, Tensor]:
+    """Of what fits one image, what fits two as well: a loss, which is one number for all images, does not.
+
+    Of a network that answers no two images at once, what has no axis is left out.
+    """
+    try:
+        of_two = _fitting(dict(tensors(ask(varied[0][:2]))), 2)
+    except Exception:  # of someone else's network, which may take one image at a time
+        of_two = {path: tensor for path, tensor in found.items() if tensor.ndim}
+    return {path: rows for path, rows in fitting.items() if path in of_two} or fitting
+
+
+def _classes(rows: Tensor) -> tuple[int, ...]:
+    """How many classes scores (N, K) may be of: one output is of two."""
+    return (2,) if rows.shape[1] == 1 else (rows.shape[1],)
 
 
 def _nearest(paths: list[Path]) -> list[Path]:

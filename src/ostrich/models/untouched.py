@@ -56,7 +56,8 @@ class _WholeNumbers:
 
 def _kinds() -> tuple[Any, ...]:
     """What multiplies, each with a precision of its own."""
-    gpu, cpu = torch.backends.cudnn, torch.backends.mkldnn
+    gpu: Any = torch.backends.cudnn
+    cpu: Any = torch.backends.mkldnn
     return (gpu.conv, gpu.rnn, torch.backends.cuda.matmul, cpu.conv, cpu.rnn, cpu.matmul)
 
 

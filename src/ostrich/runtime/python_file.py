@@ -3,21 +3,27 @@
 While their code is imported and run, the file's folder can be imported from and `sys.argv` has the file's
 name alone: what reads its own options at import finds none. The folder stays at the end of `sys.path`, for
 what a network imports when it is first asked.
+
+Files of two folders may have neighbours of one name, as `model.py`. Each folder gets its own while it is
+imported from; at other times the name is that of the folder that came first.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ostrich.errors import InputError, OstrichError, UnknownName
 
 MODULE = "_ostrich_user_"  # how the module of a user's file begins
+_ASIDE: dict[Path, dict[str, ModuleType]] = {}  # of each folder imported from, what stands aside meanwhile
 
 
 @contextmanager
@@ -27,13 +33,65 @@ def importing(folder: Path, name: str) -> Iterator[None]:
     sys.path.insert(0, place)
     sys.argv = [name]
     try:
-        yield
+        with _own_neighbours(folder.resolve()):
+            yield
     finally:
         sys.argv = arguments
         if place in sys.path:
             sys.path.remove(place)
         if place not in sys.path:
             sys.path.append(place)
+
+
+@contextmanager
+def _own_neighbours(folder: Path) -> Iterator[None]:
+    """Within it, what `folder` has of its own stands for modules of other folders imported from."""
+    own, _ASIDE[folder] = _ASIDE.get(folder, {}), {}
+    elsewhere = _ASIDE.keys() - {folder}
+    shared = {name.partition(".")[0] for name in own}
+    loaded = [name for name in sys.modules if "." not in name]
+    shared |= {name for name in loaded if _has(folder, name) and _home(name) in elsewhere}
+    others = _taken(shared)
+    sys.modules.update(own)
+    try:
+        yield
+    finally:
+        _ASIDE[folder] = _taken(shared)
+        sys.modules.update(others)
+
+
+def _home(name: str) -> Path | None:
+    """The folder that a loaded module or package lies in; None where it is from no file.
+
+    A package without `__init__.py` has none of its own, and what it says of its places changes with
+    `sys.path`: it lies where the first module within it does.
+    """
+    for within in _within({name}):
+        file = getattr(sys.modules[within], "__file__", None)
+        if file is not None:
+            path = Path(file).resolve()
+            return path.parents[within.count(".") + (path.stem == "__init__")]
+    return None
+
+
+def _has(folder: Path, name: str) -> bool:
+    """Whether a module or package of that name can be imported from a folder."""
+    return (folder / f"{name}.py").is_file() or (folder / name).is_dir()
+
+
+def _within(names: set[str]) -> list[str]:
+    """These modules and all within them, of those that are loaded."""
+    return [name for name in sys.modules if name.partition(".")[0] in names]
+
+
+def _taken(names: set[str]) -> dict[str, ModuleType]:
+    """These modules and all within them, taken out of those that are loaded."""
+    return {name: sys.modules.pop(name) for name in _within(names)}
+
+
+def module_name(path: Path) -> str:
+    """What the module of a user's file is called; files of one name in two folders are two modules."""
+    return f"{MODULE}{path.stem}_{hashlib.sha256(bytes(path.resolve())).hexdigest()[:12]}"
 
 
 def from_file(path: Path, name: str) -> Any:
@@ -43,7 +101,7 @@ def from_file(path: Path, name: str) -> Any:
     """
     if not path.is_file():
         raise InputError(f"There is no file {str(path)!r}.")
-    spec = importlib.util.spec_from_file_location(f"{MODULE}{path.stem}", path)
+    spec = importlib.util.spec_from_file_location(module_name(path), path)
     if spec is None or spec.loader is None:
         raise InputError(f"{str(path)!r} is not a Python file.")
     module = importlib.util.module_from_spec(spec)

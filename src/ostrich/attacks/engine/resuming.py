@@ -26,11 +26,12 @@ from ostrich.runtime.resumable import Checkpoint, Content, Piece
 
 
 def network_facts(classifier: Classifier) -> dict[str, str]:
-    """What decides a classifier's answers."""
+    """What decides a classifier's answers, and how pictures are fitted to its input."""
     seen_as = (classifier.mean, classifier.std, classifier.size, classifier.channels)
+    fitted = (classifier.resize, classifier.interpolation)
     return {
         "weights": f"{MARK}{classifier.digest()}",
-        "preprocessing": f"{MARK}{seen_as}",
+        "preprocessing": f"{MARK}{seen_as + fitted}",
         "device": classifier.device.type,  # whichever of the machine's it is
     }
 
