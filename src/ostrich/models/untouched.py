@@ -13,7 +13,7 @@ from torch import nn
 
 
 @dataclass
-class _WholeNumbers:
+class _Float32:
     """How torch multiplies float32 numbers, while somebody asks for all of their bits; as it was afterwards.
 
     cuDNN's convolutions keep 10 of 23 bits where a GPU has TF32, unless told otherwise; matrix products do
@@ -61,7 +61,7 @@ def _kinds() -> tuple[Any, ...]:
     return (gpu.conv, gpu.rnn, torch.backends.cuda.matmul, cpu.conv, cpu.rnn, cpu.matmul)
 
 
-_whole_numbers = _WholeNumbers()
+_float32 = _Float32()
 
 
 @contextmanager
@@ -71,12 +71,12 @@ def untouched(network: object) -> Iterator[None]:
     Training flags and `requires_grad` are restored also after an exception. Gradients are taken
     with respect to images only, so `.grad` is never written. What is no Module is left alone.
     """
-    _whole_numbers.enter()
+    _float32.enter()
     try:
         with _evaluated(network):
             yield
     finally:
-        _whole_numbers.leave()
+        _float32.leave()
 
 
 @contextmanager
