@@ -335,7 +335,7 @@ BAD = {
     "device": (["attack", "pgd", *NET, "--device", "tpu"], "auto, cpu or cuda"),
     "size": (["check", "net.py:build", "folder:photos"], "--size"),
     "mean": (["check", *NET, "--mean", "a,b"], "commas between"),
-    "recipe": (["train", "cifar10"], "Did you mean cifar10-resnet20"),
+    "recipe": (["train", "cifar10"], "Did you mean cifar10-r"),
     "recipe's setting": (["train", "cifar10-resnet20", "--set", "epoch=3"], "Did you mean epochs"),
     "compare": (["compare", "here", "there"], "no run"),
     "status": (["status", "here"], "no run"),
