@@ -145,7 +145,7 @@ def portable(about: dict[str, Any]) -> dict[str, Any]:
 def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) -> None:
     """The page of these trials, judged now, and its figure; where trials are left, of the whole seeds."""
     asked = facts["asked"]
-    spec, unfinished, chosen = restored(study, asked["spec"]), "", trials
+    spec, unfinished = restored(study, asked["spec"]), ""
     if trials.failed:
         left = {one["trial"].get("seed") for one in trials.failed}
         whole = [seed for seed in range(spec.seeds) if seed not in left]
@@ -155,13 +155,12 @@ def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) 
         if any("row" in one["trial"] for one in trials.failed):
             unfinished = f"{len(trials.done)} of {count} shares of rows are done; there is no verdict of the "
             unfinished += "whole before all are."
-        chosen = Trials(done=[one for one in trials.done if one.trial.get("seed") in whole])
         findings = None
-        if whole and whole == list(range(len(whole))):
-            spec = replace(spec, seeds=len(whole))
-            findings = report.judged(study, spec, replace(trials, done=chosen.done))
         if study.row_by_row and trials.done:
-            findings = study.judge(restored(study, asked["spec"]), trials.done)
+            findings = study.judge(spec, trials.done)
+        elif whole and whole == list(range(len(whole))):
+            chosen = replace(trials, done=[one for one in trials.done if one.trial.get("seed") in whole])
+            findings = report.judged(study, replace(spec, seeds=len(whole)), chosen)
     else:
         findings = report.judged(study, spec, trials)
     if findings is not None:

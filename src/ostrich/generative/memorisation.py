@@ -67,15 +67,16 @@ def check_memorisation(
     twice counts once, and a held-out one that is a training image does not count: it says nothing of how
     near what was not trained on comes. Raises InputError for too few images.
     """
-    every, all_held_out = training, held_out
-    training, held_out = _different(training, held_out)
+    every, all_held_out = training.images(), held_out.images()
+    once, apart = _different(every, all_held_out)
+    training, held_out = training.take(once), held_out.take(apart)
     check_enough(training, held_out)
     images = rounded(images)
-    sides = {"samples": images, "training": training.images(), "held_out": held_out.images()}
+    sides = {"samples": images, "training": every[once], "held_out": all_held_out[apart]}
     if mirrored:
         sides["mirrored"] = sides["training"].flip(-1)
     spaces = {
-        "pixels": {side: every.flatten(1) for side, every in sides.items()},
+        "pixels": {side: x.flatten(1) for side, x in sides.items()},
         f"features of {network.name}": {side: features(network, x)[0] for side, x in sides.items()},
     }
     figures: dict[str, Any] = {
@@ -107,12 +108,13 @@ def check_enough(training: Samples, held_out: Samples) -> None:
         )
 
 
-def _different(training: Samples, held_out: Samples) -> tuple[Samples, Samples]:
-    """The training images, each once, and the held-out images that are none of them."""
-    keys = fingerprints(training.images())
-    first = {key: row for row, key in reversed(list(enumerate(keys)))}
-    apart = [row for row, key in enumerate(fingerprints(held_out.images())) if key not in first]
-    return training.take(sorted(first.values())), held_out.take(apart)
+def _different(training: Tensor, held_out: Tensor) -> tuple[list[int], list[int]]:
+    """The rows of training images, each image once, and those of held-out images that are none of them."""
+    first: dict[int, int] = {}
+    for row, key in enumerate(fingerprints(training)):
+        first.setdefault(key, row)
+    apart = [row for row, key in enumerate(fingerprints(held_out)) if key not in first]
+    return list(first.values()), apart
 
 
 def _every(of: Mapping[str, Tensor]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -22,36 +22,36 @@ class _Float32:
 
     lock: Lock = field(default_factory=Lock)
     asked: int = 0
-    before: tuple[str | None, bool | None, list[str]] = (None, None, [])
+    restoring: ExitStack = field(default_factory=ExitStack)
 
     def enter(self) -> None:
         with self.lock:
             self.asked += 1
             if self.asked == 1:
-                self.before = (None, None, [one.fp32_precision for one in _kinds()])
-                # Read, the older settings raise where they and the newer ones say different things, inside of
-                # a compiled network too: so they are set where they are what is in use.
-                with suppress(RuntimeError):
-                    self.before = (torch.get_float32_matmul_precision(), *self.before[1:])
-                    torch.set_float32_matmul_precision("highest")
-                with suppress(RuntimeError):
-                    self.before = (self.before[0], torch.backends.cudnn.allow_tf32, self.before[2])
-                    torch.backends.cudnn.allow_tf32 = False
-                for one in _kinds():
-                    if one.fp32_precision not in ("ieee", "none"):
-                        one.fp32_precision = "ieee"
+                self._set()
 
     def leave(self) -> None:
         with self.lock:
             self.asked -= 1
             if not self.asked:
-                products, convolutions, each = self.before
-                if products is not None:
-                    torch.set_float32_matmul_precision(products)
-                if convolutions is not None:
-                    torch.backends.cudnn.allow_tf32 = convolutions
-                for one, precision in zip(_kinds(), each, strict=True):
-                    one.fp32_precision = precision
+                self.restoring.close()
+
+    def _set(self) -> None:
+        """All of their bits; what was set before is restored in the opposite order."""
+        later = self.restoring.callback
+        for one in _kinds():
+            later(setattr, one, "fp32_precision", one.fp32_precision)
+        # Read, the older settings raise where they and the newer ones say different things, inside of a
+        # compiled network too: so they are set where they are what is in use.
+        with suppress(RuntimeError):
+            later(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+            torch.set_float32_matmul_precision("highest")
+        with suppress(RuntimeError):
+            later(setattr, torch.backends.cudnn, "allow_tf32", torch.backends.cudnn.allow_tf32)
+            torch.backends.cudnn.allow_tf32 = False
+        for one in _kinds():
+            if one.fp32_precision not in ("ieee", "none"):
+                one.fp32_precision = "ieee"
 
 
 def _kinds() -> tuple[Any, ...]:

@@ -76,6 +76,7 @@ class Recipe:
             raise InputError("Mean and std have one value per channel, std above 0.")
 
 
+CIFAR10 = ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))  # mean and deviation of its training images
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -83,8 +84,8 @@ RECIPES = {
             name="cifar10-resnet20",
             architecture="resnet20,classes=10",
             data="cifar10",
-            mean=(0.4914, 0.4822, 0.4465),  # of the CIFAR-10 training images
-            std=(0.2470, 0.2435, 0.2616),
+            mean=CIFAR10[0],
+            std=CIFAR10[1],
             epochs=16,
             learning_rate=0.15,
             crops=((0.4, 24),),
@@ -93,8 +94,8 @@ RECIPES = {
             name="cifar10-robust",
             architecture="resnet20,classes=10",
             data="cifar10",
-            mean=(0.4914, 0.4822, 0.4465),
-            std=(0.2470, 0.2435, 0.2616),
+            mean=CIFAR10[0],
+            std=CIFAR10[1],
             epochs=9,
             learning_rate=0.1,
             warmup=0.3,

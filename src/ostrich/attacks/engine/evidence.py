@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ TABLE = "images.csv"
 KEEP = ("all", "failures", "none")  # which images are files
 BOTH = 2  # files of an image, the clean and the adversarial one
 FILES = "files"  # begins the names of the pieces in which they are read back
-AGAIN = 64  # files of what has no original that are read back together
+OTHERWISE = "Read back, files are answered otherwise"
 VALUES = 2**22  # numbers that are read back together
 TOLD = (  # of a result, in the table
     "attacked",
@@ -139,8 +139,7 @@ class Evidence:
         Raises RandomAnswers for a network whose answers change from call to call, and BrokenClaim, which
         names the files for which that does not hold.
         """
-        size = classifier.size or (224, 224)
-        together = max(1, min(64, VALUES // (size[0] * size[1] * classifier.channels)))
+        together = _together(classifier)
         batches = {
             f"{FILES}-{start}": self._claims.part(start, start + together)
             for start in range(0, len(self._claims), together)
@@ -160,9 +159,7 @@ class Evidence:
                 wrong += [file for file, holds in zip(files, answer["held"], strict=True) if not holds]
                 otherwise += answer["otherwise"].unbind()
         if otherwise:
-            refuse_other_answers(
-                classifier, torch.stack(otherwise), "Read back, files are answered otherwise"
-            )
+            refuse_other_answers(classifier, torch.stack(otherwise), OTHERWISE)
         if wrong:
             raise BrokenClaim(
                 f"Read back, {', '.join(wrong)} of {str(self.folder)!r} do not show what was found."
@@ -264,8 +261,7 @@ class _LookAgain:
     def at(self, claims: _Claims) -> Content:
         """Which hold, (n,) bool, and the images (m, C, H, W) that are as verified and answered otherwise."""
         found, whole = _as_verified(claims, self._files(claims), self.classifier, self.threat)
-        so, steady = _answered_so(claims, found, self.classifier, self.goal)
-        return {"held": whole & so, "otherwise": found[whole & ~(so & steady)]}
+        return _held(claims, found, whole, self.classifier, self.goal)
 
     def _files(self, claims: _Claims) -> list[list[Path]]:
         """The clean files, and the adversarial ones."""
@@ -277,9 +273,34 @@ def _as_verified(
     claims: _Claims, files: list[list[Path]], classifier: Classifier, threat: Threat
 ) -> tuple[Tensor, Tensor]:
     """Images (n, C, H, W) of the files, and whether each is what was verified, within the budget, (n,)."""
-    clean, found = (torch.stack([_read(file) for file in some]).to(classifier.device) for some in files)
+    clean, found = (_stacked(some, classifier) for some in files)
+    return found, _same(claims, found) & within(threat, found, clean)
+
+
+def _stacked(files: Sequence[Path], classifier: Classifier) -> Tensor:
+    """Images (n, C, H, W) of files, where the network is."""
+    return torch.stack([_read(file) for file in files]).to(classifier.device)
+
+
+def _same(claims: _Claims, found: Tensor) -> Tensor:
+    """Whether images (n, C, H, W) are what was verified, (n,)."""
     same = [key == claimed for key, claimed in zip(fingerprints(found), claims.keys, strict=True)]
-    return found, torch.tensor(same, device=found.device) & within(threat, found, clean)
+    return torch.tensor(same, device=found.device)
+
+
+def _together(classifier: Classifier) -> int:
+    """How many files are read back together."""
+    size = classifier.size or (224, 224)
+    return max(1, min(64, VALUES // (size[0] * size[1] * classifier.channels)))
+
+
+def _held(claims: _Claims, found: Tensor, whole: Tensor, classifier: Classifier, goal: Goal) -> Content:
+    """Which claims hold, (n,) bool, of images (n, C, H, W) that are as verified where `whole` (n,) says so.
+
+    And which of these images (m, C, H, W) are answered otherwise.
+    """
+    so, steady = _answered_so(claims, found, classifier, goal)
+    return {"held": whole & so, "otherwise": found[whole & ~(so & steady)]}
 
 
 def _answered_so(claims: _Claims, found: Tensor, classifier: Classifier, goal: Goal) -> tuple[Tensor, Tensor]:
@@ -311,15 +332,14 @@ def look_again(classifier: Classifier, goal: Goal, result: Result, files: Mappin
     keys = fingerprints(result.images[rows])
     claims = _Claims(array("q", rows), array("q", keys), array("q", result.predictions[rows].tolist()))
     wrong: list[str] = []
-    for start in range(0, len(rows), AGAIN):
-        part = claims.part(start, start + AGAIN)
-        found = torch.stack([_read(files[row]) for row in part.rows]).to(classifier.device)
-        same = [key == claimed for key, claimed in zip(fingerprints(found), part.keys, strict=True)]
-        so, steady = _answered_so(part, found, classifier, goal)
-        whole = torch.tensor(same, device=so.device)
-        if (otherwise := whole & ~(so & steady)).any():
-            refuse_other_answers(classifier, found[otherwise], "Read back, files are answered otherwise")
-        wrong += [str(files[row]) for row, holds in zip(part.rows, (whole & so).tolist()) if not holds]
+    together = _together(classifier)
+    for start in range(0, len(rows), together):
+        part = claims.part(start, start + together)
+        found = _stacked([files[row] for row in part.rows], classifier)
+        answer = _held(part, found, _same(part, found), classifier, goal)
+        if len(answer["otherwise"]):
+            refuse_other_answers(classifier, answer["otherwise"], OTHERWISE)
+        wrong += [str(files[row]) for row, holds in zip(part.rows, answer["held"]) if not holds]
     if wrong:
         raise BrokenClaim(f"Read back, {', '.join(wrong)} do not show what was found.")
 
