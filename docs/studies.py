@@ -9,7 +9,7 @@ A run that is not finished, or still going on, gets a page too: how far it came,
 what the seeds that are whole show, without a verdict. Trials that another machine left in the same file, with
 the same fingerprint, count as done; the command takes them up by `--rows`.
 
-Then what is no result is brought up to date in every page: the claim, its source, the published numbers. A
+Then what is no result is brought up to date in every page: claim, source, differences, published numbers. A
 page that was judged by a rule which has changed since says so at its head, with the rule as it is now. Last
 come the index and `src/ostrich/studies/verdicts.json`, which `ostrich list studies` shows.
 """
@@ -213,7 +213,7 @@ def study_of(text: str) -> Study:
 
 
 def refreshed(text: str, name: str) -> str:
-    """A page with today's claim, source and published numbers; its results and its rule are left alone.
+    """A page with today's claim, source, differences and published numbers; results and rule are left alone.
 
     A rule that stands as it was written, and does not say by which commit, says it now.
     """
@@ -221,7 +221,11 @@ def refreshed(text: str, name: str) -> str:
     title, *rest = [part for part in text.strip().split("\n\n") if not part.startswith(EARLIER)]
     figure = [part for part in rest if part.startswith("![") and part.endswith(f"]({name}.png)")]
     rest = [part for part in rest if part not in figure]
-    replaced = {"*Claim.*": study.claim, "*Source.*": study.source}
+    replaced = {
+        "*Claim.*": study.claim,
+        "*Source.*": study.source,
+        "*What is different here.*": study.differs,
+    }
     for start, words in replaced.items():
         rest = [f"{start} {words}" if part.startswith(start) else part for part in rest]
     if "**Published**" in rest:

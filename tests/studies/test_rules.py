@@ -494,6 +494,13 @@ def test_removal(shortcut, costs, expected):
     assert ("residual" if shortcut else "plain") in found.because
 
 
+def test_removal_says_where_nothing_can_be_removed():
+    whole = {"part": "whole", "name": "", "accuracy": 100.0, "n": 256, "classes": 10}
+    channels = {"part": "channels", "name": "features.0", "accuracy": 90.0, "share": 0.1}
+    with pytest.raises(InputError, match="none can be removed"):
+        judged("removal", lambda trial: [whole, channels])
+
+
 @pytest.mark.parametrize(("name", "expected"), [("resnet20", True), ("plain20", False)])
 def test_a_shortcut_is_found_by_what_a_block_computes(name, expected):
     network, _, _ = architectures.build(f"{name},width=0.25,classes=10,size=16x16")

@@ -24,7 +24,7 @@ from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import Splits, joined, open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.points import by_seed, paired, ranged
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, decided, rows_of
 
 CUTS = ("none", "7", "67", "34", "3467")
 SOONER = (
@@ -152,7 +152,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     ]
     names = "published: the paper's table, top-5", "published: the slides, top-5"
     return Findings(
-        verdict="reproduced" if reproduced else "direction only" if direction else "not reproduced",
+        verdict=decided(reproduced, direction),
         because=because,
         tables=[
             Table(

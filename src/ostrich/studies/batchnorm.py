@@ -19,7 +19,7 @@ from ostrich.statistics import interval, spread, wilson
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.points import by_seed, mean_points, ranged
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, decided, rows_of
 
 FASTER = 2.0  # times fewer steps; the paper's figures are 2.3 at the same rate, 14.8 for the bundle of BN-x5
 CHANCE_MARGIN = 5.0  # points above chance: less has not learned
@@ -113,7 +113,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         for rate in spec.rates
     }
     return Findings(
-        verdict="reproduced" if reproduced else "direction only" if direction else "not reproduced",
+        verdict=decided(reproduced, direction),
         because=because,
         tables=[
             Table(

@@ -23,7 +23,7 @@ from ostrich.runtime.randomness import seeded
 from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.points import by_seed, mean_points, paired, ranged
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, decided, rows_of
 from ostrich.studies.steps import as_floats, error, outputs, stepped
 
 PERCENTILES = (15, 50, 85)  # figure 1 (b, c)
@@ -172,7 +172,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         for p in PERCENTILES
     }
     return Findings(
-        verdict="reproduced" if reproduced else "direction only" if sooner else "not reproduced",
+        verdict=decided(reproduced, sooner),
         because=because,
         compared=[
             (

@@ -18,7 +18,19 @@ from ostrich.statistics import spread
 from ostrich.studies.batchnorm_bugs import BUGS, Case, Shown
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, classifier, fitted, recipe_for
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
+from ostrich.studies.schema import (
+    Done,
+    Findings,
+    Row,
+    Spec,
+    Study,
+    Table,
+    Trial,
+    crossed,
+    decided,
+    rows_of,
+    values_of,
+)
 from ostrich.training.loop import to_images
 
 NAMED = ("training-mode", "batch-dependent-output", "batch-norm-statistics")  # the doctor's words for it
@@ -128,7 +140,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         for which in ("wrong", "right")
     }
     return Findings(
-        verdict="reproduced" if reproduced else "direction only" if sum(held) >= 10 else "not reproduced",
+        verdict=decided(reproduced, sum(held) >= 10),
         because=f"{sum(held)} of {len(BUGS)} bugs show in every seed, {named} of them are named by the "
         f"doctor in every seed, and it names {false_alarms} of {len(done)} networks without one (n = "
         f"{len(done)}).",

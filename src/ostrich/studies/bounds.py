@@ -26,7 +26,7 @@ from ostrich.published import published
 from ostrich.runtime.ranges import above, check_fields
 from ostrich.statistics import interval, spread
 from ostrich.studies.networks import NetworkSpec, opened
-from ostrich.studies.schema import Done, Findings, Row, Study, Table, Trial, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Study, Table, Trial, crossed, decided, rows_of
 
 NETWORKS = tuple(f"cifar-cnn-a-{kind}" for kind in ("adv", "adv4", "mix", "mix4"))
 MEET = 5.0  # points between both sides, where they nearly meet
@@ -93,7 +93,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     told = {side: f"{published(name).value:g}" for side, name in names.items()}
     known = f"{both or 'no'} image{'' if both == 1 else 's'} both verified and broken"
     return Findings(
-        verdict="reproduced" if meet else "direction only" if most else "not reproduced",
+        verdict=decided(meet, most),
         because=f"With {spec.eps:.4g} per value {_ranged(lower)} % are verified and {_ranged(upper)} % stand "
         f"against attacks, {interval(clean)[0]:.1f} % are right without: {_ranged(gap)} points are not "
         f"known; {known} (n = {len(draws[0])} images in each of {len(draws)} draws).",

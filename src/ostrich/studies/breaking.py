@@ -24,7 +24,7 @@ from ostrich.studies import breaking_runs as runs
 from ostrich.studies.breaking_page import Line, share
 from ostrich.studies.networks import NetworkSpec
 from ostrich.studies.points import percent, ranged
-from ostrich.studies.schema import Done, Findings, Row, Study, Trial, Verdict, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Study, Trial, Verdict, decided, rows_of
 
 NEARLY = 0.95  # of the images: all but one in twenty
 TIMES = 2.0  # a figure is the published one where all of its interval is within this factor of it
@@ -132,10 +132,6 @@ def run(spec: Settings, trial: Trial, folder: Path) -> list[Row]:
 
 
 # The rules ---------------------------------------------------------------------------------------
-
-
-def decided(reproduced: bool, direction: bool) -> Verdict:
-    return "reproduced" if reproduced else "direction only" if direction else "not reproduced"
 
 
 def _numbers(name: str, classes: int) -> list[float]:
@@ -246,16 +242,28 @@ def _evolved(rows: Sequence[Row], numbers: Sequence[float]) -> Line:
     )
 
 
-def _above_chance(
-    rows: Sequence[Row], field: str, chances: Sequence[Row], numbers: Sequence[float], what: str, fitted: int
+def _above(
+    rows: Sequence[Row],
+    field: str,
+    without: tuple[str, tuple[float, float, float]],
+    numbers: Sequence[float],
+    what: str,
+    more: str = "",
 ) -> Line:
+    """A rate that has to be above what happens `without` the attack: its words, its percent with interval."""
     rate, low, high, n = share(rows, field)
-    of = sum(row["of"] for row in chances)
-    chance = percent(round(sum(row["rate"] * row["of"] for row in chances)), of)
+    words, chance = without
     above = low > chance[2]
     verdict = decided(above and rate >= numbers[0], above) if numbers else None
-    more = f"by chance {ranged(chance)}; fitted on {fitted}, n held out"
-    return Line(value=rate, low=low, high=high, n=n, what=what, verdict=verdict, more=more)
+    return Line(
+        value=rate,
+        low=low,
+        high=high,
+        n=n,
+        what=what,
+        verdict=verdict,
+        more=f"{words} {ranged(chance)}{more}",
+    )
 
 
 def _one_pixel(rows: Sequence[Row], numbers: Sequence[float]) -> Line:
@@ -264,21 +272,6 @@ def _one_pixel(rows: Sequence[Row], numbers: Sequence[float]) -> Line:
     if numbers:
         verdict = decided(_near(low, high, numbers), rate >= 100 * SOME)
     return Line(value=rate, low=low, high=high, n=n, what="broken by one pixel, %", verdict=verdict)
-
-
-def _printed(rows: Sequence[Row], numbers: Sequence[float]) -> Line:
-    rate, low, high, n = share(rows, "photograph_wrong")
-    clean = share(rows, "clean_photograph_wrong")[:3]
-    above = low > clean[2]
-    return Line(
-        value=rate,
-        low=low,
-        high=high,
-        n=n,
-        what="photographs of adversarial prints that are wrong, %",
-        verdict=decided(above and rate >= numbers[0], above),
-        more=f"of clean prints {ranged(clean)}",
-    )
 
 
 def line(name: str, rows: Sequence[Row]) -> Line | None:
@@ -305,12 +298,17 @@ def line(name: str, rows: Sequence[Row]) -> Line | None:
     elif name == "one-pixel":
         found = _one_pixel(images, numbers)
     elif name == "printed":
-        found = _printed(images, numbers)
+        clean = share(images, "clean_photograph_wrong")[:3]
+        what = "photographs of adversarial prints that are wrong, %"
+        found = _above(images, "photograph_wrong", ("of clean prints", clean), numbers, what)
     else:
         field = "changed" if name == "universal" else "broken"
         what = "predictions changed, %" if name == "universal" else "images that become the target, %"
         rest = [row for row in images if row[field] is not None]
-        found = _above_chance(rest, field, kinds["chance"], numbers, what, about["fitted"])
+        of = sum(row["of"] for row in kinds["chance"])
+        chance = percent(round(sum(row["rate"] * row["of"] for row in kinds["chance"])), of)
+        more = f"; fitted on {about['fitted']}, n held out"
+        found = _above(rest, field, ("by chance", chance), numbers, what, more)
     return Line(**{**vars(found), "published": _words(numbers)})
 
 

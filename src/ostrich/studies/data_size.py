@@ -22,7 +22,19 @@ from ostrich.statistics import interval, slope, spread
 from ostrich.studies.datasets import open_splits, with_label_noise
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.points import by_seed, mean_points, paired, ranged
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
+from ostrich.studies.schema import (
+    Done,
+    Findings,
+    Row,
+    Spec,
+    Study,
+    Table,
+    Trial,
+    crossed,
+    decided,
+    rows_of,
+    values_of,
+)
 
 LEARNED = 0.8  # of chance's error: the sizes below it belong to the log-linear part
 WIDEST = 2.0  # times the published exponent: an interval that reaches farther down decides nothing
@@ -112,11 +124,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     }
     name = "published: ImageNet, thousand images"
     return Findings(
-        verdict="reproduced"
-        if falls and dear and agrees
-        else "direction only"
-        if high < 0
-        else "not reproduced",
+        verdict=decided(falls and dear and agrees, high < 0),
         because=because,
         tables=[
             Table(

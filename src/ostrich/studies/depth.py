@@ -17,7 +17,7 @@ from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.points import by_seed, mean_points, paired, ranged
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, decided, rows_of
 
 KINDS = ("plain", "residual")
 PUBLISHED_DEPTHS = (20, 32, 44, 56, 110)
@@ -140,11 +140,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         for d in PUBLISHED_DEPTHS
     ]
     return Findings(
-        verdict="reproduced"
-        if degrades and holds and falls
-        else "direction only"
-        if degrades and holds
-        else "not reproduced",
+        verdict=decided(degrades and holds and falls, degrades and holds),
         because=because,
         tables=[
             Table(

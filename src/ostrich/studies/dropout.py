@@ -22,7 +22,7 @@ from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.points import by_seed, mean_points, paired, ranged
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, decided, rows_of
 from ostrich.training.loop import logits_of
 from ostrich.training.recipe import Recipe
 
@@ -126,7 +126,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     level = sum(whole.values()) / len(whole)
     line = [{"x": k, "y": level} for k in (min(spec.masks), max(spec.masks))]
     return Findings(
-        verdict="reproduced" if reached else "direction only" if direction else "not reproduced",
+        verdict=decided(reached, direction),
         because=because,
         tables=[
             Table(

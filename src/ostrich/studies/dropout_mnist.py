@@ -22,7 +22,7 @@ from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import CHECKPOINT
 from ostrich.studies.points import by_seed, mean_points, paired, ranged
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, decided, rows_of
 from ostrich.studies.steps import as_floats, error, stepped
 
 KINDS = ("plain", "dropout", "dropout and max-norm")
@@ -128,11 +128,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         + " (95 % intervals)."
     )
     return Findings(
-        verdict="reproduced"
-        if ordered and near
-        else "direction only"
-        if better_than_plain
-        else "not reproduced",
+        verdict=decided(ordered and near, better_than_plain),
         because=because,
         compared=[
             (f"{kind}, test error, %", f"{theirs[kind]:.2f}", spread(list(errors[kind].values())))

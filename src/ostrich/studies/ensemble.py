@@ -24,7 +24,7 @@ from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import Splits, open_splits
 from ostrich.studies.fitting import built, fitted, loss_and_error, recipe_for
 from ostrich.studies.points import by_seed, mean_points, paired, ranged
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, decided, rows_of
 from ostrich.training.loop import logits_of
 
 LOGITS = "logits.pt"
@@ -132,9 +132,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         for k in range(1, spec.members + 1)
         if _average(errors(curve, kind="plain", k=k, way="softmax")) <= _average(dropped)
     ]
-    verdict = (
-        "reproduced" if low > 0 and same_test[1] > 0 else "direction only" if low > 0 else "not reproduced"
-    )
+    verdict = decided(low > 0 and same_test[1] > 0, low > 0)
     crossing = f"from {equal[0]} networks on" if equal else f"with none of 1 to {spec.members}"
     because = (
         f"{spec.members} networks take {gain:.2f} points off the error of one (95 % interval {low:.2f} to "
@@ -145,7 +143,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     ks = (1, spec.members)
     level = _average(dropped)
     return Findings(
-        verdict=verdict,  # type: ignore[arg-type]
+        verdict=verdict,
         because=because,
         tables=[
             Table(

@@ -43,7 +43,7 @@ from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import Splits, open_splits
 from ostrich.studies.fitting import CHECKPOINT, METRICS, logged, logger
 from ostrich.studies.points import by_seed, mean_points, ranged
-from ostrich.studies.schema import Done, Findings, Row, Spec, Table, Trial, Verdict, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Table, Trial, Verdict, crossed, decided, rows_of
 
 WAYS, WAY_STEPS = 8, 11  # ways through the codes, and images on each, both ends among them
 PICTURES = {  # that each trial leaves, and what they show
@@ -213,11 +213,11 @@ def verdict_of(ends: Sequence[Row], most: float) -> tuple[Verdict, dict[str, int
         row["frechet_distance"] < min(row["ceiling_mean_image"], row["ceiling_noise"], row["gaussian"])
         for row in whole
     )
-    if whole and all(count == every for count in holds.values()):
-        return "reproduced", holds
-    if every and holds["recognised"] == every and nearer:
-        return "direction only", holds
-    return "not reproduced", holds
+    verdict = decided(
+        bool(whole) and all(count == every for count in holds.values()),
+        every > 0 and holds["recognised"] == every and nearer,
+    )
+    return verdict, holds
 
 
 def findings(spec: GeneratorSpec, done: Sequence[Done], most: float) -> Findings:

@@ -27,7 +27,19 @@ from ostrich.figures.chart import Chart
 from ostrich.runtime.randomness import keyed
 from ostrich.statistics import interval, spread
 from ostrich.studies.points import mean_points
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
+from ostrich.studies.schema import (
+    Done,
+    Findings,
+    Row,
+    Spec,
+    Study,
+    Table,
+    Trial,
+    crossed,
+    decided,
+    rows_of,
+    values_of,
+)
 
 KINDS = ("orthogonal", "gaussian", "relu")
 EXACT = 1e-9  # error of the logarithms of orthogonal products, for each layer and unit
@@ -151,7 +163,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     exact = off <= EXACT * spec.depth * spec.units
     reproduced = exact and within and singular
     return Findings(
-        verdict="reproduced" if reproduced else "direction only" if within else "not reproduced",
+        verdict=decided(reproduced, within),
         because=f"After {spec.depth} layers the logarithms of orthogonal products are "
         f"those of g^L to {_magnitude(off)} ({'within' if exact else 'more than'} {EXACT:g} per layer and "
         f"unit), Gaussian ones {'' if within else 'not '}on the exact lines: at g = 1 log |det| is "

@@ -21,7 +21,19 @@ from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
 from ostrich.studies.points import by_seed, paired
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
+from ostrich.studies.schema import (
+    Done,
+    Findings,
+    Row,
+    Spec,
+    Study,
+    Table,
+    Trial,
+    crossed,
+    decided,
+    rows_of,
+    values_of,
+)
 from ostrich.training.loop import logits_of, normalised, to_images
 
 KINDS = ("residual", "plain", "plain without batch norm")
@@ -141,11 +153,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         for w in WHATS
     }
     return Findings(
-        verdict="reproduced"
-        if exact and every
-        else "direction only"
-        if exact and in_mean
-        else "not reproduced",
+        verdict=decided(exact and every, exact and in_mean),
         because=f"A network of {spec.deep} layers made from one of {spec.shallow} differs by at most "
         f"{apart:.1g} of its logits' scale and in {changed} predictions. Training loss less that of the "
         f"shallow network trained as long, with 95 % intervals: {told} (n = {spec.seeds}).",

@@ -26,7 +26,7 @@ from ostrich.statistics import interval, spread, wilson
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, fitted, loss_and_error, measured, recipe_for
 from ostrich.studies.points import by_seed, mean_points
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, decided, rows_of
 from ostrich.training.loop import logits_of
 
 HE_WITHIN = 0.02  # of one, the mean ratio of second moments of neighbouring layers
@@ -191,7 +191,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         for what, x in (("way", "step"), ("line", "t"))
     )
     return Findings(
-        verdict="reproduced" if reproduced else "direction only" if direction else "not reproduced",
+        verdict=decided(reproduced, direction),
         because=because,
         tables=[
             Table(

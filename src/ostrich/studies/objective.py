@@ -26,7 +26,19 @@ from ostrich.runtime.randomness import keyed
 from ostrich.statistics import spread
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.points import mean_points
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of, values_of
+from ostrich.studies.schema import (
+    Done,
+    Findings,
+    Row,
+    Spec,
+    Study,
+    Table,
+    Trial,
+    crossed,
+    decided,
+    rows_of,
+    values_of,
+)
 
 SAME, OTHER = 1e-10, 1e-3  # largest difference of what agrees, least of what does not, relative
 
@@ -149,7 +161,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     )
     agree = max(largest.values()) <= SAME
     differ = min(least.values()) >= OTHER
-    verdict = "reproduced" if agree and differ and falls else "direction only" if agree else "not reproduced"
+    verdict = decided(agree and differ and falls, agree)
     momentum = spec.momentum[-1]
     shown = [row for row in solved if row["momentum"] == momentum]
     ticks = {lam: i for i, lam in enumerate(spec.lambdas)}
@@ -159,7 +171,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         return [{**p, "label": f"{spec.lambdas[p['x']]:g}"} for p in mean_points(placed, "place", name)]
 
     return Findings(
-        verdict=verdict,  # type: ignore[arg-type]
+        verdict=verdict,
         because=f"By hand, autograd and the optimiser end at most {max(largest.values()):.1g} apart "
         f"(relative, over {len(done)} runs); a weight decay of lambda instead of 2 lambda, or lambda not "
         f"times n, ends at least {min(least.values()):.1g} apart; ||theta||^2 "

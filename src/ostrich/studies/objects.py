@@ -32,7 +32,7 @@ from ostrich.models import Classifier, load
 from ostrich.published import published
 from ostrich.runtime.ranges import at_least, check_fields
 from ostrich.studies.points import percent, percent_words
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, Verdict, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, decided, rows_of
 
 APART = 10_000  # the first view that painting takes; below are those of untouched objects
 BLOCK = 1000  # views that each seed has for painting
@@ -145,9 +145,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     theirs = published(PUBLISHED).value
     hits, count = broken[max(broken)]
     share, low, _ = percent(hits, count) if count else (0.0, 0.0, 0.0)
-    verdict: Verdict = "not reproduced"
-    if low > 50:
-        verdict = "reproduced" if count >= ENOUGH and share >= theirs else "direction only"
+    verdict = decided(low > 50 and count >= ENOUGH and share >= theirs, low > 50)
     return Findings(
         verdict=verdict,
         because=f"Of the views held out on which the {spec.painted} was recognised it is seen as "

@@ -36,7 +36,7 @@ from ostrich.studies.linear_features import (
     published_gains,
 )
 from ostrich.studies.points import by_seed, mean_points, paired, ranged
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, decided, rows_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
 
     source = [row["test_error"] for row in rows if row["what"] == "source"]
     return Findings(
-        verdict="reproduced" if reproduced else "direction only" if direction else "not reproduced",
+        verdict=decided(reproduced, direction),
         because=because,
         tables=[
             Table(

@@ -42,7 +42,7 @@ from ostrich.studies.linear_features import (
 )
 from ostrich.studies.networks import named
 from ostrich.studies.points import by_seed, mean_points, paired, ranged
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, decided, rows_of
 
 BATCH = 50
 STATISTICS = 100  # training images from which the untrained network's batch norms take their statistics
@@ -213,7 +213,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     levels = {"trained here": level(chosen("trained here"))}
     levels |= {what: level(of(what)) for what in ("HOG", "pixels")}
     return Findings(
-        verdict="reproduced" if reproduced else "direction only" if direction else "not reproduced",
+        verdict=decided(reproduced, direction),
         because=because,
         tables=[
             Table(

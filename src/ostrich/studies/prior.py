@@ -29,7 +29,7 @@ from ostrich.models import Classifier, load
 from ostrich.statistics import interval, wilson
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.points import paired
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, Verdict, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, decided, rows_of
 from ostrich.visualization import PRESETS, Ascent, Prior, ascend, with_prior
 from ostrich.visualization.parametrisations import Canvas
 
@@ -157,12 +157,10 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     first = [row for row in rows if row["judge"] == spec.judges[0]]
     arrived = {w: [row["reached"] for row in first if row["way"] == w] for w in WAYS}
     there = sum(arrived["prior"]) / len(arrived["prior"])
-    if there >= REACHED and all(low > 0 for _, low, _ in differences.values()):
-        verdict: Verdict = "reproduced"
-    elif all(mean > 0 for mean, _, _ in differences.values()):
-        verdict = "direction only"
-    else:
-        verdict = "not reproduced"
+    verdict = decided(
+        there >= REACHED and all(low > 0 for _, low, _ in differences.values()),
+        all(mean > 0 for mean, _, _ in differences.values()),
+    )
     table, compared = [], []
     for way_ in WAYS:
         cells = []

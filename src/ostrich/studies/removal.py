@@ -27,7 +27,18 @@ from ostrich.models.untouched import untouched
 from ostrich.statistics import interval, spread, wilson
 from ostrich.studies.networks import NetworkSpec, opened
 from ostrich.studies.points import by_seed
-from ostrich.studies.schema import Done, Findings, Row, Study, Table, Trial, crossed, rows_of, values_of
+from ostrich.studies.schema import (
+    Done,
+    Findings,
+    Row,
+    Study,
+    Table,
+    Trial,
+    crossed,
+    decided,
+    rows_of,
+    values_of,
+)
 
 CHEAP = 0.10  # of what is above chance: a part that costs no more can go
 DEAR = 1 - CHEAP  # a part that costs so much leaves the network at chance
@@ -213,32 +224,24 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
 
     single = {(kind, name): costs(part=kind, name=name) for kind in KINDS for name in names[kind]}
     chosen = "block" if names["block"] else "layer"
+    if not names[chosen]:
+        raise InputError("No part of the network has an output of its input's shape: none can be removed.")
     shares = {name: interval(single[chosen, name])[0] / above for name in names[chosen]}
     residual = _is_residual(rows, chosen)
     fitting = [n for n, share in shares.items() if (share <= CHEAP if residual else share >= DEAR)]
     low, high = wilson(len(fitting), len(shares))
-    middle = median(shares.values()) if shares else None
-    if not shares:
-        verdict, told = "not reproduced", "no part has an output of its input's shape"
-    else:
-        share = len(fitting) / len(shares)
-        verdict = (
-            "reproduced"
-            if share >= NEARLY and low > HALF
-            else "direction only"
-            if share > HALF
-            else "not reproduced"
-        )
-        claimed = (
-            f"may go for at most {CHEAP:.0%} of what is above chance"
-            if residual
-            else f"cost at least {DEAR:.0%} of what is above chance"
-        )
-        told = (
-            f"the network is {'residual' if residual else 'plain'}: of {len(shares)} {chosen}s "
-            f"{len(fitting)} {claimed} ({share:.0%}; 95 % interval {low:.0%} to {high:.0%}); the median "
-            f"cost is {middle:.0%}"
-        )
+    share, middle = len(fitting) / len(shares), median(shares.values())
+    verdict = decided(share >= NEARLY and low > HALF, share > HALF)
+    claimed = (
+        f"may go for at most {CHEAP:.0%} of what is above chance"
+        if residual
+        else f"cost at least {DEAR:.0%} of what is above chance"
+    )
+    told = (
+        f"the network is {'residual' if residual else 'plain'}: of {len(shares)} {chosen}s "
+        f"{len(fitting)} {claimed} ({share:.0%}; 95 % interval {low:.0%} to {high:.0%}); the median "
+        f"cost is {middle:.0%}"
+    )
     order = {name: i for i, name in enumerate(n for kind in KINDS for n in names[kind])}
     points = {
         f"one {kind} removed": [
@@ -269,7 +272,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         if series
     ]
     return Findings(
-        verdict=verdict,  # type: ignore[arg-type]
+        verdict=verdict,
         because=f"{told[0].upper()}{told[1:]} (accuracy {spread(list(whole.values()), 1)} %, "
         f"{first['n']} images each).",
         tables=[

@@ -53,6 +53,11 @@ class Done:
     folder: Path
 
 
+def decided(reproduced: bool, direction: bool) -> Verdict:
+    """The verdict of a rule: what it asks for "reproduced", and what for "direction only" at least."""
+    return "reproduced" if reproduced else "direction only" if direction else "not reproduced"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """Part of a report. A cell is a number or words."""

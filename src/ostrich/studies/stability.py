@@ -32,7 +32,7 @@ from ostrich.statistics import interval, spread, wilson
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import CHECKPOINT, METRICS, logged, logger
 from ostrich.studies.points import by_seed, mean_points, paired
-from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, rows_of
+from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, decided, rows_of
 
 DCGAN, PLAIN, PERCEPTRON = "DCGAN", "without batch norm", "perceptron"
 GAMES = (DCGAN, PLAIN, PERCEPTRON)
@@ -169,7 +169,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         for game in GAMES
     }
     return Findings(
-        verdict="reproduced" if reproduced else "direction only" if direction else "not reproduced",
+        verdict=decided(reproduced, direction),
         because=because,
         tables=[
             Table(

@@ -33,8 +33,8 @@ from ostrich.studies.schema import (
     Study,
     Table,
     Trial,
-    Verdict,
     crossed,
+    decided,
     rows_of,
 )
 from ostrich.studies.systematic_variants import VARIANTS, Variant, in_colours, network_of, unit_variance
@@ -200,9 +200,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     chance = sign_test(len(agree), len(asked))
     order = rank_correlation([theirs[name] for name in asked], [means[name][0] for name in asked])
     same_way = chance <= SURE
-    verdict: Verdict = "not reproduced"
-    if same_way:
-        verdict = "reproduced" if order >= ORDERED and not against else "direction only"
+    verdict = decided(same_way and order >= ORDERED and not against, same_way)
     ordered = sorted(ours, key=lambda name: theirs[name])
     on_test = differences(rows, "test_accuracy")
     return Findings(
