@@ -235,6 +235,15 @@ def test_a_class_is_followed_by_its_probability():
     assert found.insertion["gradient"][-1] == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_sum_of_units_is_followed_by_its_value():
+    model, images = nets.small(), nets.random_images(2)
+    found = fading(Gradient(), model, images, ["class:1 - 0.5*class:3"] * 2, steps=3)
+    with torch.no_grad():
+        logits = model(images)
+    expected = (logits[:, 1] - 0.5 * logits[:, 3]).mean().item()
+    assert found.deletion["gradient"][0] == pytest.approx(expected, abs=1e-6)
+
+
 # The pointing game -------------------------------------------------------------------------------------
 
 

@@ -21,7 +21,7 @@ from ostrich.attribution.importance import importance
 from ostrich.attribution.question import Explainer, explain, images_per_batch, keys
 from ostrich.attribution.sanity.controls import Edges, Noise
 from ostrich.attribution.sanity.similarity import Mean
-from ostrich.inspection.units import Unit, parse, values
+from ostrich.inspection.units import AnyUnit, Unit, parse_sum, values
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
 from ostrich.runtime.events import counted
@@ -112,7 +112,7 @@ def _curve(
     classifier: Classifier, start: Tensor, end: Tensor, place: Tensor, units: Sequence[str], steps: int
 ) -> Tensor:
     """The units' values (N, steps + 1) while pixel after pixel of `start` becomes that of `end`."""
-    parsed = [_followed(parse(unit)) for unit in units]
+    parsed = [_followed(parse_sum(unit)) for unit in units]
     distinct = list(dict.fromkeys(parsed))
     rows = torch.tensor([distinct.index(unit) for unit in parsed], device=start.device)
     pixels = place.shape[1]
@@ -128,8 +128,8 @@ def _curve(
     return torch.cat(found).view(len(start), steps + 1)
 
 
-def _followed(unit: Unit) -> Unit:
+def _followed(unit: AnyUnit) -> AnyUnit:
     """A class by its probability, so that it cannot rise without the others falling."""
-    if unit.layer != "class":
+    if not isinstance(unit, Unit) or unit.layer != "class":
         return unit
     return Unit(text=f"probability:{unit.index}", layer="probability", index=unit.index)
