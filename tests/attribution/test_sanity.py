@@ -16,12 +16,27 @@ from torch import nn
 import ostrich
 from ostrich.attribution import EXPLAINERS, Explainer, GradCAM, Gradient, Question, explain
 from ostrich.attribution.importance import importance
-from ostrich.attribution.sanity import fading, pointing_game, randomisation, report, spearman, structure
+from ostrich.attribution.sanity import (
+    check_sanity,
+    fading,
+    pointing_game,
+    randomisation,
+    report,
+    spearman,
+    structure,
+)
 from ostrich.attribution.sanity.controls import Edges, Noise
 from ostrich.attribution.sanity.deletion import Fading, blurred
-from ostrich.attribution.sanity.parameter_randomisation import Likeness, Randomisation, randomised, stages
+from ostrich.attribution.sanity.parameter_randomisation import (
+    Likeness,
+    Randomisation,
+    _alike,
+    randomised,
+    stages,
+)
 from ostrich.attribution.sanity.similarity import Mean, ranks
 from ostrich.errors import InputError
+from ostrich.verbs.inputs import as_samples
 
 DRAW = torch.Generator().manual_seed(0)
 
@@ -45,12 +60,19 @@ def test_a_constant_map_ranks_nothing_and_counts_as_unlike():
     flat = torch.stack([a[0], a[1] * 0])
     assert spearman(a, flat).isnan().tolist() == [False, True]
     assert structure(a[:, 0], flat[:, 0]).isnan().tolist() == [False, True]
-    assert Mean.of(spearman(a, flat)).mean == pytest.approx(0.5)
+    assert spearman(a, a * flat / flat).isnan().tolist() == [False, True]  # 0 / 0 is no map
+    assert _alike(Gradient(), a, flat).spearman.mean == pytest.approx(0.5)
     one = Mean.of(torch.tensor([0.25]))
     assert (one.mean, one.low, one.high, one.n) == (0.25, None, None, 1)
     many = Mean.of(torch.tensor([0.0, 1.0, 2.0, 3.0]))
     interval = scipy.stats.norm.interval(0.95, 1.5, scipy.stats.sem([0, 1, 2, 3]))
     assert (many.low, many.high) == pytest.approx(interval, abs=1e-6)
+
+
+def test_of_what_is_undefined_no_mean_is_made():
+    found = Mean.of(torch.tensor([torch.nan, 0.25, torch.inf]))
+    assert (found.mean, found.low, found.n) == (0.25, None, 1)
+    assert Mean.of(torch.full((2,), torch.nan)) == Mean(mean=None, low=None, high=None, n=0)
 
 
 def test_structural_similarity_by_its_formula():
@@ -244,6 +266,44 @@ def test_a_sum_of_units_is_followed_by_its_value():
     assert found.deletion["gradient"][0] == pytest.approx(expected, abs=1e-6)
 
 
+class Unsure(nn.Module):
+    """Answers by the colours' means; where red is not below another colour it gives no answer."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(3, 3)
+        nn.init.eye_(self.head.weight)
+
+    def forward(self, x):
+        means = x.mean((2, 3))
+        return self.head(5 * means).where(means.argmax(1, keepdim=True) > 0, torch.nan)
+
+
+def test_an_image_without_an_answer_is_no_perfect_deletion(tmp_path):
+    """It counts for nothing; where all others go, no area is known and nothing is drawn."""
+    model = ostrich.Classifier(Unsure(), size=(8, 8), channels=3, name="unsure")
+    images = nets.random_images(3, (8, 8)) * 0.2 + 0.4
+    images[0, 0] += 0.4
+    images[1:, 2] += 0.4  # blue, until all is grey: then there is no answer
+    units = [["class:2"]] * 3
+    checked = check_sanity(Gradient(), model, as_samples(images, None, model), units)
+    found = checked.fading
+    alone = fading(Gradient(), model, images[1:], ["class:2"] * 2)
+    assert found.insertion_area == alone.insertion_area
+    assert found.insertion == alone.insertion
+    assert found.insertion_area["gradient"].n == 2
+    assert found.deletion_area["gradient"] == Mean(mean=None, low=None, high=None, n=0)
+    assert found.deletion["gradient"] == ()
+    assert checked.sentences[1].startswith("Area under deletion: not known, each of 3 images is without")
+    assert "2 of 3 images, the others without a map or an answer on the way" in checked.sentences[2]
+    checked.draw(tmp_path)
+    assert (tmp_path / report.PICTURES["fading"]).exists()
+    none = check_sanity(Gradient(), model, as_samples(images[:1], None, model), units[:1])
+    assert none.figures()["fading"]["picture"] is None
+    none.draw(tmp_path / "none")
+    assert not (tmp_path / "none" / report.PICTURES["fading"]).exists()
+
+
 # The pointing game -------------------------------------------------------------------------------------
 
 
@@ -254,6 +314,7 @@ def test_hits_are_counted():
     maps = torch.zeros(5, 4, 6)
     maps[0, 2, 4], maps[1, 0, 0], maps[2, 1, 3], maps[4, 2, 3] = 3, 2, 1, 1  # the fourth is constant
     game = pointing_game(maps, masks)
+    assert pointing_game(maps.where(maps != 3, torch.nan), masks).constant == 2  # no number points nowhere
     assert (game.n, game.hits, game.centre_hits, game.constant) == (5, 2, 4, 1)
     low, high = scipy.stats.binomtest(2, 5).proportion_ci(method="wilson")
     assert game.share == pytest.approx((0.4, low, high), abs=1e-6)
@@ -294,6 +355,7 @@ def test_no_line_of_the_chart_lies_hidden_below_another(tmp_path, monkeypatch, u
     curves = Randomisation(layers=("a", "b"), cascading=stages, independent=(likeness(0.3),) * 2, **controls)
     areas = {"method": mean(0.5)}
     faded = Fading(
+        images=4,
         fractions=(0.0, 1.0),
         deletion={"method": (1.0, 0.0)},
         insertion={"method": (0.0, 1.0)},

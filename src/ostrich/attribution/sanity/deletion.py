@@ -35,8 +35,14 @@ PURPOSE = 0x4449  # of random numbers
 
 @dataclass(frozen=True, kw_only=True)
 class Fading:
-    """Curves (steps + 1,) over `fractions` of the pixels, means over n images; areas with intervals."""
+    """Curves (steps + 1,) over `fractions` of the pixels, and the areas under them with their intervals.
 
+    A curve is the mean over those of the `images` for which the method has a map, and the unit a value at
+    every point of the method's curve, of that of the edges and of the random one; empty where there are none.
+    An area's `n` counts them.
+    """
+
+    images: int
     fractions: tuple[float, ...]
     deletion: dict[str, tuple[float, ...]]  # of the method, "edges" and "random"
     insertion: dict[str, tuple[float, ...]]
@@ -59,6 +65,7 @@ def fading(
         name: importance(of, explain(of, classifier, images, lists, seed=seed))[:, 0]
         for name, of in ((method.name, method), ("edges", Edges()), ("random", Noise()))
     }
+    explained = _finite(list(ranked.values())).cpu()
     grey = images.new_tensor(classifier.mean or (0.5,)).view(1, -1, 1, 1).clamp(0, 1).expand_as(images)
     soft = blurred(images)
     asked = [
@@ -73,11 +80,15 @@ def fading(
     curves: dict[str, dict[str, Tensor]] = {"deletion": {}, "insertion": {}}
     with counted("deletion and insertion", len(asked), "curves") as advance:
         for (name, way, *_), content in zip(asked, mapped(followed, asked, advance), strict=True):
-            curves[way][name] = content["curve"]
+            curves[way][name] = content["curve"].cpu()
+    for own in curves.values():
+        known = explained & _finite(list(own.values()))
+        own |= {name: curve[known] for name, curve in own.items()}
     return Fading(
+        images=len(images),
         fractions=tuple(step / steps for step in range(steps + 1)),
-        deletion={name: tuple(c.mean(0).tolist()) for name, c in curves["deletion"].items()},
-        insertion={name: tuple(c.mean(0).tolist()) for name, c in curves["insertion"].items()},
+        deletion={name: _mean(c) for name, c in curves["deletion"].items()},
+        insertion={name: _mean(c) for name, c in curves["insertion"].items()},
         deletion_area={name: Mean.of(area(c)) for name, c in curves["deletion"].items()},
         insertion_area={name: Mean.of(area(c)) for name, c in curves["insertion"].items()},
     )
@@ -86,6 +97,16 @@ def fading(
 def area(curves: Tensor) -> Tensor:
     """The areas (N,) under curves (N, S + 1) over [0, 1], by the trapezoid rule."""
     return (curves[:, 1:] + curves[:, :-1]).mean(1) / 2
+
+
+def _finite(found: Sequence[Tensor]) -> Tensor:
+    """For which images (N,) all of what was found, each (N, ...), is finite."""
+    return torch.cat([one.flatten(1) for one in found], 1).isfinite().all(1)
+
+
+def _mean(curves: Tensor) -> tuple[float, ...]:
+    """The mean (S + 1,) of curves (N, S + 1); of none it is empty."""
+    return tuple(curves.mean(0).tolist()) if len(curves) else ()
 
 
 def blurred(images: Tensor) -> Tensor:

@@ -48,7 +48,10 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Likeness:
-    """How alike maps are to the learned network's: rank correlation, without sign, and SSIM."""
+    """How alike maps are to the learned network's: rank correlation, without sign, and SSIM.
+
+    Where it is undefined (a constant map ranks nothing) it counts as 0: not alike.
+    """
 
     spearman: Mean
     spearman_abs: Mean
@@ -57,7 +60,8 @@ class Likeness:
     @property
     def unchanged(self) -> bool:
         """Whether the maps are what they were."""
-        return min(self.spearman.mean, self.spearman_abs.mean) >= UNREAD
+        means = (self.spearman.mean, self.spearman_abs.mean)
+        return all(mean is not None and mean >= UNREAD for mean in means)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +98,8 @@ class Randomisation:
             rho = self.rerun.spearman.mean
             return (
                 f"{name}: asked again of the same network, the maps' rank correlation to what they were is "
-                f"{rho:.2f} (0 where a map is the same everywhere); whether they read it cannot be said."
+                f"{rho:.2f} (0 where a map is the same everywhere, or not finite); whether they read it "
+                "cannot be said."
             )
         if count == 0:
             rho = self.cascading[0].spearman.mean
@@ -238,8 +243,10 @@ def _drawn(values: Tensor, generator: torch.Generator) -> Tensor:
 
 def _alike(method: Explainer, a: Tensor, b: Tensor) -> Likeness:
     """Of maps (R, C, H, W)."""
-    return Likeness(
-        spearman=Mean.of(spearman(a, b)),
-        spearman_abs=Mean.of(spearman(a.abs(), b.abs())),
-        ssim=Mean.of(structure(importance(method, a), importance(method, b))),
+    found = (
+        spearman(a, b),
+        spearman(a.abs(), b.abs()),
+        structure(importance(method, a), importance(method, b)),
     )
+    signed, unsigned, similar = (Mean.of(one.nan_to_num(0.0)) for one in found)
+    return Likeness(spearman=signed, spearman_abs=unsigned, ssim=similar)

@@ -17,7 +17,10 @@ from ostrich.statistics import wilson
 
 @dataclass(frozen=True, kw_only=True)
 class Pointing:
-    """`hits` of `n` images, and those of the centre; `constant` maps point nowhere and miss."""
+    """`hits` of `n` images, and those of the centre.
+
+    `constant` counts the maps that point nowhere, being the same everywhere or not finite: they miss.
+    """
 
     n: int
     hits: int
@@ -42,7 +45,7 @@ def pointing_game(important: Tensor, masks: Tensor) -> Pointing:
             f"Maps and masks are (N, H, W); got {tuple(important.shape)} and {tuple(masks.shape)}."
         )
     flat, on = important.flatten(1), masks.flatten(1).bool()
-    constant = flat.amin(1) == flat.amax(1)
+    constant = (flat.amin(1) == flat.amax(1)) | ~flat.isfinite().all(1)
     hits = on.gather(1, flat.argmax(1, keepdim=True))[:, 0] & ~constant
     height, width = masks.shape[1:]
     centre = masks[:, height // 2, width // 2].bool()

@@ -54,7 +54,7 @@ class Sanity:
         """One for each check."""
         areas = {"deletion": self.fading.deletion_area, "insertion": self.fading.insertion_area}
         found = [self.randomisation.sentence(self.name)]
-        found += [_compared(way, self.name, own) for way, own in areas.items()]
+        found += [_compared(way, self.name, own, self.fading.images) for way, own in areas.items()]
         if (game := self.pointing) is not None:
             found.append(
                 f"Pointing game: {self.name} hits the object in {_interval(*game.share)} of "
@@ -83,12 +83,12 @@ class Sanity:
                 },
                 "picture": PICTURES["randomisation"],
             },
-            "fading": asdict(self.fading) | {"picture": PICTURES["fading"]},
+            "fading": asdict(self.fading) | {"picture": PICTURES["fading"] if self._curves() else None},
             "pointing": game and asdict(game) | {"share": game.share, "centre_share": game.centre_share},
         }
 
     def draw(self, folder: Path) -> None:
-        """The curves, into PICTURES."""
+        """The curves, into PICTURES, where there are any."""
         curves = self.randomisation
         write_chart(
             folder / PICTURES["randomisation"],
@@ -97,20 +97,25 @@ class Sanity:
             series={name: _line(means) for name, means in self._likenesses()}
             | {"an edge detector": [{"x": i, "y": 1.0} for i in range(len(curves.layers) + 1)]},
         )
-        series = {
+        if series := self._curves():
+            write_chart(
+                folder / PICTURES["fading"],
+                x_label="percent of the pixels, the most important first",
+                y_label="the unit (a class: its probability)",
+                series=series,
+            )
+
+    def _curves(self) -> dict[str, list[dict[str, Any]]]:
+        """The lines of deletion and insertion; where no image could be followed there are none."""
+        return {
             f"{way}: {name}": [
                 {"x": x, "y": y, "label": f"{100 * x:.0f}"}
                 for x, y in zip(self.fading.fractions, curve, strict=True)
             ]
             for way, own in (("deletion", self.fading.deletion), ("insertion", self.fading.insertion))
             for name, curve in own.items()
+            if curve
         }
-        write_chart(
-            folder / PICTURES["fading"],
-            x_label="percent of the pixels, the most important first",
-            y_label="the unit (a class: its probability)",
-            series=series,
-        )
 
     def _likenesses(self) -> Iterator[tuple[str, Sequence[Mean]]]:
         """The lines of the picture; where no map has a sign, two of them would lie on one another."""
@@ -200,11 +205,18 @@ def _line(means: Sequence[Mean]) -> list[dict[str, Any]]:
     return [{"x": 0, "y": 1.0, "label": "0"}, *points]
 
 
-def _compared(way: str, name: str, areas: Mapping[str, Mean]) -> str:
-    """One sentence on the areas under a curve."""
+def _compared(way: str, name: str, areas: Mapping[str, Mean], images: int) -> str:
+    """One sentence on the areas under a curve, of `images` that were to be followed."""
+    counted = f"{areas[name].n} images"
+    if areas[name].n < images:
+        counted = f"{areas[name].n} of {images} images, the others without a map or an answer on the way"
+    if not areas[name].n:
+        return (
+            f"Area under {way}: not known, each of {images} images is without a map or an answer on the way."
+        )
     better = "the smaller, the better" if way == "deletion" else "the larger, the better"
     each = [f"{_number(areas[of])} for {of}" for of in areas]
-    return f"Area under {way} ({better}; {areas[name].n} images): {', '.join(each)}."
+    return f"Area under {way} ({better}; {counted}): {', '.join(each)}."
 
 
 def _number(found: Mean) -> str:

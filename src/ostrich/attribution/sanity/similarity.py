@@ -16,19 +16,22 @@ from ostrich.statistics import Z
 
 @dataclass(frozen=True, kw_only=True)
 class Mean:
-    """A mean over `n` maps with its 95 % interval, by the standard error; one map has no interval."""
+    """A mean over `n` maps with its 95 % interval, by the standard error; one map has no interval.
 
-    mean: float
+    Of no map nothing is known: `mean` is None.
+    """
+
+    mean: float | None
     low: float | None
     high: float | None
     n: int
 
     @classmethod
     def of(cls, found: Tensor) -> Mean:
-        """Of numbers (n,). What is undefined (a constant map ranks nothing) counts as 0: not alike."""
-        found = found.double().nan_to_num(0.0)
-        mean, count = found.mean().item(), len(found)
-        if count < 2:
+        """Of those of the numbers (N,) that are finite: `n` counts them."""
+        found = found[found.isfinite()].double()
+        mean, count = found.mean().item() if len(found) else None, len(found)
+        if mean is None or count < 2:
             return cls(mean=mean, low=None, high=None, n=count)
         wide = Z * found.std().item() / math.sqrt(count)
         return cls(mean=mean, low=mean - wide, high=mean + wide, n=count)
@@ -49,14 +52,20 @@ def ranks(values: Tensor) -> Tensor:
 
 
 def spearman(a: Tensor, b: Tensor) -> Tensor:
-    """Spearman's rank correlation (R,) of the rows of a and b (R, P); NaN where one is constant."""
+    """Spearman's rank correlation (R,) of the rows of a and b (R, P).
+
+    NaN where one is constant, or not finite.
+    """
     ranked = [ranks(one.flatten(1)) for one in (a, b)]
     x, y = (one - one.mean(1, keepdim=True) for one in ranked)
-    return (x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()
+    found = (x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()
+    ranking = a.flatten(1).isfinite().all(1) & b.flatten(1).isfinite().all(1)
+    return found.where(ranking, math.nan)
 
 
 def structure(a: Tensor, b: Tensor) -> Tensor:
-    """SSIM (R,) of maps (R, H, W), each brought to [0, 1] by itself; NaN where one is constant.
+    """SSIM (R,) of maps (R, H, W), each brought to [0, 1] by itself; NaN where one is constant,
+    or not finite.
 
     Wang, Bovik, Sheikh, Simoncelli 2004, with scikit-image's 7x7 window, or the largest odd one that
     fits.
