@@ -18,6 +18,8 @@ from ostrich.attribution.guided import Guided
 from ostrich.attribution.question import COLOUR, Explainer, Question
 from ostrich.attribution.relu_rules import rule_remarks
 
+MISSED = "guided backpropagation brings nothing back where Grad-CAM's map is not zero"
+
 
 @dataclass(frozen=True, kw_only=True)
 class GuidedGradCAM(Explainer):
@@ -46,8 +48,14 @@ class GuidedGradCAM(Explainer):
         return self._gradcam().explain(question) * Guided().explain(question)
 
     def figures(self, question: Question, maps: Tensor) -> list[list[dict[str, Any]]]:
-        both = (method.figures(question, maps) for method in (self._gradcam(), Guided()))
-        return [[one | other for one, other in zip(*own)] for own in zip(*both)]
+        """What both methods say, and of a map that is zero everywhere which of the two made it so."""
+        zero = ~maps.flatten(2).any(2)
+        coarse = self._gradcam().explain(question) if zero.any() else maps
+        both = self._gradcam().figures(question, coarse), Guided().figures(question, maps)
+        found = [[one | other for one, other in zip(*own)] for own in zip(*both)]
+        for n, u in (zero & coarse.flatten(2).any(2)).nonzero().tolist():
+            found[n][u]["blank"] = MISSED
+        return found
 
     def remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return self._gradcam().remarks(rows) + rule_remarks(rows)
