@@ -73,6 +73,32 @@ def test_a_blank_map_says_that_no_place_speaks_for_the_class(method):
     assert len(remarks) == 1
 
 
+class Falling(nn.Module):
+    """Its upper convolution has negative weights alone: guided backpropagation ends there."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.lower, self.upper = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        with torch.no_grad():
+            self.upper.weight.copy_(-self.upper.weight.abs())
+            self.upper.bias.fill_(9)
+
+    def forward(self, x):
+        h = F.relu(self.upper(F.relu(self.lower(x)))).mean((2, 3))
+        return torch.stack([h.sum(1), -h.sum(1)], 1)
+
+
+def test_a_blank_product_is_put_down_to_the_factor_that_is_blank():
+    model = ostrich.Classifier(Falling().double().eval(), size=SIZE, channels=3)
+    assert said(GradCAM(), model, ["class:0"])[0].any()
+    maps, found, remarks = said(GuidedGradCAM(), model, ["class:0", "class:1"])
+    assert not maps.any()
+    assert found[0][0]["blank"].startswith("guided backpropagation brings nothing back")
+    assert found[0][1]["blank"].startswith("no place of the map speaks for the unit")
+    assert "2 of 4 maps are zero everywhere: guided backpropagation brings nothing back" in remarks[0]
+
+
 def test_the_signed_map_shows_what_speaks_against():
     model = small(sign=-1)
     network = model.network
@@ -140,6 +166,27 @@ def test_integrated_gradients_say_by_how_much_they_miss():
     _, found, remarks = said(IntegratedGradients(steps=1), square, ["class:0"], torch.zeros_like(X))
     assert found[0][0]["completeness_gap"] is None  # no change to miss
     assert remarks == ["2 of 2 maps are zero everywhere: nothing comes back to the image."]
+
+
+def test_a_sum_that_is_not_zero_where_the_unit_does_not_change_misses_completeness():
+    class Hill(nn.Module):
+        def forward(self, x):
+            m = x.mean((1, 2, 3))
+            return torch.stack([m * (1 - m), torch.where(m < 0.5, torch.nan, m)], 1)
+
+    model = ostrich.Classifier(Hill(), size=SIZE, channels=3)
+    white = torch.ones_like(X)
+    _, found, remarks = said(IntegratedGradients(steps=1, rule="right"), model, ["class:0"], white)
+    assert (found[0][0]["sum"], found[0][0]["change"]) == (pytest.approx(-1), 0)
+    assert remarks[0].startswith("2 of 2 maps miss completeness: their sum is not 0, while the unit has")
+    assert "--set steps=4" in remarks[0]
+    assert not said(IntegratedGradients(steps=2), model, ["class:0"], white)[2]
+    _, found, remarks = said(IntegratedGradients(steps=1, rule="right"), model, ["class:1"], white)
+    assert found[0][0]["change"] is None  # no answer at the black baseline
+    assert remarks == [
+        "Whether 2 of 2 maps are complete is not known: their sum, or the unit at the image or at the "
+        "baseline, is not finite."
+    ]
 
 
 class Square(nn.Module):

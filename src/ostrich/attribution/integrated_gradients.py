@@ -29,6 +29,8 @@ from ostrich.errors import InputError, UnknownName
 from ostrich.inspection.units import values
 
 GAP = 0.05  # of completeness, from which on it is said
+ROUNDED = 1e-4  # of a unit's value: a sum so near to 0 is no miss where the unit does not change
+FIGURES = ("sum", "change", "completeness_gap")
 RULES = ("gauss-legendre", "trapezoid", "right")
 
 
@@ -72,7 +74,10 @@ class IntegratedGradients(Explainer):
 
     @torch.no_grad()
     def figures(self, question: Question, maps: Tensor) -> list[list[dict[str, Any]]]:
-        """By how much the sum of a map misses the unit's change from the baseline, as a part of that."""
+        """By how much the sum of a map misses the unit's change from the baseline, as a part of that.
+
+        None where the unit does not change, or where one of them is not finite; that is None itself.
+        """
         images, rows = question.images, question.rows
         baseline = torch.full_like(images[:1], self.baseline)
         start = values(question.classifier, baseline, question.units)[:, 0]  # (D,)
@@ -82,21 +87,33 @@ class IntegratedGradients(Explainer):
         gap = (total - change).abs() / change.abs()
         return [
             [
-                {"sum": sum_, "change": by, "completeness_gap": missed if isfinite(missed) else None}
-                for sum_, by, missed in zip(*own)
+                {name: value if isfinite(value) else None for name, value in zip(FIGURES, one)}
+                for one in zip(*own)
             ]
             for own in zip(total.tolist(), change.tolist(), gap.tolist())
         ]
 
     def remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        gaps = [row["figures"]["completeness_gap"] for row in rows]
-        wide = [gap for gap in gaps if gap is not None and gap > GAP]
+        each = [[row["figures"][name] for name in FIGURES] for row in rows]
+        wide = [gap for _, _, gap in each if gap is not None and gap > GAP]
+        unmoved = sum(change == 0 and total is not None and abs(total) > ROUNDED for total, change, _ in each)
+        unknown = sum(total is None or change is None for total, change, _ in each)
+        raised = f"raise the steps, --set steps={4 * self.steps}."
         said = super().remarks(rows)
         if wide:
             said.append(
                 f"{len(wide)} of {len(rows)} maps miss completeness by more than {100 * GAP:.0f} % of the "
-                f"unit's change from the baseline, at most by {100 * max(wide):.0f} %: raise the steps, "
-                f"--set steps={4 * self.steps}."
+                f"unit's change from the baseline, at most by {100 * max(wide):.0f} %: {raised}"
+            )
+        if unmoved:
+            said.append(
+                f"{unmoved} of {len(rows)} maps miss completeness: their sum is not 0, while the unit has at "
+                f"the image the value that it has at the baseline: {raised}"
+            )
+        if unknown:
+            said.append(
+                f"Whether {unknown} of {len(rows)} maps are complete is not known: their sum, or the unit at "
+                "the image or at the baseline, is not finite."
             )
         return said
 
