@@ -220,6 +220,39 @@ def test_networks_that_people_have(name):
         assert torch.allclose(found, explain(Rollout(), vision, images, ["class:1"]), atol=1e-6)
 
 
+class Largest(Transformer):
+    """The scores read the largest value of each feature, of whichever patch."""
+
+    def forward(self, x):
+        x = self.tokens(x)
+        for layer in self.layers:
+            x = layer(x)
+        return self.head(x.amax(1))
+
+
+def test_which_tokens_are_read_is_each_images_own():
+    vision = model(Largest(by_softmax, token=False))
+    together = explain(Rollout(), vision, X, ["class:0"])
+    alone = [explain(Rollout(), vision, image[None], ["class:0"]) for image in X]
+    assert torch.allclose(together, torch.cat(alone), atol=1e-12)
+    even = explain(Rollout(), model(Transformer(by_softmax, token=False)), X, ["class:0"])
+    assert not torch.allclose(together, even, atol=1e-3)  # some patches are read, not all
+
+
+@pytest.mark.parametrize("heads_first", [False, True])
+def test_heads_may_lie_on_the_axis_of_the_images(heads_first):
+    def by_bmm(q, k, v):
+        order = (1, 0, 2, 3) if heads_first else (0, 1, 2, 3)
+        rows = [part.permute(order).flatten(0, 1) for part in (q, k, v)]
+        found = torch.bmm(torch.bmm(rows[0], rows[1].mT).div(q.shape[-1] ** 0.5).softmax(-1), rows[2])
+        sizes = (HEADS, len(q)) if heads_first else (len(q), HEADS)
+        return found.unflatten(0, sizes).permute(order)
+
+    network = Transformer(by_bmm)
+    found = explain(Rollout(), model(network), X, ["class:1"])
+    assert torch.allclose(found[:, 0], plain(network, X).expand(-1, 3, -1, -1), atol=1e-12)
+
+
 # What it refuses, and what it leaves ------------------------------------------------------------------------
 
 
@@ -236,6 +269,30 @@ class Channels(nn.Module):
         return self.head((((x.mT @ x).softmax(-1)) @ x.mT).mean(2))
 
 
+class Halves(Transformer):
+    """Attention within each half of the image, a window, with one head."""
+
+    def __init__(self):
+        super().__init__(by_softmax, token=False)
+
+    def forward(self, x):
+        x = self.tokens(x).unflatten(1, (2, 3)).flatten(0, 1)
+        x = x + (x @ x.mT).softmax(-1) @ x
+        return self.head(x.unflatten(0, (-1, 2)).flatten(1, 2).mean(1))
+
+
+def test_a_network_of_a_fixed_batch():
+    """One image at a time is asked so; another number is named."""
+    network = Transformer(by_softmax)
+    expected = explain(Rollout(), model(network), X, ["class:1"])
+    vision = model(network)
+    vision.batch = 1
+    assert torch.allclose(explain(Rollout(), vision, X, ["class:1"]), expected, atol=1e-12)
+    vision.batch = 4
+    with pytest.raises(InputError, match="it takes 4 images at once, no more and no fewer"):
+        explain(Rollout(), vision, X, ["class:1"])
+
+
 def test_what_has_no_attention_between_patches_is_refused():
     for vision, images, reason in [
         (
@@ -245,6 +302,7 @@ def test_what_has_no_attention_between_patches_is_refused():
         ),
         (library("swin"), nets.random_images(1, (32, 32)), "inside windows"),
         (model(Channels()), X, "no patches"),
+        (model(Halves()), X, "2 times for an image, as inside windows"),
     ]:
         with pytest.raises(InputError, match=rf"does not apply to .*{reason}.*`gradient`.*every network"):
             explain(Rollout(), vision, images, ["class:0"])

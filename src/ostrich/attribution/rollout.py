@@ -6,8 +6,8 @@ layer's attention, the mean of its heads, and I for the residual connection arou
     A       = 0.5 W + 0.5 I, its rows divided by their sums
     rollout = A of the last layer * ... * A of the first
 
-of which is shown the row of the token that the scores are read from, or the mean of the rows where they
-are read from several; without class token and registers, laid on the grid of patches and brought to the
+of which is shown the row of the token that an image's scores are read from, or the mean of the rows where
+they are read from several; without class token and registers, laid on the grid of patches and brought to the
 image's size bilinearly. It follows attention alone, neither the values nor the layers between, and so it
 knows no unit: the map is the same for all of them. It is always positive.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -54,13 +54,15 @@ class Rollout(Explainer):
             raise InputError(f"{classifier.name} is compiled: its attention cannot be seen.")
         with torch.no_grad():
             values(classifier, question.images[:1].clone(), question.units)  # the units exist
-        rows, grid = _read(question)
+        grid, together = _tokens(question)
         found = []
-        for part in question.parts():
+        for part in question.parts() if together else _one_by_one(question):
             with torch.enable_grad(), Attention() as seen:  # without a gradient torch computes otherwise
-                classifier(part.images.clone().requires_grad_(True).clone())
-            flow = rolled(_means(question, seen, len(part.images)))[:, rows].mean(1)  # (n, T)
-            small = grid.lay(flow[:, :, None])  # (n, 1, h, w)
+                logits = classifier(part.images.clone().requires_grad_(True).clone())
+            means = [_mean(question, weights, len(part.images)) for weights in seen.weights]
+            read = _moving(seen, logits, grid, means[-1])  # (n, T)
+            rows = (read / read.sum(1, keepdim=True))[:, None] @ rolled(means)  # (n, 1, T)
+            small = grid.lay(rows.mT)  # (n, 1, h, w)
             found.append(F.interpolate(small, (height, width), mode="bilinear"))
         units, channels = question.rows.shape[1], question.images.shape[1]
         return torch.cat(found)[:, None].expand(-1, units, channels, -1, -1).clone()
@@ -76,20 +78,35 @@ def rolled(weights: list[Tensor]) -> Tensor:
     return found
 
 
-def _read(question: Question) -> tuple[Tensor, Grid]:
-    """The tokens from which the scores are read, and the grid on which the patches lie.
+def _tokens(question: Question) -> tuple[Grid, bool]:
+    """The grid on which the patches lie, and whether images may be asked together.
 
-    By one image and its gradient: those of the last attention's results that move a score. Raises
-    InputError for a network that a rollout does not apply to.
+    By one image. Heads that lie on the axis of the images, in whatever order, are told from images where
+    there is one alone. Raises InputError for a network that a rollout does not apply to.
     """
     classifier, image = question.classifier, question.images[:1]
     with torch.enable_grad(), _rows_of(module_of(classifier)) as counts, Attention() as seen:
-        logits = classifier(image.clone().requires_grad_(True).clone())
-    count = _means(question, seen, 1)[0].shape[-1]
+        classifier(image.clone().requires_grad_(True).clone())
+    if not seen.weights:
+        raise _refused(question, "no attention between tokens was seen in it")
+    if classifier.batch not in (None, 1):
+        raise _refused(question, f"it takes {classifier.batch} images at once, no more and no fewer")
+    sizes = {size for weights in seen.weights for size in weights.shape[-2:]}
+    count, first = max(sizes), {weights.shape[0] for weights in seen.weights}
+    heads = len(first) == 1 and count in counts and all(weights.ndim == 3 for weights in seen.weights)
+    if first != {1} and not heads:
+        raise _in_parts(question, max(first), 1)
+    if len(sizes) > 1:
+        raise _refused(question, "its layers attend between different numbers of tokens")
     grid = tokens_on(count, (image.shape[2], image.shape[3]))
     if grid is None or count not in counts:
         raise _refused(question, f"its attention is between {count} things that are no patches of an image")
-    return _moving(seen, logits, count, grid), grid
+    return grid, first == {1} and classifier.batch is None
+
+
+def _one_by_one(question: Question) -> Iterator[Question]:
+    for images, rows in zip(question.images.split(1), question.rows.split(1)):
+        yield replace(question, images=images, rows=rows)
 
 
 @contextmanager
@@ -109,30 +126,40 @@ def _rows_of(network: nn.Module) -> Iterator[set[int]]:
             handle.remove()
 
 
-def _moving(seen: Attention, logits: Tensor, count: int, grid: Grid) -> Tensor:
-    """Which of `count` tokens of the last attention's result move a score; where none does, the first."""
-    output, slope = seen.output, None
+def _moving(seen: Attention, logits: Tensor, grid: Grid, like: Tensor) -> Tensor:
+    """Which tokens of the last attention's result move a score of their image, 1 or 0, (N, T).
+
+    Where none does, the first, or all where each stands for a place. `like` has the shape (N, T, T).
+    """
+    output, slope, (images, count, _) = seen.output, None, like.shape
     assert output is not None
-    if logits.requires_grad and output.requires_grad:
-        weights = torch.randn(logits.shape, generator=keyed(PURPOSE)).to(logits)
-        (slope,) = torch.autograd.grad((logits * weights).sum(), output, allow_unused=True)
-    if slope is not None and slope.any():
-        found = slope.movedim(seen.axis(count), 0).flatten(1).any(1).nonzero()[:, 0]
-        return found.to(logits.device)
     over = count - math.prod(grid.size)
-    return torch.arange(1 if over else count, device=logits.device)
+    usual = torch.arange(count, device=like.device) < (1 if over else count)
+    if logits.requires_grad and output.requires_grad:
+        weights = torch.randn(logits.shape[1:], generator=keyed(PURPOSE)).to(logits)
+        (slope,) = torch.autograd.grad((logits * weights).sum(), output, allow_unused=True)
+    if slope is None:
+        return usual.expand(images, -1).to(like)
+    moving = slope.movedim(seen.axis(count), 0).reshape(count, images, -1).any(2).T  # (N, T)
+    return torch.where(moving.any(1, keepdim=True), moving, usual).to(like)
 
 
-def _means(question: Question, seen: Attention, images: int) -> list[Tensor]:
-    """Each layer's weights (N, T, T), the mean of its heads. Raises InputError where they are not that."""
-    if not seen.weights:
-        raise _refused(question, "no attention between tokens was seen in it")
-    for weights in seen.weights:
-        if weights.shape[0] != images:
-            raise _refused(question, "its attention runs inside windows, not between all patches of an image")
-    if len({size for weights in seen.weights for size in weights.shape[-2:]}) > 1:
-        raise _refused(question, "its layers attend between different numbers of tokens")
-    return [w.flatten(1, -3).mean(1) if w.ndim > 3 else w for w in seen.weights]
+def _mean(question: Question, weights: Tensor, images: int) -> Tensor:
+    """A layer's weights (N, T, T), the mean of its heads."""
+    if images == 1:  # all on the first axis are heads
+        return weights.flatten(0, -3).mean(0, keepdim=True)
+    if weights.shape[0] != images:
+        raise _in_parts(question, weights.shape[0], images)
+    return weights.flatten(1, -3).mean(1) if weights.ndim > 3 else weights
+
+
+def _in_parts(question: Question, times: int, images: int) -> InputError:
+    of = "an image" if images == 1 else f"{images} images"
+    return _refused(
+        question,
+        f"its attention is computed {times} times for {of}, as inside windows, and nothing says that it runs "
+        "between all patches each time",
+    )
 
 
 def _refused(question: Question, reason: str) -> InputError:
