@@ -11,6 +11,7 @@ import pytest
 import scipy.stats
 import torch
 import torch.nn.functional as F
+import torch.nn.utils.prune
 from torch import nn
 
 import ostrich
@@ -31,10 +32,9 @@ from ostrich.attribution.sanity.parameter_randomisation import (
     Likeness,
     Randomisation,
     _alike,
-    randomised,
-    stages,
 )
 from ostrich.attribution.sanity.similarity import Mean, ranks
+from ostrich.attribution.sanity.stages import Stage, randomised, stages, stages_and_kept
 from ostrich.errors import InputError
 from ostrich.verbs.inputs import as_samples
 
@@ -119,7 +119,9 @@ def test_every_parameter_belongs_to_one_layer():
 
     vision = ostrich.Classifier(Tokens().train(), size=(8, 8))
     names = [stage.name for stage in stages(vision)]
-    assert names == ["(network)", "patch", "block.self_attn", "block.linear1", "block.linear2"]
+    assert names == ["patch", "shift", "block.self_attn", "block.linear1", "block.linear2"]
+    first = [vision.network.patch.weight, vision.network.patch.bias, *vision.network.norm.parameters()]
+    assert list(map(id, stages(vision)[0].parameters)) == list(map(id, first))
     assert vision.network.training
     covered = [id(p) for stage in stages(vision) for p in stage.parameters]
     assert sorted(covered) == sorted(id(p) for p in vision.network.parameters())
@@ -151,6 +153,145 @@ def test_random_parameters_keep_their_scale_and_are_put_back():
         assert all(torch.equal(p, b) for p, b in zip(layers[7].parameters, both))
     with randomised(layers, [7], 4):
         assert not torch.equal(layers[7].parameters[0], both[0])
+
+
+class Two(nn.Module):
+    """Two convolutions, and what the kinds below put upon them."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.top, self.low, self.high = nn.Identity(), nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3)
+
+    def forward(self, x):
+        return self.top((self.high(self.low(x).tanh()).tanh()).mean((2, 3)))
+
+
+class HeadOfItsOwn(Two):
+    """Its head is a parameter of the network, made ready before anything else is computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 8))
+
+    def forward(self, x):
+        weight = F.normalize(self.weight)
+        return F.linear(super().forward(x), weight)
+
+
+class HeadInABuffer(Two):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("weight", torch.randn(4, 8))
+
+    def forward(self, x):
+        return F.linear(super().forward(x), self.weight)
+
+
+class HeadUnknown(Two):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.randn(4, 8)
+
+    def forward(self, x):
+        return F.linear(super().forward(x), self.weight)
+
+
+def in_eight_bits() -> nn.Module:
+    network = Two()
+    network.top = nn.Linear(8, 4)
+    return torch.ao.quantization.quantize_dynamic(network.eval(), {nn.Linear}, dtype=torch.qint8)
+
+
+def pruned() -> nn.Module:
+    """Its uppermost weights are parameters times a buffer, of which only the first can be learned."""
+    network = Two()
+    torch.nn.utils.prune.random_unstructured(network.high, "weight", 0.5)
+    return network
+
+
+def with_spare_parts() -> nn.Module:
+    network = Two()
+    network.spare, network.left = nn.Linear(4, 4), nn.Parameter(torch.rand(3, 3))
+    return network
+
+
+@pytest.mark.filterwarnings("ignore")  # that scripting and quantising are going out of use
+@pytest.mark.parametrize(
+    ("build", "names", "kept"),
+    [
+        (Two, ["low", "high"], ()),
+        (HeadOfItsOwn, ["low", "high", "weight"], ()),
+        (HeadInABuffer, ["low", "high"], ("weight",)),
+        (HeadUnknown, ["low", "high"], ("a tensor that is no parameter",)),
+        (in_eight_bits, ["low", "high"], ("top",)),
+        (pruned, ["low", "high"], ()),
+        (with_spare_parts, ["low", "high"], ()),
+        (lambda: torch.jit.script(Two()), ["(network)"], ()),
+        (lambda: nn.Sequential(nn.Conv2d(3, 3, 1), torch.jit.script(Two())), ["(network)"], ()),
+    ],
+)
+def test_layers_come_in_the_order_in_which_an_image_meets_them(build, names, kept):
+    """What cannot be made random is named, and where the order is not seen there is one layer."""
+    network = build().eval()
+    layers, left = stages_and_kept(ostrich.Classifier(network, size=(16, 16), channels=3))
+    assert [layer.name for layer in layers] == names
+    assert left == kept
+    ids = [id(parameter) for layer in layers for parameter in layer.parameters]
+    assert sorted(ids) == sorted(map(id, network.parameters()))
+
+
+@pytest.mark.parametrize("build", [HeadInABuffer, HeadUnknown, in_eight_bits])
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_is_not_read_from_the_top_where_the_top_stays_as_it_was(build):
+    model = ostrich.Classifier(build().eval(), size=(16, 16), channels=3)
+    images = nets.random_images(4)
+    found = randomisation(EXPLAINERS["occlusion"](), model, images, ["class:1"])
+    said = found.sentence("occlusion")
+    assert said.startswith("occlusion: with the top layer that could be made random (high) random, the maps'")
+    assert "it reads the network. Left as learned: " in said
+    blind = randomisation(Edges(), model, images, ["class:1"]).sentence("edges")
+    assert blind.startswith("edges: with all 2 layers that could be made random random, ")
+    assert "it does not read what was made random. Left as learned: " in blind
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_layer_is_no_top_of_others():
+    images = nets.random_images(4)
+    scripted = ostrich.Classifier(torch.jit.script(Two()).eval(), size=(16, 16), channels=3)
+    said = randomisation(Gradient(), scripted, images, ["class:1"]).sentence("gradient")
+    assert said.startswith("gradient: with all parameters random, the maps'")
+    assert said.endswith("; it reads the network.")
+    alone = nn.Sequential(nn.Flatten(), nn.Linear(768, 5))
+    said = randomisation(
+        Gradient(), ostrich.Classifier(alone, size=(16, 16), channels=3), images, ["class:1"]
+    ).sentence("gradient")
+    assert said.startswith("gradient: with the one layer (1) random, the maps'")
+    assert said.endswith("; it reads the network.")
+
+
+@pytest.mark.parametrize(
+    "weights", [torch.full((4, 8, 3, 3), 1 / 9), torch.zeros(4, 8, 3, 3), torch.ones(1, 1)]
+)
+def test_weights_that_are_all_alike_are_made_random_too(weights):
+    layer, shift = nn.Parameter(weights), nn.Parameter(torch.zeros(4))
+    with randomised([Stage("layer", (layer, shift))], [0], 0):
+        size = weights.mean().item() or (1 / 72) ** 0.5  # of zeros as of a fresh layer, 72 = 8 * 3 * 3
+        assert not torch.equal(layer, weights)
+        if weights.numel() > 1:
+            assert layer.detach().std().item() == pytest.approx(size, rel=0.2)
+        assert torch.equal(shift, torch.zeros(4))  # it goes with weights that are random
+    assert torch.equal(layer, weights)
+
+
+def test_a_fixed_filter_on_top_is_no_layer_that_a_method_does_not_read():
+    network = Two()
+    network.top = nn.Sequential(nn.Unflatten(1, (8, 1, 1)), nn.Conv2d(8, 4, 1, bias=False), nn.Flatten())
+    nn.init.constant_(network.top[1].weight, 1 / 8)
+    model = ostrich.Classifier(network, size=(16, 16), channels=3)
+    found = randomisation(Gradient(), model, nets.random_images(4), ["class:1"])
+    assert found.layers == ("top.1", "high", "low")
+    assert found.unread == 0
 
 
 @dataclass(frozen=True, kw_only=True)

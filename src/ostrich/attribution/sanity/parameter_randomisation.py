@@ -8,42 +8,30 @@ map that stays as it was when what was learned is gone does not explain what was
 
 A layer's weights are drawn anew from a normal distribution of their own mean and standard deviation,
 so that the size of what it computes is kept; normalisation goes with the layer before it, and its
-running statistics stay. How many of the top layers can go before the map changes is counted: guided
-backpropagation does not read the upper layers, though it does read the lower ones (the authors'
-erratum), so one yes or no would mislead.
+running statistics stay. What a layer is, and which weights cannot be made random: `stages.py`. How many of
+the top layers can go before the map changes is counted: guided backpropagation does not read the upper
+layers, though it does read the lower ones (the authors' erratum), so one yes or no would mislead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ostrich.attribution.importance import importance
 from ostrich.attribution.question import Explainer, explain
 from ostrich.attribution.sanity.controls import Edges, Noise
 from ostrich.attribution.sanity.similarity import Mean, spearman, structure
-from ostrich.errors import InputError
+from ostrich.attribution.sanity.stages import NETWORK, randomised, stages_and_kept
+from ostrich.data.matching import listed
 from ostrich.inspection.units import Unit
-from ostrich.inspection.watching import module_of
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.events import Progress, silent
-from ostrich.runtime.randomness import keyed
 from ostrich.runtime.resumable import Content, mapped
 
 UNREAD = 0.9  # rank correlation, with and without sign, from which on a map counts as unchanged
-PURPOSE = 0x5241  # of random numbers
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A layer with what belongs to it: its `name` and parameters."""
-
-    name: str
-    parameters: tuple[nn.Parameter, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +58,7 @@ class Randomisation:
 
     `rerun` is the same method on the same network again, `edges` and `noise` are the learned network's
     maps beside an edge detector's and random ones, `edges_at_random` those of the wholly random network
-    beside the edge detector's.
+    beside the edge detector's. `kept` names the weights that could not be made random.
     """
 
     layers: tuple[str, ...]
@@ -80,6 +68,7 @@ class Randomisation:
     edges: Likeness
     noise: Likeness
     edges_at_random: Likeness
+    kept: tuple[str, ...] = ()
 
     @property
     def unread(self) -> int | None:
@@ -101,21 +90,27 @@ class Randomisation:
                 f"{rho:.2f} (0 where a map is the same everywhere, or not finite); whether they read it "
                 "cannot be said."
             )
-        if count == 0:
-            rho = self.cascading[0].spearman.mean
+        rho = self.cascading[max(count, 1) - 1].spearman.mean
+        of = " that could be made random" if self.kept else ""
+        kept = f" Left as learned: {listed(self.kept)}." if self.kept else ""
+        if count in (0, total):
+            what = f"the top layer{of} ({self.layers[0]})" if count == 0 else f"all {total} layers{of}"
+            if total == 1:  # it is no top of others
+                hidden = self.layers[0] == NETWORK
+                what = "all parameters" if hidden else f"the one layer{of} ({self.layers[0]})"
+            if count == 0:
+                verdict = "it reads the network" + (" from the top" if total > 1 and not kept else "")
+            elif kept or self.layers[0] == NETWORK:
+                verdict = "it does not read what was made random"
+            else:
+                verdict = "like an edge detector, it does not read the network"
             return (
-                f"{name}: with the top layer ({self.layers[0]}) random, the maps' rank correlation to what "
-                f"they were is {rho:.2f}; it reads the network from the top."
-            )
-        rho = self.cascading[count - 1].spearman.mean
-        if count == total:
-            return (
-                f"{name}: with all {total} layers random, the maps' rank correlation to what they were is "
-                f"{rho:.2f}; like an edge detector, it does not read the network."
+                f"{name}: with {what} random, the maps' rank correlation to what they were is {rho:.2f}; "
+                f"{verdict}.{kept}"
             )
         return (
-            f"{name}: randomising the top {count} of {total} layers left the maps at a rank correlation of "
-            f"{rho:.2f}; it does not read them. The first that it reads is {self.layers[count]}."
+            f"{name}: randomising the top {count} of {total} layers{of} left the maps at a rank correlation "
+            f"of {rho:.2f}; it does not read them. The first that it reads is {self.layers[count]}.{kept}"
         )
 
 
@@ -133,7 +128,8 @@ def randomisation(
     Every figure is over all N * U maps. The network's parameters are the same tensors, with the same
     values, afterwards. Raises InputError for a network without parameters.
     """
-    layers = stages(classifier)[::-1]
+    found_layers, kept = stages_and_kept(classifier)
+    layers = found_layers[::-1]
     count = len(layers)
 
     def maps(of: Explainer = method) -> Tensor:
@@ -162,83 +158,8 @@ def randomisation(
         edges=_alike(method, learned, edges),
         noise=_alike(method, learned, noise),
         edges_at_random=_alike(method, last, edges),
+        kept=kept[::-1],
     )
-
-
-def stages(classifier: Classifier) -> list[Stage]:
-    """The layers with weights, in the order in which a forward first calls them.
-
-    What is no matrix (a normalisation's scale) belongs to the layer before it, and parameters of a
-    module that is never called itself to the module around it.
-    """
-    network = module_of(classifier)
-    called: list[str] = []
-    own = {name: m for name, m in network.named_modules() if any(True for _ in m.parameters(recurse=False))}
-    handles = [
-        module.register_forward_pre_hook(lambda *_about, name=name: called.append(name))
-        for name, module in network.named_modules()
-        if not isinstance(module, torch.jit.ScriptModule)
-    ]
-    try:
-        classifier.probe()
-    finally:
-        for handle in handles:
-            handle.remove()
-    order = list(dict.fromkeys(called))
-    gathered: dict[str, list[nn.Parameter]] = {name: [] for name in order}
-    seen: set[int] = set()
-    for name, module in own.items():
-        around = name
-        while around and around not in gathered:
-            around = around.rpartition(".")[0]
-        for parameter in module.parameters(recurse=False):
-            if id(parameter) not in seen and parameter.is_floating_point():
-                seen.add(id(parameter))
-                gathered.setdefault(around, []).append(parameter)
-    found = _joined(
-        [(name or "(network)", parameters) for name, parameters in gathered.items() if parameters]
-    )
-    if not found:
-        raise InputError(f"{classifier.name} has no parameters that could be made random.")
-    return found
-
-
-def _joined(layers: list[tuple[str, list[nn.Parameter]]]) -> list[Stage]:
-    """Layers in order; those without a matrix with the one before, or the first one after."""
-    found: list[tuple[str, list[nn.Parameter]]] = []
-    waiting: list[nn.Parameter] = []
-    for name, parameters in layers:
-        if any(p.ndim > 1 for p in parameters):
-            found.append((name, [*parameters, *waiting]))
-            waiting = []
-        elif found:
-            found[-1][1].extend(parameters)
-        else:
-            waiting += parameters
-    return [Stage(name, tuple(parameters)) for name, parameters in found]
-
-
-@contextmanager
-def randomised(layers: Sequence[Stage], numbers: Sequence[int], seed: int) -> Iterator[None]:
-    """The numbered layers with random parameters; a layer's are the same whichever others are."""
-    kept: list[tuple[nn.Parameter, Tensor]] = []
-    try:
-        for number in numbers:
-            for turn, parameter in enumerate(layers[number].parameters):
-                kept.append((parameter, parameter.data))
-                parameter.data = _drawn(parameter.data, keyed(seed, PURPOSE, number, turn))
-        yield
-    finally:
-        for parameter, data in kept:
-            parameter.data = data
-
-
-def _drawn(values: Tensor, generator: torch.Generator) -> Tensor:
-    """Normal numbers with the mean and the standard deviation of the values; one alone is kept."""
-    if values.numel() < 2:
-        return values.clone()
-    noise = torch.randn(values.shape, generator=generator).to(values)
-    return values.mean() + values.std() * noise
 
 
 def _alike(method: Explainer, a: Tensor, b: Tensor) -> Likeness:

@@ -71,6 +71,7 @@ class Sanity:
             "randomisation": {
                 "images": self.images,
                 "unread_top_layers": curves.unread,
+                "kept": curves.kept,
                 "layers": [
                     {"layer": name, "cascading": asdict(cascading), "independent": asdict(independent)}
                     for name, cascading, independent in layers

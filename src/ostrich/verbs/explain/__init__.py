@@ -12,7 +12,7 @@ from typing import Any
 
 from ostrich.attribution import EXPLAINERS, Explainer
 from ostrich.attribution.batches import check_method
-from ostrich.attribution.sanity.parameter_randomisation import stages
+from ostrich.attribution.sanity.stages import stages
 from ostrich.data.dataset import Samples
 from ostrich.errors import InputError, UnknownName
 from ostrich.inspection.units import AnyUnit, Sum, Unit
