@@ -55,14 +55,16 @@ def stages(classifier: Classifier) -> list[Stage]:
 def stages_and_kept(classifier: Classifier) -> tuple[list[Stage], tuple[str, ...]]:
     """`stages`, and the names of the other weights, which cannot be made random, in order."""
     network = module_of(classifier)
-    drawable = {name: one for name, one in network.named_parameters() if one.is_floating_point()}
+    held = dict(network.named_parameters())
+    drawable = {name: one for name, one in held.items() if one.is_floating_point()}
     seen = _watched(classifier, network, frozenset(drawable))
     unseen = [one for name, one in drawable.items() if name not in seen.met]
     hidden = bool(unseen) and _moves(classifier, unseen)
     layers = [Stage(NETWORK, tuple(drawable.values()))] if hidden else _layers(drawable, seen)
     if not layers:
         raise InputError(f"{classifier.name} has no parameters that could be made random.")
-    kept = {name: seen.met.get(name, 0) for name in seen.kept}
+    packed = {name for name, one in held.items() if name not in drawable and one.ndim > 1}
+    kept = {name: seen.met.get(name, 0) for name in sorted(seen.kept | packed)}
     kept |= {owner: seen.called[owner] for owner in map(seen.owner, _in_eight_bits(network))}
     return layers, tuple(sorted(kept, key=kept.__getitem__))
 
