@@ -15,6 +15,7 @@ from ostrich.cli.main import run
 from ostrich.errors import InputError
 from ostrich.inspection import units
 from ostrich.inspection.layouts import layout_of
+from ostrich.inspection.silencing import silenced
 from ostrich.visualization import PRESETS, ascend
 from ostrich.visualization.responses import respond
 
@@ -155,6 +156,53 @@ def test_what_the_shape_leaves_open_the_module_decides_or_it_is_refused(module, 
         found = layout_of(network, "0", (2, *shape), (2, 3, 32, 32))
         assert (found.axis, found.features) == (axis, shape[axis])
         assert found.lay(torch.zeros(2, *shape)).shape[:2] == (2, shape[axis])
+
+
+class Narrowed(nn.Module):
+    """Strides and pooling that differ by axis, as for spectrograms: 32 channels at 32x4 and 32x2 places."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.block = nn.Sequential(nn.Conv2d(3, 32, 3, (1, 8), 1), nn.BatchNorm2d(32), nn.ReLU())
+        self.drop, self.pooled = nn.Dropout(), nn.Identity()
+        self.line = nn.Sequential(nn.Conv1d(32, 32, 1), nn.ReLU())
+        self.fc = nn.Linear(32, 3)
+
+    def forward(self, x):
+        h = self.drop(self.block(x))
+        self.pooled(nn.functional.max_pool2d(h, (1, 2)))
+        return self.fc(self.line(h.mean(3)).mean(2))
+
+
+def test_strides_that_differ_by_axis_leave_channels_channels():
+    model = ostrich.Classifier(Narrowed().eval(), size=(32, 32))
+    for layer in ("block", "block.2", "drop", "line", "line.1"):
+        with torch.no_grad():
+            found = units.activations(model, IMAGES, layer)
+        assert tuple(found.shape) == ((2, 32, 32, 4) if "line" not in layer else (2, 32, 32)), layer
+        with pytest.raises(InputError, match="channels 0 to 31; got 32"):
+            units.resolve(model, f"{layer}:32")
+    rows = {row.name: (row.features, row.map) for row in units.layers(model)}
+    assert rows["block.2"] == rows["drop"] == (32, (32, 4))
+    with pytest.raises(InputError, match="nothing says which of these are its features"):
+        units.resolve(model, "pooled:0")  # 32x32 places of two features, or 32 channels at 32x2
+    with torch.no_grad():
+        seen = model.network.block(IMAGES).requires_grad_(True)
+    with torch.enable_grad():
+        score = model.network.fc(model.network.line(seen.mean(3)).mean(2))[:, 1]
+    (slope,) = torch.autograd.grad(score.sum(), seen)
+    small = (slope.mean((2, 3), keepdim=True) * seen).sum(1, keepdim=True).relu().detach()
+    expected = nn.functional.interpolate(small, (32, 32), mode="bilinear")
+    for method in (GradCAM(), GradCAM(layer="block"), GradCAM(layer="drop")):
+        assert torch.allclose(explain(method, model, IMAGES, ["class:1"])[:, 0, :1], expected, atol=1e-6)
+    assert expected.any()
+    unit = units.parse("block:17")
+    with torch.no_grad():
+        silent = model.network.block(IMAGES)
+        silent[:, 17] = 0
+        after = model.network.fc(model.network.line(silent.mean(3)).mean(2))
+    assert torch.allclose(silenced(model, IMAGES, unit), after, atol=1e-6)
 
 
 def test_a_flattened_map_keeps_its_places():

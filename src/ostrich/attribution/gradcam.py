@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -168,6 +168,8 @@ class GradCAM(Explainer):
                 raise InputError(
                     f"Nothing differentiable leads from layer {str(place)!r} to {part.units[0]}."
                 )
+            if place.activation is None:
+                place = replace(place, axis=seen.axes[place.layer])
             grid = named(part.classifier, place, output, part.images, self._given())
             output = grid.lay(output.detach())  # (n, C, h, w)
             slopes = grid.lay(slopes.flatten(0, 1)).unflatten(0, slopes.shape[:2])  # (n, U, C, h, w)

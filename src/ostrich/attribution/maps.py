@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from ostrich.attribution.question import Question
 from ostrich.attribution.rectifiers import Rectifiers
 from ostrich.errors import InputError
-from ostrich.inspection.layouts import Grid, layout_of
+from ostrich.inspection.layouts import Axes, Grid, layout_of
 from ostrich.inspection.units import AnyUnit, look, read, sources
 from ostrich.inspection.watching import module_of
 from ostrich.models.classifier import Classifier
@@ -32,12 +32,13 @@ class Place:
     """Where a map is read: the output of `layer`, or of the forward's `activation`-th activation, from 0.
 
     An activation is named by the layer that ended last before it; `follows` says whether that layer's
-    output is what it was computed from.
+    output is what it was computed from. `axis` is what `layouts.Axes` says of the output.
     """
 
     layer: str
     activation: int | None = None
     follows: bool = False
+    axis: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         if self.activation is None:
@@ -46,11 +47,11 @@ class Place:
 
 
 class Activations(Rectifiers):
-    """A context that hands every activation's place, input and output to `watch`."""
+    """A context that hands every activation's place and output to `watch`; `axes` as `layouts` notes them."""
 
     def __init__(self, network: nn.Module, watch: Callable[[Place, Tensor], None]) -> None:
         super().__init__()
-        self.network, self.watch = network, watch
+        self.network, self.watch, self.axes = network, watch, Axes(network)
         self.count = 0
         self.last: tuple[str, Tensor | None] = "the image", None
 
@@ -62,10 +63,11 @@ class Activations(Rectifiers):
         output = operation()
         self.count += 1
         if isinstance(output, Tensor):
-            self.watch(place, output)
+            self.watch(replace(place, axis=self.axes.of(output)), output)
         return output
 
     def __enter__(self) -> Activations:
+        self.axes.__enter__()
         self.handles = [
             module.register_forward_hook(
                 lambda _module, _inputs, output, name=name: self._ended(name, output)
@@ -78,6 +80,7 @@ class Activations(Rectifiers):
 
     def __exit__(self, *raised: object) -> None:
         super().__exit__(*raised)
+        self.axes.__exit__(*raised)
         for handle in self.handles:
             handle.remove()
 
@@ -154,7 +157,8 @@ def _grid(
 ) -> Grid | None:
     """The grid of a place's output, where it has one: an activation's is that of what it was made from."""
     made_by = None if place.activation is None or place.follows else nn.Identity()
-    return layout_of(module_of(classifier), place.layer, output.shape, images, given, made_by).grid
+    network, shape, axis = module_of(classifier), output.shape, place.axis
+    return layout_of(network, place.layer, shape, images, given, made_by, axis).grid
 
 
 def _passed(
@@ -163,18 +167,24 @@ def _passed(
     """What the unit is read from, by layer, and all places with outputs and edges in the graph."""
     places: dict[Place, tuple[Tensor, GradientEdge]] = {}
 
-    def watch(place: Place, output: object) -> None:
-        if isinstance(output, Tensor) and output.requires_grad and place not in places:
+    def watch(place: Place, output: Tensor) -> None:
+        if output.requires_grad and place not in places:
             places[place] = output, get_gradient_edge(output)
 
     network = module_of(classifier)
+    activations = Activations(network, watch)
+
+    def ended(name: str, output: object) -> None:
+        if isinstance(output, Tensor):
+            watch(Place(name, axis=activations.axes.of(output)), output)
+
     handles = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: watch(Place(name), output))
+        module.register_forward_hook(lambda _module, _inputs, output, name=name: ended(name, output))
         for name, module in network.named_modules()
         if name and not isinstance(module, torch.jit.ScriptModule)
     ]
     try:
-        with Activations(network, watch):
+        with activations:
             seen = look(classifier, images.clone(), [unit])
     finally:
         for handle in handles:

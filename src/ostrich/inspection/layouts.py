@@ -9,9 +9,11 @@ An output has one of these forms, without the batch; C are its features, which a
     (C, T)      a map of h*w places, flattened
 
 The grid of tokens is found where h:w is the image's own H:W, or given. What decides is, in this order:
-the module, where it is one that is known to work on a certain axis; the map's proportions; the modules
-inside of it; and whether the network has any layer for tokens. What they leave open is refused, so that
-a token or a row is never taken for a channel.
+the module, where it is one that is known to work on a certain axis; the last such module before it that
+returned the same shape, since an activation keeps what it is given (`Axes`); the map's proportions; the
+modules inside of it; and whether the network has any layer for tokens. What they leave open is refused, and
+so is a map of features last where only convolutions are known, so that a token or a row is never taken for
+a channel.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from ostrich.errors import InputError
 
@@ -30,7 +33,7 @@ CLEARLY = math.log(1.5)  # how much nearer to the image's shape one reading is t
 FIRST, LAST = 0, -1  # the axis of the features
 MAPS = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d, nn.GroupNorm, nn.MaxPool2d, nn.AvgPool2d, nn.Upsample)
 POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-LINES = (nn.Conv1d, nn.BatchNorm1d)
+LINES = (nn.Conv1d, nn.BatchNorm1d, nn.MaxPool1d, nn.AvgPool1d)
 ROWS = (nn.Linear, nn.LayerNorm, nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 
 
@@ -69,6 +72,39 @@ class Layout:
         return f"{self.features} {name} at {self.grid.size[0]}x{self.grid.size[1]} places"
 
 
+class Axes:
+    """A context that notes on which axis a forward's modules leave their features, by the output's shape.
+
+    Only those are noted that are known to work on a certain axis. Of a shape that came out both ways nothing
+    is known. A linear layer of two axes is left out: some mix tokens, which are its last axis then.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self._found: dict[tuple[int, ...], int | None] = {}
+        self._handles: list[RemovableHandle] = []
+
+    def of(self, output: Tensor) -> int | None:
+        """The axis of an output (N, ...) at this point of the forward; None where it is open."""
+        return self._found.get(tuple(output.shape[1:]))
+
+    def _note(self, module: nn.Module, _inputs: object, output: object) -> None:
+        if not isinstance(output, Tensor) or not 3 <= output.ndim <= 4:
+            return
+        axis, own = _known(module, output.ndim - 1), tuple(output.shape[1:])
+        if axis is not None and not (isinstance(module, nn.Linear) and output.ndim == 3):
+            self._found[own] = axis if self._found.get(own, axis) == axis else None
+
+    def __enter__(self) -> Axes:
+        known = [part for part in self.network.modules() if is_known(part)]
+        self._handles = [part.register_forward_hook(self._note) for part in known]
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
 def layout_of(
     network: nn.Module,
     layer: str,
@@ -76,11 +112,12 @@ def layout_of(
     images: Sequence[int],
     given: tuple[int, int] | None = None,
     module: nn.Module | None = None,
+    axis: int | None = None,
 ) -> Layout:
     """The layout of a layer's output of `shape` (N, ...) for `images` (N, C, H, W).
 
     `given` is the grid of its tokens, where it is known; `module` what made the output, where that is not
-    the layer itself. Raises InputError where the rows are no images,
+    the layer itself; `axis` what `Axes` says of it. Raises InputError where the rows are no images,
     or where nothing says which axis holds the features.
     """
     size, own = (images[-2], images[-1]), tuple(shape[1:])
@@ -91,7 +128,8 @@ def layout_of(
         )
     if len(own) < 2:
         return Layout(own[0] if own else 0, FIRST)
-    axis = None if len(own) > 3 else _axis(network, module or network.get_submodule(layer), own, size, given)
+    made_by = module or network.get_submodule(layer)
+    axis = None if len(own) > 3 else _axis(network, made_by, own, size, given, axis)
     if axis is None:
         raise InputError(
             f"Layer {layer!r} returns {own} for an image, and nothing says which of these are its features: "
@@ -106,10 +144,15 @@ def _axis(
     shape: tuple[int, ...],
     image: tuple[int, int],
     given: tuple[int, int] | None,
+    kept: int | None,
 ) -> int | None:
     """Which axis of an output (A, B) or (A, B, C) holds the features; None where nothing says so."""
     if (known := _known(module, len(shape))) is not None:
         return known
+    if kept is not None:
+        return kept
+    parts = [part for part in network.modules() if not isinstance(part, nn.Linear)]
+    tokens = any(_known(part, 2) == LAST for part in parts)
     if len(shape) == 2:
         last, flat = tokens_on(shape[0], image, given) is not None, tokens_on(shape[1], image, given)
         first = flat is not None and math.prod(flat.size) == shape[1]
@@ -118,14 +161,21 @@ def _axis(
     else:
         away, other = _distance(shape[1:], image), _distance(shape[:2], image)
         first, last = away <= min(ALIKE, other - CLEARLY), other <= min(ALIKE, away - CLEARLY)
+        if last and not tokens and any(_known(part, 3) == FIRST for part in parts):
+            return None  # a map of channels may have got such a shape by strides that differ by axis
     if first != last:
         return FIRST if first else LAST
     inside = {_known(part, len(shape)) for part in module.modules()} - {None}
     if len(inside) == 1:
         return inside.pop()
-    if not any(_known(part, 2) == LAST for part in network.modules() if not isinstance(part, nn.Linear)):
-        return FIRST if len(shape) == 3 else None  # nothing in this network works on tokens
+    if not tokens:
+        return FIRST if len(shape) == 3 else None
     return LAST if len(shape) == 2 else None
+
+
+def is_known(module: nn.Module) -> bool:
+    """Whether a module is one of those that are known to work on a certain axis."""
+    return any(_known(module, axes) is not None for axes in (2, 3))
 
 
 def _known(module: nn.Module, axes: int) -> int | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from ostrich.errors import InputError, UnknownName
-from ostrich.inspection.layouts import layout_of
+from ostrich.inspection.layouts import Axes, layout_of
 from ostrich.inspection.unit_names import Unit, parse
 from ostrich.inspection.watching import module_of
 
@@ -35,7 +35,8 @@ def silenced(classifier: Classifier, images: Tensor, unit: Unit | str) -> Tensor
     def hook(module: nn.Module, _inputs: Any, output: Any) -> Tensor:
         if not isinstance(output, Tensor):
             raise InputError(f"Layer {unit.layer!r} returns {type(output).__name__}, not a tensor.")
-        found = layout_of(network, unit.layer, output.shape, images.shape, module=module)
+        axis = axes.of(output)
+        found = layout_of(network, unit.layer, output.shape, images.shape, module=module, axis=axis)
         if int(unit.index) >= found.features:
             last = found.features - 1
             raise InputError(f"Layer {unit.layer!r} has features 0 to {last}; got {unit.index}.")
@@ -45,6 +46,7 @@ def silenced(classifier: Classifier, images: Tensor, unit: Unit | str) -> Tensor
 
     handle = layers[unit.layer].register_forward_hook(hook)
     try:
-        return classifier.predict(images)
+        with Axes(network) as axes:
+            return classifier.predict(images)
     finally:
         handle.remove()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ostrich.errors import InputError
-from ostrich.inspection.layouts import Layout, layout_of
+from ostrich.inspection.layouts import Axes, Layout, layout_of
 from ostrich.inspection.unit_names import FORMS, AnyUnit, Sum, Unit, parse, parse_sum, place, split_terms
 from ostrich.inspection.watching import Seen, module_of, observe
 from ostrich.models.untouched import untouched
@@ -72,7 +72,7 @@ def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRo
 
     def readable(name: str, output: Tensor) -> Layout | None:
         try:
-            return layout_of(network, name, output.shape, seen)
+            return layout_of(network, name, output.shape, seen, axis=axes.of(output))
         except InputError:
             return None
 
@@ -91,11 +91,12 @@ def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRo
     leaves = [(n, m) for n, m in network.named_modules() if n and not any(m.children())]
     handles = [module.register_forward_hook(watch(name, module)) for name, module in leaves]
     try:
-        if images is None:
-            classifier.probe()
-        else:
-            with untouched(classifier.network), torch.no_grad():
-                classifier(images)
+        with Axes(network) as axes:
+            if images is None:
+                classifier.probe()
+            else:
+                with untouched(classifier.network), torch.no_grad():
+                    classifier(images)
     finally:
         for handle in handles:
             handle.remove()
@@ -136,7 +137,8 @@ def activations(classifier: Classifier, images: Tensor, layer: str) -> Tensor:
 def laid(classifier: Classifier, seen: Seen, layer: str) -> Tensor:
     """The output of a layer that a forward showed, its features first. Raises InputError."""
     output = seen.outputs[layer]
-    return layout_of(module_of(classifier), layer, output.shape, seen.images).lay(output)
+    network, axis = module_of(classifier), seen.axes[layer]
+    return layout_of(network, layer, output.shape, seen.images, axis=axis).lay(output)
 
 
 def values(classifier: Classifier, images: Tensor, units: Sequence[AnyUnit]) -> Tensor:

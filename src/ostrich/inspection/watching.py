@@ -16,6 +16,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.utils.hooks import RemovableHandle
 
 from ostrich.errors import InputError, UnknownName
+from ostrich.inspection.layouts import Axes, is_known
 from ostrich.models.untouched import is_compiled
 
 if TYPE_CHECKING:  # a room above: this only takes classifiers
@@ -31,12 +32,14 @@ class Seen:
     """What one forward showed.
 
     `outputs` are copies (N, C, ...) of what the layers returned when first called; `edges` the places
-    of those outputs in the graph, as `torch.autograd.grad` takes them, where there is a graph; `images`
-    the shape (N, C, H, W) of what the network saw; `logits` (N, K) where the forward ran to its end.
+    of those outputs in the graph, as `torch.autograd.grad` takes them, where there is a graph; `axes` what
+    `layouts.Axes` says of them; `images` the shape (N, C, H, W) of what the network saw; `logits` (N, K)
+    where the forward ran to its end.
     """
 
     outputs: dict[str, Tensor]
     edges: dict[str, GradientEdge]
+    axes: dict[str, int | None]
     images: tuple[int, ...]
     logits: Tensor | None = None
 
@@ -62,7 +65,7 @@ def observe(
             f"{classifier.name} takes {classifier.batch} images at once, no more and no fewer: its layers "
             f"cannot be seen on {len(images)}."
         )
-    seen = Seen({}, {}, tuple(images.shape))
+    seen = Seen({}, {}, {}, tuple(images.shape))
     handles: list[RemovableHandle] = []
 
     def watch(name: str) -> Callable[..., None]:
@@ -74,6 +77,7 @@ def observe(
             if name == begin and not output.requires_grad:
                 begin_at(output, module_of(classifier), images)
             seen.outputs[name] = output.clone()
+            seen.axes[name] = axes.of(output)
             if output.requires_grad:
                 seen.edges[name] = get_gradient_edge(output)
             if len(seen.outputs) == len(wanted) and not to_the_end:
@@ -82,9 +86,12 @@ def observe(
         return hook
 
     modules = [_named(classifier, name) for name in wanted]
+    # a hook on a layer can make torch compute otherwise, so there are none that are not needed
+    axes = Axes(nn.ModuleList() if all(map(is_known, modules)) else module_of(classifier))
     try:
-        handles += [module.register_forward_hook(watch(name)) for module, name in zip(modules, wanted)]
-        logits = classifier(images) if to_the_end or wanted else None
+        with axes:
+            handles += [module.register_forward_hook(watch(name)) for module, name in zip(modules, wanted)]
+            logits = classifier(images) if to_the_end or wanted else None
     except _Reached:
         return seen
     finally:
