@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import ostrich
 from ostrich.attribution import Occlusion, explain, occlusion
 from ostrich.errors import InputError
 from ostrich.models.fastpath import faster
@@ -48,6 +49,27 @@ def test_occlusion_of_a_linear_network(window, stride, fill):
             expected = occluded(X[n].numpy(), W[u].numpy(), window, stride, fill)
             for channel in found[n, u]:
                 assert np.allclose(channel, expected, atol=1e-12)
+
+
+def test_a_window_without_an_answer_counts_for_nothing():
+    class Choosy(nn.Module):
+        """Linear, but for what is covered at the top left."""
+
+        def __init__(self):
+            super().__init__()
+            self.linear = LINEAR.network
+
+        def forward(self, x):
+            return self.linear(x).masked_fill((x[:, :, :2, :2] == 0.5).all((1, 2, 3))[:, None], torch.nan)
+
+    model = ostrich.Classifier(Choosy(), size=SIZE, channels=3)
+    for window, stride, unknown in ((2, 2, (slice(2), slice(2))), (2, 1, (slice(1), slice(1)))):
+        found = explain(Occlusion(window=window, stride=stride), model, X, BOTH)
+        lost = torch.zeros(SIZE, dtype=torch.bool)
+        lost[unknown] = True  # where no other window lies
+        assert torch.equal(found.isnan(), lost.expand_as(found))
+        whole = explain(Occlusion(window=window, stride=stride), LINEAR, X, BOTH)
+        assert torch.allclose(found[..., window:, window:], whole[..., window:, window:], atol=1e-12)
 
 
 def test_a_folded_copy_gives_the_same_maps(monkeypatch):

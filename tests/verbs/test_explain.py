@@ -57,6 +57,48 @@ def test_several_units_and_the_predicted_class():
     assert torch.allclose(left_out.maps[:, 0], expected, atol=1e-6)
 
 
+class Unanswering(nn.Module):
+    """No answer (NaN) for images that are darker than middle grey."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, x):
+        dark = x.mean((1, 2, 3)) < 0.5
+        return self.head(self.conv(x).mean((2, 3))) * torch.where(dark, torch.nan, 1.0)[:, None]
+
+
+@pytest.mark.parametrize("method", ["gradient", "gradcam", "occlusion"])
+def test_no_answer_is_no_class(method, tmp_path):
+    model, (dark, light) = ostrich.load(Unanswering(), size=16), (IMAGES * 0.4, 0.6 + IMAGES * 0.4)
+    images = torch.stack([light[0], dark[1], light[2]])
+    found = ostrich.explain(method, model, images, sanity=method == "gradient", out=tmp_path / "run")
+    assert found.predictions.tolist() == [int(model.predict(light[:1]).argmax()), -1, found.predictions[2]]
+    assert found.units[1] == ["class:no answer"]
+    assert found.maps[1].isnan().all()
+    assert found.maps[[0, 2]].isfinite().all()
+    assert found.figures["explanations"][1]["largest"] is None
+    assert any("1 of 3 images got no answer" in said for said in found.remarks)
+    assert (found.sanity is None) == (method != "gradient")
+    assert found.sanity is None or found.sanity.images == 2
+    named = ostrich.explain(method, model, images, unit="class:1")
+    assert not named.maps[1].isfinite().all()
+    assert any("1 of 3 maps hold values that are not finite" in said for said in named.remarks)
+    assert any("1 of 3 images got no answer" in said for said in named.remarks)
+
+
+def test_a_sheet_leaves_out_what_has_no_answer():
+    model, images = ostrich.load(Unanswering(), size=16), torch.cat([IMAGES * 0.4, 0.6 + IMAGES * 0.4])
+    found = ostrich.explain("sheet", model, images, unit="class:1", steps=2)
+    assert sorted(found.sheets[0].places) == [3, 4, 5]
+    assert "of 3 images its value is not finite" in found.sentences[0]
+    assert found.pages
+    with pytest.raises(InputError, match="a finite value for none of the 3 images"):
+        ostrich.explain("sheet", model, IMAGES * 0.4, unit="class:1", steps=2)
+
+
 def test_everything_that_holds_images_gives_the_same():
     model = nets.small()
     expected = ostrich.explain("guided", model, IMAGES, unit="class:0").maps

@@ -176,6 +176,26 @@ def test_a_dead_unit_is_woken_and_one_that_stays_dead_is_named():
     assert torch.allclose(found.images[1], alone.images[0], atol=1e-10)
 
 
+def test_what_is_not_finite_is_not_called_dead():
+    class Failing(nn.Module):
+        """Class 0 is never a number, class 1 has no finite slope."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 1, 1)
+
+        def forward(self, x):
+            z = self.conv(x).mean((1, 2, 3))
+            return torch.stack([z * torch.nan, 1 + (z * 0).sqrt()], 1)
+
+    network = ostrich.Classifier(Failing().double(), size=(8, 8), name="failing")
+    found = ostrich.visualize(network, unit=["class:0", "class:1"], preset="plain", steps=3)
+    assert found.undefined.all()
+    assert not found.dead.any()
+    assert sum("what moves it is not known" in said for said in found.sentences) == 2
+    assert not any("is dead" in said for said in found.sentences)
+
+
 @pytest.mark.parametrize("preset", ["plain", "lucid", "yosinski-4"])
 def test_the_network_is_left_as_it_was(preset, untouched_network):
     found = ascend(untouched_network, UNITS, replace(PRESETS[preset], steps=3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 from ostrich.attribution.question import Explainer, explain, figures
 from ostrich.data.dataset import Samples
 from ostrich.inspection.unit_names import class_unit
+from ostrich.models.answers import NO_ANSWER, predictions
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.facts import MARK, digest
 from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
@@ -24,8 +26,9 @@ MAPS = 64  # of the units of these images, held together
 class Batch:
     """N of the images and their maps.
 
-    `start` is the place of the first among all; `images` (N, C, H, W) in [0, 1]; `predictions` N classes;
-    `units` N lists of U; `maps` (N, U, C, H, W); `figures` N lists of U, what it says beside each map.
+    `start` is the place of the first among all; `images` (N, C, H, W) in [0, 1]; `predictions` N classes,
+    NO_ANSWER where there is none; `units` N lists of U; `maps` (N, U, C, H, W), NaN where the predicted class
+    is asked for and there is none; `figures` N lists of U, what it says beside each map.
     """
 
     start: int
@@ -79,11 +82,16 @@ class _Explained:
         """What a `Batch` holds beside its images (N, C, H, W)."""
         method, classifier, seed = self.method, self.classifier, self.seed
         images = given.to(classifier.device, classifier.dtype)
-        predictions = classifier.predict(images).argmax(1).tolist()
-        own = [list(self.units) or [class_unit(classifier, k)] for k in predictions]
-        maps = explain(method, classifier, images, own, seed=seed)
-        beside = figures(method, classifier, images, own, maps, seed=seed)
-        return {"predictions": predictions, "units": own, "maps": maps, "figures": beside}
+        classes = predictions(classifier.predict(images)).tolist()
+        own = [list(self.units) or [class_unit(classifier, k)] for k in classes]
+        maps = images.new_full((len(images), len(own[0]), *images.shape[1:]), math.nan)
+        beside: list[list[dict[str, Any]]] = [[{} for _ in units] for units in own]
+        if asked := [i for i, k in enumerate(classes) if self.units or k != NO_ANSWER]:
+            some, units = images[asked], [own[i] for i in asked]
+            found = maps[asked] = explain(method, classifier, some, units, seed=seed)
+            for i, said in zip(asked, figures(method, classifier, some, units, found, seed=seed)):
+                beside[i] = said
+        return {"predictions": classes, "units": own, "maps": maps, "figures": beside}
 
 
 def check_method(method: Explainer, classifier: Classifier, units: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ Of a thousand images or more each thousand has a folder of its own, images/THOUS
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def rows_of(samples: Samples, batch: Batch) -> list[dict[str, Any]]:
                     "file": samples.files[place],
                     "prediction": batch.predictions[i],
                     "unit": unit,
-                    "largest": batch.maps[i, turn].abs().max().item(),
+                    "largest": _largest(batch.maps[i, turn]),
                     "figures": batch.figures[i][turn],
                     "clean_file": f"{numbered('images', index, len(samples))}-clean.png",
                     "map_file": f"{stem}.npy",
@@ -51,6 +52,12 @@ def rows_of(samples: Samples, batch: Batch) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def _largest(found: Tensor) -> float | None:
+    """The largest absolute value of a map; None where a value is not finite."""
+    largest = found.abs().max().item()  # NaN where one is
+    return largest if math.isfinite(largest) else None
 
 
 def write_maps(

@@ -30,7 +30,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from ostrich.attribution.backward import back
 from ostrich.attribution.maps import Activations, Place, before, named
-from ostrich.attribution.question import SIDES, Explainer, Question, images_per_batch
+from ostrich.attribution.question import SIDES, Explainer, Question, images_per_batch, not_finite
 from ostrich.errors import InputError, UnknownName
 from ostrich.inspection.units import look, read
 from ostrich.inspection.watching import Seen, begin_at, module_of
@@ -98,10 +98,11 @@ class GradCAM(Explainer):
         blank = [row["figures"]["blank"] for row in rows if "blank" in row["figures"]]
         bare = dict.fromkeys(row["figures"]["read"] for row in rows if "unactivated" in row["figures"])
         return [
+            *not_finite(rows),
             *(
                 f"The map of {layer} was read as it is: no activation was recognised behind it."
                 for layer in bare
-            )
+            ),
         ] + [
             f"{blank.count(reason)} of {len(rows)} maps are zero everywhere: {reason}."
             + (" gradcam with signed=true shows what speaks against it." if reason == REASONS[0] else "")

@@ -2,7 +2,8 @@
 
 Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2: a grey
 square slides over the image. Each pixel gets the mean loss of the windows that cover it, the same
-for all channels. It needs no gradient, only scores, so it applies to every classifier.
+for all channels; a window without a finite answer counts for nothing, and a pixel under no other is
+NaN. It needs no gradient, only scores, so it applies to every classifier.
 
 The windows begin at multiples of the stride; the last ones are cut off by the image's edge.
 
@@ -81,8 +82,12 @@ class Occlusion(Explainer):
             losses.append(plain[owners] - _asked(question, inputs, question.rows[owners]))  # (M, U)
         loss = torch.cat(losses).view(len(images), len(rows), len(columns), -1)
         by_row, by_column = rows.to(images), columns.to(images)
-        lost = torch.einsum("nrcu,rh,cw->nuhw", loss, by_row, by_column)
-        found = lost / (by_row.sum(0)[:, None] * by_column.sum(0))  # by how many windows cover the pixel
+        finite = loss.isfinite()
+        lost, windows = (
+            torch.einsum("nrcu,rh,cw->nuhw", part, by_row, by_column)
+            for part in (torch.where(finite, loss, 0), finite.to(images))
+        )
+        found = lost / windows  # by how many windows with an answer cover the pixel
         return found[:, :, None].expand(-1, -1, images.shape[1], -1, -1).clone()
 
     def sizes(self, height: int, width: int) -> tuple[int, int]:

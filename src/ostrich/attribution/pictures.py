@@ -20,8 +20,9 @@ def picture(method: Explainer | type[Explainer], found: Tensor, image: Tensor) -
     """The picture (1 or 3, H, W) in [0, 1] of a map (C, H, W), in the form that the method's papers use.
 
     Gradients by their size; what looks like a picture in its colours; what speaks for or against the
-    unit in red and blue over the image.
+    unit in red and blue over the image. What is not finite is drawn as zero.
     """
+    found = torch.where(found.isfinite(), found, 0)
     if method.reading == SIDES:
         return sides(found, image)
     return signed(found) if method.reading == COLOUR else magnitude(found)

@@ -92,14 +92,24 @@ class Explainer:
         return [[{} for _ in own] for own in maps]
 
     def remarks(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-        """What the figures come to over many maps; of each `rows` hold `largest` and its `figures`."""
+        """What the figures come to over many maps; of each `rows` hold `largest` and its `figures`.
+
+        `largest` is None of a map with a value that is not finite.
+        """
         zero = sum(row["largest"] == 0 for row in rows)
         nothing = f"{zero} of {len(rows)} maps are zero everywhere: nothing comes back to the image."
-        return [nothing] if zero else []
+        return not_finite(rows) + ([nothing] if zero else [])
 
     def brief(self) -> Self:
         """The same with the least work: it is refused where the method is, and its maps are rough."""
         return self
+
+
+def not_finite(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence on the maps that are not known, from `rows` as in `Explainer.remarks`."""
+    unknown = sum(row["largest"] is None for row in rows)
+    said = f"{unknown} of {len(rows)} maps hold values that are not finite: what moves the unit is not known."
+    return [said] if unknown else []
 
 
 EXPLAINERS: dict[str, type[Explainer]] = {}  # by name; the package, which knows all methods, fills it in

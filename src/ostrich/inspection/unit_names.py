@@ -22,6 +22,7 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from ostrich.errors import InputError
+from ostrich.models.answers import NO_ANSWER
 
 if TYPE_CHECKING:
     from ostrich.models import Classifier
@@ -137,8 +138,13 @@ def place(unit: Unit, size: tuple[int, ...]) -> tuple[int, int]:
 
 
 def class_unit(classifier: Classifier, index: int) -> str:
-    """The unit of a class's logit, by its name where that is the name of no other class."""
+    """The unit of a class's logit, by its name where that is the name of no other class.
+
+    Of NO_ANSWER it is "class:no answer", a unit that no network has.
+    """
     name = classifier.class_name(index)
+    if index == NO_ANSWER:
+        return f"class:{name}"
     try:
         return f"class:{name if classifier.class_index(name) == index else index}"
     except InputError:

@@ -217,8 +217,8 @@ class Visualization(InMemory):
 
     `images` (R, C, H, W) in [0, 1], as their 8-bit files hold them; `values` (R,) of the objectives there;
     `trace` (steps, R) on the way; `dead` (R,) where nothing ever moved the unit, so that the image is
-    noise; `units` R names; `filters` the picture (1 or 3, H, W) of the first layer, or None; `film` the
-    ascent, or None.
+    noise, `undefined` (R,) where values or slopes that are not finite leave that open; `units` R names;
+    `filters` the picture (1 or 3, H, W) of the first layer, or None; `film` the ascent, or None.
     """
 
     question: Question
@@ -226,6 +226,7 @@ class Visualization(InMemory):
     def __init__(self, question: Question, found: Preferred, film: Film | None) -> None:
         asked = question
         self.images, self.trace, self.dead = rounded(found.images), found.trace, found.dead
+        self.undefined = found.undefined
         self.filters, self.film = asked.filters, film
         self.values = worth(asked.classifier, asked.objectives, self.images, asked.seeds)
         rows = rows_of(asked.objectives, found, self.values, asked.seed, asked.seeds)

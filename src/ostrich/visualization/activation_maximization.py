@@ -46,12 +46,14 @@ class Preferred:
     """What R = objectives times seeds rows came to; the seeds of an objective stand together.
 
     `images` (R, C, H, W) in [0, 1]; `trace` (steps, R): the objectives' values, of the views where there
-    are transformations; `dead` (R,): whether there was no slope at any step, so that it is noise.
+    are transformations; `dead` (R,): whether there was no slope at any step, so that it is noise; `undefined`
+    (R,): whether that is so because values or slopes were not finite, of which it is not known.
     """
 
     images: Tensor
     trace: Tensor
     dead: Tensor
+    undefined: Tensor
 
     @classmethod
     def none(cls, canvas: Canvas) -> Preferred:
@@ -61,6 +63,7 @@ class Preferred:
             images=mean.new_zeros(0, *canvas.shape),
             trace=mean.new_zeros(0, 0),
             dead=torch.zeros(0, dtype=torch.bool, device=mean.device),
+            undefined=torch.zeros(0, dtype=torch.bool, device=mean.device),
         )
 
 
@@ -102,7 +105,7 @@ def ascend(
     rows = [(objective, seed + turn) for objective in wanted for turn in range(seeds)]
     images = canvas.mean.new_zeros(len(rows), *canvas.shape)
     trace = canvas.mean.new_zeros(settings.steps, len(rows))
-    dead = torch.zeros(len(rows), dtype=torch.bool, device=images.device)
+    dead, undefined = torch.zeros(2, len(rows), dtype=torch.bool, device=images.device)
     batches = _batches(wanted, seeds, images[0].numel())
     with untouched(classifier.network):
         for number, places in enumerate(batches):
@@ -113,8 +116,8 @@ def ascend(
                 progress(number * settings.steps + step + 1, len(batches) * settings.steps)
 
             group = replace(group, layout=_layout(group))
-            images[places], trace[:, places], dead[places] = _climb(group, settings, look)
-    return Preferred(images=images, trace=trace, dead=dead)
+            images[places], trace[:, places], dead[places], undefined[places] = _climb(group, settings, look)
+    return Preferred(images=images, trace=trace, dead=dead, undefined=undefined)
 
 
 def check_objectives(
@@ -145,11 +148,14 @@ def worth(classifier: Classifier, objectives: Sequence[Objective], images: Tenso
 
 
 def _climb(group: _Group, settings: Ascent, look: Callable[[int, Tensor], None]) -> tuple[Tensor, ...]:
-    """The images (R, C, H, W), the trace (steps, R), and which rows never had a slope (R,)."""
+    """The images (R, C, H, W), the trace (steps, R), and which rows (R,) never had a slope: none that is not
+    zero, and none that is known.
+    """
     canvas, drawing, optimiser = group.canvas, settings.parametrisation, settings.optimiser
     parameters = drawing.project(drawing.start(canvas, group.seeds))
     state = optimiser.init(parameters)
-    dead = torch.ones(len(parameters), dtype=torch.bool, device=parameters.device)
+    still = torch.ones(len(parameters), dtype=torch.bool, device=parameters.device)
+    known = still.clone()
     kept = highest = torch.empty(0)
     trace = []
     for step in range(settings.steps):
@@ -158,12 +164,13 @@ def _climb(group: _Group, settings: Ascent, look: Callable[[int, Tensor], None])
             with torch.no_grad():
                 images, value = _forward(group, settings, parameters, step)
         else:
-            images, value, slope, moved = _slope(group, settings, parameters, step)
-            dead &= ~moved
+            images, value, slope, moved, finite = _slope(group, settings, parameters, step)
+            still &= ~moved
+            known &= finite
         trace.append(value)
         if step == 0 or settings.keep == "last":
             kept, highest = images.clone(), value.clone()
-        better = value > highest
+        better = (value > highest) | highest.isnan()
         kept[better], highest[better] = images[better], value[better]
         look(step, images)
         if last:
@@ -171,12 +178,14 @@ def _climb(group: _Group, settings: Ascent, look: Callable[[int, Tensor], None])
         parameters, state = optimiser.step(parameters, slope, state, step)
         parameters = settings.regularisers.apply(parameters, slope, drawing.nothing(canvas), step)
         parameters = drawing.project(parameters)
-    return kept, torch.stack(trace), dead
+    return kept, torch.stack(trace), still & known, still & ~known
 
 
 def _slope(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tuple[Tensor, ...]:
-    """The images (R, C, H, W), their values (R,), the slope of the parameters, and who has one (R,)."""
-    images, value, slope = _gradient(group, settings, parameters, step)
+    """The images (R, C, H, W), their values (R,), the slope of the parameters, 0 where it is not finite; and
+    which rows (R,) have one, and which have finite ones and a finite value.
+    """
+    images, value, slope, finite = _gradient(group, settings, parameters, step)
     moved = slope.flatten(1).any(1)
     if not moved.all():
         joint = any(objective.is_joint for objective in group.objectives)
@@ -190,11 +199,13 @@ def _slope(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tu
             variation = total_variation(settings.parametrisation.images(group.canvas, leaf)).sum()
             (rough,) = torch.autograd.grad(variation, leaf)
         slope = slope - settings.regularisers.tv * rough
-    return images, value, slope, moved
+    return images, value, slope, moved, finite
 
 
 def _gradient(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tuple[Tensor, ...]:
-    """One forward and backward: the images, their values, and the gradient of the parameters."""
+    """One forward and backward: the images, their values, the gradient of the parameters, 0 where it is not
+    finite, and which rows are finite.
+    """
     with torch.enable_grad():
         leaf = parameters.detach().clone().requires_grad_(True)
         images, value = _forward(group, settings, leaf, step)
@@ -202,7 +213,9 @@ def _gradient(group: _Group, settings: Ascent, parameters: Tensor, step: int) ->
             name = group.classifier.name
             raise InputError(f"{name} cuts the gradient between the image and {group.objectives[0]}.")
         (slope,) = torch.autograd.grad(value.sum(), leaf)
-    return images.detach(), value.detach(), torch.where(slope.isfinite(), slope, 0)
+    known = slope.isfinite()
+    finite = value.detach().isfinite() & known.flatten(1).all(1)
+    return images.detach(), value.detach(), torch.where(known, slope, 0), finite
 
 
 def _forward(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tuple[Tensor, Tensor]:

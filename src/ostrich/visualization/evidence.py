@@ -38,6 +38,7 @@ def rows_of(
             "dead": bool(found.dead[i]),
             "file": f"units/{i:02d}-{as_file_name(unit)}{f'-{own}' if seeds > 1 else ''}.png",
         }
+        | ({"undefined": True} if found.undefined[i] else {})
         for i, (unit, own) in enumerate(names)
     ]
 
@@ -70,14 +71,22 @@ def overview(images: Tensor, seeds: int) -> Tensor:
 
 
 def remarks(rows: Sequence[dict[str, Any]], prior: str | None) -> list[str]:
-    """A sentence on each unit that is dead on all of its starts; `prior` names the generator, if any."""
+    """A sentence on each unit that nothing moves from any of its starts, or of which that is not known;
+    `prior` names the generator, if any.
+    """
     found = []
     for unit in dict.fromkeys(row["unit"] for row in rows):
         own = [row for row in rows if row["unit"] == unit]
-        if not all(row["dead"] for row in own):
+        undefined = any("undefined" in row for row in own)
+        if not all(row["dead"] or "undefined" in row for row in own):
             continue
         starts = f"{len(own)} start{'s' if len(own) > 1 else ''}"
-        if prior is not None:
+        if undefined:
+            found.append(
+                f"{unit}: its values or slopes are not finite from {starts}, so what moves it is not known, "
+                "and its image shows nothing of it."
+            )
+        elif prior is not None:
             found.append(
                 f"{unit} is dead under {prior}: no code moves it at any step from {starts}, so its image is "
                 "a random one of the generator. Other starts may wake it (--seeds 8); if none does, the "

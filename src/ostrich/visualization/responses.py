@@ -37,8 +37,10 @@ class Response:
     neurons: tuple[Unit, ...]
 
     def strongest(self, count: int) -> list[int]:
-        """The places of the `count` images with the highest values, the highest first."""
-        return self.values.argsort(descending=True, stable=True)[:count].tolist()
+        """The places of the `count` images with the highest finite values, the highest first."""
+        finite = self.values.isfinite()
+        ordered = torch.where(finite, self.values, -torch.inf).argsort(descending=True, stable=True)
+        return ordered[: min(count, int(finite.sum()))].tolist()
 
 
 def respond(classifier: Classifier, batches: Iterable[Tensor], units: Sequence[Unit | str]) -> list[Response]:

@@ -18,6 +18,7 @@ from ostrich.crashtest.blocks import Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context, check_gradient, indices
 from ostrich.crashtest.plan import Cost
 from ostrich.errors import InputError
+from ostrich.models.answers import NO_ANSWER, predictions
 
 TITLE = "What it looks at"
 COST = Cost(fixed_gradients=3 * 40.0)
@@ -65,9 +66,11 @@ def probe(context: Context) -> Answer:
 
 
 def _maps(context: Context, image: Tensor) -> dict[str, Tensor]:
-    """Each method's map (H, W) for the class that is predicted for one image (C, H, W)."""
-    units = [f"class:{int(context.classifier.predict(image[None]).argmax(1))}"]
-    found = {}
+    """Each method's map (H, W) for the class that is predicted for one image (C, H, W); none without one."""
+    found: dict[str, Tensor] = {}
+    if (predicted := int(predictions(context.classifier.predict(image[None])))) == NO_ANSWER:
+        return found
+    units = [f"class:{predicted}"]
     for method in METHODS:
         with suppress(InputError):  # a network without a layer that Grad-CAM could read
             found[method.name] = explain(method, context.classifier, image[None], units)[0, 0].abs().amax(0)

@@ -20,6 +20,7 @@ from ostrich.attribution.evidence import SHEET, SHEET_ROWS, read_maps, rows_of, 
 from ostrich.attribution.sanity import Sanity, check_sanity
 from ostrich.data.dataset import Samples
 from ostrich.images import picture, write_png
+from ostrich.models.answers import NO_ANSWER
 from ostrich.models.classifier import Classifier
 from ostrich.runtime import events
 from ostrich.runtime.resumable import Computation
@@ -89,7 +90,8 @@ class Explanation(InMemory):
     """The maps of N images and U units each, and their `figures` as run.json has them.
 
     `units` are N lists of U names, `predictions` (N,) classes, `remarks` what is to be known of the maps,
-    `sanity` what the checks found, or None.
+    `sanity` what the checks found, or None. An image without an answer has the prediction NO_ANSWER, and
+    where the predicted class is asked for a map of NaN, of which nothing is checked.
     """
 
     question: Question
@@ -101,7 +103,15 @@ class Explanation(InMemory):
             [row["unit"] for row in rows[i : i + self._each]] for i in range(0, len(rows), self._each)
         ]
         self.predictions = torch.tensor([row["prediction"] for row in rows[:: self._each]])
-        self.remarks = method.remarks(rows)
+        with_map = [i for i, k in enumerate(self.predictions.tolist()) if question.units or k != NO_ANSWER]
+        self._with_map = with_map
+        self.remarks = method.remarks([rows[i * self._each + u] for i in with_map for u in range(self._each)])
+        if lacking := int((self.predictions == NO_ANSWER).sum()):
+            without = "no class is predicted of them, and they have no map"
+            self.remarks.append(
+                f"{lacking} of {count} images got no answer (NaN, or no finite score): "
+                f"{'what a map says of them explains none' if question.units else without}."
+            )
         self.sanity: Sanity | None = None
         if method.agnostic and question.units:
             self.remarks.append(
@@ -140,10 +150,17 @@ class Explanation(InMemory):
         return as_png(picture(sheet(self.question.method, self._shown(SHEET_ROWS))))
 
     def check(self) -> None:
-        """The checks of the method, with the maps that are there."""
-        asked = self.question
+        """The checks of the method, with the maps that are there; none where no image has one."""
+        asked, places = self.question, self._with_map
+        if not places:
+            return
         self.sanity = check_sanity(
-            asked.method, asked.classifier, asked.samples, self.units, known=self._known, seed=asked.seed
+            asked.method,
+            asked.classifier,
+            asked.samples if len(places) == len(self.units) else asked.samples.take(places),
+            [self.units[place] for place in places],
+            known=lambda number, unit: self._known(places[number], unit),
+            seed=asked.seed,
         )
         self.figures["sanity"] = self.sanity.figures()
 

@@ -153,6 +153,7 @@ class UnitSheets(InMemory):
         lines = [
             f"{row['unit']}: {row['values'][0]:.4g} at most, {row['median']:.4g} in the middle  {row['file']}"
             + (f"; no image of {self.figures['n']} moves it" if row["dead"] else "")
+            + (f"; of {row['unanswered']} images its value is not finite" if "unanswered" in row else "")
             for row in self.figures["sheets"]
         ]
         return lines + [f"{layer}: {file}" for layer, file in self.figures["layers"].items()]
@@ -177,6 +178,7 @@ class UnitSheets(InMemory):
 def _row(samples: Samples, number: int, one: Sheet) -> dict[str, Any]:
     """A unit's row in run.json."""
     unit, values = one.response.unit, one.response.values
+    finite = values[values.isfinite()]
     return {
         "unit": str(unit),
         "file": f"sheets/{number:03d}-{as_file_name(str(unit))}.png",
@@ -185,6 +187,6 @@ def _row(samples: Samples, number: int, one: Sheet) -> dict[str, Any]:
         "values": [values[place].item() for place in one.places],
         "neurons": [str(one.response.neurons[place]) for place in one.places],
         "boxes": [list(box) for box in one.boxes],
-        "median": values.median().item(),
+        "median": finite.median().item(),
         "dead": not bool(values.any()),
-    }
+    } | ({"unanswered": lacking} if (lacking := len(values) - len(finite)) else {})

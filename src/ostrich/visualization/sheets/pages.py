@@ -107,6 +107,8 @@ def _tile(image: Tensor, side: int) -> Image.Image:
 def _distribution(draw: ImageDraw.ImageDraw, one: Sheet, frame: tuple[int, int, int, int]) -> None:
     """How many images excite the unit how much; those shown are marked."""
     values = one.response.values.detach().double().cpu()
+    marked = [float(values[place]) for place in one.places]
+    values = values[values.isfinite()]
     left, top, right, bottom = frame
     low, high = float(values.min()), float(values.max())
     draw.text((left, top), f"responses of {len(values)} images", fill=INK, font=_font(11))
@@ -119,8 +121,8 @@ def _distribution(draw: ImageDraw.ImageDraw, one: Sheet, frame: tuple[int, int, 
         height = tall * count / max(counts)
         box = left + k * wide, base - height, left + (k + 1) * wide - 1, base
         draw.rectangle(box, fill=BAR)
-    for place in one.places:
-        x = left + (float(values[place]) - low) / (high - low) * (right - left)
+    for value in marked:
+        x = left + (value - low) / (high - low) * (right - left)
         draw.line((x, base, x, base + 5), fill=MARK, width=2)
     draw.text((left, bottom), f"{low:.3g}", fill=INK, font=_font(11), anchor="ls")
     draw.text((right, bottom), f"{high:.3g}", fill=INK, font=_font(11), anchor="rs")

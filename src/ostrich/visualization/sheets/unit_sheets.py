@@ -30,7 +30,7 @@ METHODS: tuple[Explainer, ...] = (Deconvnet(), Guided())
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """What is on one unit's sheet; K is TOP or the number of images, if that is less.
+    """What is on one unit's sheet; K is TOP or the number of images with a finite value, if that is less.
 
     `response` is the unit's, to all images. `preferred` (C, H, W); `images` (K, C, H, W) are the images that
     excite the unit most, `places` which of all they are, `boxes` what it sees of them; `maps` names methods,
@@ -62,7 +62,8 @@ def unit_sheets(
 
     `settings` say how its preferred image is climbed to, `top` how many images are shown, `batch` how many go
     through the network together.
-    Raises InputError for a unit that does not exist, for no image, and for a prediction function.
+    Raises InputError for a unit that does not exist, for no image that it has a finite value for, and for a
+    prediction function.
     """
     if top < 1:
         raise InputError(f"A sheet shows at least one image; got {top}.")
@@ -74,6 +75,9 @@ def unit_sheets(
     batches = (part(start, min(count, start + batch)) for start in range(0, count, batch))
     responses = respond(classifier, batches, units)
     strongest = [response.strongest(top) for response in responses]
+    for response, own in zip(responses, strongest, strict=True):
+        if not own:
+            raise InputError(f"{response.unit} has a finite value for none of the {count} images.")
     answered = [[r.neurons[place] for place in own] for r, own in zip(responses, strongest, strict=True)]
     boxes = iter(receptive_field(classifier, [neuron for own in answered for neuron in own]))
     found = []
