@@ -57,6 +57,20 @@ def test_several_units_and_the_predicted_class():
     assert torch.allclose(left_out.maps[:, 0], expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("method", ["gradient", "gradcam", "occlusion"])
+def test_a_network_in_halves_is_explained_and_checked(method, half, tmp_path):
+    units = ["class:1", "layer3.0.conv1:1"]
+    found = ostrich.explain(
+        method, nets.small(dtype=half), IMAGES, unit=units, sanity=True, out=tmp_path / "run"
+    )
+    expected = ostrich.explain(method, nets.small(), IMAGES, unit=units)
+    for u in range(2):
+        pair = torch.stack([found.maps[:, u].flatten(), expected.maps[:, u].flatten()])
+        assert torch.corrcoef(pair)[0, 1] > 0.9
+    assert found.sanity.fading.deletion_area[method].n == 3
+
+
 class Unanswering(nn.Module):
     """No answer (NaN) for images that are darker than middle grey."""
 

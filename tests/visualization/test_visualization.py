@@ -176,6 +176,16 @@ def test_a_dead_unit_is_woken_and_one_that_stays_dead_is_named():
     assert torch.allclose(found.images[1], alone.images[0], atol=1e-10)
 
 
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_a_network_in_halves_is_climbed(half):
+    units, settings = ["class:1", "conv1:2"], replace(PRESETS["plain"], steps=5)
+    found, expected = (ascend(model(kind), units, settings) for kind in (half, torch.float32))
+    assert found.images.dtype == torch.float32
+    assert (found.trace[-1] > found.trace[0]).all()
+    assert torch.allclose(found.trace[0], expected.trace[0], rtol=0.05, atol=0.02)
+    assert worth(model(half), [unit(name) for name in units], found.images).isfinite().all()
+
+
 def test_what_is_not_finite_is_not_called_dead():
     class Failing(nn.Module):
         """Class 0 is never a number, class 1 has no finite slope."""

@@ -81,14 +81,15 @@ class _Explained:
     def __call__(self, given: Tensor, checkpoint: Checkpoint) -> Content:
         """What a `Batch` holds beside its images (N, C, H, W)."""
         method, classifier, seed = self.method, self.classifier, self.seed
-        images = given.to(classifier.device, classifier.dtype)
+        images = given.to(classifier.device, classifier.image_dtype)
         classes = predictions(classifier.predict(images)).tolist()
         own = [list(self.units) or [class_unit(classifier, k)] for k in classes]
         maps = images.new_full((len(images), len(own[0]), *images.shape[1:]), math.nan)
         beside: list[list[dict[str, Any]]] = [[{} for _ in units] for units in own]
         if asked := [i for i, k in enumerate(classes) if self.units or k != NO_ANSWER]:
             some, units = images[asked], [own[i] for i in asked]
-            found = maps[asked] = explain(method, classifier, some, units, seed=seed)
+            found = explain(method, classifier, some, units, seed=seed)
+            maps[asked] = found.to(maps)
             for i, said in zip(asked, figures(method, classifier, some, units, found, seed=seed)):
                 beside[i] = said
         return {"predictions": classes, "units": own, "maps": maps, "figures": beside}
@@ -98,4 +99,6 @@ def check_method(method: Explainer, classifier: Classifier, units: Sequence[str]
     """Refuse, by an InputError, what the method cannot do: tried on one grey image, briefly."""
     height, width = classifier.size or (224, 224)
     grey = torch.full((1, classifier.channels, height, width), 0.5)
-    explain(method.brief(), classifier, grey.to(classifier.device, classifier.dtype), units or ["class:0"])
+    explain(
+        method.brief(), classifier, grey.to(classifier.device, classifier.image_dtype), units or ["class:0"]
+    )

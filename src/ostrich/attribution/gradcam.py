@@ -172,8 +172,9 @@ class GradCAM(Explainer):
             if place.activation is None:
                 place = replace(place, axis=seen.axes[place.layer])
             grid = named(part.classifier, place, output, part.images, self._given())
-            output = grid.lay(output.detach())  # (n, C, h, w)
+            output = grid.lay(output.detach()).to(part.images)  # (n, C, h, w)
             slopes = grid.lay(slopes.flatten(0, 1)).unflatten(0, slopes.shape[:2])  # (n, U, C, h, w)
+            slopes = slopes.to(part.images)
             if self.weights == "mean":
                 found.append(torch.einsum("nuc,nchw->nuhw", slopes.mean((3, 4)), output))
             else:

@@ -81,13 +81,13 @@ class Occlusion(Explainer):
             inputs = torch.where(cover[:, None], self.fill, images[owners])
             losses.append(plain[owners] - _asked(question, inputs, question.rows[owners]))  # (M, U)
         loss = torch.cat(losses).view(len(images), len(rows), len(columns), -1)
-        by_row, by_column = rows.to(images), columns.to(images)
+        by_row, by_column = rows.to(loss), columns.to(loss)
         finite = loss.isfinite()
         lost, windows = (
             torch.einsum("nrcu,rh,cw->nuhw", part, by_row, by_column)
-            for part in (torch.where(finite, loss, 0), finite.to(images))
+            for part in (torch.where(finite, loss, 0), finite.to(loss))
         )
-        found = lost / windows  # by how many windows with an answer cover the pixel
+        found = (lost / windows).to(images)  # by how many windows with an answer cover the pixel
         return found[:, :, None].expand(-1, -1, images.shape[1], -1, -1).clone()
 
     def sizes(self, height: int, width: int) -> tuple[int, int]:

@@ -76,7 +76,7 @@ def over_time(of_frames: Tensor) -> Tensor:
 
 def fitted(images: Tensor, classifier: Classifier) -> Tensor:
     """Images at the classifier's size, on its device; grey ones in as many channels as it takes."""
-    images = images.to(classifier.device, classifier.dtype)
+    images = images.to(classifier.device, classifier.image_dtype)
     if images.shape[1] == 1 and classifier.channels > 1:
         images = images.expand(-1, classifier.channels, -1, -1)
     if images.shape[1] != classifier.channels:

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +20,8 @@ from ostrich.errors import InputError
 from ostrich.inspection.layouts import Axes, Layout, layout_of
 from ostrich.inspection.unit_names import FORMS, AnyUnit, Sum, Unit, parse, parse_sum, place, split_terms
 from ostrich.inspection.watching import Seen, module_of, observe
+from ostrich.models.classifier import HALVES, Classifier
 from ostrich.models.untouched import untouched
-
-if TYPE_CHECKING:  # a room above: units only take classifiers
-    from ostrich.models.classifier import Classifier
 
 __all__ = [
     "FORMS",
@@ -123,7 +120,7 @@ def resolve(classifier: Classifier, unit: Unit | str) -> Unit:
 def _grey(classifier: Classifier) -> Tensor:
     """One grey image (1, C, H, W)."""
     shape = (1, classifier.channels, *(classifier.size or (224, 224)))
-    return torch.full(shape, 0.5, device=classifier.device, dtype=classifier.dtype)
+    return torch.full(shape, 0.5, device=classifier.device, dtype=classifier.image_dtype)
 
 
 def activations(classifier: Classifier, images: Tensor, layer: str) -> Tensor:
@@ -135,8 +132,12 @@ def activations(classifier: Classifier, images: Tensor, layer: str) -> Tensor:
 
 
 def laid(classifier: Classifier, seen: Seen, layer: str) -> Tensor:
-    """The output of a layer that a forward showed, its features first. Raises InputError."""
+    """The output of a layer that a forward showed, its features first; of halves in float32.
+
+    Raises InputError.
+    """
     output = seen.outputs[layer]
+    output = output.float() if output.dtype in HALVES else output  # what is summed needs more than they hold
     network, axis = module_of(classifier), seen.axes[layer]
     return layout_of(network, layer, output.shape, seen.images, axis=axis).lay(output)
 

@@ -493,6 +493,14 @@ class Classifier:
         """The floating type of the network's parameters; float32 where it has none."""
         return next((p.dtype for p in self._parameters() if p.dtype in FLOATS), torch.float32)
 
+    @property
+    def image_dtype(self) -> torch.dtype:
+        """The floating type in which it is asked about images: `dtype`, float32 of a network in halves.
+
+        It brings images to its own type itself; what is made of its answers needs more than a half holds.
+        """
+        return torch.float32 if self.dtype in HALVES else self.dtype
+
     def _parameters(self) -> Iterator[nn.Parameter]:
         return self.network.parameters() if isinstance(self.network, nn.Module) else iter(())
 

@@ -224,7 +224,7 @@ def evaluate(classifier: Classifier, seen: Seen, objectives: Sequence[Objective]
     Raises InputError for a channel, place, class or vector that a layer does not have.
     """
     units = list(dict.fromkeys(one for objective in objectives for one in objective.units))
-    total = torch.zeros((), device=classifier.device, dtype=classifier.dtype)
+    total = torch.zeros((), device=classifier.device, dtype=classifier.image_dtype)
     if units:
         found = read(classifier, seen, units)  # (U, R)
         weights = found.new_zeros(len(units), len(objectives))

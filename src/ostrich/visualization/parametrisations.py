@@ -42,7 +42,7 @@ class Canvas:
         """A network's own: its input size, and the colour its preprocessing makes zero, else middle grey."""
         height, width = classifier.size or (224, 224)
         colour = classifier.mean or (0.5,) * classifier.channels
-        mean = torch.tensor(colour, device=classifier.device, dtype=classifier.dtype).clamp(0, 1)
+        mean = torch.tensor(colour, device=classifier.device, dtype=classifier.image_dtype).clamp(0, 1)
         return cls((classifier.channels, height, width), mean.view(1, -1, 1, 1))
 
 

@@ -89,7 +89,7 @@ def receptive_field(classifier: Classifier, units: Sequence[Unit | str]) -> list
         return [whole] * len(asked)
     noise = torch.rand(NOISES, classifier.channels, height, width, generator=keyed(PURPOSE))
     with untouched(classifier.network), torch.enable_grad():
-        leaf = noise.to(classifier.device, classifier.dtype).requires_grad_(True)
+        leaf = noise.to(classifier.device, classifier.image_dtype).requires_grad_(True)
         with ReluRule(REDIRECTED):
             computed = values(classifier, leaf.clone(), distinct)  # a clone: a network may change its input
         boxes = {unit: _box(own, leaf) or whole for unit, own in zip(distinct, computed, strict=True)}

@@ -67,7 +67,7 @@ def shown(
     if other.channels != images.shape[1]:
         raise InputError(f"{other.name} takes {other.channels} channels; the images have {images.shape[1]}.")
     theirs = torch.tensor(_same_classes(classes, classifier, other), device=other.device)
-    return other.predict(_resized(images, other.size).to(other.device, other.dtype)), theirs
+    return other.predict(_resized(images, other.size).to(other.device, other.image_dtype)), theirs
 
 
 def kin(classifier: Classifier) -> list[Classifier]:

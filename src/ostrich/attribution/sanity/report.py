@@ -144,10 +144,10 @@ def check_sanity(
 
     Raises InputError for a network without parameters.
     """
-    some = samples.images(0, RANDOMISED).to(classifier.device, classifier.dtype)
+    some = samples.images(0, RANDOMISED).to(classifier.device, classifier.image_dtype)
     with progress("layers made random", 1, "steps") as advance:
         curves = randomisation(method, classifier, some, units[:RANDOMISED], seed=seed, progress=advance)
-    more = samples.images(0, FADED).to(classifier.device, classifier.dtype)
+    more = samples.images(0, FADED).to(classifier.device, classifier.image_dtype)
     return Sanity(
         name=method.name,
         images=len(some),
@@ -168,7 +168,7 @@ def _pointing(
     maps = {i: found for i, unit in enumerate(units) if (found := known(i, unit)) is not None}
 
     def explained_alone(given: tuple[Tensor, str]) -> Content:
-        image = given[0].to(classifier.device, classifier.dtype)
+        image = given[0].to(classifier.device, classifier.image_dtype)
         return {"maps": explain(method, classifier, image, [given[1]], seed=seed)[0, 0].cpu().float()}
 
     others = [i for i in range(len(units)) if i not in maps]

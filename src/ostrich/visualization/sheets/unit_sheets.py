@@ -69,7 +69,7 @@ def unit_sheets(
         raise InputError(f"A sheet shows at least one image; got {top}.")
 
     def part(start: int, stop: int) -> Tensor:
-        return images(start, stop).to(classifier.device, classifier.dtype)
+        return images(start, stop).to(classifier.device, classifier.image_dtype)
 
     preferred = ascend(classifier, units, settings, seed=seed, progress=progress).images
     batches = (part(start, min(count, start + batch)) for start in range(0, count, batch))
