@@ -11,6 +11,7 @@ from torch import nn
 import ostrich
 from ostrich.errors import InputError, UnknownName
 from ostrich.inspection import units
+from ostrich.inspection.silencing import silenced
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,43 @@ def test_the_layer_table_is_in_order():
     assert rows[0] == units.LayerRow("conv1", "Conv2d", (8, 16, 16), 3 * 8 * 9, 8, (16, 16))
     assert [row.name for row in rows][-1] == "linear"
     assert sum(row.parameters for row in rows) == sum(p.numel() for p in nets.small().network.parameters())
+
+
+class Twice(nn.Module):
+    """One ReLU after both convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.c1, self.c2 = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 8, 3, stride=2, padding=1)
+        self.relu, self.fc = nn.ReLU(), nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.fc(self.relu(self.c2(self.relu(self.c1(x)))).mean((2, 3)))
+
+
+def test_a_layer_that_is_called_twice_is_read_first_and_that_is_said():
+    network = Twice().eval()
+    model, images = ostrich.load(network, size=16), nets.random_images(70)
+    rows = {row.name: (row.features, row.calls) for row in units.layers(model)}
+    assert rows == {"c1": (4, 1), "relu": (4, 2), "c2": (8, 1), "fc": (2, 1)}
+    with torch.no_grad():
+        first = F.relu(network.c1(images))
+        assert torch.equal(units.activations(model, images, "relu"), first)
+        first[:, 3] = 0
+        expected = network.fc(F.relu(network.c2(first)).mean((2, 3)))
+    assert torch.allclose(silenced(model, images, "relu:3"), expected, atol=1e-6)
+    with pytest.raises(InputError, match="0 to 3; got 6"):
+        silenced(model, images, "relu:6")
+    said = "relu is called 2 times in a forward: what it returns first is read."
+    for found in (
+        ostrich.explain("gradcam", model, images[:2], unit="class:0", layer="relu"),
+        ostrich.explain("gradient", model, images[:2], unit="relu:3"),
+        ostrich.explain("sheet", model, images[:2], unit="relu:3", steps=1),
+        ostrich.visualize(model, unit="relu:3", steps=1),
+    ):
+        assert said in found.sentences
+    assert said not in ostrich.explain("gradcam", model, images[:2], unit="class:0").sentences
 
 
 def test_a_prediction_function_has_no_layers():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ostrich.errors import InputError, UnknownName
 from ostrich.inspection.layouts import Axes, layout_of
 from ostrich.inspection.unit_names import Unit, parse
-from ostrich.inspection.watching import module_of
+from ostrich.inspection.watching import Calls, module_of
 
 if TYPE_CHECKING:
     from ostrich.models.classifier import Classifier
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 def silenced(classifier: Classifier, images: Tensor, unit: Unit | str) -> Tensor:
     """Logits (N, K) for images (N, C, H, W) with a channel, or the feature of all tokens, set to zero.
 
-    A unit with a place silences its whole channel. Raises InputError for a class, and for a layer whose
-    features cannot be told, UnknownName for a layer that does not exist.
+    Of a layer that a forward calls several times the first output is meant, as where units are read. A unit
+    with a place silences its whole channel. Raises InputError for a class, and for a layer whose features
+    cannot be told, UnknownName for a layer that does not exist.
     """
     unit = parse(unit) if isinstance(unit, str) else unit
     if unit.is_output:
@@ -32,11 +33,13 @@ def silenced(classifier: Classifier, images: Tensor, unit: Unit | str) -> Tensor
     if unit.layer not in layers:
         raise UnknownName("layer", unit.layer, layers)
 
-    def hook(module: nn.Module, _inputs: Any, output: Any) -> Tensor:
+    def hook(module: nn.Module, _inputs: Any, output: Any) -> Tensor | None:
+        if calls.count[unit.layer] > 1:
+            return None
         if not isinstance(output, Tensor):
             raise InputError(f"Layer {unit.layer!r} returns {type(output).__name__}, not a tensor.")
-        axis = axes.of(output)
-        found = layout_of(network, unit.layer, output.shape, images.shape, module=module, axis=axis)
+        seen, axis = (calls.images, *images.shape[1:]), axes.of(output)
+        found = layout_of(network, unit.layer, output.shape, seen, module=module, axis=axis)
         if int(unit.index) >= found.features:
             last = found.features - 1
             raise InputError(f"Layer {unit.layer!r} has features 0 to {last}; got {unit.index}.")
@@ -46,7 +49,7 @@ def silenced(classifier: Classifier, images: Tensor, unit: Unit | str) -> Tensor
 
     handle = layers[unit.layer].register_forward_hook(hook)
     try:
-        with Axes(network) as axes:
+        with Axes(network) as axes, Calls(network) as calls:
             return classifier.predict(images)
     finally:
         handle.remove()

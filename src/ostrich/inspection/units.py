@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ostrich.errors import InputError
 from ostrich.inspection.layouts import Axes, Layout, layout_of
 from ostrich.inspection.unit_names import FORMS, AnyUnit, Sum, Unit, parse, parse_sum, place, split_terms
-from ostrich.inspection.watching import Seen, module_of, observe
+from ostrich.inspection.watching import Calls, Seen, module_of, observe
 from ostrich.models.classifier import HALVES, Classifier
 from ostrich.models.untouched import untouched
 
@@ -50,7 +50,8 @@ class LayerRow:
     """One line of `ostrich list units`: the output's shape without the batch, and what it is read as.
 
     `features` is how many units the layer has, none where its output cannot be read by features; `map`
-    the rows and columns of their places, where they have any.
+    the rows and columns of their places, where they have any; `calls` how often a forward calls the layer,
+    whose first output is what is read.
     """
 
     name: str
@@ -59,6 +60,7 @@ class LayerRow:
     parameters: int
     features: int | None = None
     map: tuple[int, int] | None = None
+    calls: int = 1
 
 
 def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRow]:
@@ -88,7 +90,7 @@ def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRo
     leaves = [(n, m) for n, m in network.named_modules() if n and not any(m.children())]
     handles = [module.register_forward_hook(watch(name, module)) for name, module in leaves]
     try:
-        with Axes(network) as axes:
+        with Axes(network) as axes, Calls(network) as calls:
             if images is None:
                 classifier.probe()
             else:
@@ -97,7 +99,7 @@ def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRo
     finally:
         for handle in handles:
             handle.remove()
-    return list(rows.values())
+    return [replace(row, calls=calls.count[name]) for name, row in rows.items()]
 
 
 def every(classifier: Classifier, layer: str) -> list[str]:

@@ -6,8 +6,10 @@ only copy; gradients with respect to a layer's output are taken at its place in 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -101,6 +103,48 @@ def observe(
         compiled = " A part of it is compiled." if is_compiled(classifier.network) else ""
         raise InputError(f"Layer {missed[0]!r} is never called in a forward of {classifier.name}.{compiled}")
     return replace(seen, logits=logits)
+
+
+class Calls:
+    """A context that counts how often a forward calls each of the network's modules; of several, the last.
+
+    `images` is how many it was given.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network, self.count, self.images = network, Counter[str](), 0
+        self._handles: list[RemovableHandle] = []
+
+    def __enter__(self) -> Calls:
+        def called(name: str, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if not name:  # the network itself: a forward begins
+                self.count.clear()
+                self.images = len(inputs[0])
+            self.count[name] += 1
+
+        self._handles = [
+            module.register_forward_pre_hook(partial(called, name))
+            for name, module in self.network.named_modules()
+            if not name or not isinstance(module, torch.jit.ScriptModule)
+        ]
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+def called_again(classifier: Classifier, layers: Iterable[str]) -> list[str]:
+    """A sentence on each of the layers that a forward calls more than once: its first output is read."""
+    if not (names := list(dict.fromkeys(layers))):
+        return []
+    with Calls(module_of(classifier)) as calls:
+        classifier.probe()
+    return [
+        f"{name} is called {calls.count[name]} times in a forward: what it returns first is read."
+        for name in names
+        if calls.count[name] > 1
+    ]
 
 
 def begin_at(output: Tensor, network: nn.Module, images: Tensor) -> None:

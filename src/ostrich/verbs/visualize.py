@@ -19,6 +19,7 @@ from ostrich.errors import InputError
 from ostrich.generative import Generator, load_generator
 from ostrich.images import picture, rounded, write_png
 from ostrich.inspection.units import Unit
+from ostrich.inspection.watching import called_again
 from ostrich.models.classifier import Classifier
 from ostrich.models.loading import load
 from ostrich.runtime import events
@@ -43,7 +44,7 @@ from ostrich.visualization import (
 from ostrich.visualization.activation_maximization import Watch
 from ostrich.visualization.evidence import GRID, overview, remarks, rows_of, write_images
 from ostrich.visualization.film import Film
-from ostrich.visualization.objectives import class_of, named_objectives
+from ostrich.visualization.objectives import OUTPUT, class_of, named_objectives
 from ostrich.visualization.parametrisations import Canvas
 
 Several = str | Objective | Unit | Sequence[str | Objective | Unit]
@@ -234,6 +235,9 @@ class Visualization(InMemory):
         figures: dict[str, Any] = {} if self.filters is None else {"filters": FILTERS}
         if rows:
             figures |= {"settings": describe(asked.ascent), "units": rows, "grid": GRID}
+        inside = sorted(set().union(*(one.layers for one in asked.objectives)) - {OUTPUT})
+        if called := called_again(asked.classifier, inside):
+            figures["remarks"] = called
         if film is not None:
             figures["gif"] = GIF
         if asked.judges:
@@ -252,6 +256,7 @@ class Visualization(InMemory):
             f"{row['unit']}: from {row['start']:.4g} to {row['value']:.4g}  {row['file']}" for row in rows
         ]
         found += remarks(rows, self.figures.get("settings", {}).get("prior"))
+        found += self.figures.get("remarks", [])
         for name, verdict in self.figures.get("judges", {}).items():
             low, high = verdict["interval"]
             found.append(

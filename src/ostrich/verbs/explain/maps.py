@@ -20,6 +20,8 @@ from ostrich.attribution.evidence import SHEET, SHEET_ROWS, read_maps, rows_of, 
 from ostrich.attribution.sanity import Sanity, check_sanity
 from ostrich.data.dataset import Samples
 from ostrich.images import picture, write_png
+from ostrich.inspection.unit_names import parse_sum
+from ostrich.inspection.watching import called_again
 from ostrich.models.answers import NO_ANSWER
 from ostrich.models.classifier import Classifier
 from ostrich.runtime import events
@@ -65,6 +67,7 @@ class Question:
                     rows += own
                     advance(batch.start + len(maps), len(samples))
             whole = Explanation(self, rows, torch.cat(kept) if kept else None)
+            whole.remarks += called_again(self.classifier, self._layers(rows))
             if run is not None:
                 whole.folder = run.folder
             if self.sanity:
@@ -73,6 +76,11 @@ class Question:
                 whole.draw(run.folder)
             whole.figures["seconds"] = spent.seconds
         return whole
+
+    def _layers(self, rows: list[dict[str, Any]]) -> list[str]:
+        """The layers that units, and maps, were read from."""
+        units = [term.layer for unit in self.units for term, _ in parse_sum(unit).terms if not term.is_output]
+        return [*units, *(row["figures"]["read"] for row in rows if "read" in row["figures"])]
 
     def _pieces(self, run: Run | None) -> Computation:
         """Where finished batches are kept until all is done."""

@@ -18,6 +18,7 @@ from ostrich.data.dataset import Samples
 from ostrich.errors import InputError
 from ostrich.inspection.unit_names import as_file_name
 from ostrich.inspection.units import Unit, resolve
+from ostrich.inspection.watching import called_again
 from ostrich.models.classifier import Classifier
 from ostrich.runtime import events
 from ostrich.runtime.runs import Run
@@ -138,6 +139,9 @@ class UnitSheets(InMemory):
             },
             "n": len(question.samples),
         }
+        inside = [one.response.unit.layer for one in sheets if not one.response.unit.is_output]
+        if remarks := called_again(question.classifier, inside):
+            figures["remarks"] = remarks
         super().__init__(f"explain-{NAME}", question, figures)
 
     @property
@@ -156,7 +160,8 @@ class UnitSheets(InMemory):
             + (f"; of {row['unanswered']} images its value is not finite" if "unanswered" in row else "")
             for row in self.figures["sheets"]
         ]
-        return lines + [f"{layer}: {file}" for layer, file in self.figures["layers"].items()]
+        lines += [f"{layer}: {file}" for layer, file in self.figures["layers"].items()]
+        return lines + self.figures.get("remarks", [])
 
     @property
     def picture(self) -> Path | bytes:
