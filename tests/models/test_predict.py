@@ -7,7 +7,7 @@ from nets import CALLS, Counting, small
 from torch import Tensor, nn
 
 import ostrich
-from ostrich.attribution import Explainer, Gradient, Occlusion, explain
+from ostrich.attribution import Explainer, GradCAM, Gradient, Occlusion, explain
 from ostrich.inspection.watching import observe
 from ostrich.models.batches import VALUES, exactly, fixed_batch
 
@@ -70,6 +70,41 @@ def test_a_class_is_explained_of_a_network_with_a_fixed_batch(method: Explainer)
     found, expected = (explain(method, one, images, ["class:1", "class:3"]) for one in (fixed, free))
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
     assert expected.abs().max() > 1e-3
+
+
+class Reshaped(nn.Module):
+    """A convolution of images whose number is written down: `size`, or any."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.size, self.conv, self.head = size, nn.Conv2d(3, 6, 3), nn.Linear(6, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.conv(x.reshape(self.size, 3, 8, 8))).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    "method", [Gradient(), Occlusion(window=4, stride=4), GradCAM(), GradCAM(layer="conv")]
+)
+def test_layers_of_a_network_that_takes_one_image_at_a_time_are_seen(method: Explainer) -> None:
+    alone = ostrich.Classifier(Reshaped(1), size=(8, 8), channels=3, batch=1)
+    free = ostrich.Classifier(Reshaped(-1), size=(8, 8), channels=3)
+    images, units = torch.rand(3, 3, 8, 8), ["class:1", "class:3"]
+    units += [] if isinstance(method, GradCAM) else ["conv:2@1,1"]
+    found, expected = (explain(method, one, images, units) for one in (alone, free))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+    assert expected.any()
+
+
+@pytest.mark.parametrize("layer", [None, "conv"])
+def test_layers_of_a_network_that_takes_several_at_once_are_refused_by_their_number(
+    layer: str | None,
+) -> None:
+    model = ostrich.Classifier(Reshaped(4), size=(8, 8), channels=3)
+    model.probe()
+    with pytest.raises(ostrich.errors.InputError, match="takes 4 images at once"):
+        explain(GradCAM(layer=layer), model, torch.rand(2, 3, 8, 8), ["class:0"])
 
 
 def test_a_network_that_fails_for_another_reason_has_no_batch() -> None:

@@ -20,7 +20,7 @@ from ostrich.attribution.rectifiers import Rectifiers
 from ostrich.errors import InputError
 from ostrich.inspection.layouts import Axes, Grid, layout_of
 from ostrich.inspection.units import AnyUnit, look, read, sources
-from ostrich.inspection.watching import module_of
+from ostrich.inspection.watching import check_batch, module_of
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.randomness import keyed
 
@@ -171,6 +171,7 @@ def _passed(
         if output.requires_grad and place not in places:
             places[place] = output, get_gradient_edge(output)
 
+    check_batch(classifier, len(images))
     network = module_of(classifier)
     activations = Activations(network, watch)
 

@@ -45,8 +45,11 @@ class Question:
     seed: int = 0
 
     def parts(self, copies: int = 1) -> Iterator[Question]:
-        """The question in parts: as many images as fit into memory, if each goes `copies` times."""
-        count = images_per_batch(self.images, copies)
+        """The question in parts: as many images as fit into memory, if each goes `copies` times.
+
+        It is one where the network takes one at a time: only so its layers can be seen.
+        """
+        count = 1 if self.classifier.batch == 1 else images_per_batch(self.images, copies)
         for start in range(0, len(self.images), count):
             stop = start + count
             yield replace(self, images=self.images[start:stop], rows=self.rows[start:stop])

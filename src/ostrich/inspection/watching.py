@@ -58,15 +58,19 @@ def observe(
 
     Nothing that the network computes is replaced, so what it computes is what it computes unwatched.
     With `begin`, one of the layers, the graph begins there if none leads there, and if `begin_at` can.
-    Raises UnknownName for a layer that does not exist, InputError for one that is never called or
-    returns no tensor.
+    Of a network that takes one image at a time each has a forward of its own, and several have no common
+    `edges`. Raises UnknownName for a layer that does not exist, InputError for one that is never called or
+    returns no tensor, and for a network that takes another number of images only.
     """
     wanted = list(dict.fromkeys(layers))
-    if wanted and classifier.batch not in (None, len(images)):
-        raise InputError(
-            f"{classifier.name} takes {classifier.batch} images at once, no more and no fewer: its layers "
-            f"cannot be seen on {len(images)}."
-        )
+    if wanted and classifier.batch == 1 and len(images) > 1:
+        alone = [
+            observe(classifier, image, wanted, to_the_end=to_the_end, begin=begin)
+            for image in images.split(1)
+        ]
+        return _joined(alone, tuple(images.shape))
+    if wanted:
+        check_batch(classifier, len(images))
     seen = Seen({}, {}, {}, tuple(images.shape))
     handles: list[RemovableHandle] = []
 
@@ -103,6 +107,22 @@ def observe(
         compiled = " A part of it is compiled." if is_compiled(classifier.network) else ""
         raise InputError(f"Layer {missed[0]!r} is never called in a forward of {classifier.name}.{compiled}")
     return replace(seen, logits=logits)
+
+
+def _joined(alone: list[Seen], images: tuple[int, ...]) -> Seen:
+    """What forwards of one image each showed, as if it were one of all `images` (N, C, H, W)."""
+    outputs = {name: torch.cat([seen.outputs[name] for seen in alone]) for name in alone[0].outputs}
+    logits = [seen.logits for seen in alone if seen.logits is not None]
+    return Seen(outputs, {}, alone[0].axes, images, torch.cat(logits) if logits else None)
+
+
+def check_batch(classifier: Classifier, count: int) -> None:
+    """Refuse, by an InputError, to look inside a network that takes another number of images than `count`."""
+    if classifier.batch not in (None, count):
+        raise InputError(
+            f"{classifier.name} takes {classifier.batch} images at once, no more and no fewer: its layers "
+            f"cannot be seen on {count}."
+        )
 
 
 class Calls:
