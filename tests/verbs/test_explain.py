@@ -103,6 +103,39 @@ def test_no_answer_is_no_class(method, tmp_path):
     assert any("1 of 3 images got no answer" in said for said in named.remarks)
 
 
+class Noisy(nn.Module):
+    """Another answer at each call."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = x + 0.1 * torch.randn_like(x)
+        return self.head(self.conv(x).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize("method", ["gradient", "gradcam", "occlusion"])
+def test_random_answers_are_averaged_and_the_seed_decides(method):
+    def found(images=IMAGES, draws=None, **asked):
+        model = ostrich.load(Noisy(), size=16, draws=draws)
+        return ostrich.explain(method, model, images, unit="class:1", **asked)
+
+    several = found()
+    assert "Answers are random: every map is the mean over 20 draws, by the seed." in several.remarks
+    torch.manual_seed(7)  # torch's own numbers decide nothing
+    assert torch.equal(found().maps, several.maps)
+    assert torch.equal(found(IMAGES[1:2]).maps[0], several.maps[1])  # nor do the other images
+    assert not torch.equal(found(seed=1).maps, several.maps)
+
+    def alike(first, second):
+        return torch.corrcoef(torch.stack([first.maps.flatten(), second.maps.flatten()]))[0, 1]
+
+    one, other = (found(draws=2, seed=seed) for seed in (2, 3))
+    assert alike(several, found(seed=1)) > alike(one, other)
+
+
 def test_a_sheet_leaves_out_what_has_no_answer():
     model, images = ostrich.load(Unanswering(), size=16), torch.cat([IMAGES * 0.4, 0.6 + IMAGES * 0.4])
     found = ostrich.explain("sheet", model, images, unit="class:1", steps=2)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostrich.attribution.question import Explainer, explain, figures
+from ostrich.attribution.question import Explainer, begun_at, explain, figures
 from ostrich.data.dataset import Samples
 from ostrich.inspection.unit_names import class_unit
 from ostrich.models.answers import NO_ANSWER, predictions
@@ -82,7 +82,8 @@ class _Explained:
         """What a `Batch` holds beside its images (N, C, H, W)."""
         method, classifier, seed = self.method, self.classifier, self.seed
         images = given.to(classifier.device, classifier.image_dtype)
-        classes = predictions(classifier.predict(images)).tolist()
+        with begun_at(seed, classifier):
+            classes = predictions(classifier.predict(images)).tolist()
         own = [list(self.units) or [class_unit(classifier, k)] for k in classes]
         maps = images.new_full((len(images), len(own[0]), *images.shape[1:]), math.nan)
         beside: list[list[dict[str, Any]]] = [[{} for _ in units] for units in own]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -22,7 +23,9 @@ from ostrich.images import fingerprints
 from ostrich.inspection.units import AnyUnit, Sum, Unit, parse_sum
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
+from ostrich.runtime.randomness import seed_of, seeded
 
+PURPOSE = 0x4452  # of the random numbers of a network's own
 VALUES_PER_BATCH = 4 * 3 * 224 * 224  # pixels times channels that pass through the network together
 MOST = 128  # images together; larger batches of small ones leave a processor's caches
 ACCELERATED = 16  # times as many on an accelerator
@@ -129,7 +132,8 @@ def explain(
     """Maps (N, U, C, H, W) of images (N, C, H, W): U units for all of them, or N lists of U units.
 
     The network is as it was afterwards, also after an exception; an image's maps depend neither on the
-    other images nor on the other units. Raises InputError for units that do not exist, for a network
+    other images nor on the other units. Where answers are random they are means over the classifier's
+    `draws`, which `seed` decides. Raises InputError for units that do not exist, for a network
     that the method does not apply to, and for units that the image cannot move.
     """
     if not isinstance(method, Explainer):
@@ -144,11 +148,32 @@ def explain(
         return images.new_zeros(len(images), question.rows.shape[1], *images.shape[1:])
     with untouched(classifier.network):
         try:
-            return method.explain(question).detach()
+            return _maps(method, question).detach()
         except RuntimeError as error:
             if not lacking:
                 raise
             raise InputError(_without_gradient(method, classifier)) from error
+
+
+def _maps(method: Explainer, question: Question) -> Tensor:
+    """The maps (N, U, C, H, W); where answers are random, of each image alone, the means over draws."""
+    classifier = question.classifier
+    if classifier.draws == 1:
+        return method.explain(question)
+    times = classifier.draws if method.needs == "gradient" else 1  # without one `units.values` averages
+    found = []
+    for place, key in enumerate(keys(question.images)):
+        one = replace(
+            question, images=question.images[place : place + 1], rows=question.rows[place : place + 1]
+        )
+        with seeded(seed_of(question.seed, PURPOSE, key), classifier.device):
+            found.append(torch.stack([method.explain(one).detach() for _ in range(times)]).mean(0))
+    return torch.cat(found)
+
+
+def begun_at(seed: int, classifier: Classifier) -> AbstractContextManager[None]:
+    """A context in which the network's own random numbers, if it draws any, begin at `seed`."""
+    return seeded(seed, classifier.device) if classifier.draws > 1 else nullcontext()
 
 
 def _without_gradient(method: Explainer, classifier: Classifier) -> str:
@@ -169,7 +194,7 @@ def figures(
 ) -> list[list[dict[str, Any]]]:
     """What the method says beside its maps (N, U, C, H, W): figures by name, of N images and U units."""
     images = classifier.beside(images)
-    with untouched(classifier.network):
+    with untouched(classifier.network), begun_at(seed, classifier):
         return method.figures(_question(classifier, images, units, seed), maps)
 
 

@@ -147,9 +147,16 @@ def laid(classifier: Classifier, seen: Seen, layer: str) -> Tensor:
 def values(classifier: Classifier, images: Tensor, units: Sequence[AnyUnit]) -> Tensor:
     """The units' values (U, N) for images (N, C, H, W), from one forward that ends at the last of them.
 
+    Where answers are random and no gradient is followed, they are means over the classifier's `draws`.
     Raises InputError for a unit that does not exist.
     """
-    return read(classifier, look(classifier, images, units), units)
+    times = 1 if torch.is_grad_enabled() else classifier.draws
+    if times == 1:
+        return read(classifier, look(classifier, images, units), units)
+    asked = (
+        look(classifier, images.clone(), units) for _ in range(times)
+    )  # it may change its input in place
+    return torch.stack([read(classifier, seen, units) for seen in asked]).mean(0)
 
 
 def look(

@@ -132,8 +132,8 @@ def randomisation(
     layers = found_layers[::-1]
     count = len(layers)
 
-    def maps(of: Explainer = method) -> Tensor:
-        return explain(of, classifier, images, units, seed=seed).flatten(0, 1)
+    def maps(of: Explainer = method, other: int = 0) -> Tensor:
+        return explain(of, classifier, images, units, seed=seed + other).flatten(0, 1)
 
     def at_random(numbers: Sequence[int]) -> Content:
         with randomised(layers, numbers, seed):
@@ -142,7 +142,7 @@ def randomisation(
     learned = maps()
     controls = {of: maps(of) for of in (Edges(), Noise())}
     edges, noise = controls.values()
-    rerun = _alike(method, learned, maps())
+    rerun = _alike(method, learned, maps(other=int(classifier.draws > 1)))  # other draws of random answers
     cascading, alone, last = list[Likeness](), list[Likeness](), learned
     asked: list[Sequence[int]] = [*(range(i + 1) for i in range(count)), *([i] for i in range(1, count))]
     for place, content in enumerate(mapped(at_random, asked, progress)):

@@ -17,6 +17,7 @@ from ostrich.attacks.engine.resuming import network_facts
 from ostrich.attribution import Explainer
 from ostrich.attribution.batches import BATCH, explained
 from ostrich.attribution.evidence import SHEET, SHEET_ROWS, read_maps, rows_of, sheet, write_maps
+from ostrich.attribution.question import begun_at
 from ostrich.attribution.sanity import Sanity, check_sanity
 from ostrich.data.dataset import Samples
 from ostrich.images import picture, write_png
@@ -121,6 +122,9 @@ class Explanation(InMemory):
                 f"{'what a map says of them explains none' if question.units else without}."
             )
         self.sanity: Sanity | None = None
+        if question.classifier.draws > 1:
+            draws = question.classifier.draws
+            self.remarks.append(f"Answers are random: every map is the mean over {draws} draws, by the seed.")
         if method.agnostic and question.units:
             self.remarks.append(
                 f"{method.name} has no unit: its map is the same for all, whatever --unit says."
@@ -162,14 +166,16 @@ class Explanation(InMemory):
         asked, places = self.question, self._with_map
         if not places:
             return
-        self.sanity = check_sanity(
-            asked.method,
-            asked.classifier,
-            asked.samples if len(places) == len(self.units) else asked.samples.take(places),
-            [self.units[place] for place in places],
-            known=lambda number, unit: self._known(places[number], unit),
-            seed=asked.seed,
-        )
+        some = asked.samples if len(places) == len(self.units) else asked.samples.take(places)
+        with begun_at(asked.seed, asked.classifier):
+            self.sanity = check_sanity(
+                asked.method,
+                asked.classifier,
+                some,
+                [self.units[place] for place in places],
+                known=lambda number, unit: self._known(places[number], unit),
+                seed=asked.seed,
+            )
         self.figures["sanity"] = self.sanity.figures()
 
     def write(self, run: Run) -> None:
