@@ -72,6 +72,29 @@ def test_a_table_without_labels_and_with_splits(here):
         open_data("csv:t.csv:val")
 
 
+@pytest.mark.parametrize("held_out", ["test", "validation"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_training_takes_the_splits_of_a_table(here, kind, held_out):
+    names = [("train", held_out, "unused")[i % 3] for i in range(12)]
+    rows = [{"file": f"files/{i:02d}.png", "label": i % 2, "split": name} for i, name in enumerate(names)]
+    lines = [",".join(map(str, row.values())) for row in rows] if kind == "csv" else map(json.dumps, rows)
+    (here / f"t.{kind}").write_text("\n".join([*(["file,label,split"] * (kind == "csv")), *lines]))
+    train, test = (open_split(f"{kind}:t.{kind}", split, (3, 8, 8)) for split in ("train", "test"))
+    assert train.files == tuple(f"files/{i:02d}.png" for i in (0, 3, 6, 9))
+    assert test.files == tuple(f"files/{i:02d}.png" for i in (1, 4, 7, 10))
+
+
+def test_a_table_of_one_split_is_divided_where_it_is_to_train_on(here):
+    rows = "".join(f"files/{i:02d}.png,{i % 2},{{}}\n" for i in range(12))
+    (here / "t.csv").write_text("file,label,split\n" + rows.replace("{}", "train"))
+    parts = [open_split("csv:t.csv", split, (3, 8, 8)).files for split in ("train", "test")]
+    assert sorted(sum(parts, ())) == [f"files/{i:02d}.png" for i in range(12)]
+    (here / "t.csv").write_text("file,label,split\n" + rows.replace("{}", "test"))
+    with pytest.raises(InputError, match=r"no split to train on. There is test: csv:t.csv:test is divided"):
+        open_split("csv:t.csv", "train", (3, 8, 8))
+    assert open_split("csv:t.csv:test", "train", (3, 8, 8)).files == parts[0]
+
+
 def test_labels_in_a_column_of_another_name_are_not_left_out_in_silence(here):
     (here / "t.csv").write_text("file,kind,split\nfiles/00.png,1,test\n")
     found = load(open_data("csv:t.csv"), size=(8, 8), channels=3)

@@ -78,6 +78,16 @@ def test_a_folder_of_splits_says_which():
         open_data("folder:named:val")
 
 
+def test_splits_are_no_classes_whatever_lies_beside_them(tmp_path):
+    for folder in ("train/a", "val/a", "models", "logs/monday"):
+        (tmp_path / folder).mkdir(parents=True)
+    with pytest.raises(InputError, match=r"splits, not classes: write \S+:train or \S+:val\."):
+        open_data(f"folder:{tmp_path}")
+    (tmp_path / "val").rename(tmp_path / "car")  # one folder alone may be a class: a train
+    with pytest.raises(InputError, match="no class folders with images"):
+        open_data(f"folder:{tmp_path}")
+
+
 def test_training_takes_the_splits_of_a_folder():
     train, test = (open_split("folder:splits", split, (3, 16, 16)) for split in ("train", "test"))
     assert (len(train), len(test)) == (9, 9)

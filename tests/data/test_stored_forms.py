@@ -11,6 +11,7 @@ import pytest
 from twelve import LABELS, NAMES, PIXELS, gives_them_back, png
 
 from ostrich.data import load, open_data
+from ostrich.data.training_data import open_split
 from ostrich.errors import InputError, MissingExtra, UnknownName
 
 TENS = (0, 2, 10)  # which are sorted by value, and otherwise as text
@@ -132,14 +133,46 @@ def test_tables_of_several_kinds_in_one_folder_are_not_merged(here):
         open_data("hf:set")
 
 
-def test_arrow(here):
-    stream = pytest.importorskip("pyarrow.ipc")
-    (here / "saved/test").mkdir(parents=True)
-    rows = table(range(12), True)
-    with stream.new_stream("saved/test/data-00000-of-00001.arrow", rows.schema) as writer:
+def write_arrow(path, rows) -> None:
+    with pytest.importorskip("pyarrow.ipc").new_stream(str(path), rows.schema) as writer:
         writer.write_table(rows)
+
+
+def test_arrow(here):
+    pytest.importorskip("pyarrow")
+    (here / "saved/test").mkdir(parents=True)
+    write_arrow("saved/test/data-00000-of-00001.arrow", table(range(12), True))
     (here / "saved/dataset_dict.json").write_text('{"splits": ["test"]}')
     gives_them_back("hf:saved")
+
+
+@pytest.mark.parametrize("inside", ["{}.parquet", "data/{}-00000-of-00001.parquet", "{}/data.arrow"])
+@pytest.mark.parametrize("held_out", ["test", "validation"])
+def test_training_takes_the_splits_of_tables(here, inside, held_out):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for split, rows in (("train", range(8)), (held_out, range(8, 12))):
+        path = here / "set" / inside.format(split)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write = write_arrow if path.suffix == ".arrow" else lambda path, rows: parquet.write_table(rows, path)
+        write(path, table(rows, True))
+    train, test = (open_split("hf:set", split, (3, 8, 8)) for split in ("train", "test"))
+    assert (train.pixels == PIXELS[:8]).all()
+    assert (test.pixels == PIXELS[8:]).all()
+
+
+@pytest.mark.parametrize("metadata", [True, False])
+def test_training_takes_the_splits_of_folders_of_images(here, metadata):
+    for split, rows in (("train", range(8)), ("test", range(8, 12))):
+        for i in rows:
+            path = here / "set" / split / ("" if metadata else NAMES[LABELS[i]]) / f"{i:02d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png(PIXELS[i]))
+        if metadata:
+            text = "file_name,label\n" + "".join(f"{i:02d}.png,{LABELS[i]}\n" for i in rows)
+            (here / "set" / split / "metadata.csv").write_text(text)
+    found = [open_split("hf:set", split, (3, 8, 8)) for split in ("train", "test")]
+    numbers = [sorted(int(file[-6:-4]) for file in one.files) for one in found]
+    assert numbers == [list(range(8)), list(range(8, 12))]
 
 
 @pytest.mark.parametrize("split", ["", "test/"])

@@ -21,6 +21,7 @@ from ostrich.data.elsewhere import in_order
 from ostrich.data.loading import load
 from ostrich.data.spec import open_data
 from ostrich.data.stores import AT_ONCE
+from ostrich.data.training_data import open_split
 from ostrich.errors import InputError, MissingExtra, UnreadableImage
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
@@ -83,6 +84,12 @@ def test_splits_and_flat_folders_of_a_store(store):
         open_data(f"folder:{store}/parts")
     with pytest.raises(InputError, match="no split 'val'"):
         open_data(f"folder:{store}/parts:val")
+    fsspec.filesystem("memory").pipe("/bucket/parts/models/one.png", png(PIXELS[0]))
+    with pytest.raises(InputError, match="parts:train or folder:"):
+        open_data(f"folder:{store}/parts")
+    train, test = (open_split(f"folder:{store}/parts", split, (3, 8, 8)) for split in ("train", "test"))
+    assert {Path(file).parts[0] for file in (*train.files, *test.files)} == {"a", "b"}
+    assert (len(train), len(test)) == (3, 3)
     flat = open_data(f"images:{store}/flat")
     assert len(flat) == 1
     assert dict(flat.unused) == {".png in folders below": 1}

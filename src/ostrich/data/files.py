@@ -88,6 +88,15 @@ def class_folders(
     )
 
 
+def folder_splits(folder: str) -> list[str]:
+    """The splits of a folder, or of an address, whose folders are no classes. Raises InputError."""
+    if is_address(folder):
+        from ostrich.data.stores import class_splits  # not needed for files
+
+        return class_splits(folder)
+    return list(only_splits(the_folder(folder)))
+
+
 def _class_files(root: Path) -> tuple[str, dict[str, list[str]], Counter[str]]:
     """A folder, the images of its class folders by their names, and the other files by suffix."""
     beside = "beside the class folders"

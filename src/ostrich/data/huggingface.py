@@ -27,7 +27,7 @@ from ostrich.data.levels import Levels
 from ostrich.data.matching import listed
 from ostrich.data.pictures import open_image
 from ostrich.data.tables import LABELS, numbered, of_rows, read_csv, read_json_lines
-from ostrich.data.walking import SPLITS, files_below, splits_of
+from ostrich.data.walking import SPLITS, files_below, split_called, splits_of
 from ostrich.errors import InputError, MissingExtra, UnreadableImage
 
 METADATA = {"metadata.csv": read_csv, "metadata.jsonl": read_json_lines}
@@ -38,15 +38,8 @@ IMAGES = ("image", "img", "pixel_values")
 
 def hugging_face(path: str, split: str | None, levels: Levels) -> Dataset:
     """The data set in a folder. Raises InputError, MissingExtra."""
-    root = Path(path)
-    if not root.is_dir():
-        raise InputError(
-            f"There is no folder {path!r}, and nothing is downloaded. For a data set of the hub: "
-            f"`huggingface-cli download {path} --repo-type dataset --local-dir DIR`, then hf:DIR."
-        )
-    files = sorted(files_below(root))
-    tables = [file for file in files if Path(file).suffix.lower() in TABLES]
-    metadata = [file for file in files if Path(file).name in METADATA]
+    root = _root(path)
+    tables, metadata = _listed(root)
     if not tables and not metadata:
         if split is None and (there := splits_of(root)):
             split = next(one for one in PREFERRED if one in there)
@@ -61,6 +54,33 @@ def hugging_face(path: str, split: str | None, levels: Levels) -> Dataset:
                 rows.append(dict(row) | {"file_name": os.path.join(folder, str(row.get("file_name")))})
         return of_rows(name, rows, root, levels)
     return _of_tables(name, root, [root / file for file in chosen], levels)
+
+
+def hugging_face_splits(path: str) -> list[str]:
+    """The splits that a folder has. Raises InputError."""
+    root = _root(path)
+    tables, metadata = _listed(root)
+    there = set(map(_split_of, metadata or tables)) or set(splits_of(root))
+    return [split for split in SPLITS if split in there]
+
+
+def _root(path: str) -> Path:
+    """The folder. Raises InputError where there is none."""
+    root = Path(path)
+    if not root.is_dir():
+        raise InputError(
+            f"There is no folder {path!r}, and nothing is downloaded. For a data set of the hub: "
+            f"`huggingface-cli download {path} --repo-type dataset --local-dir DIR`, then hf:DIR."
+        )
+    return root
+
+
+def _listed(root: Path) -> tuple[list[str], list[str]]:
+    """The tables and the metadata files."""
+    files = sorted(files_below(root))
+    metadata = [file for file in files if Path(file).name in METADATA]
+    tables = [file for file in files if Path(file).suffix.lower() in TABLES]
+    return tables, metadata
 
 
 def _of_split(path: str, files: Sequence[str], split: str | None) -> tuple[list[str], str | None]:
@@ -79,9 +99,8 @@ def _split_of(file: str) -> str | None:
     """The split that a file's name or a folder of its path names: data/test-00000-of-00001.parquet."""
     for part in reversed(Path(file).with_suffix("").parts):
         word = part.lower().split("-")[0].split(".")[0]
-        for split, words in SPLITS.items():
-            if word in words:
-                return split
+        if (split := split_called(word)) is not None:
+            return split
     return None
 
 

@@ -12,7 +12,7 @@ from ostrich.data.cifar import cifar10
 from ostrich.data.dataset import Dataset
 from ostrich.data.digits import digits
 from ostrich.data.faces import face_windows, faces
-from ostrich.data.files import class_folders, image_files, image_folder
+from ostrich.data.files import class_folders, folder_splits, image_files, image_folder
 from ostrich.data.forms import FORMS, LISTED
 from ostrich.data.levels import Levels
 from ostrich.data.options import DataOptions, read_class_map
@@ -23,16 +23,16 @@ from ostrich.errors import InputError, UnknownName
 MESHES = "ostrich.data.meshes"  # not imported before it is asked for: it brings the renderer
 GENERATED = "ostrich.generative.dataset"  # a room above, which is not imported before it is asked for
 Opener = Callable[[str, str | None, Levels], Dataset]
-STORED: dict[
-    str, tuple[str, str]
-] = {  # forms that name a file or folder: the module and function that read it
-    "csv": ("ostrich.data.tables", "csv_table"),
-    "jsonl": ("ostrich.data.tables", "json_lines"),
-    "npz": ("ostrich.data.arrays", "npz"),
-    "hf": ("ostrich.data.huggingface", "hugging_face"),
-    "webdataset": ("ostrich.data.webdataset", "webdataset"),
-    "torchvision": ("ostrich.data.torchvision_sets", "torchvision_set"),
+# Forms that name a file or folder: the module, its function that opens it, and the one that tells its splits.
+STORED: dict[str, tuple[str, str, str | None]] = {
+    "csv": ("ostrich.data.tables", "csv_table", "csv_splits"),
+    "jsonl": ("ostrich.data.tables", "json_lines", "json_lines_splits"),
+    "npz": ("ostrich.data.arrays", "npz", "npz_splits"),
+    "hf": ("ostrich.data.huggingface", "hugging_face", "hugging_face_splits"),
+    "webdataset": ("ostrich.data.webdataset", "webdataset", None),
+    "torchvision": ("ostrich.data.torchvision_sets", "torchvision_set", "torchvision_splits"),
 }
+IN_TWO = ("toybox", "digits", "cifar10", "faces", "face-windows")  # of our own, in train and test
 SUFFIXES = {".csv": "csv", ".jsonl": "jsonl", ".npz": "npz", ".tar": "webdataset"}
 
 
@@ -80,7 +80,7 @@ def _opened(words: list[str], levels: Levels) -> Dataset:
     if kind == "folder" and path:
         return class_folders(path, split, levels=levels)
     if kind in STORED and path:
-        module, function = STORED[kind]
+        module, function, _ = STORED[kind]
         stored: Opener = getattr(import_module(module), function)
         return stored(path, split, levels)
     if split == "val":
@@ -112,6 +112,26 @@ def _opened(words: list[str], levels: Levels) -> Dataset:
     if word == "face-windows":
         return face_windows(split or "test")
     return _by_path(words[0], levels)
+
+
+def splits_of(word: str) -> list[str]:
+    """The splits, of train, val and test, that a DATA spec has; none where it has none, or names one itself.
+
+    Raises InputError where what it names cannot be read.
+    """
+    word, split = _split(word)
+    kind, _, path = word.partition(":")
+    if split is not None:
+        return []
+    if word in IN_TWO or kind == "cifar10":
+        return ["train", "test"]
+    if kind == "folder" and path:
+        return folder_splits(path)
+    if kind in STORED and path:
+        module, _, function = STORED[kind]
+        found: list[str] = getattr(import_module(module), function)(path) if function else []
+        return found
+    return []
 
 
 def _by_path(word: str, levels: Levels) -> Dataset:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, Any
 
-from ostrich.data.walking import BELOW, is_data, is_picture, splits_among, suffix
+from ostrich.data.walking import BELOW, is_data, is_picture, only_splits_among, splits_among, suffix
 from ostrich.errors import InputError, MissingExtra, OstrichError
 
 AT_ONCE = 16  # files that are fetched at the same time
@@ -80,8 +80,8 @@ def class_files(address: str, split: str | None) -> tuple[str, dict[str, list[st
     As `files.class_folders`, of an address. Raises InputError.
     """
     files = files_below_address(address)
-    outer = {file.partition("/")[0] for file in files if file.count("/") >= 2}  # with folders in them
-    splits = splits_among(sorted(outer), outer.__contains__)
+    names, with_folders = _folders(files)
+    splits = splits_among(names, with_folders.__contains__)
     if split is not None:
         if split not in splits:
             there = ", ".join(f"folder:{address}:{one}" for one in splits) or "none"
@@ -89,7 +89,7 @@ def class_files(address: str, split: str | None) -> tuple[str, dict[str, list[st
         folder = splits[split] + "/"
         files = [file.removeprefix(folder) for file in files if file.startswith(folder)]
         address = f"{address.rstrip('/')}/{splits[split]}"
-    elif splits and {file.partition("/")[0] for file in files if "/" in file} <= set(splits.values()):
+    elif only_splits_among(names, with_folders.__contains__):
         commands = " or ".join(f"folder:{address}:{one}" for one in splits)
         raise InputError(f"{address!r} holds splits, not classes: write {commands}.")
     images: dict[str, list[str]] = {}
@@ -102,6 +102,18 @@ def class_files(address: str, split: str | None) -> tuple[str, dict[str, list[st
             beside = is_picture(file) and not inside
             unused[f"{suffix(file)} beside the class folders" if beside else suffix(file)] += 1
     return address, images, unused
+
+
+def class_splits(address: str) -> list[str]:
+    """The splits of an address whose folders are no classes. Raises InputError."""
+    names, with_folders = _folders(files_below_address(address))
+    return list(only_splits_among(names, with_folders.__contains__))
+
+
+def _folders(files: Sequence[str]) -> tuple[list[str], set[str]]:
+    """The folders that files lie in, by name, and those of them that have folders in them."""
+    names = {file.partition("/")[0] for file in files if "/" in file}
+    return sorted(names), {file.partition("/")[0] for file in files if file.count("/") >= 2}
 
 
 def images_at(address: str) -> tuple[list[str], Counter[str]]:

@@ -2,7 +2,8 @@
 
 The file stands in the column path, file_name, filename, file or image, relative to the table, also with the
 other system's separators; the label, a name or a number, in label, class, category or target. Without such
-a column the images have no labels, which is said.
+a column the images have no labels, which is said. FILE:train, FILE:val and FILE:test are the rows whose
+column split says so.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from ostrich.data.dataset import Dataset
 from ostrich.data.files import of_files
 from ostrich.data.levels import Levels
+from ostrich.data.walking import SPLITS, split_called
 from ostrich.errors import InputError
 
 PATHS = ("path", "file_name", "filename", "file", "image")
@@ -65,12 +67,22 @@ def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     return rows
 
 
+def csv_splits(path: str) -> list[str]:
+    """The splits that the column `split` of a CSV file tells apart. Raises InputError."""
+    return _splits(read_csv(path))
+
+
+def json_lines_splits(path: str) -> list[str]:
+    """The splits that `split` of objects, one a line, tells apart. Raises InputError."""
+    return _splits(read_json_lines(path))
+
+
 def of_rows(
     name: str, rows: Sequence[Mapping[str, Any]], root: Path, levels: Levels, split: str | None = None
 ) -> Dataset:
     """The image files that rows name, with their labels. Raises InputError."""
     if split is not None:
-        rows = [row for row in rows if str(row.get("split", "")).lower() == split]
+        rows = [row for row in rows if _split_of(row) == split]
         if not rows:
             raise InputError(f"{name}:{split} has no rows: no column `split` says {split!r}. Write {name}.")
     if not rows:
@@ -107,6 +119,17 @@ def numbered(labels: Iterable[str]) -> tuple[list[int], tuple[str, ...]]:
     names = sorted(set(labels), key=int if numeric else str)
     places = {name: place for place, name in enumerate(names)}
     return [places[label] for label in labels], tuple(names)
+
+
+def _splits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    there = set(map(_split_of, rows))
+    return [split for split in SPLITS if split in there]
+
+
+def _split_of(row: Mapping[str, Any]) -> str | None:
+    """The split that a row says it is of, in one of the words that folders are called by."""
+    column = _column(list(row), ("split",))
+    return None if column is None else split_called(str(row[column]).strip())
 
 
 def _column(columns: Sequence[str], known: Sequence[str]) -> str | None:

@@ -55,6 +55,11 @@ def torchvision_set(path: str, split: str | None, levels: Levels) -> Dataset:
     )
 
 
+def torchvision_splits(path: str) -> list[str]:
+    """The splits that each set has."""
+    return ["train", "test"]
+
+
 def _argument(name: str, split: str) -> str:
     """How torchvision is told which split."""
     return f"split={split!r}" if name in ("SVHN", "STL10") else f"train={split == 'train'}"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,20 +13,17 @@ from torch import Tensor
 
 from ostrich.data import loading as datasets
 from ostrich.data import toyscenes
-from ostrich.data.arrays import npz_splits
 from ostrich.data.dataset import Samples
-from ostrich.data.spec import open_data
+from ostrich.data.spec import open_data, splits_of
 from ostrich.data.split import by_content, hold_out_share
 from ostrich.data.videos import contents, read_clips, videos
-from ostrich.data.walking import only_splits
 from ostrich.errors import InputError
 from ostrich.figures.clips import is_clip
 from ostrich.images import fingerprint, fit
 from ostrich.runtime.events import say
 
 TEST_CLIPS = 512  # of the toybox, where no limit is set
-SPLIT = ("toybox", "digits", "cifar10", "faces", "face-windows")  # data that has a test split of its own
-HELD_OUT = 0.1  # of the images of a folder, which has none
+HELD_OUT = 0.1  # of the images of data without a test split
 
 
 def open_split(
@@ -36,10 +32,10 @@ def open_split(
     """The split "train" or "test" of a DATA spec without its `:train`, or of samples, at the shape (C, H, W).
 
     At a shape (C, T, H, W) they are clips: of the toybox, or of the videos of `clips:PATH`.
-    A folder, a file of arrays or a set of torchvision's may have splits: its train, and its test or val. Of
-    one that has none, and of samples, about a
-    tenth is held out as the test split, by the seed and each image's content
-    (`split.hold_out_share`); a limit is class-balanced.
+    Data that has splits of its own (`spec.splits_of`) gives its train, and its test or else its val. Of data
+    that has none of these, and of samples, about a tenth is held out as the test split, by the seed and each
+    image's content (`split.hold_out_share`); a limit is class-balanced. Raises InputError for data that has
+    splits and none to train on.
     """
     channels, *size = shape
     if isinstance(data, Samples):
@@ -48,34 +44,33 @@ def open_split(
         return _clips(data, split, shape, limit, seed)
     if data == "toybox" and split == "train":
         return _toybox(limit, shape)
-    own = data.partition(":")[0] in SPLIT
-    parts = _splits(data)
+    spec, divided = _spec_of(data, split)
     samples = datasets.load(
-        open_data(parts.get(split) or (f"{data}:{split}" if own else data)),
+        open_data(spec),
         size=(size[0], size[1]),
-        limit=limit if own or parts else None,
+        limit=None if divided else limit,
         seed=seed,
         channels=channels,
     )
     if split == "train":
         say(*(f"{what}: {sentence}" for what, sentence in samples.said().items()))
-    if not own and not parts:
+    if divided:
         samples = samples.take(_division(samples.keys, samples.labels, split, limit, seed))
     return replace(samples.kept(), name=f"{data}:{split}")
 
 
-def _splits(data: str) -> dict[str, str]:
-    """The DATA of both splits, where there are: of a folder of nothing else, arrays, a torchvision set."""
-    kind, _, path = data.partition(":")
-    found: Collection[str] = ()
-    if kind == "folder" and Path(path).is_dir():
-        found = only_splits(Path(path))
-    elif kind == "npz":
-        found = npz_splits(path)
-    elif kind == "torchvision":
-        found = ("train", "test")
+def _spec_of(data: str, split: str) -> tuple[str, bool]:
+    """The DATA that a split is read from, and whether it is to be divided into both. Raises InputError."""
+    found = splits_of(data)
+    if not found:
+        return data, True
+    if "train" not in found:
+        raise InputError(
+            f"{data} has no split to train on. There is {', '.join(found)}: {data}:{found[-1]} is "
+            "divided into images to train on and images held out."
+        )
     test = next((one for one in ("test", "val") if one in found), None)
-    return {"train": f"{data}:train", "test": f"{data}:{test}"} if test and "train" in found else {}
+    return f"{data}:{test if test and split == 'test' else 'train'}", test is None
 
 
 def _of_samples(

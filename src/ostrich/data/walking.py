@@ -11,7 +11,7 @@ from ostrich.data.pictures import HEIF, picture_suffixes, reads_heif
 from ostrich.errors import InputError
 
 NO_DATA = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "__pycache__"))
-SPLITS = {  # of a folder, and what folders of it are called
+SPLITS = {  # of data, and what folders and rows of them are called
     "train": ("train", "training"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing"),
@@ -108,18 +108,28 @@ def splits_of(folder: Path) -> dict[str, Path]:
 
 def splits_among(names: Sequence[str], has_classes: Callable[[str], bool]) -> dict[str, str]:
     """Which of these folders is which split: the first that is called so and has class folders."""
-    found: dict[str, str] = {}
-    for split, words in SPLITS.items():
-        for name in names:
-            if name.lower() in words and split not in found and has_classes(name):
-                found[split] = name
-    return found
+    called = {split: [name for name in names if split_called(name) == split] for split in SPLITS}
+    with_classes = {split: next(filter(has_classes, some), None) for split, some in called.items()}
+    return {split: name for split, name in with_classes.items() if name is not None}
+
+
+def split_called(word: str) -> str | None:
+    """The split that is called so."""
+    return next((split for split, words in SPLITS.items() if word.lower() in words), None)
 
 
 def only_splits(folder: Path) -> dict[str, Path]:
-    """The splits of a folder that holds nothing but splits: they are no classes."""
-    words = {word for several in SPLITS.values() for word in several}
-    return splits_of(folder) if all(name.lower() in words for name in folders_in(folder)) else {}
+    """The splits of a folder whose folders are no classes, as `only_splits_among` has it."""
+    found = only_splits_among(folders_in(folder), lambda name: bool(folders_in(folder / name)))
+    return {split: folder / name for split, name in found.items()}
+
+
+def only_splits_among(names: Sequence[str], has_classes: Callable[[str], bool]) -> dict[str, str]:
+    """As `splits_among`, where these folders are splits and no classes: two or more of them are, whatever
+    lies beside them, or all are called so.
+    """
+    found = splits_among(names, has_classes)
+    return found if len(found) > 1 or all(map(split_called, names)) else {}
 
 
 def counted(unused: Mapping[str, int]) -> str:
