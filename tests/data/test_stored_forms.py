@@ -146,6 +146,32 @@ def test_arrow(here):
     gives_them_back("hf:saved")
 
 
+@pytest.mark.parametrize("saved", [True, False])  # by save_to_disk; else as `datasets` keeps it in a cache
+def test_rows_that_a_cache_holds_again_are_not_counted_twice(here, saved):
+    pytest.importorskip("pyarrow")
+    (here / "set").mkdir()
+    for name in ("data-00000-of-00001", "cache-0123456789abcdef", "cache-fedcba9876543210_00000_of_00002"):
+        write_arrow(f"set/{name}.arrow", table(range(12), True))
+    if saved:
+        write_arrow("set/tmp1234.arrow", table(range(12), True))
+        (here / "set/state.json").write_text(
+            json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]})
+        )
+    found = gives_them_back("hf:set").describe()
+    count = 3 if saved else 2
+    assert found["unused"] == f"{count} files were not used: {count} .arrow of a cache"
+
+
+def test_a_table_that_a_saved_set_names_has_to_be_there(here):
+    pytest.importorskip("pyarrow")
+    (here / "set").mkdir()
+    write_arrow("set/data-00000-of-00002.arrow", table(range(7), True))
+    files = [{"filename": f"data-0000{i}-of-00002.arrow"} for i in range(2)]
+    (here / "set/state.json").write_text(json.dumps({"_data_files": files}))
+    with pytest.raises(InputError, match=r"state.json' names data-00001-of-00002.arrow, not there"):
+        open_data("hf:set")
+
+
 @pytest.mark.parametrize("inside", ["{}.parquet", "data/{}-00000-of-00001.parquet", "{}/data.arrow"])
 @pytest.mark.parametrize("held_out", ["test", "validation"])
 def test_training_takes_the_splits_of_tables(here, inside, held_out):

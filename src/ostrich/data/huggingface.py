@@ -2,7 +2,7 @@
 
     metadata.csv, metadata.jsonl     beside the images, or in a folder of a split: file_name, label
     *.parquet                        images inside the table (extra `hf`, pyarrow), as on the hub
-    *.arrow                          the same, as `save_to_disk` writes it
+    *.arrow                          the same, as `save_to_disk` writes it; a cache beside it is not read
     class folders                    as folder:DIR
 
 The names of classes are those that the table's own description has. Where there are splits and none is asked
@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,19 +30,20 @@ from ostrich.data.levels import Levels
 from ostrich.data.matching import listed
 from ostrich.data.pictures import open_image
 from ostrich.data.tables import LABELS, numbered, of_rows, read_csv, read_json_lines
-from ostrich.data.walking import SPLITS, files_below, split_called, splits_of
+from ostrich.data.walking import SPLITS, files_below, split_called, splits_of, suffix
 from ostrich.errors import InputError, MissingExtra, UnreadableImage
 
 METADATA = {"metadata.csv": read_csv, "metadata.jsonl": read_json_lines}
 TABLES = (".parquet", ".arrow")
 PREFERRED = ("test", "val", "train")  # where no split is asked for
+CACHE = re.compile(r"cache-[0-9a-f]+(_\d+_of_\d+)?\.arrow")
 IMAGES = ("image", "img", "pixel_values")
 
 
 def hugging_face(path: str, split: str | None, levels: Levels) -> Dataset:
     """The data set in a folder. Raises InputError, MissingExtra."""
     root = _root(path)
-    tables, metadata = _listed(root)
+    tables, metadata, unused = _listed(root)
     if not tables and not metadata:
         if split is None and (there := splits_of(root)):
             split = next(one for one in PREFERRED if one in there)
@@ -53,13 +57,13 @@ def hugging_face(path: str, split: str | None, levels: Levels) -> Dataset:
             for row in METADATA[Path(file).name](root / file):
                 rows.append(dict(row) | {"file_name": os.path.join(folder, str(row.get("file_name")))})
         return of_rows(name, rows, root, levels)
-    return _of_tables(name, root, [root / file for file in chosen], levels)
+    return replace(_of_tables(name, root, [root / file for file in chosen], levels), unused=unused)
 
 
 def hugging_face_splits(path: str) -> list[str]:
     """The splits that a folder has. Raises InputError."""
     root = _root(path)
-    tables, metadata = _listed(root)
+    tables, metadata, _ = _listed(root)
     there = set(map(_split_of, metadata or tables)) or set(splits_of(root))
     return [split for split in SPLITS if split in there]
 
@@ -75,12 +79,42 @@ def _root(path: str) -> Path:
     return root
 
 
-def _listed(root: Path) -> tuple[list[str], list[str]]:
-    """The tables and the metadata files."""
+def _listed(root: Path) -> tuple[list[str], list[str], Counter[str]]:
+    """The tables, the metadata files, and by suffix the tables that are copies. Raises InputError."""
     files = sorted(files_below(root))
     metadata = [file for file in files if Path(file).name in METADATA]
     tables = [file for file in files if Path(file).suffix.lower() in TABLES]
-    return tables, metadata
+    copies = _copies(root, tables)
+    unused = Counter(f"{suffix(file)} of a cache" for file in copies)
+    return [file for file in tables if file not in copies], metadata, unused
+
+
+def _copies(root: Path, tables: Sequence[str]) -> set[str]:
+    """The arrow files that are copies of others, as `map` and `filter` keep them in a cache.
+
+    Beside a state.json of `save_to_disk` they are all that it does not name, elsewhere those that are called
+    so. Raises InputError where one that it names is not there.
+    """
+    by_folder: dict[str, set[str]] = defaultdict(set)
+    for folder, name in map(os.path.split, tables):
+        by_folder[folder] |= {name} if name.endswith(".arrow") else set()
+    found: set[str] = set()
+    for folder, names in by_folder.items():
+        named = _named_by(root / folder / "state.json")
+        if named is None:
+            named = {name for name in names if not CACHE.fullmatch(name)} or names
+        if lost := sorted(named - names):
+            raise InputError(f"{str(root / folder / 'state.json')!r} names {listed(lost)}, not there.")
+        found |= {os.path.join(folder, name) for name in names - named}
+    return found
+
+
+def _named_by(state: Path) -> set[str] | None:
+    """The files that a state.json of `save_to_disk` names; None where there is none."""
+    try:
+        return {row["filename"] for row in json.loads(state.read_text(encoding="utf-8"))["_data_files"]}
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return None
 
 
 def _of_split(path: str, files: Sequence[str], split: str | None) -> tuple[list[str], str | None]:
