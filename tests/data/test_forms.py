@@ -13,6 +13,7 @@ from twelve import LABELS, NAMES, PIXELS, gives_them_back
 
 import ostrich
 from ostrich.data import load, open_data
+from ostrich.data.functions import ASKED
 from ostrich.data.training_data import open_split
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.runtime.python_file import module_name
@@ -225,6 +226,28 @@ class WithTargets(Mine):
         super().__init__("tensors")
         self.targets, self.classes = labels.tolist(), ["ant", "bee", "cat"]
 
+class Long(WithTargets):
+    # more than are asked for their labels
+    def __init__(self):
+        super().__init__()
+        self.targets = self.targets * 10
+    def __len__(self):
+        return 120
+    def __getitem__(self, i):
+        return super().__getitem__(i % 12)[0], self.targets[i]
+
+class Relabelled(WithTargets):
+    # its items are right, and say otherwise than `targets`, for one class alone
+    def __init__(self):
+        super().__init__()
+        self.targets = [0 if k == 2 else k for k in self.targets]
+
+class Columns(WithTargets):
+    # `targets` of another form
+    def __init__(self, targets):
+        super().__init__()
+        self.targets = targets
+
 class Stream(IterableDataset):
     def __iter__(self):
         return iter(Mine("pictures")[i] for i in range(12))
@@ -261,6 +284,11 @@ def names(): return Mine("names")
 def mappings(): return Mine("dict")
 def pictures(): return Mine("pictures")
 def targets(): return WithTargets()
+def long(): return Long()
+def relabelled(): return Relabelled()
+def relabelled_part(): return Subset(Relabelled(), range(12))
+def column(): return Columns(labels[:, None])
+def one_hot(): return Columns(torch.eye(3)[labels])
 def subset(): return Subset(Subset(WithTargets(), list(range(11, -1, -1))), list(range(11, -1, -1)))
 def stream(): return Stream()
 def arrays(): return pixels, labels
@@ -291,6 +319,7 @@ def functions(here):
     "name",
     [
         *("tensors", "names", "mappings", "pictures", "targets", "subset", "transformed", "transforms"),
+        *("relabelled", "relabelled_part", "column", "one_hot"),
         *("stream", "arrays", "both", "pairs"),
     ],
 )
@@ -302,11 +331,11 @@ def test_a_function_without_labels_and_one_that_is_read_when_needed(functions):
     gives_them_back("mine.py:unlabelled", labelled=False)
     import sys
 
-    dataset = open_data("mine.py:targets")
+    dataset = open_data("mine.py:long")
     read = sys.modules[module_name(Path("mine.py"))].read
-    assert read == [0]  # to see what an item is
+    assert len(read) == 1 + ASKED  # to see what an item is, and whether its label is that of `targets`
     load(dataset, size=(8, 8), limit=3)
-    assert len(set(read)) <= 4
+    assert len(read) <= 1 + ASKED + 2 * 3
 
 
 @pytest.mark.parametrize(
@@ -343,7 +372,9 @@ def test_items_that_cannot_be_read_are_named_or_left_out(functions):
 
 def test_a_set_whose_labels_are_transformed_has_not_the_names_of_its_classes(functions):
     assert open_data("mine.py:targets").class_names == NAMES
+    assert open_data("mine.py:column").class_names == NAMES
     assert open_data("mine.py:transformed").class_names == ("0", "1", "2")
+    assert open_data("mine.py:relabelled").class_names == ("0", "1", "2")
 
 
 # What all of them have in common ---------------------------------------------------------------

@@ -5,13 +5,14 @@
         return images, labels                 arrays or tensors, bytes or floats in [0, 1]
 
 An item of a Dataset is read when it is needed. Its labels are `targets`, where it has them as torchvision's
-sets do and no `target_transform` changes them; else every item is read once for its label. One that cannot be
-read is an unreadable image. Images are as `arrays` takes them, or Pillow pictures.
+sets do, no `target_transform` changes them, and a few items, of all classes in turn, say the same; else every
+item is read once for its label. One that cannot be read is an unreadable image. Images are as `arrays` takes
+them, or Pillow pictures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,14 @@ from ostrich.data.arrays import as_labels, channels_first, of_arrays
 from ostrich.data.dataset import Dataset
 from ostrich.data.levels import Levels
 from ostrich.data.pictures import as_picture
+from ostrich.data.split import subset
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.images import as_rgb
 from ostrich.runtime.python_file import called, from_file, reason
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "images", "x")
 LABEL_KEYS = ("label", "labels", "class", "target", "y")
+ASKED = 32  # items whose labels are compared with `targets`
 RETURNS = "a torch Dataset of (image, label), or (images, labels) as arrays"
 
 
@@ -135,8 +138,8 @@ def _labels(
     """
     unreadable: dict[int, str] = {}
 
-    def readable() -> Iterator[tuple[int, Any]]:
-        for i in range(count):
+    def readable(rows: Iterable[int] = range(count)) -> Iterator[tuple[int, Any]]:
+        for i in rows:
             try:
                 yield i, _item(name, items, i)[1]
             except UnreadableImage as error:
@@ -148,6 +151,8 @@ def _labels(
     if first is None:
         return None, None, unreadable
     kept, names = _kept(items)
+    if kept is not None and not _confirmed(kept, readable):
+        kept, names = None, None  # other labels, of which the names are not known
     said = {i: _plain(label) for i, label in readable()} if kept is None else dict(enumerate(kept))
     numbers, class_names = as_labels(name, list(said.values()), len(said), names)
     assert numbers is not None
@@ -170,6 +175,17 @@ def _kept(items: Any) -> tuple[np.ndarray | None, list[str] | None]:
     if not isinstance(targets, list | np.ndarray | torch.Tensor) or not isinstance(items, Sized):
         return None, names
     return np.asarray(targets)[places] if len(targets) == len(items) else None, names
+
+
+def _confirmed(kept: np.ndarray, readable: Callable[[Iterable[int]], Iterator[tuple[int, Any]]]) -> bool:
+    """Whether the labels (N,) are those of ASKED items, which are of all classes in turn."""
+    classes = kept.tolist() if kept.ndim == 1 and kept.dtype.kind in "iufUS" else None
+    return all(_same(label, kept[i]) for i, label in readable(subset(classes, len(kept), ASKED, 0)))
+
+
+def _same(label: Any, kept: Any) -> bool:
+    known = isinstance(label, int | float | str | bytes | np.ndarray | np.generic | torch.Tensor)
+    return known and np.array_equal(np.ravel(_array(label)), np.ravel(kept))
 
 
 def _changes_labels(items: Any) -> bool:
