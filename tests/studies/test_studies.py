@@ -371,6 +371,17 @@ def test_a_folder_is_trained_on_one_part_and_tested_on_another(tmp_path):
     assert given.class_names == ("cat", "dog")
 
 
+def test_the_classes_of_both_parts_are_the_same_by_name(tmp_path):
+    arrays = {"x_train": np.zeros((20, 9, 9), np.uint8), "y_train": np.arange(20) % 4}
+    np.savez(tmp_path / "a.npz", **arrays, x_test=arrays["x_train"], y_test=np.arange(20) % 3 + 1)
+    given = open_splits(f"npz:{tmp_path / 'a.npz'}", size=9, train=20, test=20, seed=0)
+    assert given.train.class_names == given.test.class_names == ("0", "1", "2", "3")
+    assert given.test.labels.tolist() == (np.arange(20) % 3 + 1).tolist()
+    np.savez(tmp_path / "b.npz", **arrays, x_test=arrays["x_train"], y_test=np.arange(20) % 3 + 2)
+    with pytest.raises(InputError, match=r"has classes that .* lacks: 4"):
+        open_splits(f"npz:{tmp_path / 'b.npz'}", size=9, train=20, test=20, seed=0)
+
+
 @pytest.mark.parametrize(("grey", "channels"), [(True, 1), (False, 3)])
 def test_grey_images_have_one_channel_where_one_asks(tmp_path, grey, channels):
     draw = np.random.default_rng(0)

@@ -66,6 +66,21 @@ def test_the_card_says_the_command_and_the_data_it_was_trained_on(trained, tmp_p
     assert card["recipe"] == f"ostrich train digits-cnn --data npz:{tmp_path}/own.npz --set epochs=1 --seed 3"
 
 
+def test_the_test_images_are_of_the_classes_of_training_by_name(tmp_path):
+    test = open_split("digits", "test", (1, 8, 8))
+    chosen = test.labels != 0  # the first class is missing: each split numbers what it has
+    train = open_split("digits", "train", (1, 8, 8), limit=600)
+    images, labels = [train.pixels, test.pixels[chosen]], [train.labels, test.labels[chosen]]
+    np.savez(tmp_path / "own.npz", x_train=images[0], x_test=images[1], y_train=labels[0], y_test=labels[1])
+    found = ostrich.train("digits-cnn", f"npz:{tmp_path}/own.npz", epochs=4, precision="exact")
+    right = found.model.predict(test.images()[chosen]).argmax(1) == test.labels[chosen]
+    assert found.figures["test_accuracy"] == pytest.approx(right.float().mean().item(), abs=1 / 324)
+    assert found.figures["test_accuracy"] > 0.8
+    np.savez(tmp_path / "own.npz", x_train=images[1], x_test=images[0], y_train=labels[1], y_test=labels[0])
+    with pytest.raises(ostrich.InputError, match=r":test has classes that .*:train lacks: 0\. It has 1, 2"):
+        ostrich.train("digits-cnn", f"npz:{tmp_path}/own.npz")
+
+
 def test_a_training_that_diverges_is_ended_and_says_so(tmp_path, capsys):
     folder = tmp_path / "out"
     more = {**SMALL, "epochs": 3, "learning_rate": 1e9}

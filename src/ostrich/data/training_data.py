@@ -14,6 +14,7 @@ from torch import Tensor
 from ostrich.data import loading as datasets
 from ostrich.data import toyscenes
 from ostrich.data.dataset import Samples
+from ostrich.data.matching import Names, listed
 from ostrich.data.spec import open_data, splits_of
 from ostrich.data.split import by_content, hold_out_share
 from ostrich.data.videos import contents, read_clips, videos
@@ -71,6 +72,25 @@ def _spec_of(data: str, split: str) -> tuple[str, bool]:
         )
     test = next((one for one in ("test", "val") if one in found), None)
     return f"{data}:{test if test and split == 'test' else 'train'}", test is None
+
+
+def in_classes_of(training: Samples, test: Samples) -> Samples:
+    """`test` with its labels (N,) in the numbering of the training data's classes, matched by name.
+
+    Each split numbers the classes that it has. Raises InputError for a class that training lacks.
+    """
+    ours, theirs = training.class_names, test.class_names
+    if test.labels is None or ours is None or theirs is None or ours == theirs:
+        return test
+    names = Names(ours)
+    places = {label: names.places(theirs[label]) for label in test.labels.unique().tolist()}
+    strange = [theirs[label] for label, found in places.items() if len(found) != 1]
+    if strange:
+        raise InputError(
+            f"{test.name} has classes that {training.name} lacks: {listed(strange)}. It has {listed(ours)}."
+        )
+    labels = torch.tensor([places[label][0] for label in test.labels.tolist()], dtype=torch.int64)
+    return replace(test, labels=labels, class_names=ours)
 
 
 def _of_samples(

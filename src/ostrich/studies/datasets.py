@@ -23,7 +23,7 @@ from ostrich.data.dataset import Samples
 from ostrich.data.digits import CLASS_NAMES as DIGITS
 from ostrich.data.digits import digits
 from ostrich.data.split import subset
-from ostrich.data.training_data import resized
+from ostrich.data.training_data import in_classes_of, resized
 from ostrich.errors import InputError
 from ostrich.images import fit
 from ostrich.models.architectures import parse_size
@@ -85,7 +85,8 @@ def open_splits(
     """`train` images of a seed's draw and `test` images, brought to `size` pixels a side.
 
     `pool` is how many images of the toybox, which has no end, the draws are made from; `grey` makes one
-    channel of what is read (digits have one, the toybox three). Raises InputError where the data has too few.
+    channel of what is read (digits have one, the toybox three). Raises InputError where the data has too few,
+    or images to test on of a class that it has none of to train on.
     """
     if data == "digits":
         every = _digits(size)
@@ -107,7 +108,7 @@ def open_splits(
         parts.append(
             datasets.load(found, size=(size, size), channels=channels, limit=count, seed=draw).kept()
         )
-    return Splits(train=parts[0], test=replace(parts[1], class_names=parts[0].class_names))
+    return Splits(train=parts[0], test=in_classes_of(*parts))
 
 
 def _drawn(samples: Samples, count: int, seed: int) -> list[int]:

@@ -13,7 +13,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from ostrich.data.dataset import Samples
-from ostrich.data.training_data import open_split
+from ostrich.data.training_data import in_classes_of, open_split
 from ostrich.errors import Diverged, InputError
 from ostrich.models import architectures, load
 from ostrich.models.classifier import Classifier, input_channels
@@ -32,7 +32,7 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
     """Train by a recipe into a run directory: checkpoint.pt, network.safetensors, card.json.
 
     `data` is a DATA spec, or samples, of which about a tenth is held out. Raises InputError for data without
-    labels, or of other channels or more classes than the network has.
+    labels, of other channels or more classes than the network has, or with classes in its test images alone.
     """
     torch.manual_seed(recipe.seed)  # the initial weights
     network, _, size = architectures.build(recipe.architecture)
@@ -47,7 +47,7 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
     name = data if isinstance(data, str) else data.name
     shape = (channels, *size)
     training = open_split(data, "train", shape, limit=recipe.train_images, seed=recipe.seed)
-    test = open_split(data, "test", shape, seed=recipe.seed)
+    test = in_classes_of(training, open_split(data, "test", shape, seed=recipe.seed))
     train_set, (test_images, test_labels) = training.tensors(), test.tensors()
     class_names = training.class_names or ()
     _check_classes(network, torch.zeros(1, *shape, device=device), len(class_names))
