@@ -148,6 +148,10 @@ def test_augmentation_moves_each_image_for_itself():
     )
     assert augment(images, RECIPE, 0.1, keyed(0)).shape[-2:] == (12, 12)
     assert augment(images, RECIPE, 0.9, keyed(0)).shape[-2:] == (16, 16)
+    crops = augment(images, replace(RECIPE, shift=0, flip=False), 0.1, keyed(0))
+    windows = images.unfold(2, 12, 1).unfold(3, 12, 1)  # (N, C, 5, 5, 12, 12)
+    assert crops.shape[-2:] == (12, 12)
+    assert (windows == crops[:, :, None, None]).all(dim=(1, 4, 5)).any(dim=(1, 2)).all()
     still = replace(RECIPE, shift=0, flip=False, crops=())
     assert torch.equal(augment(images, still, 0.0, keyed(0)), images)
 
@@ -160,7 +164,12 @@ def test_the_schedule():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"batch_size": -1}, {"warmup": 1.0}, {"precision": "double"}, {"std": (0, 1, 1)}]
+    "wrong",
+    [
+        *({"epochs": 0}, {"batch_size": -1}, {"warmup": 1.0}, {"precision": "double"}, {"std": (0, 1, 1)}),
+        *({"shift": -1}, {"crops": ((0.4, 0),)}, {"crops": ((0.8, 12), (0.4, 8))}, {"crops": ((40, 12),)}),
+        *({"label_smoothing": 1.5}, {"weight_decay": -1.0}, {"clip_norm": 0.0}, {"train_images": 0}),
+    ],
 )
 def test_nonsense_in_a_recipe_is_refused(wrong):
     with pytest.raises(InputError):

@@ -16,6 +16,7 @@ from ostrich.training.recipe import RECIPES
 from ostrich.training.run import card_of
 from ostrich.training.run import trained as network_of
 
+OF_64, OF_32 = ((torch.rand(40, 3, size, size), torch.arange(40) % 11) for size in (64, 32))
 SMALL = {"train_images": 200, "epochs": 1, "batch_size": 50, "precision": "exact"}
 
 
@@ -146,6 +147,29 @@ def test_a_recipe_of_ones_own(tmp_path):
         ("digits-cnn", (torch.rand(20, 3, 8, 8), torch.arange(20) % 3), {}, r"\(3, 8, 8\) do not fit"),
         ("digits-cnn", (torch.rand(40, 1, 8, 8), torch.arange(40) % 11), {}, "11 classes, the network 10"),
         ("digits-cnn", (torch.rand(20, 1, 8, 8), torch.arange(19)), {}, "one for each of 20 images"),
+        ("digits-cnn", (torch.rand(20, 1, 8, 8), torch.arange(20) % 3 - 1), {}, "from 0; got -1 to 1"),
+        ("digits-cnn", (torch.rand(20, 1, 8, 8), -100 * (torch.arange(20) % 2)), {}, "got -100 to 0"),
+        (
+            "digits-cnn",
+            (torch.rand(0, 1, 8, 8), torch.arange(0)),
+            {},
+            "has 0 images to train on and 0 to test",
+        ),
+        (
+            "digits-cnn",
+            (torch.rand(1, 1, 8, 8), torch.arange(1)),
+            {},
+            "has 1 images to train on and 0 to test",
+        ),
+        ("toybox-noise", OF_64, {}, "11 classes, the network 10: .*classes=11 and start=none"),
+        ("toybox-noise", OF_64, {"architecture": "resnet8,classes=11,size=64"}, "set start=none"),
+        (
+            "toybox-resnet20",
+            OF_32,
+            {"architecture": "resnet8,classes=11,size=32"},
+            "48 pixels of images of 32x32",
+        ),
+        ("digits-cnn", None, {"crops": ((0.5, 6),)}, "crops of 6 pixels .* digits-cnn does not take"),
     ],
 )
 def test_what_it_cannot_use_is_refused(recipe, data, changes, message):

@@ -102,7 +102,13 @@ def _of_samples(
             "its size, or set the architecture's size= and channels=."
         )
     labels = samples.labels
-    named = samples.class_names or (None if labels is None else tuple(map(str, range(int(labels.max()) + 1))))
+    named = samples.class_names
+    if labels is not None and len(labels):
+        low, high = int(labels.min()), int(labels.max())
+        named = named or tuple(map(str, range(high + 1)))
+        if low < 0 or high >= len(named):
+            until = f" to {len(samples.class_names) - 1}" if samples.class_names else ""
+            raise InputError(f"Labels are class numbers, from 0{until}; got {low} to {high}.")
     chosen = samples.take(_division(samples.keys, samples.labels, split, limit, seed))
     return replace(chosen.kept(), name=f"{samples.name}:{split}", class_names=named)
 

@@ -297,7 +297,7 @@ def augment(
     drawn, mine = (count, torch.arange(count)) if places is None or among is None else (among, places)
     crop = next((size for until, size in recipe.crops if done < until), None)
     out_h, out_w = (crop, crop) if crop else (height, width)
-    if recipe.shift:
+    if recipe.shift or crop:
         # Edges repeated: indices outside are clamped to the border.
         span_h, span_w = height - out_h + 2 * recipe.shift, width - out_w + 2 * recipe.shift
         top = torch.randint(span_h + 1, (drawn, 1), generator=draw)[mine] - recipe.shift

@@ -68,6 +68,17 @@ class Recipe:
             raise InputError("interval_eps lies in [0, 1), the noise's deviation in [0, 10).")
         if sum(map(bool, (self.adversarial_eps, self.interval_eps, self.noise))) > 1:
             raise InputError("Train on one of adversarial images, interval bounds and noise.")
+        if not 0 <= self.label_smoothing <= 1 or self.weight_decay < 0:
+            raise InputError("Label smoothing lies in [0, 1], weight decay is from 0 up.")
+        if self.shift < 0 or (self.clip_norm is not None and not self.clip_norm > 0):
+            raise InputError("A shift is from 0 pixels up, clip_norm above 0 or none.")
+        if self.train_images is not None and self.train_images < 1:
+            raise InputError(f"train_images is at least 1, or none for all; got {self.train_images}.")
+        ends = [until for until, _ in self.crops]
+        if ends != sorted({end for end in ends if 0 < end <= 1}) or any(size < 1 for _, size in self.crops):
+            raise InputError(
+                f"Crops are pairs (until, pixels), shares of the run rising within (0, 1]; got {self.crops}."
+            )
         if self.schedule not in SCHEDULES:
             raise UnknownName("schedule", self.schedule, SCHEDULES)
         if self.precision not in ("fast", "exact"):

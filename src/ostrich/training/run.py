@@ -32,14 +32,13 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
     """Train by a recipe into a run directory: checkpoint.pt, network.safetensors, card.json.
 
     `data` is a DATA spec, or samples, of which about a tenth is held out. Raises InputError for data without
-    labels, of other channels or more classes than the network has, or with classes in its test images alone.
+    labels, of other channels or more classes than the network has, or with classes in its test images alone;
+    and for a `start` or crops that the network does not take.
     """
     torch.manual_seed(recipe.seed)  # the initial weights
     network, _, size = architectures.build(recipe.architecture)
     if recipe.start is not None:
-        trained = load(f"zoo:{recipe.start}", device="cpu").network
-        assert isinstance(trained, torch.nn.Module), "the zoo holds networks"
-        network.load_state_dict(trained.state_dict())
+        _start_from(network, recipe)
     network.to(device)
     channels = input_channels(network)
     if len(recipe.mean) not in (1, channels):
@@ -49,8 +48,13 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
     training = open_split(data, "train", shape, limit=recipe.train_images, seed=recipe.seed)
     test = in_classes_of(training, open_split(data, "test", shape, seed=recipe.seed))
     train_set, (test_images, test_labels) = training.tensors(), test.tensors()
+    if not len(training) or not len(test):
+        raise InputError(
+            f"{name} has {len(training)} images to train on and {len(test)} to test on; one each is needed."
+        )
     class_names = training.class_names or ()
-    _check_classes(network, torch.zeros(1, *shape, device=device), len(class_names))
+    _check_classes(network, recipe, torch.zeros(1, *shape, device=device), len(class_names))
+    _check_crops(network, recipe, torch.zeros(1, *shape, device=device))
     described = {"name": name, "n": len(training), "sha256": training.sha256}
     run.describe(seed=recipe.seed, device=device, data=described)
     run.rewind((peek(run.folder / CHECKPOINT) or {"step": 0})["step"])
@@ -115,14 +119,46 @@ def card_of(weights: str | Path) -> dict[str, Any] | None:
     return read_card(path.parent / CARD, path, told) if path.name == WEIGHTS else None
 
 
+def _start_from(network: torch.nn.Module, recipe: Recipe) -> None:
+    """Give the network the weights that the recipe starts from. Raises InputError where they do not fit."""
+    trained = load(f"zoo:{recipe.start}", device="cpu").network
+    assert isinstance(trained, torch.nn.Module), "the zoo holds networks"
+    try:
+        network.load_state_dict(trained.state_dict())
+    except RuntimeError:  # other names or shapes
+        raise InputError(
+            f"{recipe.name} starts from zoo:{recipe.start}, whose weights do not fit {recipe.architecture}: "
+            "set start=none to begin anew."
+        ) from None
+
+
 @torch.no_grad()
-def _check_classes(network: torch.nn.Module, image: Tensor, classes: int) -> None:
+def _check_classes(network: torch.nn.Module, recipe: Recipe, image: Tensor, classes: int) -> None:
     """Refuse data of more classes than the network has."""
     outputs = network.eval()(image).shape[1]
     if classes > outputs:
+        start = "" if recipe.start is None else f" and start=none (zoo:{recipe.start} has {outputs})"
         raise InputError(
-            f"The data has {classes} classes, the network {outputs}: set architecture=...,classes={classes}."
+            f"The data has {classes} classes, the network {outputs}: "
+            f"set architecture=...,classes={classes}{start}."
         )
+
+
+@torch.no_grad()
+def _check_crops(network: torch.nn.Module, recipe: Recipe, image: Tensor) -> None:
+    """Refuse crops that are larger than a shifted image, or that the network does not take."""
+    height, width = image.shape[2:]
+    for _, pixels in recipe.crops:
+        fits = pixels <= min(height, width) + 2 * recipe.shift
+        try:
+            network.eval()(image.new_zeros(1, image.shape[1], pixels, pixels))
+        except RuntimeError:  # a layer for one size alone
+            fits = False
+        if not fits:
+            raise InputError(
+                f"{recipe.name} trains on crops of {pixels} pixels of images of {height}x{width}, which "
+                f"{recipe.architecture} does not take: set another size there, or in Python crops=()."
+            )
 
 
 def save(network: torch.nn.Module, path: Path) -> None:
