@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from copy import copy
 from typing import Any
+from urllib.parse import unquote, urlencode
 
 import pytest
 from PIL import Image
@@ -62,6 +63,16 @@ def test_the_form_lets_in_who_types_it(client: Any) -> None:
     assert client.post("/enter", content="token=wrong", headers=HERE).status_code == 403
     assert client.post("/enter", content=f"token={TOKEN}", headers=HERE).status_code == 303
     assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("password", ["a password of words", "пароль-пароль-1", "蛇鳥が砂に頭を"])
+def test_a_password_may_have_any_letters_and_is_not_in_the_cookie(toys: Playground, password: str) -> None:
+    app = application(toys, token=password, hosts={HOST})
+    with testclient.TestClient(app, base_url=f"http://{HOST}", follow_redirects=False) as client:
+        answer = client.post("/enter", content=urlencode({"token": password}), headers=HERE)
+        assert answer.status_code == 303
+        assert password not in unquote(answer.headers["set-cookie"])
+        assert client.get("/facts").status_code == 200
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1:9000", "127.0.0.1.evil.example:8000", ""])

@@ -1,12 +1,13 @@
 """Who may ask: a request that knows the token, from a page of this server, under one of its names.
 
-The token stands in the address that is printed; it then lives in a cookie that scripts cannot read and other
-sites cannot send. A foreign Host (DNS rebinding) or Origin (another site's page) is refused, whatever it
-knows.
+The token stands in the address that is printed; its digest then lives in a cookie that scripts cannot read
+and other sites cannot send. A foreign Host (DNS rebinding) or Origin (another site's page) is refused,
+whatever it knows.
 """
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
 from collections.abc import Iterable
@@ -79,7 +80,7 @@ class Guard:
                 if is_token(given, self._token)
                 else RedirectResponse(ENTER, HTTPStatus.SEE_OTHER)
             )
-        if is_token(request.cookies.get(COOKIE, ""), self._token):
+        if is_token(request.cookies.get(COOKIE, ""), _digest(self._token)):
             return None
         if path == "/":
             return RedirectResponse(ENTER, HTTPStatus.SEE_OTHER)
@@ -102,10 +103,15 @@ def is_token(given: str, token: str) -> bool:
 
 
 def entered(token: str) -> Response:
-    """To the page, with the token in a cookie."""
+    """To the page, with the token's digest in a cookie."""
     answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
-    answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", path="/")
+    answer.set_cookie(COOKIE, _digest(token), httponly=True, samesite="strict", path="/")
     return answer
+
+
+def _digest(token: str) -> str:
+    """What the cookie holds: a password may have letters that a header has not, and is nobody's to read."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _refused(sentence: str, status: HTTPStatus = HTTPStatus.FORBIDDEN) -> Response:
