@@ -161,6 +161,8 @@ def test_classifier_score_by_its_definition():
     sure = 100 * torch.eye(4).repeat(5, 1)  # every class, and certain of each
     assert classifier_score(sure, 1)[0] == pytest.approx(4)
     assert classifier_score(sure[:1].expand(8, -1), 2)[0] == pytest.approx(1)
+    off = torch.cat([logits, torch.full((30, 1), -torch.inf)], 1)  # a class that is switched off
+    assert classifier_score(off, 2) == pytest.approx((mean, deviation))
 
 
 def test_a_score_is_never_of_one_image():
@@ -209,6 +211,115 @@ def test_features_are_what_the_last_layer_takes():
     assert len(larger) == 5
     with pytest.raises(InputError, match="1 channels"):
         features(model, torch.rand(2, 3, 8, 8))
+
+
+class Looked(nn.Module):
+    """A convolution, its spatial mean, and what becomes of that."""
+
+    def __init__(self, ending: str = "", most: int = 1000, batch: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.c, self.l, self.idle = nn.Conv2d(3, 4, 3), nn.Linear(4, 5), nn.Linear(4, 5)
+        self.ending, self.most, self.batch = ending, most, batch
+
+    def mean(self, x: Tensor) -> Tensor:
+        return self.c(x).mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) > self.most or (self.batch and len(x) != self.batch):
+            raise RuntimeError(f"not {len(x)}, but {self.batch or self.most}")
+        seen = self.mean(x)
+        if self.ending == "nan":
+            seen = torch.where(x.mean((1, 2, 3))[:, None] > 0.505, torch.nan, seen)
+        scores = self.l(input=seen)
+        return scores.softmax(1) if self.ending == "softmax" else scores
+
+
+@pytest.mark.parametrize(
+    ("network", "size"),
+    [
+        (Looked("softmax"), None),  # how the first answer is read takes several forwards
+        (Looked("softmax"), 16),
+        (Looked(batch=3), None),  # whose last batch is filled up
+        (Looked(most=8), 16),  # which is found out on the way
+    ],
+)
+def test_features_are_a_row_for_each_image_whatever_is_asked_on_the_way(network, size):
+    images = torch.rand(300, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    model = package.load(network.eval(), size=size)
+    for _ in range(2):
+        seen, logits = features(model, images)
+        with torch.no_grad():
+            torch.testing.assert_close(seen, network.mean(images))
+            torch.testing.assert_close(logits, model(images))
+    assert model.size == (None if size is None else (16, 16))
+    assert features(model, images[:0])[0].shape == (0, 4)
+
+
+def test_features_need_a_linear_layer_that_is_called_once_for_an_image():
+    network = Looked().eval()
+    network.forward = lambda x: F.linear(network.mean(x), network.l.weight)  # type: ignore[method-assign]
+    with pytest.raises(InputError, match="calls none of its linear layers"):
+        features(package.load(network, size=16), torch.rand(2, 3, 16, 16))
+    network.forward = lambda x: network.l(network.mean(x).repeat(2, 1))[: len(x)]  # type: ignore[method-assign]
+    with pytest.raises(InputError, match=r"l, is given \(4, 4\) of 2 images"):
+        features(package.load(network, size=16), torch.rand(2, 3, 16, 16))
+
+
+def test_what_has_no_features_is_no_honest_sample():
+    """NaN is far from everything and near to nothing: no measure may be made of it."""
+    draw = torch.Generator().manual_seed(0)
+    images = torch.rand(40, 3, 16, 16, generator=draw)
+    missing = int((images.mean((1, 2, 3)) > 0.505).sum())
+    assert 0 < missing < 40
+    model = package.load(Looked("nan").eval(), size=16)
+    with pytest.raises(InputError, match=f"no finite features of {missing} of 40 images"):
+        features(model, images)
+    with pytest.raises(InputError, match="no finite features"):
+        check_memorisation(images[:20], Samples.of(images), Samples.of(images.flip(2)), model)
+
+
+class Conditional:
+    """Forty real images of the toybox, made as one asks for the classes of their labels."""
+
+    def __init__(self) -> None:
+        self.real = open_split("toybox", "test", (3, 64, 64), limit=40)
+        self.class_names = self.real.class_names
+
+    def sample(self, numbers: range, **_: object) -> tuple[Tensor, Tensor]:
+        return self.real.images()[: len(numbers)], self.real.labels[: len(numbers)]
+
+
+class Other(nn.Module):
+    """A network whose classes stand the other way round; it has no answer to its dark images."""
+
+    def __init__(self, network: nn.Module, dark: float) -> None:
+        super().__init__()
+        self.network, self.dark = network, dark
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.network(x).flip(1)
+        return torch.where(x.mean((1, 2, 3))[:, None] < self.dark, torch.nan, scores)
+
+
+def test_a_judge_knows_classes_by_their_names_and_no_answer_is_wrong():
+    judge = package.load("zoo:toybox-resnet20", device="cpu")
+    made, facts = Conditional(), {"size": judge.size, "mean": judge.mean, "std": judge.std}
+    turned = {**facts, "classes": tuple(reversed(judge.class_names))}
+
+    def asked(judged_by: object) -> dict:
+        found = evaluate(made, made.real, judge, judge=judged_by, samples=40)
+        assert found["as_asked"]["classes"] == found["as_labelled_real"]["classes"] == "by name"
+        assert found["as_asked"]["share"] == found["as_labelled_real"]["share"]
+        return found["as_asked"]
+
+    expected = asked(judge)["share"]
+    assert expected > 0.9
+    assert asked(package.load(Other(judge.network, -99.0), **turned))["share"] == expected
+    assert asked(package.load(Other(judge.network, 99.0), **turned))["share"] == 0
+    striped = package.load(judge.network, **facts, classes=(*judge.class_names[:9], "zebra"))
+    with pytest.raises(InputError, match="match the classifier's by name"):
+        asked(striped)
 
 
 # Neighbours ------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ with the other half: to the measure of single frames they are as good as real, t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,10 +23,11 @@ import torch
 from torch import Tensor
 
 from ostrich.data.dataset import Samples
+from ostrich.data.matching import match_classes
 from ostrich.errors import InputError
 from ostrich.figures.clips import frames, is_clip, stills
 from ostrich.generative.collapse import diversity
-from ostrich.generative.features import features, features_of_frames, over_time
+from ostrich.generative.features import features, features_of_frames, over_time, scores
 from ostrich.generative.frechet import (
     classifier_score,
     doubts,
@@ -39,6 +41,7 @@ from ostrich.generative.motion import motion, one_object, seen, unmasked
 from ostrich.generative.video_gan import VideoGenerator
 from ostrich.images import rounded
 from ostrich.models import Classifier
+from ostrich.models.answers import predictions
 from ostrich.statistics import interval, wilson
 
 DIVERSITY = 256  # images on each side
@@ -58,13 +61,17 @@ def evaluate(
     """Distances of 8-bit samples from held-out images in the features of `network`.
 
     With a conditional generator, `judge` says how many samples it takes for the class asked for: of clips
-    the share of frames. Of clips with a mask it is said how many show one object all the while (`motion`).
-    Raises InputError for too few images.
+    the share of frames. Classes are matched by name, as data's are (`data.matching`), and `classes` says how.
+    Of clips with a mask it is said how many show one object all the while (`motion`). Raises InputError for
+    too few images, and for a judge that knows other classes.
     """
     if len(held_out) < 8 or samples < 8:
         raise InputError(f"Measures take at least 8 images and samples; got {len(held_out)} and {samples}.")
     made, asked = generator.sample(range(samples), seed=seed)
     made, real = rounded(made), held_out.images()
+    judged = {}
+    if judge is not None and asked is not None:
+        judged = _judged(generator, judge, made, asked, held_out, seed)
     clips = is_clip(made.shape[1:])
     look = features_of_frames if clips else features
     (of_made, logits), (of_real, real_logits) = look(network, made), look(network, real)
@@ -109,14 +116,7 @@ def evaluate(
         results |= {name: results[measure] for name, measure in named}
     if clips:
         results |= _of_clips(generator, network, made, asked, real, made_frames, real_frames, halves, seed)
-    if judge is not None and asked is not None:
-        results["as_asked"] = _as_asked(judge, made, asked)
-        cut, cut_asked = generator.sample(range(samples), seed=seed, truncation=TRUNCATION)
-        assert cut_asked is not None
-        results[f"as_asked_truncated_{TRUNCATION}"] = _as_asked(judge, rounded(cut), cut_asked)
-        if held_out.labels is not None:
-            results["as_labelled_real"] = _as_asked(judge, real, held_out.labels)
-    return results
+    return results | judged
 
 
 def _of_clips(
@@ -164,14 +164,37 @@ def _of_clips(
     return results
 
 
-def _as_asked(judge: Classifier, images: Tensor, classes: Tensor) -> dict[str, Any]:
+def _judged(
+    generator: Generator, judge: Classifier, made: Tensor, asked: Tensor, held_out: Samples, seed: int
+) -> dict[str, Any]:
+    """How many samples, truncated ones and held-out images the judge takes for their class."""
+    names = generator.class_names or ()
+    cut, cut_asked = generator.sample(range(len(made)), seed=seed, truncation=TRUNCATION)
+    assert cut_asked is not None
+    judged = {
+        "as_asked": _as_asked(judge, made, asked, names),
+        f"as_asked_truncated_{TRUNCATION}": _as_asked(judge, rounded(cut), cut_asked, names),
+    }
+    if held_out.labels is not None:
+        known = held_out.class_names or names
+        judged["as_labelled_real"] = _as_asked(judge, held_out.images(), held_out.labels, known)
+    return judged
+
+
+def _as_asked(judge: Classifier, images: Tensor, classes: Tensor, names: Sequence[str]) -> dict[str, Any]:
     """The share that the judge takes for their class, with its 95 % interval; of clips the share of frames,
-    with the interval over clips, since the frames of one are alike.
+    with the interval over clips, since the frames of one are alike. No answer is never right.
+
+    `classes` (N,) are those of the `names`, which are matched with the judge's. Raises InputError where they
+    cannot be.
     """
-    found: dict[str, Any] = {"judge": judge.name, "n": len(images)}
+    seen = scores(judge, images)  # (N, K), or of clips (N, T, K)
+    matching = match_classes(names, judge.class_names, seen.shape[-1])
+    wanted = torch.tensor(matching.classes)[classes]
+    found: dict[str, Any] = {"judge": judge.name, "n": len(images), "classes": matching.sentence}
     if is_clip(images.shape[1:]):
-        right = features_of_frames(judge, images)[1].argmax(2) == classes[:, None]  # (N, T)
+        right = predictions(seen.flatten(0, 1)).unflatten(0, seen.shape[:2]) == wanted[:, None]  # (N, T)
         share, *ends = interval(right.float().mean(1).tolist())
         return found | {"frames": right.shape[1], "share": share, "interval": ends}
-    hits = int((features(judge, images)[1].argmax(1) == classes).sum())
+    hits = int((predictions(seen) == wanted).sum())
     return found | {"share": hits / len(images), "interval": wilson(hits, len(images))}

@@ -69,7 +69,7 @@ def classifier_score(logits: Tensor, splits: int = 10) -> tuple[float, float]:
     """exp E KL(p(y|x) | p(y)) of a classifier's logits (N, K): mean and deviation over parts of the samples.
 
     Salimans et al. 2016, section 4, who take the Inception network; of another it must be named with it.
-    It lies between 1 and K.
+    It lies between 1 and K; a class that is switched off, of logit -inf, adds nothing.
     """
     if not 1 <= splits <= max(1, len(logits) // 2):
         raise InputError(
@@ -79,7 +79,8 @@ def classifier_score(logits: Tensor, splits: int = 10) -> tuple[float, float]:
     scores = []
     for part in logits.double().log_softmax(1).tensor_split(splits):
         mean = part.logsumexp(0) - math.log(len(part))  # log p(y)
-        scores.append((part.exp() * (part - mean)).sum(1).mean().exp())
+        each = torch.where(part.isneginf(), 0.0, part.exp() * (part - mean))  # 0 log 0 = 0
+        scores.append(each.sum(1).mean().exp())
     found = torch.stack(scores)
     return found.mean().item(), found.std(correction=0).item()
 
