@@ -23,7 +23,7 @@ from ostrich.generative.collapse import collapse, diversity, spread
 from ostrich.generative.generator import load_generator
 from ostrich.generative.layers import SpectralNorm
 from ostrich.generative.objectives import OBJECTIVES
-from ostrich.generative.projected import ProjectedDiscriminator, feature_shapes, project
+from ostrich.generative.projected import ProjectedDiscriminator, feature_shapes, match_guide, project
 from ostrich.generative.recipe import RECIPES, GeneratorRecipe
 from ostrich.generative.training import follow, real_batch, train_gan
 from ostrich.models import load
@@ -91,6 +91,18 @@ def test_guidance_is_the_classifiers_cross_entropy():
     scores = classifier((shown + 1) / 2).log_softmax(1)
     expected = -scores[torch.arange(5), classes].mean()
     assert torch.allclose(discriminator.guidance(shown, classes), expected, rtol=1e-5)
+
+
+def test_a_guide_knows_classes_by_their_names():
+    played = game(PROJECTED)
+    (classifier,) = played.discriminator.seen
+    classifier.class_names = ("ostrich", "school bus", "umbrella")
+    shown, classes = torch.rand(5, 3, 32, 32).mul(2).sub(1), torch.tensor([0, 1, 2, 2, 1])
+    expected = played.discriminator.guidance(shown, torch.tensor([2, 0, 1, 1, 0]))
+    assert match_guide(played, ("umbrella", "Ostrich", "school_bus")) == "by name"
+    assert torch.equal(played.discriminator.guidance(shown, classes), expected)
+    with pytest.raises(InputError, match="lamp"):
+        match_guide(played, ("umbrella", "ostrich", "lamp"))
 
 
 def test_a_guide_of_other_classes_is_refused():
@@ -329,6 +341,8 @@ def test_spread_and_diversity():
     assert diversity(real, real) == 1
     assert diversity(0.5 * real, real) == pytest.approx(0.5)
     assert diversity(real[:1].expand(40, -1, -1, -1), real) == 0
+    assert diversity(real, real[:1].expand(40, -1, -1, -1)) is None
+    assert diversity(real[:1], real[:1]) is None
 
 
 def test_collapse_is_said_and_health_is_not():
@@ -337,6 +351,19 @@ def test_collapse_is_said_and_health_is_not():
     assert collapse(0.995, 0.9, "wgan-gp") == []
     assert "collapsed" in collapse(0.7, 0.1, "wgan-gp")[0]
     assert "collapsed" in collapse(0.7, float("nan"), "hinge")[0]
+    assert collapse(0.7, None, "hinge") == []
+
+
+def test_without_images_to_compare_with_diversity_is_not_known(tmp_path):
+    folder(tmp_path / "in" / "train", {"a": 6})
+    folder(tmp_path / "in" / "test", {"a": 1})
+    words = ["generate", "train", "toybox-dcgan", "--data", f"folder:{tmp_path / 'in'}"]
+    settings = {"architecture": "dcgan,size=8,width=0.1", "judge": "none", "batch_size": 4, "steps": 2}
+    for name, value in {**settings, "watch_every": 1}.items():
+        words += ["--set", f"{name}={value}"]
+    assert ostrich([*words, "--out", str(tmp_path / "out")]) == 0
+    lines = (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["diversity"] for line in lines] == [None, None]
 
 
 # Bad inputs ------------------------------------------------------------------------------------

@@ -20,14 +20,19 @@ def spread(images: Tensor) -> float:
     return (torch.pdist(flat) / flat.shape[1] ** 0.5).mean().item()
 
 
-def diversity(samples: Tensor, real: Tensor) -> float:
-    """Spread of samples over spread of as many real images, both (N, C, H, W) in one range."""
+def diversity(samples: Tensor, real: Tensor) -> float | None:
+    """Spread of samples over spread of as many real images, both (N, C, H, W) in one range.
+
+    None where it is not known: of fewer than two images, and where the real ones are all alike.
+    """
+    if min(len(samples), len(real)) < 2:
+        return None
     of_real = spread(real)
-    return spread(samples) / of_real if of_real else float("nan")
+    return spread(samples) / of_real if of_real else None
 
 
-def collapse(told_apart: float, variety: float, objective: str) -> list[str]:
-    """What is to be said, nothing where all is well.
+def collapse(told_apart: float, variety: float | None, objective: str) -> list[str]:
+    """What is to be said, nothing where all is well or, as a `variety` of None, not known.
 
     A critic of the Wasserstein distance is meant to tell apart: there saturation is no sign.
     """
@@ -37,7 +42,7 @@ def collapse(told_apart: float, variety: float, objective: str) -> list[str]:
             f"The discriminator is saturated: it tells {told_apart:.1%} of pairs apart, so the generator "
             "learns little from it. A lower discriminator_rate, more data or another objective may help."
         )
-    if variety < UNIFORM or variety != variety:
+    if variety is not None and not variety >= UNIFORM:
         remarks.append(
             f"The samples have collapsed: they differ {variety:.2f} times as much as real images do."
         )

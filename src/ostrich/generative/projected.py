@@ -19,12 +19,13 @@ section 3.2).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ostrich.data.matching import match_classes
 from ostrich.errors import InputError
 from ostrich.figures.clips import is_clip
 from ostrich.generative.features import fitted
@@ -51,6 +52,7 @@ class ProjectedDiscriminator(nn.Module):
         height, width = classifier.size or (224, 224)
         shapes = [(classifier.channels, height, width), *found.values()]
         self.seen = (classifier,)  # a tuple, so that its parameters are not this network's
+        self.order: tuple[int, ...] | None = None  # the classifier's number of each class; None: the same
         module_of(classifier).requires_grad_(False)
         self.channels = nn.ModuleList(_fixed(nn.Conv2d(c, wide, 1, bias=False)) for c, _, _ in shapes)
         self.scales = nn.ModuleList(_fixed(nn.Conv2d(wide, wide, 3, padding=1, bias=False)) for _ in shapes)
@@ -77,6 +79,8 @@ class ProjectedDiscriminator(nn.Module):
         lowers that is guided by it (Sauer et al. 2022, "StyleGAN-XL", section 3.3).
         """
         (classifier,) = self.seen
+        if self.order is not None:
+            classes = classes.new_tensor(self.order)[classes]
         with untouched(classifier.network):
             return F.cross_entropy(classifier(fitted((images + 1) / 2, classifier)).float(), classes)
 
@@ -146,6 +150,20 @@ def project(gan: GAN, classifier: Classifier, wide: int = 64, guided: bool = Fal
     of_clips = is_clip(gan.shape)
     gan.discriminator = ProjectedVideoDiscriminator(gan.discriminator, images) if of_clips else images
     return gan
+
+
+def match_guide(gan: GAN, names: Sequence[str]) -> str:
+    """Let the classifier that guides a projected GAN know its classes by their names; and by which rule.
+
+    Raises InputError where it has other classes.
+    """
+    looking = gan.discriminator
+    looking = looking.images if isinstance(looking, ProjectedVideoDiscriminator) else looking
+    assert isinstance(looking, ProjectedDiscriminator)
+    (classifier,) = looking.seen
+    matching = match_classes(names, classifier.class_names, classifier.num_classes)
+    looking.order = matching.classes
+    return matching.sentence
 
 
 def feature_shapes(classifier: Classifier) -> dict[str, tuple[int, int, int]]:

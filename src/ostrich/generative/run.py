@@ -21,6 +21,7 @@ from ostrich.generative.features import features
 from ostrich.generative.frechet import frechet_distance
 from ostrich.generative.gan import GAN
 from ostrich.generative.generator import BATCH, CARD, WEIGHTS, Generator
+from ostrich.generative.projected import match_guide
 from ostrich.generative.recipe import INVERSION, RECIPES, GeneratorRecipe
 from ostrich.generative.teacher import build_for
 from ostrich.generative.training import Row, check_images, train_gan
@@ -49,6 +50,9 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
     training = open_split(data, "train", gan.shape, limit=recipe.train_images, seed=recipe.seed)
     pixels, labels = training.tensor(), training.labels if gan.classes is not None else None
     check_images(gan, pixels, labels, recipe.batch_size)
+    guided = {}
+    if recipe.guidance and training.class_names is not None:
+        guided["guided_classes"] = match_guide(gan, training.class_names)
     held_out = open_split(data, "test", gan.shape, seed=recipe.seed)
     judge = load(recipe.judge, device=device) if recipe.judge and distributed.is_main() else None
     real = _real(held_out, judge)
@@ -91,7 +95,7 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
     told_apart = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])["told_apart"]
     results = measure(kept, told_apart=told_apart)
     results["kept_step"] = ((peek(checkpoint) or {}).get("best") or {}).get("step", recipe.steps)
-    results |= {"train_images": len(training), "test_images": len(held_out)}
+    results |= {"train_images": len(training), "test_images": len(held_out), **guided}
     results |= _gif(run)
     save(kept, run.folder / WEIGHTS)
     told = card(recipe, architecture, name, training, results, device)
@@ -155,7 +159,7 @@ def _measure(
     count = recipe.judge_samples if real.judge is not None else DIVERSITY
     samples = _made(network, gan, names, count, recipe.seed + 1, real.images)
     some = min(len(samples), len(real.some))  # as many of both
-    variety = diversity(samples[:some], real.some[:some]) if some > 1 else float("nan")
+    variety = diversity(samples[:some], real.some[:some])
     measured: dict[str, Any] = {"diversity": variety}
     if real.judge is not None and real.features is not None:
         distance = frechet_distance(features(real.judge, samples)[0], real.features)

@@ -116,7 +116,7 @@ def made(spec: GeneratorSpec, recipe: GeneratorRecipe, given: Splits, folder: Pa
 
     def watch(step: int, network: nn.Module, row: dict[str, float]) -> dict[str, float]:
         samples = Generator.of(gan, network).sample(range(spec.copies), seed=recipe.seed)[0]
-        measured = {"step": step, "told_apart": row["told_apart"]}
+        measured: Row = {"step": step, "told_apart": row["told_apart"]}
         if torch.isfinite(samples).all():
             measured["judge_distance"] = frechet_distance(features(judge, samples)[0], of_real)
             measured["diversity"] = diversity(samples[:some], real[: min(some, len(samples))])
