@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -141,6 +142,47 @@ def test_a_network_without_a_convolution_that_no_channels_fit(tmp_path):
         InputError, match=r"fails on an image of 3x28x28"
     ):  # three means are of three channels
         ostrich.load(path, size=28, mean=(0.4, 0.5, 0.6))
+
+
+class OtherOrder(nn.Module):
+    """Its first convolution is called last."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.block, self.stem, self.head = nn.Conv2d(8, 8, 3), nn.Conv2d(channels, 8, 3), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(self.block(self.stem(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("several", [True, False])
+def test_the_channels_of_a_network_that_calls_its_first_convolution_last(channels, several):
+    mean = (0.5,) * channels if several else 0.5
+    model = ostrich.load(OtherOrder(channels), size=16, mean=mean)
+    assert (model.channels, model.mean) == (channels, (0.5,) * channels)
+    with pytest.raises(InputError, match=r"fails on an image of 8x2x2: .*Give its input size"):
+        ostrich.load(OtherOrder(channels), size=2)  # nothing fits: it is the size
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_the_channels_of_torchscript(tmp_path, frozen):
+    layers = nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own: it moves on to export
+        script = torch.jit.script(nn.Sequential(*layers).eval())
+        (torch.jit.freeze(script) if frozen else script).save(str(tmp_path / "grey.pt"))
+    model = ostrich.load(str(tmp_path / "grey.pt"), size=16)
+    assert model.channels == 1
+    assert ("channels" in model.remarks()) == frozen
+
+
+def test_a_network_of_timms_that_was_built_for_other_channels():
+    timm = pytest.importorskip("timm")
+    for channels in (1, 3, 5):
+        network = timm.create_model("test_resnet", in_chans=channels, num_classes=4)
+        model = ostrich.load(network)
+        assert (model.channels, len(model.mean), len(model.std)) == (channels,) * 3
 
 
 def test_a_function_of_grey_images():

@@ -21,7 +21,7 @@ from ostrich.images import INTERPOLATIONS
 from ostrich.models.answers import NO_ANSWER
 from ostrich.models.batch_dependence import APART, ONE_BY_ONE, depends, very_different
 from ostrich.models.batches import Batches, exactly, fixed_batch, images_per_forward
-from ostrich.models.channels import first_channels, other_channels, per_channel
+from ostrich.models.channels import guessed_channels, other_channels, per_channel
 from ostrich.models.channels import input_channels as input_channels
 from ostrich.models.class_names import class_index
 from ostrich.models.outputs import Reading, recognised
@@ -45,12 +45,13 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 class Classifier:
     """A network, or only a prediction function, that classifies images.
 
-    `name` is what it is called, `source` where it is from; `channels` that it takes, found from its first
-    convolution where they are not given, and of a network without one by `probe`; `class_names` K of them, in
-    the order of the logits. `size` is the input (H, W), None where any will do; `resize` the shorter side
-    before the centre crop, or both (H, W), and `interpolation` how, as in `images.fit`; `mean` and `std` per
-    channel, None for no normalisation; `checksum` of what a function computes, since it has no tensors. What
-    a network or function may return stands in `outputs`; `output` chooses where it is not clear, as --output.
+    `name` is what it is called, `source` where it is from; `channels` that it takes, where they are not given
+    those of its first convolution, or others that `probe` finds where it does not take so many; `class_names`
+    K of them, in the order of the logits. `size` is the input (H, W), None where any will do; `resize` the
+    shorter side before the centre crop, or both (H, W), and `interpolation` how, as in `images.fit`; `mean`
+    and `std` per channel, None for no normalisation; `checksum` of what a function computes, since it has no
+    tensors. What a network or function may return stands in `outputs`; `output` chooses where it is not
+    clear, as --output.
     `batch` is the only number of images that the network takes at once, None where any will do; the
     classifier takes any: it fills the network's batch up. Where it is not given, `probe` finds it. It also
     finds whether the answer to an image depends on the others in its batch: slightly, and images are asked
@@ -94,9 +95,8 @@ class Classifier:
         self.size = size
         self.resize = resize
         self.interpolation = interpolation
-        self.channels = channels or input_channels(network)
-        several = any(values is not None and len(values) > 1 for values in (mean, std))
-        self._guessed_channels = not (channels or several or first_channels(network))
+        found = (channels, False) if channels else guessed_channels(network, mean, std)
+        self.channels, self._guessed_channels = found
         self.mean = per_channel("mean", mean, self.channels)
         self.std = per_channel("std", std, self.channels)
         if interpolation not in INTERPOLATIONS:
@@ -450,7 +450,7 @@ class Classifier:
         if not self._guessed_channels:
             return False
         guessed = self.channels
-        for count in other_channels(self.network, self.size or (224, 224)):
+        for count in other_channels(self.network, self.size or (224, 224), guessed):
             self._have(count)
             if self._takes(1):
                 self.told["channels"] = f"{count}, found by trying: images of {guessed} it does not take"

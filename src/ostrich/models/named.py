@@ -14,6 +14,7 @@ from torch import nn
 from ostrich.errors import InputError
 from ostrich.models.asked import Asked
 from ostrich.models.bundled import arch_facts, zoo_facts
+from ostrich.models.channels import guessed_channels
 from ostrich.models.huggingface import hf_facts, label_names
 from ostrich.models.libraries import timm_facts, timm_preprocessing, torchvision_facts
 from ostrich.models.onnx import onnx_facts
@@ -140,7 +141,8 @@ def own_facts(name: str, network: object) -> dict[str, Any]:
     if published is not None and not isinstance(published, dict):
         published = published.to_dict()
     if published and "input_size" in published and "mean" in published:
-        facts = timm_preprocessing(name, published, {}, own.get("num_classes"))
+        channels, _ = guessed_channels(network, published["mean"])
+        facts = timm_preprocessing(name, published, {"in_chans": channels}, own.get("num_classes"))
         del facts["source"]
         return facts | {"told": {"preprocessing": "as the network's pretrained_cfg says; options change it"}}
     names = (

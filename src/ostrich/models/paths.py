@@ -17,6 +17,7 @@ from torch import nn
 
 from ostrich.errors import InputError, first_line
 from ostrich.models.asked import Asked
+from ostrich.models.channels import input_channels
 from ostrich.models.checkpoints import Checkpoint
 from ostrich.models.checkpoints.files import is_torchscript, keras_way_out
 from ostrich.models.onnx import onnx_facts
@@ -56,23 +57,14 @@ def _scripted(path: Path) -> dict[str, Any]:
     except (RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise InputError(f"{str(path)!r} cannot be read as TorchScript: {reason}") from error
-    channels = _first_channels(network)
-    size = _only_size(network, channels)
+    size = _only_size(network, input_channels(network))
     return {
         "network": network,
-        "channels": channels,
         "size": size,
         "source": str(path),
         "checksum": checksum(path),
         **({} if size is None else {"told": {"size": f"{size[0]}x{size[1]}, the only one tried that works"}}),
     }
-
-
-def _first_channels(network: nn.Module) -> int:
-    """The input channels of the first weights of a convolution."""
-    weights = (p for p in network.parameters() if p.ndim == 4)
-    first = next(weights, None)
-    return 3 if first is None else int(first.shape[1])
 
 
 @torch.no_grad()
