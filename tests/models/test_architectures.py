@@ -258,6 +258,23 @@ def test_timm_preprocessing_is_timms(name: str, side: int, resize: object, inter
     torch.testing.assert_close(ours.normalised(pixels)[0], expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("crop_mode", ["center", "squash"])
+def test_timm_preprocessing_of_what_is_not_square(crop_mode: str) -> None:
+    timm = pytest.importorskip("timm")
+    config = timm.models.get_pretrained_cfg("resnet18.a1_in1k").to_dict()
+    config |= {"input_size": (3, 64, 96), "crop_pct": 1.0, "crop_mode": crop_mode}
+    facts = libraries.timm_preprocessing("mine", config)
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(pretrained_cfg=config))
+    for picture in (photograph(311, 207), photograph(150, 207)):
+        fitted = fit(picture, facts["size"], facts["resize"], facts["interpolation"])
+        ours = Classifier(nn.Identity(), channels=3, **facts)
+        pixels = torch.from_numpy(np.array(fitted)).permute(2, 0, 1)[None] / 255
+        torch.testing.assert_close(ours.normalised(pixels)[0], transform(picture), rtol=1e-5, atol=1e-5)
+    if crop_mode == "center":
+        with pytest.raises(InputError, match=r"0\.95 of 64x96 pixels.*not done here"):
+            libraries.timm_preprocessing("mine", config | {"crop_pct": 0.95})
+
+
 def photograph(width: int, height: int) -> Image.Image:
     from skimage.data import chelsea
 

@@ -13,6 +13,7 @@ from torch import nn
 
 import ostrich
 from ostrich.errors import CheckpointMismatch, InputError, UnknownName
+from ostrich.models import published_weights
 from ostrich.models.bundled import zoo_cards
 from ostrich.models.checkpoints import Checkpoint
 
@@ -104,6 +105,66 @@ def test_a_file_fills_the_network_that_the_published_weights_fill(tmp_path, name
     other = ostrich.load(f"{spec},transform_input=false", weights=path, size=96)
     assert not other.network.transform_input
     assert "input" not in other.remarks()
+
+
+@pytest.mark.parametrize(
+    ("name", "digits", "entry", "resize", "why"),
+    [
+        ("mine.pth", "b0353104" + 56 * "0", "IMAGENET1K_V1", 256, "whose file this is"),
+        ("mobilenet_v2-b0353104.pth", None, "IMAGENET1K_V1", 256, "as the file's name says"),
+        ("mine.pth", None, "IMAGENET1K_V2", 232, "by default; that of IMAGENET1K_V1 is another one"),
+    ],
+)
+def test_a_file_is_fed_as_what_it_was_published_as(tmp_path, monkeypatch, name, digits, entry, resize, why):
+    weights = save(tmp_path, torchvision.models.mobilenet_v2().state_dict(), name)
+    if digits is not None:
+        monkeypatch.setattr(published_weights, "checksum", lambda path: digits)
+    model = ostrich.load("torchvision:mobilenet_v2", weights=weights, device="cpu")
+    assert (model.size, model.resize) == ((224, 224), resize)
+    assert model.remarks()["preprocessing"] == f"as published for {entry}, {why}; options change it"
+
+
+@pytest.mark.parametrize(
+    ("side", "spec", "resize", "interpolation", "why"),
+    [
+        (384, "torchvision:vit_b_16", 384, "bicubic", "IMAGENET1K_SWAG_E2E_V1, which is for 384 pixels"),
+        (384, "torchvision:vit_b_16,image_size=384", 384, "bicubic", "which is for 384 pixels"),
+        (224, "torchvision:vit_b_16", 256, "bilinear", "IMAGENET1K_V1, by default; that of IMAGENET1K_SWAG_"),
+        (64, "torchvision:vit_b_16", 73, "bilinear", "IMAGENET1K_V1, at 64 pixels"),  # 64 * 256 / 224 = 73.1
+        (64, "torchvision:vit_b_16,classes=3", 73, "bilinear", "IMAGENET1K_V1, at 64 pixels"),
+        (None, "torchvision:vit_b_16,image_size=64,classes=3", 73, "bilinear", "at 64 pixels"),
+        (None, "torchvision:vit_h_14,classes=3", 518, "bicubic", None),
+    ],
+)
+def test_a_vision_transformer_is_built_for_the_images_of_its_file(
+    tmp_path, monkeypatch, side, spec, resize, interpolation, why
+):
+    built = []
+
+    def small(name, weights, image_size, num_classes=1000):
+        built.append(image_size)
+        shape = {"patch_size": int(name[-2:]), "num_layers": 1, "num_heads": 1}
+        return torchvision.models.VisionTransformer(
+            image_size, **shape, hidden_dim=8, mlp_dim=8, num_classes=num_classes
+        )
+
+    monkeypatch.setattr(torchvision.models, "get_model", small)
+    classes = 3 if "classes" in spec else 1000
+    weights = side and save(tmp_path, small("vit_b_16", None, side, classes).state_dict())
+    model = ostrich.load(spec, weights=weights, device="cpu")
+    assert model.size == (built[-1],) * 2
+    assert built[-1] == side or side is None
+    assert (model.resize, model.interpolation) == (resize, interpolation)
+    said = model.remarks().get("preprocessing")
+    assert said is None if why is None else why in said
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_a_file_without_the_heads_for_training_fills_a_network_without_them(tmp_path, name):
+    published = torchvision.models.get_model(name, weights=None, init_weights=False, aux_logits=False)
+    weights = save(tmp_path, published.state_dict())
+    model = ostrich.load(f"torchvision:{name},init_weights=false", weights=weights, size=96)
+    assert model.network.state_dict().keys() == published.state_dict().keys()
 
 
 def python_file(tmp_path, body: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from ostrich.errors import InputError, first_line
+from ostrich.models.checkpoints import Checkpoint
 
 RENAMED = {"classes": "num_classes"}  # the short names of the command line
 WORDS = {"true": True, "false": False, "none": None}
@@ -19,10 +20,11 @@ WORDS = {"true": True, "false": False, "none": None}
 class Asked:
     """What is said beside MODEL that decides how its network is made.
 
-    `own_weights`: they come from a file. `output` is --output.
+    `own_weights`: they come from a file, `checkpoint`. `output` is --output.
     """
 
     own_weights: bool = False
+    checkpoint: Checkpoint | None = None
     output: str | None = None
 
 

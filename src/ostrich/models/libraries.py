@@ -21,9 +21,13 @@ from torch import nn
 from ostrich.errors import InputError, MissingExtra, UnknownName
 from ostrich.images import INTERPOLATIONS
 from ostrich.models.asked import Asked, Builder, constructed, count_of_classes, with_options
+from ostrich.models.published_weights import followed, side_of
 
 WORDNET = re.compile(r"n\d{8}")  # ids, which are no names
-TRANSFORMED = ("googlenet", "inception_v3")  # weights=... sets transform_input, in torchvision/models/NAME.py
+# weights=... sets transform_input, in torchvision/models/NAME.py; and what the heads are called that only
+# training needs, which the published networks come without.
+TRANSFORMED = {"googlenet": "aux1", "inception_v3": "AuxLogits"}
+TRANSFORMER = "vit_"  # weights=... sets image_size
 PLACES = ("local-dir", "hf-hub")  # where timm finds networks that are not its own
 
 
@@ -35,16 +39,18 @@ def torchvision_facts(spec: str, asked: Asked) -> dict[str, Any]:
     known = tv.list_models(module=tv)
     if name not in known:
         raise UnknownName("model", f"torchvision:{name}", [f"torchvision:{n}" for n in known])
-    published = tv.get_model_weights(name).DEFAULT
+    entries = tv.get_model_weights(name)
+    side = options.get("image_size", side_of(asked.checkpoint)) if name.startswith(TRANSFORMER) else None
+    published, why = followed(entries, entries.DEFAULT, asked.checkpoint, side)
     preset, names = published.transforms(), published.meta["categories"]
     count = count_of_classes(f"torchvision:{spec}", options, len(names))
+    crop, resize = preset.crop_size[0], preset.resize_size[0]
+    if type(side) is int and side != crop:
+        crop, resize, why = side, math.floor(side * resize / crop), f"at {side} pixels"
+    options, told = _as_built(spec, options, asked, crop)
+    if why is not None:
+        told["preprocessing"] = f"as published for {published.name}, {why}; options change it"
     head = _head(options, count, len(names), asked, lambda k: make(num_classes=k))
-    if asked.own_weights and name in TRANSFORMED and "transform_input" not in options:
-        options = {**options, "transform_input": True}
-        head["told"] = {
-            "input": "brought to mean 0.5 and deviation 0.5 within the network, as by the published one; "
-            f"of weights trained without that: torchvision:{spec},transform_input=false"
-        }
 
     def make(**more: Any) -> nn.Module:
         with warnings.catch_warnings():
@@ -64,14 +70,34 @@ def torchvision_facts(spec: str, asked: Asked) -> dict[str, Any]:
     return {
         "network": network,
         **head,
-        "size": (preset.crop_size[0], preset.crop_size[0]),
-        "resize": preset.resize_size[0],
+        "told": {**told, **head.get("told", {})},
+        "size": (crop, crop),
+        "resize": resize,
         "interpolation": preset.interpolation.value,
         "mean": preset.mean,
         "std": preset.std,
         "class_names": names if count == len(names) else None,
         "source": f"torchvision {published.meta.get('recipe', '')}".strip(),
     }
+
+
+def _as_built(
+    spec: str, options: dict[str, Any], asked: Asked, side: int
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The options with those that the library's builder adds for published weights, and what is told."""
+    name, added, told = with_options(spec)[0], {}, {}
+    if name.startswith(TRANSFORMER):
+        added["image_size"] = side
+    if name in TRANSFORMED and asked.own_weights:
+        added["transform_input"] = True
+        told["input"] = (
+            "brought to mean 0.5 and deviation 0.5 within the network, as by the published one; "
+            f"of weights trained without that: torchvision:{spec},transform_input=false"
+        )
+    if name in TRANSFORMED and asked.checkpoint is not None:
+        head = f"{TRANSFORMED[name]}."
+        added["aux_logits"] = any(head in entry for entry in asked.checkpoint.entries)
+    return {**added, **options}, {} if "transform_input" in options else told
 
 
 def _head(
@@ -154,25 +180,29 @@ def timm_preprocessing(
     """Size, resize, interpolation, mean, std and class names of a timm `pretrained_cfg`.
 
     As timm's evaluation transform: the shorter side becomes floor(size / crop_pct), both sides
-    where the crop mode is "squash". `options` are those of the constructor (`img_size`, `in_chans`), and
+    where the crop mode is "squash"; what is not square is covered, and refused where crop_pct is not 1.
+    `options` are those of the constructor (`img_size`, `in_chans`), and
     `classes` is the number of classes, where it is another one.
     """
     options = options or {}
     side = options.get("img_size")
     size = (side, side) if isinstance(side, int) else tuple(published["input_size"][1:])
     mode, interpolation = published.get("crop_mode") or "center", published.get("interpolation") or "bicubic"
-    if mode not in ("center", "squash") or interpolation not in INTERPOLATIONS:
+    share, square = published.get("crop_pct") or 0.875, size[0] == size[1]
+    known = mode == "squash" or (mode == "center" and (square or share == 1))
+    if not known or interpolation not in INTERPOLATIONS:
         raise InputError(
-            f"timm:{name} is published with crop mode {mode!r} and {interpolation!r} interpolation, which "
-            f"is not done here. Wrap it as PATH.py:FUNCTION and give its --size, --mean and --std."
+            f"timm:{name} is published with crop mode {mode!r} ({share:.4g} of {size[0]}x{size[1]} pixels) "
+            f"and {interpolation!r} interpolation, which is not done here. Wrap it as PATH.py:FUNCTION and "
+            "give its --size, --mean and --std."
         )
-    scaled = tuple(math.floor(side / (published.get("crop_pct") or 0.875)) for side in size)
+    scaled = tuple(math.floor(side / share) for side in size)
     channels = options.get("in_chans", len(published["mean"]))
     mean, std = (_for_channels(published[what], channels) for what in ("mean", "std"))
     names = _class_names(published)
     return {
         "size": size,
-        "resize": scaled if mode == "squash" or size[0] != size[1] else scaled[0],
+        "resize": scaled if mode == "squash" else scaled[0] if square else None,
         "interpolation": interpolation,
         "mean": mean,
         "std": std,

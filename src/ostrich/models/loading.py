@@ -52,14 +52,15 @@ def load(
     is: "logit", "sigmoid"; "logits" takes the largest of independent sigmoids for the answer. Raises
     InputError (wrong names, weights that do not fit, a network whose answers cannot be read as scores).
     """
-    asked = Asked(own_weights=weights is not None, output=output)
     if weights is None and (rename or drop or ema is not None):
         raise InputError("--rename, --drop and --ema are about a weights file; give it with --weights FILE.")
+    checkpoint = None if weights is None else Checkpoint(weights, rename, drop, ema)
+    asked = Asked(own_weights=weights is not None, checkpoint=checkpoint, output=output)
     facts = named_facts(model, asked) if isinstance(model, str) else _own(model)
-    if weights is not None:
+    if checkpoint is not None:
         if not isinstance(facts["network"], nn.Module):
             raise InputError(f"{model} is only a prediction function: it takes no weights.")
-        facts = _filled(facts, Checkpoint(weights, rename, drop, ema))
+        facts = _filled(facts, checkpoint)
     chosen = Preprocessing(
         size=size, resize=resize, crop=crop, interpolation=interpolation, mean=mean, std=std
     )
