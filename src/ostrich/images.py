@@ -22,6 +22,7 @@ from ostrich.errors import InputError
 from ostrich.runtime.files import whole, write_bytes
 
 LEVELS = 255  # an 8-bit channel has the values 0/255 ... 255/255
+SNAP = 1e-4  # levels; float32 errs by at most 255 * 2^-25 = 8e-6 of them
 THOUSAND = 1000  # images whose files lie in one folder
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: what grey a colour is
 INTERPOLATIONS = {
@@ -44,6 +45,11 @@ def into_range(images: Tensor) -> Tensor:
 def rounded(images: Tensor) -> Tensor:
     """The nearest images on the 8-bit grid, same shape and dtype: what a PNG file can hold."""
     return images.clamp(0, 1).mul(LEVELS).round().div(LEVELS)
+
+
+def off_grid(images: Tensor) -> Tensor:
+    """Which values of images are not on the 8-bit grid as their type can hold it, bool of their shape."""
+    return (rounded(images) - images).abs() * LEVELS > SNAP
 
 
 def to_bytes(images: Tensor) -> np.ndarray:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ostrich.attacks.threats import L1, L2, Linf, Unbounded, within
+from ostrich.attacks.threats import L1, L2, Lab, Linf, Unbounded, within
 from ostrich.errors import InputError
 from ostrich.images import rounded
 
@@ -119,3 +119,11 @@ def test_rounding_takes_no_change_back_where_the_budget_has_room(threat, room):
     assert (levels.flatten(1).sum(1) - 0.3 * 192).abs().max() < 1
     assert within(budget, origin + levels / 255, origin).all()
     assert torch.equal(budget.quantize(origin, origin), origin)
+
+
+def test_between_two_levels_lab_ends_at_one_of_them():
+    """No level is within so small a budget of the original, which lies in the middle."""
+    original = torch.full((1, 3, 2, 2), 100.5 / 255)
+    found = Lab(0.05).quantize(original + 1 / 255, original)
+    assert torch.equal(found, rounded(found))
+    assert ((found - original).abs() * 255 - 0.5).abs().max() < 1e-3

@@ -334,6 +334,49 @@ def test_a_temporary_folder_goes_with_its_result(digits):
     assert not folder.exists()
 
 
+# Images of one's own --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["tensor", "pair", "loader"])
+def test_images_beside_the_8_bit_grid_are_brought_to_it_and_that_is_said(form, tmp_path):
+    """Files are rounded: else every pixel counts as changed, and a change of one is none."""
+    model, files = nets.small(), nets.random_images(3)
+    images = (files + 0.3 / 255).clamp(0, 1)
+    labels = nets.predictions(model, files)
+    given = {
+        "tensor": (images, labels),
+        "pair": ((images, labels),),
+        "loader": (DataLoader(TensorDataset(images, labels), batch_size=2),),
+    }[form]
+    found = ostrich.attack(
+        "one-pixel", model, *given, eps=20, population=20, generations=3, out=tmp_path / "a"
+    )
+    same = ostrich.attack("one-pixel", model, files, labels, eps=20, population=20, generations=3)
+    torch.testing.assert_close(found.originals, files)
+    assert torch.equal(found.success, same.success)
+    assert found.success.any()
+    said = json.loads((tmp_path / "a/run.json").read_text())["data"]
+    assert said["rounded"].startswith("3 of 3 images were not on the 8-bit grid")
+    near = ostrich.attack("pgd", model, images, labels, norm="l2", eps=0.25, out=tmp_path / "b")
+    assert (near.distance[near.success] <= 0.25 * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_images_on_the_grid_stay_as_they_are(dtype):
+    files = (nets.random_images(3).to(dtype) * 255).round() / 255
+    samples = ostrich.data.Samples.of(files)
+    assert torch.equal(samples.images(), files)
+    assert not samples.remarks
+
+
+def test_images_that_require_a_gradient_are_as_others():
+    model, images = nets.small(), nets.random_images(2)
+    wanted = ostrich.attack("lbfgs", model, images, constants=2, iterations=2)
+    found = ostrich.attack("lbfgs", model, images.clone().requires_grad_(), constants=2, iterations=2)
+    assert torch.equal(found.images, wanted.images)
+    assert not found.originals.requires_grad
+
+
 # Bad input ------------------------------------------------------------------------------------
 
 NOTHING = object()
@@ -350,6 +393,8 @@ BAD = {
     "patch": (("patch", "small", "images"), {"eps": "a tenth"}, "a tenth"),
     "no images": (("pgd", "small"), {}, "pgd needs DATA: a tensor of images"),
     "images of another type": (("pgd", "small", 5), {}, "Images are a tensor .* got int"),
+    "empty": (("pgd", "small", torch.zeros(0, 3, 16, 16)), {}, "at least one image"),
+    "empty for a fitted one": (("universal", "small", torch.zeros(0, 3, 16, 16), []), {}, "at least one image"),
     "array": (("pgd", "small", NOTHING), {}, "got object"),
     "range": (("pgd", "small", torch.full((1, 3, 16, 16), 7.0)), {}, r"\[0, 1\]"),
     "model": (("pgd", 5, "images"), {}, "A model is a torch.nn.Module"),

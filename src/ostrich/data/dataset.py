@@ -22,7 +22,7 @@ from ostrich.data.levels import Levels
 from ostrich.data.matching import Matching
 from ostrich.data.sources import Decoded, Given, Kept, Part, Source
 from ostrich.errors import InputError
-from ostrich.images import check_images, fingerprint, fingerprints, from_bytes
+from ostrich.images import check_images, fingerprint, fingerprints, from_bytes, off_grid, rounded
 
 if TYPE_CHECKING:
     from ostrich.data.mesh_views import Views
@@ -168,8 +168,18 @@ class Samples:
 
     @classmethod
     def of(cls, images: Tensor, labels: Tensor | None = None, name: str = "images") -> Samples:
-        """`images` (N, C, H, W) in [0, 1] and labels (N,) of one's own, called `name`. Raises InputError."""
+        """`images` (N, C, H, W) in [0, 1] and labels (N,) of one's own, called `name`. Raises InputError.
+
+        They are brought to the 8-bit grid, on which files lie; where that changes any, a remark says so.
+        """
         check_images(images)
+        images, remarks = images.detach(), {}
+        if (off := off_grid(images)).any():
+            images, count = torch.where(off, rounded(images), images), int(off.flatten(1).any(1).sum())
+            remarks["rounded"] = (
+                f"{count} of {len(images)} images were not on the 8-bit grid of files; all that is computed, "
+                "judged and shown is of the images rounded to it"
+            )
         found = cls(
             name=name,
             files=tuple(f"{name}[{i}]" for i in range(len(images))),
@@ -178,6 +188,7 @@ class Samples:
             source=Given(images),
             labels=None,
             sha256=hashlib.sha256(_content(images)).hexdigest(),
+            remarks=remarks,
         )
         return found if labels is None else found.labelled(labels)
 

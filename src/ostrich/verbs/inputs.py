@@ -70,7 +70,14 @@ def as_training_data(data: Images) -> str | Samples:
 
 
 def held_samples(data: Any) -> Samples | None:
-    """Images that are given as such; None where they are named. Raises InputError."""
+    """Images that are given as such; None where they are named. Raises InputError, for no image too."""
+    found = _held(data)
+    if found is not None and not len(found):
+        raise InputError("There is no image among what was given; give at least one image.")
+    return found
+
+
+def _held(data: Any) -> Samples | None:
     if isinstance(data, Samples):
         return data
     if isinstance(data, Tensor):

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from ostrich.errors import InputError
-from ostrich.images import LEVELS
+from ostrich.images import LEVELS, SNAP
 
 TOLERANCE = 1e-6  # relative, for floating-point distances at the edge of a budget
-SNAP = 1e-4  # levels; float32 errs by at most 255 * 2^-25 = 8e-6 of them
 
 Draw = Callable[[str], Tensor]  # "uniform" in [0, 1) or "normal", shaped like the images
 

@@ -73,13 +73,17 @@ class Lab:
         return (lab(images) - lab(originals)).norm(dim=1).flatten(1).amax(1)
 
     def quantize(self, images: Tensor, originals: Tensor) -> Tensor:
-        """Rounded; where that is too far, rounded towards the original, level by level."""
+        """Rounded; where that is too far, rounded towards the original, level by level.
+
+        Between two levels an original may have none within its budget; it ends at one of them.
+        """
         found, start = rounded(images), lab(originals.double())
-        far = self._far(found.double(), start)
-        while far.any():
+        for _ in range(LEVELS):
+            far = self._far(found.double(), start)
+            if not far.any():
+                break
             nearer = found - (found - originals).sign() / LEVELS
             found = torch.where(far, rounded(nearer), found)
-            far = self._far(found.double(), start)
         return found
 
     def _far(self, images: Tensor, start: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ostrich.attacks.threats.base import SNAP, TOLERANCE, flat, to_levels
-from ostrich.images import LEVELS
+from ostrich.attacks.threats.base import TOLERANCE, flat, to_levels
+from ostrich.images import LEVELS, SNAP
 
 
 def quantize_sum(images: Tensor, originals: Tensor, eps: float, power: int) -> Tensor:
