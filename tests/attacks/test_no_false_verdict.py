@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from unittest.mock import patch
 
+import nets
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ostrich.attacks import PGD, AutoAttack, Untargeted, attack
+import ostrich
+from ostrich.attacks import PGD, AutoAttack, Untargeted, attack, targets
 from ostrich.attacks.decision_based.rays import RayS
 from ostrich.attacks.engine.figures import measured
 from ostrich.attacks.score_based.square import Square
@@ -18,6 +20,7 @@ from ostrich.attribution import Gradient
 from ostrich.attribution.question import explain
 from ostrich.crashtest.outcomes import outcome
 from ostrich.errors import InputError
+from ostrich.images import fingerprints
 from ostrich.models import Classifier
 
 
@@ -221,3 +224,36 @@ def test_what_rays_found_no_way_to_begin_with_is_not_known():
     assert not result.success.any()
     assert result.unattacked.all()
     assert measured("rays", result)["bound"] is None
+
+
+def apart(count: int) -> tuple[Tensor, Tensor]:
+    """Images (count, 3, 8, 8), none like another, of which the first channel leads by ten levels; labels."""
+    images = (100 + torch.arange(count)).view(-1, 1, 1, 1).expand(-1, 3, 8, 8) / 255
+    images = images + torch.tensor([10 / 255, 0, 0]).view(3, 1, 1)
+    return (images * 255).round() / 255, torch.zeros(count, dtype=torch.int64)
+
+
+def test_a_random_target_is_a_class_that_is_on():
+    """Of five classes two are masked: neither the least likely one nor a random one is one of these."""
+    images, labels = apart(12)
+    masked = seen(Means(lambda z: torch.cat([z, torch.full((len(z), 2), -1e9)], 1)))
+    for target in ("least-likely", "random"):
+        goal = targets.goal(masked, images, labels, target, 0)
+        assert set(goal.classes.tolist()) <= {1, 2}, target
+        result = ostrich.attack("pgd", masked, images, labels, target=target, eps=16 / 255)
+        assert result.success.all(), target
+    assert set(targets.goal(masked, images, labels, "random", 0).classes.tolist()) == {1, 2}
+
+
+def test_where_nothing_is_masked_a_random_target_is_a_step_from_the_label():
+    images, labels = nets.random_images(70), torch.arange(70) % 5
+    steps = [key % 4 + 1 for key in fingerprints(images)]
+    found = targets.goal(nets.small(), images, labels, "random", 0).classes
+    assert torch.equal(found, (labels + torch.tensor(steps)) % 5)
+
+
+def test_another_class_is_chosen_of_those_that_are_on():
+    off = torch.tensor([[False, True, False, False], [False, True, True, True]])
+    found = [targets.another(torch.tensor([2, 0]), off, [key, key]).tolist() for key in range(4)]
+    assert [first for first, _ in found] == [3, 0, 3, 0]
+    assert [second for _, second in found] == [1, 2, 3, 1]  # one class alone: then all are possible

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ostrich.attacks.goals import Goal, Targeted, Untargeted
 from ostrich.errors import InputError
 from ostrich.images import fingerprints
-from ostrich.models.answers import predictions
+from ostrich.models.answers import answered, predictions, switched_off
 from ostrich.models.batches import Batches
 from ostrich.models.classifier import Classifier
 
@@ -30,16 +32,47 @@ def check_target(classifier: Classifier, target: str | None) -> None:
 
 
 def goal(classifier: Classifier, images: Batches, labels: Tensor, target: str | None, seed: int) -> Goal:
-    """Untargeted without a target; else a class by name, a random one, or the least likely one."""
+    """Untargeted without a target; else a class by name, a random one, or the least likely one.
+
+    A class that is switched off is none of the latter two.
+    """
     if target is None:
         return Untargeted(labels.clamp_min(0))  # no answer is no class, and nothing to be left
     check_target(classifier, target)
-    classes = classifier.num_classes
     if target == "least-likely":
-        return Targeted(classifier.predict(images).argmin(1))
+        logits = classifier.predict(images)
+        return Targeted(logits.masked_fill(~possible(switched_off(logits)), torch.inf).argmin(1))
     if target == "random":
-        # A step of 1 to K - 1 from the label, keyed by the image: never the label itself.
-        keys = [key for i in range(0, len(images), 64) for key in fingerprints(images[i : i + 64])]
-        steps = [(key ^ (seed * 0x9E3779B97F4A7C15)) % (classes - 1) + 1 for key in keys]
-        return Targeted((labels + torch.tensor(steps, device=labels.device)) % classes)
+        found = []
+        for i in range(0, len(images), 64):
+            part = images[i : i + 64]
+            keys = [key ^ (seed * 0x9E3779B97F4A7C15) for key in fingerprints(part)]
+            found.append(another(labels[i : i + 64], switched_off(classifier.predict(part)), keys))
+        return Targeted(torch.cat(found))
     return Targeted(torch.full_like(labels, classifier.class_index(target)))
+
+
+def possible(off: Tensor) -> Tensor:
+    """Which classes (n, K) may be targets: those not switched `off`; all where that leaves fewer than two.
+
+    `off` (n, K) is as in `models.answers.switched_off`.
+    """
+    return ~off | ((~off).sum(1, keepdim=True) < 2)
+
+
+def off_anywhere(logits: Tensor) -> Tensor:
+    """Which classes any answer among the logits (n, K) has switched off, (1, K)."""
+    return switched_off(logits[answered(logits)]).any(0, keepdim=True)
+
+
+def another(labels: Tensor, off: Tensor, keys: Sequence[int]) -> Tensor:
+    """For each of the `labels` (n,) another class (n,) that is not switched `off` (n, K), chosen by its key.
+
+    The classes are counted on from the label, round to it.
+    """
+    count = off.shape[1]
+    onwards = (labels[:, None] + torch.arange(1, count, device=labels.device)) % count  # (n, K - 1)
+    allowed = possible(off.to(labels.device)).gather(1, onwards)
+    places = [key % many for key, many in zip(keys, allowed.sum(1).tolist(), strict=True)]
+    passed = allowed.cumsum(1) > torch.tensor(places, device=labels.device)[:, None]
+    return onwards.gather(1, passed.to(torch.uint8).argmax(1, keepdim=True))[:, 0]

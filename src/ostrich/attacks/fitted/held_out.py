@@ -15,6 +15,7 @@ from ostrich.attacks.fitted.artefact import FILE, Artefact, fit_artefact, judge,
 from ostrich.data.dataset import Samples
 from ostrich.data.split import hold_out
 from ostrich.errors import InputError
+from ostrich.models.answers import answered
 from ostrich.models.classifier import Classifier
 from ostrich.runtime import events
 from ostrich.runtime.randomness import keyed
@@ -173,10 +174,16 @@ def fit_held_out(
 
 
 def choose_target(part: CleanImages, classifier: Classifier, target: str, seed: int) -> int:
-    """The one class for all: by name; of an object also a random one, or the least likely one."""
-    if target == "least-likely":
-        return int(classifier.predict(part.images).softmax(1).mean(0).argmin())
+    """The one class for all: by name; of an object also a random one, or the least likely one.
+
+    A class that any view finds switched off is none of the latter two.
+    """
+    if target not in ("least-likely", "random"):
+        return classifier.class_index(target)
+    logits = classifier.predict(part.images)
+    off = targets.off_anywhere(logits)
     if target == "random":
         step = torch.randint(1, classifier.num_classes, (1,), generator=keyed(seed, TARGET))
-        return int(part.labels[0] + step) % classifier.num_classes
-    return classifier.class_index(target)
+        return int(targets.another(part.labels[:1], off, [int(step) - 1]))
+    mean = logits[answered(logits)].softmax(1).mean(0, keepdim=True)
+    return int(mean.masked_fill(~targets.possible(off), torch.inf).argmin())

@@ -6,7 +6,7 @@ half at places drawn anew.
 
 from __future__ import annotations
 
-from ostrich.attacks import AdversarialPatch, Patch
+from ostrich.attacks import AdversarialPatch, Patch, targets
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Block, Pairs, Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context
@@ -26,7 +26,8 @@ def probe(context: Context) -> Answer:
     if classifier.num_classes < 2:
         raise CannotRun("The network has one class only.")
     names = classifier.class_names or ()
-    target = names.index(TARGET) if TARGET in names else 0
+    able = targets.possible(targets.off_anywhere(context.logits))[0].nonzero()[:, 0].tolist()
+    target = next((k for k in able if names and names[k] == TARGET), able[0])
     method = AdversarialPatch(threat=Patch(AREA), epochs=EPOCHS)
     found = fit_and_judge(context, method, target)
     figures, name = found.figures, classifier.class_name(target)
