@@ -97,6 +97,17 @@ def test_what_the_camera_breaks_by_itself_is_no_success():
     assert said["clean_kept"]["photograph"] == pytest.approx((clean == 0).double().mean().item())
 
 
+def test_a_photograph_without_an_answer_is_broken_and_not_class_0():
+    model, images = nets.small(), nets.random_images(8)
+    labels = nets.predictions(model, images)
+    method = Printed(attack="fgsm")
+    result = ostrich.attacks.attack(method, model, images, Untargeted(labels))
+    silent = ostrich.Classifier(lambda x: torch.full((len(x), 5), torch.nan), channels=3, size=(16, 16))
+    said = survival(method, silent, Untargeted(torch.zeros_like(labels)), result)
+    assert set(said["destruction_rate"].values()) == {0.0}
+    assert set(said["clean_kept"].values()) == {0.0}
+
+
 def test_the_command_leaves_files_that_give_its_figures(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["zoo:digits-cnn", "digits", "--limit", "24", "--set", "eps=48/255", "--set", "iterations=4"]

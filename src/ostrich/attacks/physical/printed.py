@@ -33,6 +33,7 @@ from ostrich.attacks.physical.printability import on_paper
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.errors import InputError
 from ostrich.images import fingerprints, grid, rounded, write_png
+from ostrich.models.answers import predictions
 from ostrich.runtime.randomness import keyed
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Printed(InputSpecificAttack):
         from ostrich.attacks.engine.evidence import write_table
 
         clean, broken = (_photographs(self, x, result, seed) for x in (result.originals, result.images))
-        seen = [_predictions(classifier, photographs) for photographs in (clean, broken)]
+        seen = [predictions(classifier.predict(photographs)) for photographs in (clean, broken)]
         rows = []
         for i in result.attacked.nonzero()[:, 0].tolist():
             files = [f"images/{index[i]:05d}-{kind}-photograph.png" for kind in ("clean", "adversarial")]
@@ -185,7 +186,7 @@ def survival(
     destroyed, right = {}, {}
     for name, part in whole.items():
         shots = [_photographs(part, x, result, seed) for x in (result.originals, result.images)]
-        clean, broken = (_hits(goal, _predictions(classifier, x)) for x in shots)
+        clean, broken = (_hits(goal, predictions(classifier.predict(x))) for x in shots)
         destroyed[name] = _mean(~broken[fooled])
         right[name] = _mean(~clean[result.attacked])
     return {
@@ -201,13 +202,9 @@ def _photographs(method: Printed, images: Tensor, result: Result, seed: int) -> 
     return method.photographed(images, keys, seed) if len(images) else images
 
 
-def _predictions(classifier: Classifier, images: Tensor) -> Tensor:
-    return classifier.predict(images).argmax(1)
-
-
-def _hits(goal: Goal, predictions: Tensor) -> Tensor:
-    """Whether predictions (N,) are what the goal is, (N,)."""
-    same = predictions == goal.classes
+def _hits(goal: Goal, seen: Tensor) -> Tensor:
+    """Whether predictions (N,) are what the goal is, (N,): no answer has left every label."""
+    same = seen == goal.classes
     return ~same if goal.kind == "untargeted" else same
 
 

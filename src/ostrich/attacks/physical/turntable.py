@@ -15,6 +15,7 @@ from ostrich.attacks.fitted.fitting import Tensors
 from ostrich.attacks.fooling.gallery import gallery
 from ostrich.data.mesh_views import Views
 from ostrich.images import from_bytes, magnified, rounded, write_gif, write_png
+from ostrich.models.answers import confidence, predictions
 from ostrich.models.classifier import Classifier
 
 FRAMES, MILLISECONDS, SIDE = 24, 150, 128  # a frame's picture has about so many pixels a side
@@ -36,8 +37,8 @@ def write_evidence(
 
     All views (n) count, also those that were wrong before.
     """
-    before = classifier.predict(views.untouched.to(tensors["texture"].device)).argmax(1).cpu()
-    after = classifier.predict(painted(views, tensors["texture"])).argmax(1).cpu()
+    before = predictions(classifier.predict(views.untouched.to(tensors["texture"].device))).cpu()
+    after = predictions(classifier.predict(painted(views, tensors["texture"]))).cpu()
     seen = {name: shares(found, label, target) for name, found in (("before", before), ("after", after))}
     names = (classifier.class_name(label), None if target is None else classifier.class_name(target))
     write_png(folder / "viewpoints.png", viewpoints(views, before, after, label, target, names))
@@ -45,12 +46,12 @@ def write_evidence(
     return {"seen_before": seen["before"], "seen_after": seen["after"]}
 
 
-def shares(predictions: Tensor, label: int, target: int | None) -> dict[str, float]:
+def shares(found: Tensor, label: int, target: int | None) -> dict[str, float]:
     """Which part of predictions (n,) is the object's class, the target, or another one."""
-    right = (predictions == label).double().mean().item()
+    right = (found == label).double().mean().item()
     if target is None:
         return {"label": right, "other": 1 - right}
-    hit = (predictions == target).double().mean().item()
+    hit = (found == target).double().mean().item()
     return {"label": right, "target": hit, "other": 1 - right - hit}
 
 
@@ -70,9 +71,9 @@ def write_turntable(path: Path, classifier: Classifier, views: Views, tensors: T
     pairs = zip(painted(around, tensors["original"]), painted(around, tensors["texture"]), strict=True)
     for pair in pairs:
         both = torch.stack(pair)
-        certain, which = classifier.predict(both).softmax(1).max(1)
-        names = [classifier.class_name(int(k)) for k in which]
-        frames.append(gallery(magnified(both, SIDE), names, certain.tolist()))
+        logits = classifier.predict(both)
+        names = [classifier.class_name(k) for k in predictions(logits).tolist()]
+        frames.append(gallery(magnified(both, SIDE), names, confidence(logits).tolist()))
     write_gif(path, frames, MILLISECONDS)
 
 
