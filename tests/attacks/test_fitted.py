@@ -17,7 +17,7 @@ import torch
 from attack_cases import given, short
 from PIL import Image
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 import ostrich
 from ostrich.attacks import (
@@ -33,6 +33,7 @@ from ostrich.attacks import (
 )
 from ostrich.attacks.engine.problem import Access
 from ostrich.attacks.fitted.artefact import Artefact, judge, load_artefact
+from ostrich.attacks.fitted.evidence import photographed
 from ostrich.attacks.fitted.fitting import Fitting, fit
 from ostrich.attacks.fitted.universal_perturbation import smallest_changes
 from ostrich.attacks.physical import placement
@@ -188,6 +189,73 @@ def test_with_several_victims_one_perturbation_fools_them_all(tmp_path):
     assert not predicted(two, images).any()
     assert reached(None) == [True, False]
     assert reached(f"{tmp_path}/nets.py:two") == [True, True]
+
+
+# Without an answer --------------------------------------------------------------------------------
+
+
+class Unanswered(nn.Module):
+    """A linear network; of images whose first value is 1 the answer is NaN, and so is its slope."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(60, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x.flatten(1)) * (0.5 - x[:, 0, 0, :1]).sqrt()
+
+
+def test_an_image_without_an_answer_takes_the_gradient_from_no_other():
+    torch.manual_seed(0)
+    model = ostrich.Classifier(Unanswered(), size=(5, 4))
+    images = nets.random_images(6, (5, 4)) * 0.25 + 0.2
+    images[2, 0, 0, 0] = 1.0
+    labels = torch.zeros(6, dtype=torch.int64)
+
+    def gradient(rows: list[int]) -> Tensor:
+        count = torch.zeros(1, dtype=torch.int64)
+        access = Access(model, "exact", count.clone(), count.clone())
+        access.prepare(images[:1])
+        fitting, places = Fitting(access, images, Untargeted(labels), images, 0), torch.tensor(rows)
+        return fitting.gradient(torch.zeros(3, 5, 4), places, lambda v: images[places] + v, of=6)
+
+    with_it, without = gradient([0, 1, 2, 3, 4, 5]), gradient([0, 1, 3, 4, 5])
+    assert without.abs().min() > 0
+    torch.testing.assert_close(with_it, without)
+
+
+@pytest.mark.parametrize("name", ["universal", "generator", "patch"])
+def test_images_without_an_answer_are_not_fitted_on(name):
+    torch.manual_seed(0)
+    model = ostrich.Classifier(Unanswered(), size=(5, 4))
+    images = rounded(nets.random_images(24, (5, 4)) * 0.25 + 0.2)
+    images[::4, 0, 0, 0] = 1.0
+    labels = torch.zeros(24, dtype=torch.int64)
+    found = ostrich.attack(name, model, images, labels, eps=0.2, epochs=2)
+    silent = [i for i in range(24) if i % 4 == 0]
+    held_out = set(found.index)
+    assert found.artefact.facts["n"] == len(found.artefact.seen) == 12 - len(set(silent) - held_out)
+    assert found.figures["unanswered"] == len(held_out & set(silent)) > 0
+    with pytest.raises(InputError, match="no image to fit on that has an answer"):
+        ostrich.attack(name, model, images[::4], eps=0.2)
+
+
+def test_a_photograph_without_an_answer_is_not_class_0(tmp_path):
+    model, images = nets.small(), nets.random_images(8)
+    method = AdversarialPatch(threat=Patch(0.2), epochs=1, print_width="12cm")
+    artefact = artefact_of(method, model, images)
+    judged = judge(artefact, model, images, predicted(model, images)).result
+    judged = replace(judged, clean_predictions=torch.zeros(8, dtype=torch.int64))  # NaN's argmax
+    silent = ostrich.Classifier(lambda x: torch.full((len(x), 5), math.nan), channels=3, size=(16, 16))
+    assert photographed(tmp_path, artefact, silent, judged, 0) == {"n": 8, "success_rate": 1.0}
+
+
+def test_a_generator_without_a_budget_changes_nothing():
+    model, images = nets.small(), nets.random_images(4)
+    for norm in ("linf", "l2"):
+        artefact = artefact_of(Generator(norm=norm, eps=0, epochs=2), model, images)
+        left = Generator(norm=norm, eps=0).apply(artefact.tensors, images, fingerprints(images), 0)
+        assert torch.equal(left, images)
 
 
 # Learned attackers --------------------------------------------------------------------------------

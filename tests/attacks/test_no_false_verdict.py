@@ -14,6 +14,7 @@ import ostrich
 from ostrich.attacks import PGD, AutoAttack, Untargeted, attack, targets
 from ostrich.attacks.decision_based.rays import RayS
 from ostrich.attacks.engine.figures import measured
+from ostrich.attacks.fitted.held_out import CleanImages, choose_target
 from ostrich.attacks.score_based.square import Square
 from ostrich.attacks.threats import Linf
 from ostrich.attribution import Gradient
@@ -233,6 +234,53 @@ def apart(count: int) -> tuple[Tensor, Tensor]:
     return (images * 255).round() / 255, torch.zeros(count, dtype=torch.int64)
 
 
+FITTED = {
+    "universal": {"eps": 16 / 255, "epochs": 2},
+    "generator": {"eps": 16 / 255, "epochs": 2},
+    "patch": {"eps": 0.3, "epochs": 2, "target": 1},
+    "deepfool": {"eps": 16 / 255, "epochs": 2, "algorithm": "deepfool"},
+}
+
+
+@pytest.mark.parametrize("name", FITTED)
+def test_what_is_fitted_without_a_gradient_is_not_known(name):
+    method, (images, labels) = "universal" if name == "deepfool" else name, apart(16)
+    votes = seen(Means(lambda z: F.one_hot(z.argmax(1), 3).float()))
+    found = ostrich.attack(method, votes, images, labels, **FITTED[name])
+    figures = found.figures
+    assert (figures["robust_accuracy"], figures["bound"], figures["zero_gradient"]) == (1.0, None, 8)
+    assert figures["reason"] == "8 images stand whose gradient was zero or not finite"
+    others = seen(Means(lambda z: z))
+    again = ostrich.attack(method, others, images, labels, artefact=found.artefact).figures
+    assert again["bound"] is None or again["robust_accuracy"] == 0  # it has learned nothing to judge by
+    sloped = ostrich.attack(method, others, images, labels, **FITTED[name])
+    assert (sloped.figures["bound"], sloped.figures["zero_gradient"]) == ("upper", 0)
+    assert "zero_gradient" not in sloped.artefact.facts
+
+
+@pytest.mark.parametrize(
+    ("after", "reason"),
+    [
+        (lambda z: z + 0.1 * torch.randn_like(z), "its answers are random"),
+        (lambda z: z - z.mean(0), "the answer to an image depends on the others"),
+    ],
+    ids=["random", "by neighbours"],
+)
+def test_an_artefact_is_judged_as_any_attack_is(after, reason):
+    images, labels = apart(16)
+    found = ostrich.attack("universal", seen(Means(after)), images, labels, eps=1 / 255, epochs=1).figures
+    assert found["bound"] is None
+    assert found["reason"].startswith(reason)
+
+
+def test_a_fitting_by_a_wrong_surrogate_without_a_slope_is_not_known():
+    images, labels = apart(16)
+    wrong = seen(Means(lambda z: F.one_hot(z.argmin(1), 3).float()))
+    right = seen(Means(lambda z: z))
+    found = ostrich.attack("universal", right, images, labels, surrogate=wrong, eps=16 / 255, epochs=2)
+    assert (found.figures["bound"], found.figures["zero_gradient"]) == (None, 8)
+
+
 def test_a_random_target_is_a_class_that_is_on():
     """Of five classes two are masked: neither the least likely one nor a random one is one of these."""
     images, labels = apart(12)
@@ -243,6 +291,14 @@ def test_a_random_target_is_a_class_that_is_on():
         result = ostrich.attack("pgd", masked, images, labels, target=target, eps=16 / 255)
         assert result.success.all(), target
     assert set(targets.goal(masked, images, labels, "random", 0).classes.tolist()) == {1, 2}
+
+
+def test_the_one_target_of_all_views_is_a_class_that_is_on():
+    images, labels = apart(4)
+    masked = seen(Means(lambda z: torch.cat([z, torch.full((len(z), 2), -1e9)], 1)))
+    views = CleanImages(ostrich.data.Samples.of(images), images, labels, labels)
+    for target in ("least-likely", "random"):
+        assert {choose_target(views, masked, target, seed) for seed in range(8)} <= {1, 2}, target
 
 
 def test_where_nothing_is_masked_a_random_target_is_a_step_from_the_label():

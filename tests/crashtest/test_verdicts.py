@@ -19,9 +19,14 @@ import ostrich
 from ostrich.attacks import APGD, DDN, FGSM, MIM, PGD, AutoAttack, HopSkipJump, Linf, RayS, Square, Untargeted
 from ostrich.attacks.goals import SATURATED, margin
 from ostrich.cli.main import run
-from ostrich.crashtest.answer import ProbeAnswer
+from ostrich.crashtest.answer import Answer, ProbeAnswer
+from ostrich.crashtest.context import Context
 from ostrich.crashtest.gates import judge_baseline, judge_floor, read_floor
 from ostrich.crashtest.outcomes import combined, robust_accuracy
+from ostrich.crashtest.probes import one_pixel, printed, universal
+from ostrich.crashtest.probes import patch as patch_probe
+from ostrich.data.dataset import Samples
+from ostrich.images import rounded
 from ostrich.models.answers import NO_ANSWER, answered, confidence, predictions, right
 
 INF, NAN = math.inf, math.nan
@@ -310,6 +315,27 @@ def test_an_attack_says_that_it_had_no_gradient(place, capsys):
     assert run(words("attack pgd", "absent", "--out", "b")) == 0
     results = json.loads(Path("b/run.json").read_text())["results"]
     assert (results["clean_accuracy"], results["unanswered"]) == (8 / 12, 4)
+
+
+@pytest.mark.parametrize("probe", [universal, patch_probe, printed, one_pixel])
+def test_a_probe_says_that_its_attack_could_not_work(probe, tmp_path):
+    x, labels = images(list(range(20, 56)))
+    votes = wrapped(Means(after=lambda z: F.one_hot(z.argmax(1), 3).float()))
+
+    def asked(network: ostrich.Classifier) -> Answer:
+        samples = Samples.of(rounded(x), labels)
+        folder = tmp_path / str(network is votes)
+        return probe.probe(
+            Context(classifier=network, samples=samples, folder=folder, model_words=[], data_words=[])
+        )
+
+    blind = asked(votes)
+    (line,) = blind.summary
+    assert (line["value"], line["verdict"]) == (0, "not known")
+    assert f"What it left is not known: {line['reason']}." in blind.sentence
+    sloped = asked(wrapped(Means()))
+    assert sloped.summary[0]["verdict"] != "not known"
+    assert "not known" not in sloped.sentence
 
 
 @pytest.mark.slow

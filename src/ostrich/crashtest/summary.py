@@ -69,10 +69,23 @@ def share(
     return _line(name, value, low, high, n, measured_by, judged(low, high, clean))
 
 
-def success(name: str, hits: int, n: int, measured_by: Sequence[str] = ()) -> Measurement:
-    """A line for an attack that fooled `hits` of n images that were right before."""
+def success(
+    name: str, hits: int, n: int, measured_by: Sequence[str] = (), doubt: str | None = None
+) -> Measurement:
+    """A line for an attack that fooled `hits` of n images that were right before.
+
+    `doubt` is why what it left is not known, None where it is.
+    """
     low, high = wilson(hits, n)
-    return _line(name, hits / n, low, high, n, measured_by, judged(1 - high, 1 - low, 1.0))
+    verdict = judged(1 - high, 1 - low, 1.0)
+    if doubt is None or verdict == "falls":
+        return _line(name, hits / n, low, high, n, measured_by, verdict)
+    return _line(name, hits / n, low, high, n, measured_by, "not known", doubt)
+
+
+def doubted(doubt: str | None) -> str:
+    """How a sentence about an attack's success goes on where what it left is not known."""
+    return "" if doubt is None else f" What it left is not known: {doubt}."
 
 
 def lower_bound(

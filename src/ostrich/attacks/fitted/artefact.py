@@ -28,8 +28,9 @@ from ostrich.attacks.fitted.fitting import fit
 from ostrich.attacks.goals import Goal, Targeted, Untargeted
 from ostrich.attacks.threats import NORMS, Threat
 from ostrich.errors import InputError
-from ostrich.models.answers import predictions, right
+from ostrich.models.answers import NO_ANSWER, predictions, right
 from ostrich.models.classifier import Classifier
+from ostrich.models.steadiness import refuse_other_answers
 from ostrich.runtime.facts import digest
 from ostrich.runtime.files import CHECKSUM, whole
 from ostrich.runtime.settings import readable
@@ -104,7 +105,7 @@ class Artefact:
     def goal(self, classifier: Classifier, predictions: Tensor) -> Goal:
         """What it is to reach on images with these clean predictions (N,): its class, or a change."""
         if self.target is None:
-            return Untargeted(predictions)
+            return Untargeted(predictions.clamp_min(0))  # no answer is no class, and nothing to be left
         return Targeted(torch.full_like(predictions, self._target(classifier)))
 
     def unseen(self, keys: Sequence[int]) -> Tensor:
@@ -133,13 +134,16 @@ def fit_artefact(
 ) -> Artefact:
     """Fit a method on images (N, C, H, W) with these clean predictions (N,), whose fingerprints are `seen`.
 
-    As `fitting.fit`, which it calls; the facts are what the fitting cost.
+    As `fitting.fit`, which it calls, of the images that have an answer; the facts are what the fitting cost,
+    and whether it had no gradient to speak of.
     """
+    told = predictions != NO_ANSWER
+    images, predictions = images[told], predictions[told]
     blank = Artefact(
         method=method,
         tensors={},
         shape=tuple(images.shape[1:]),  # type: ignore[arg-type]
-        seen=torch.tensor(seen),
+        seen=torch.tensor(seen, dtype=torch.int64)[told.cpu()],
         target=target,
     )
     goal = blank.goal(classifier, predictions)
@@ -153,8 +157,10 @@ def fit_artefact(
         checkpoint=checkpoint,
         progress=progress,
     )
-    costs = ("epochs", "forwards", "backwards", "seconds", *(["processes"] if done.processes > 1 else []))
-    return replace(blank, tensors=done.tensors, facts={name: vars(done)[name] for name in costs})
+    facts = {name: vars(done)[name] for name in ("epochs", "forwards", "backwards", "seconds")}
+    facts |= {"processes": done.processes} if done.processes > 1 else {}
+    facts |= {"zero_gradient": True} if done.zero_gradient else {}
+    return replace(blank, tensors=done.tensors, facts=facts)
 
 
 def load_artefact(path: str | Path, kind: type[FittedAttack]) -> Artefact:
@@ -235,16 +241,21 @@ def judge(
 ) -> Judgement:
     """Apply it to images (N, C, H, W) with `labels` (N,), and verify every success.
 
-    Raises InputError for a classifier that the artefact does not fit.
+    Where the fitting had no gradient to speak of, no image had. Raises InputError for a classifier that the
+    artefact does not fit, RandomAnswers for one that answers otherwise than before.
     """
     artefact.check(classifier)
     found = predictions(classifier.predict(images))
-    goal, correct = artefact.goal(classifier, found.clamp_min(0)), right(found, labels)
+    goal, correct = artefact.goal(classifier, found), right(found, labels)
     result = attack(Applied(artefact=artefact), classifier, images, goal, seed=seed)
+    moved = result.clean_predictions != found
+    refuse_other_answers(classifier, images[moved], "Images are answered otherwise")
     changed = (result.predictions != result.clean_predictions)[result.attacked]
     random = attack(Applied(artefact=artefact, random_baseline=True), classifier, images, goal, seed=seed)
     result.attacked &= correct
     result.success &= correct
+    if artefact.facts.get("zero_gradient"):
+        result.zero_gradient |= result.attacked
     return Judgement(result, _mean(changed), _mean(random.success[result.attacked]))
 
 

@@ -18,7 +18,7 @@ from ostrich.attacks.fitted.universal_perturbation import enlarged
 from ostrich.attacks.threats import exact_distance
 from ostrich.images import fingerprints, grid, write_png
 from ostrich.models import Classifier
-from ostrich.models.answers import right
+from ostrich.models.answers import predictions, right
 
 SHOWN = 6  # images in the sheet
 
@@ -54,7 +54,7 @@ def figures(
     """The figures of what was held out, and the pictures that belong to some of them."""
     method, result, labelled = artefact.method, judgement.result, held_out.samples.labels is not None
     correct, norm = right(held_out.predictions, held_out.labels), method.judged_in.norm
-    found = attack_figures(method.name, result, norm, correct, labelled, seconds)
+    found = attack_figures(method.name, result, norm, correct, labelled, seconds, classifier)
     if held_out.samples.views is not None and method.paints:
         found |= painted(folder, artefact, classifier, held_out)
     found |= {
@@ -100,10 +100,10 @@ def photographed(
     if not len(rows):
         return {"n": 0, "success_rate": None}
     shots = artefact.method.photographed(artefact.tensors, originals, fingerprints(originals), seed)
-    predictions = classifier.predict(shots).argmax(1)
-    reached = predictions != result.clean_predictions[rows]
+    seen = predictions(classifier.predict(shots))
+    reached = seen != result.clean_predictions[rows]
     if artefact.target is not None:
-        reached = predictions == artefact.goal(classifier, predictions).classes
+        reached = seen == artefact.goal(classifier, seen).classes
     write_png(folder / "photographs.png", grid(shots[: 2 * SHOWN], columns=SHOWN // 2))
     return {"n": len(rows), "success_rate": reached.double().mean().item()}
 

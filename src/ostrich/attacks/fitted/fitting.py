@@ -78,36 +78,41 @@ class Fitting:
         With `of`, the images of the whole batch, `rows` are this process's `own`, and it is the gradient of
         the whole; of other processes too, then.
 
-        `shown(parameter)` (n, C, H, W) is what the network sees of them; `loss(goal, logits)` is (n,),
-        `missed` unless given: beside it the cross-entropy of an untargeted goal has next to no slope on an
-        image that is not fooled yet, and that of a targeted one next to none on an image that is there, so
-        that it follows few of the images. Of several networks, the mean.
+        `shown(parameter)` (n, C, H, W) is what the network sees of them; `loss` is that of `slope`. Where an
+        image's slope is not finite, that image alone teaches nothing.
         """
         if not len(rows):
             return distributed.total(torch.zeros_like(parameter))
-        count = of or len(rows)
+        with torch.enable_grad():
+            leaf = parameter.detach().clone().requires_grad_(True)
+            images = shown(leaf)
+            (found,) = torch.autograd.grad(images, leaf, self.slope(images.detach(), rows, of, loss))
+        return distributed.total(found)
 
-        def found(fitting: Fitting) -> Tensor:
-            own = fitting.goal.rows(rows)
-            gradient, _ = fitting.access.gradient(
-                parameter[None],
-                fitting.counted(1),
-                lambda z: loss(own, z) / count,
-                None,
-                lambda p: shown(p[0]),
-            )
-            return gradient[0]
+    def slope(
+        self,
+        images: Tensor,
+        rows: Tensor,
+        of: int | None = None,
+        loss: Callable[[Goal, Tensor], Tensor] = missed,
+    ) -> Tensor:
+        """The gradient (n, C, H, W) of the mean loss of `images`, which are those at `rows` changed.
 
-        return distributed.total(_mean(found(self), [found(other) for other in self.others]))
-
-    def slope(self, images: Tensor, rows: Tensor, of: int | None = None) -> Tensor:
-        """The gradient (n, C, H, W) of the mean `missed` of `images`, which are those at `rows` changed.
-
-        With `of`, the mean is that of so many images, of which these are this process's.
+        With `of`, the mean is that of so many images, of which these are this process's. `loss(goal, logits)`
+        is (n,), `missed` unless given: beside it the cross-entropy of an untargeted goal has next to no slope
+        on an image that is not fooled yet, and that of a targeted one next to none on an image that is there,
+        so that it follows few of the images. Values that are not finite are zero. Of several networks, the
+        mean.
         """
         goal, counted, count = self.goal.rows(rows), self.counted(len(rows)), of or len(rows)
-        own = self.access.gradient(images, counted, lambda z: missed(goal, z) / count)[0]
-        return _mean(own, [other.slope(images, rows, of) for other in self.others])
+        lent = self.access.classifier.surrogate is not None  # whose logits do not say what is reached
+        own, _ = self.access.gradient(
+            images,
+            counted,
+            lambda z: loss(goal, z) / count,
+            reached=None if lent else goal.reached,
+        )
+        return _mean(own, [other.slope(images, rows, of, loss) for other in self.others])
 
     def reached(self, images: Tensor, rows: Tensor) -> Tensor:
         """Whether `images` (n, C, H, W), those at `rows` changed, reach their goals everywhere, (n,)."""
@@ -116,6 +121,22 @@ class Fitting:
             found = found & other.reached(images, rows)
         return found
 
+    @property
+    def counts(self) -> tuple[Tensor, ...]:
+        """Each (1,): forwards, backwards, and of each network gradients asked for and useless ones."""
+        asked = [(one.access.gradients, one.access.useless) for one in (self, *self.others)]
+        return self.access.forwards, self.access.backwards, *(count for pair in asked for count in pair)
+
+    def count_from(self, counts: Sequence[Tensor]) -> None:
+        """Go on from these `counts`."""
+        for count, before in zip(self.counts, counts, strict=True):
+            count.copy_(before)  # all networks count in these
+
+    @property
+    def zero_gradient(self) -> bool:
+        """Whether most gradients that were asked for were zero or not finite, in every network."""
+        return all(bool(one.access.zero_gradient) for one in (self, *self.others))
+
     def counted(self, count: int) -> Tensor:
         """As many rows of the one count as there are images to be charged."""
         return torch.zeros(count, dtype=torch.int64, device=self.images.device)
@@ -123,7 +144,10 @@ class Fitting:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a fitting left: the tensors of the artefact, and what it took, of so many processes."""
+    """What a fitting left: the tensors of the artefact, and what it took, of so many processes.
+
+    `zero_gradient`: most gradients that it asked for were zero or not finite, so that it learned nothing.
+    """
 
     tensors: Tensors
     epochs: int
@@ -131,6 +155,7 @@ class Fitted:
     backwards: int
     seconds: float
     processes: int = 1
+    zero_gradient: bool = False
 
 
 def fit(
@@ -154,7 +179,9 @@ def fit(
     check_attack(method, classifier)
     check_goal(method, goal.kind)
     if not len(images):
-        raise InputError(f"{method.name} has no image to fit on that has not reached its goal already.")
+        raise InputError(
+            f"{method.name} has no image to fit on that has an answer and has not reached its goal already."
+        )
     networks = [classifier, *victims(method, classifier)]
     with ExitStack() as left_as_it_was:
         for one in networks:
@@ -178,9 +205,12 @@ def fit(
             run = current().by_all if method.data_parallel else Here().by_all
             standing, processes = run(epochs, fitting, after)
             kept.save(dict(vars(standing)))
-    forwards, backwards = (int(count[0]) for count in standing.counts)
+    fitting.count_from(standing.counts)
+    forwards, backwards = (int(count) for count in fitting.counts[:2])
     tensors, seconds = method.tensors(standing.state), kept.seconds
-    return Fitted(tensors, standing.epoch, forwards, backwards, seconds, processes)
+    return Fitted(
+        tensors, standing.epoch, forwards, backwards, seconds, processes, zero_gradient=fitting.zero_gradient
+    )
 
 
 def say_alone(method: FittedAttack) -> None:
@@ -192,11 +222,11 @@ def say_alone(method: FittedAttack) -> None:
 
 @dataclass(frozen=True)
 class _Standing:
-    """Epochs done, the state after them, and the forwards and backwards (1,) of all processes."""
+    """Epochs done, the state after them, and the `Fitting.counts` of all processes."""
 
     epoch: int
     state: FittingState
-    counts: tuple[Tensor, Tensor]
+    counts: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -232,11 +262,11 @@ class _Epochs:
 
     def _run(self, fitting: Fitting, after: Callable[[_Standing, bool], None] | None) -> _Standing:
         standing, method, device = self.begun, self.method, self.images.device
-        own = fitting.access.forwards, fitting.access.backwards
+        own = fitting.counts
         while standing.epoch < method.epochs and not bool(standing.state.get("done", False)):
             state = method.epoch(fitting, standing.state, standing.epoch)
             counts = tuple(distributed.total(count.clone()) for count in own)
-            standing = _Standing(standing.epoch + 1, state, (counts[0], counts[1]))
+            standing = _Standing(standing.epoch + 1, state, counts)
             leaving = distributed.leaving(device)
             if after is not None:
                 after(standing, leaving)
@@ -310,9 +340,7 @@ def _facts(
 def _found(checkpoint: Checkpoint, method: FittedAttack, fitting: Fitting) -> _Standing:
     """Where it stands: at the beginning, or where an earlier one was cut off."""
     kept = checkpoint.restore(fitting.images.device)
-    counts = (fitting.access.forwards, fitting.access.backwards)
     if kept is None:
-        return _Standing(0, method.init(fitting), counts)
-    for count, before in zip(counts, kept["counts"], strict=True):
-        count.copy_(before)  # all networks count in these
-    return _Standing(kept["epoch"], kept["state"], counts)
+        return _Standing(0, method.init(fitting), fitting.counts)
+    fitting.count_from(kept["counts"])
+    return _Standing(kept["epoch"], kept["state"], fitting.counts)

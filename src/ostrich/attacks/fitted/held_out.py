@@ -15,7 +15,7 @@ from ostrich.attacks.fitted.artefact import FILE, Artefact, fit_artefact, judge,
 from ostrich.data.dataset import Samples
 from ostrich.data.split import hold_out
 from ostrich.errors import InputError
-from ostrich.models.answers import answered
+from ostrich.models.answers import NO_ANSWER, answered
 from ostrich.models.classifier import Classifier
 from ostrich.runtime import events
 from ostrich.runtime.randomness import keyed
@@ -47,8 +47,9 @@ def evaluate_clean(method: FittedAttack, classifier: Classifier, samples: Sample
         index = classifier.class_index(method.label)
         samples = replace(samples, labels=torch.full((len(samples),), index))
     labels, predictions = targets.labels(classifier, images, samples.labels)
-    if samples.labels is None and samples.views is not None:
-        labels = torch.full_like(labels, int(predictions.mode().values))
+    seen = predictions[predictions != NO_ANSWER]
+    if samples.labels is None and samples.views is not None and len(seen):
+        labels = torch.full_like(labels, int(seen.mode().values))
     return CleanImages(samples, images, labels, predictions)
 
 
@@ -98,10 +99,12 @@ def fit_part(
 ) -> tuple[Artefact, list[int], list[int]]:
     """Fit on the first part of a split of images (N, C, H, W) with clean predictions (N,).
 
-    Returns the artefact, the rows it was fitted on (those of the `target` class are left out), and the rows
-    it may be judged on: the second part, less what it has seen. `keys` tell images that were fitted on.
+    Returns the artefact, the rows it was fitted on (those of the `target` class and those without an answer
+    are left out), and the rows it may be judged on: the second part, less what it has seen. `keys` tell
+    images that were fitted on.
     """
     chosen, rest = split
+    chosen = [row for row in chosen if int(predictions[row]) != NO_ANSWER]
     named = None
     if target is not None:
         named = (target, classifier.class_name(target))
@@ -120,7 +123,7 @@ def fit_part(
         progress=progress,
     )
     unseen = artefact.unseen([keys[row] for row in rest]).tolist()
-    return artefact, list(chosen), [row for row, new in zip(rest, unseen, strict=True) if new]
+    return artefact, chosen, [row for row, new in zip(rest, unseen, strict=True) if new]
 
 
 def fit_held_out(

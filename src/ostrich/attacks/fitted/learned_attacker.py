@@ -149,7 +149,7 @@ class Generator(FittedAttack):
 
     def _broken(self, network: Perturber, shared: Tensor, images: Tensor) -> Tensor:
         """The images under attack, the whole budget spent, in [0, 1]."""
-        common, own = SHARED * shared / self.threat.eps, OWN * network(images)
+        common, own = SHARED * shared / max(self.threat.eps, 1e-30), OWN * network(images)
         if self.threat.norm == "linf":
             return into_range(images + self.threat.eps * (common + own).tanh())
         change = common + own / math.sqrt(shared.numel())

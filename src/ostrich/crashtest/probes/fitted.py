@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks.base import FittedAttack
+from ostrich.attacks.engine.figures import measured
 from ostrich.attacks.engine.runner import check_attack
 from ostrich.attacks.fitted.artefact import Artefact, Judgement, judge
 from ostrich.attacks.fitted.held_out import fit_part, hold_out_split
@@ -29,6 +31,7 @@ class HeldOutResult:
 
     artefact: Artefact
     judged: Judgement
+    measured: Mapping[str, Any]  # what speaks for and against it, as `engine.figures` has it
     rows: Tensor
     n_fitted: int
 
@@ -45,13 +48,19 @@ class HeldOutResult:
             "interval": list(wilson(hits, n)) if n else None,
             "fooling_rate": self.judged.fooling_rate,
             "by_chance": self.judged.random_baseline,
+            **self.measured,
         }
+
+    @property
+    def doubt(self) -> str | None:
+        """Why what it left is not known; None where it is."""
+        return self.measured["reason"]
 
     def summary(self, what: str) -> list[Measurement]:
         """Its line of the summary."""
         result = self.judged.result
         hits, n = int(result.success.sum()), int(result.attacked.sum())
-        return [success(what, hits, n, [self.artefact.method.name])] if n else []
+        return [success(what, hits, n, [self.artefact.method.name], self.doubt)] if n else []
 
 
 def fit_and_judge(context: Context, method: FittedAttack, target: int | None = None) -> HeldOutResult:
@@ -93,7 +102,13 @@ def fit_and_judge(context: Context, method: FittedAttack, target: int | None = N
     held_out = places[rest]
     judged = judge(artefact, classifier, images[rest], context.labels[held_out], context.seed)
     checkpoint.unlink(missing_ok=True)
-    return HeldOutResult(artefact=artefact, judged=judged, rows=held_out, n_fitted=len(fitted))
+    return HeldOutResult(
+        artefact=artefact,
+        judged=judged,
+        measured=measured(method.name, judged.result, classifier),
+        rows=held_out,
+        n_fitted=len(fitted),
+    )
 
 
 def examples(context: Context, found: HeldOutResult, count: int, budget: str) -> list[Pair]:

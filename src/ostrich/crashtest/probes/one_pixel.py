@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from ostrich.attacks import OnePixel, Untargeted
+from ostrich.attacks.engine.figures import measured
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context, indices
 from ostrich.crashtest.plan import Cost
-from ostrich.crashtest.summary import success
+from ostrich.crashtest.summary import doubted, success
 
 TITLE = "One pixel"
 EXAMPLES, POPULATION, GENERATIONS = 6, 200, 8
@@ -47,10 +48,11 @@ def probe(context: Context) -> Answer:
                 caption=f"{after[1]:.0%} certain, after {int(result.forwards[i])} queries",
             )
         )
+    doubt = measured("one-pixel", result, context.attacked)["reason"]
     hits = len(items)
     return Answer(
         sentence=f"Changing one pixel is enough for {hits} of the {len(rows)} images of which it is least "
-        "certain." + ("" if hits else " That is no proof that none would do."),
+        "certain." + ("" if hits else " That is no proof that none would do.") + doubted(doubt),
         how_to_read=f"The ring is drawn about the changed pixel. Found by differential evolution, "
         f"{POPULATION} candidates in at most {GENERATIONS} generations, from scores alone.",
         figures={
@@ -59,7 +61,7 @@ def probe(context: Context) -> Answer:
             "queries": result.forwards.double().mean().item(),
         },
         blocks=[Pictures(items=items, columns=3)] if items else [],
-        summary=[success("fooled by one pixel, of the least certain", hits, len(rows), ["one-pixel"])],
+        summary=[success("fooled by one pixel, of the least certain", hits, len(rows), ["one-pixel"], doubt)],
     )
 
 

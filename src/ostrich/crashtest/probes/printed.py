@@ -9,12 +9,13 @@ from __future__ import annotations
 import torch
 
 from ostrich.attacks import Linf, Printed, Untargeted
+from ostrich.attacks.engine.figures import measured
 from ostrich.attacks.physical.printed import survival
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Pairs, Table
 from ostrich.crashtest.context import CannotRun, Context, budget_text, check_gradient
 from ostrich.crashtest.plan import Cost
-from ostrich.crashtest.summary import success
+from ostrich.crashtest.summary import doubted, success
 from ostrich.images import fingerprints
 from ostrich.statistics import wilson
 
@@ -36,6 +37,7 @@ def probe(context: Context) -> Answer:
     method, goal = Printed(threat=Linf(LEVEL / 255), attack="fgsm"), Untargeted(context.labels[right])
     result = context.attack(method, right, goal)
     found = survival(method, context.classifier, goal, result, context.seed)
+    doubt = measured("printed", result, context.attacked)["reason"]
     hits, n, text = int(result.success.sum()), len(right), budget_text("linf", LEVEL / 255)
     items = []
     for i in result.success.nonzero()[:, 0].tolist()[:SHOWN]:
@@ -56,7 +58,8 @@ def probe(context: Context) -> Answer:
             "."
             if destroyed is None
             else f"; the photograph undoes {destroyed:.0%} of those that fool as files."
-        ),
+        )
+        + doubted(doubt),
         how_to_read="Photographs, before and after: the same paper, the same camera. An image counts where "
         "its own photograph is seen right. Below, what each part of printing and photographing undoes of the "
         "adversarial images, and how many clean ones stay right under it.",
@@ -65,13 +68,14 @@ def probe(context: Context) -> Answer:
             "eps": LEVEL / 255,
             "success_rate": hits / n,
             "interval": list(wilson(hits, n)),
+            "reason": doubt,
             **found,
         },
         blocks=[
             *([Pairs(items=items)] if items else []),
             Table(columns=["part", "undone", "clean images right"], rows=table),
         ],
-        summary=[success(f"fooled by photographs of prints, changed by {text}", hits, n, ["printed"])],
+        summary=[success(f"fooled by photographs of prints, changed by {text}", hits, n, ["printed"], doubt)],
     )
 
 

@@ -12,16 +12,18 @@ from typing import Any
 import torch
 
 from ostrich.attacks import AdversarialTexture, Linf
+from ostrich.attacks.engine.figures import measured
 from ostrich.attacks.fitted.artefact import fit_artefact, judge
 from ostrich.attacks.physical.turntable import painted, viewpoints
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Pairs, Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context, budget_text, check_gradient, indices
 from ostrich.crashtest.plan import Cost
-from ostrich.crashtest.summary import success
+from ostrich.crashtest.summary import doubted, success
 from ostrich.data.mesh_views import Views
 from ostrich.data.toyscenes.meshes import CLASS_NAMES
 from ostrich.errors import MissingExtra
+from ostrich.models.answers import predictions
 
 TITLE = "A painted object"
 FIT, HELD_OUT, EPOCHS, SHOWN = 48, 48, 12, 3
@@ -43,7 +45,7 @@ def probe(context: Context) -> Answer:
         method,
         classifier,
         fitting,
-        classifier.predict(fitting).argmax(1),
+        predictions(classifier.predict(fitting)),
         seen=chosen.numbers,
         seed=context.seed,
         precision=context.precision,
@@ -51,6 +53,7 @@ def probe(context: Context) -> Answer:
     artefact = replace(fitted, method=replace(method, shown=held_out))
     labels = torch.full((HELD_OUT,), label, device=device)
     judged = judge(artefact, classifier, images, labels, context.seed)
+    found = measured(method.name, judged.result, classifier)
     right = int(judged.result.attacked.sum())
     if not right:
         raise CannotRun(f"It takes the {name} of the toybox for something else from every side.")
@@ -61,7 +64,7 @@ def probe(context: Context) -> Answer:
         )
         for i in (broken or indices(judged.result.attacked).tolist())[:SHOWN]
     ]
-    after = classifier.predict(painted(held_out, artefact.tensors["texture"])).argmax(1).cpu()
+    after = predictions(classifier.predict(painted(held_out, artefact.tensors["texture"]))).cpu()
     drawn = viewpoints(
         held_out,
         judged.result.clean_predictions.cpu(),
@@ -73,7 +76,7 @@ def probe(context: Context) -> Answer:
     return Answer(
         sentence=f"Painted anew within {budget_text('linf', THREAT.eps)}, a {name} is no longer one from "
         f"{len(broken)} of {right} sides; with random paint, from "
-        f"{_percent(judged.random_baseline)} of them.",
+        f"{_percent(judged.random_baseline)} of them.{doubted(found['reason'])}",
         how_to_read=f"The texture was fitted on {FIT} views of a toybox object and is judged on {HELD_OUT} "
         "others: other sides, distances, lights and surroundings. In the map a dot is a view, where its "
         "camera stood. More views and passes, as `ostrich attack texture` takes them, make it stronger.",
@@ -85,6 +88,7 @@ def probe(context: Context) -> Answer:
             "right": right,
             "success_rate": len(broken) / right,
             "by_chance": judged.random_baseline,
+            **found,
         },
         blocks=[
             Pairs(items=items),
@@ -99,7 +103,11 @@ def probe(context: Context) -> Answer:
                 columns=1,
             ),
         ],
-        summary=[success(f"views of a painted {name} that fool it", len(broken), right, ["texture"])],
+        summary=[
+            success(
+                f"views of a painted {name} that fool it", len(broken), right, ["texture"], found["reason"]
+            )
+        ],
     )
 
 

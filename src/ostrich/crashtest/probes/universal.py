@@ -12,6 +12,7 @@ from ostrich.crashtest.blocks import Block, Pairs, Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context, budget_text
 from ostrich.crashtest.plan import Cost
 from ostrich.crashtest.probes.fitted import examples, fit_and_judge
+from ostrich.crashtest.summary import doubted
 
 TITLE = "One change for every image"
 LEVEL, EPOCHS = 10, 30  # of 255, the published budget
@@ -40,7 +41,7 @@ def probe(context: Context) -> Answer:
     return Answer(
         sentence=f"One change of {text} per value, the same for all, fools it on "
         f"{figures['success_rate']:.0%} of {figures['n']} images that it was not fitted on "
-        f"(random signs: {figures['by_chance']:.0%}).",
+        f"(random signs: {figures['by_chance']:.0%}).{doubted(found.doubt)}",
         how_to_read=f"Fitted on {found.n_fitted} images without their labels, then added to others that the "
         "network gets right. It is a file, universal.safetensors: "
         "`ostrich attack universal MODEL DATA --artefact FILE` adds it to any images.",
