@@ -270,6 +270,22 @@ def test_one_pixel_finds_what_is_possible_and_nothing_else():
     assert torch.equal(result.distance[result.success], torch.ones_like(result.distance[result.success]))
 
 
+@pytest.mark.parametrize("kind", [Untargeted, Targeted])
+def test_one_pixel_ranks_candidates_where_the_network_is_certain(kind):
+    """A factor of all logits changes no rank, though it makes all probabilities 1 in float64."""
+    weights = torch.randn(2, 3 * 4 * 4, generator=torch.Generator().manual_seed(3)).double()
+    images = nets.random_images(20, (4, 4), dtype=torch.float64)
+    found = []
+    for factor in (1, 1e5):
+        model = nets.linear(factor * weights, (4, 4), 3, -factor * weights.sum(1) / 2)
+        labels = nets.predictions(model, images)
+        method = A.OnePixel(population=20, generations=10)
+        goal = kind(labels if kind is Untargeted else 1 - labels)
+        found.append(ostrich.attacks.attack(method, model, images, goal))
+    assert 3 < found[0].success.sum() < 20
+    assert torch.equal(found[0].images, found[1].images)
+
+
 def test_painting_writes_the_pixels_that_a_candidate_names():
     images = torch.zeros(1, 3, 4, 5)
     candidate = torch.tensor([[[0.5, 0.99, 1.0, 0.5, 0.25], [0.0, 0.0, 0.1, 0.2, 0.3]]])

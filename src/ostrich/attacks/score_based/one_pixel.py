@@ -6,7 +6,8 @@ uniform places and colours from N(128, 127); children are  a + F (b - c)  of thr
 with F = 0.5 and no crossover; a child replaces its own parent where it is fitter. The fitness is the
 probability of the label, to be lowered, or of the target, to be raised. At most 100 generations of
 400. Ours ends at the first success; theirs goes on until the target has more than 90 %, or the label less
-than 5 %, so that its confidences are higher.
+than 5 %, so that its confidences are higher. And ours compares log-odds, which rank as the probabilities
+do, but still differ where those of a confident network are all 1 in float64.
 
 The populations of all images are asked about in one batch, and an image that is done leaves it.
 Where the paper is silent: a place outside the image is drawn anew, a colour outside its range is
@@ -133,7 +134,9 @@ def painted(images: Tensor, candidates: Tensor) -> Tensor:
 
 
 def _unfitness(problem: Problem, logits: Tensor) -> Tensor:
-    """The probability (n, p) of the label, or of anything but the target; logits (n, p, K)."""
-    probability = logits.double().softmax(2)
-    own = probability.gather(2, problem.goal.classes[:, None, None].expand(-1, logits.shape[1], 1))[..., 0]
-    return own if problem.goal.kind == "untargeted" else 1 - own
+    """The log-odds (n, p) of the label, or of anything but the target; logits (n, p, K)."""
+    precise = logits.double()
+    place = problem.goal.classes[:, None, None].expand(-1, logits.shape[1], 1)
+    own = precise.gather(2, place)[..., 0]
+    odds = own - precise.scatter(2, place, -torch.inf).logsumexp(2)  # log p - log(1 - p)
+    return odds if problem.goal.kind == "untargeted" else -odds
