@@ -21,6 +21,7 @@ from ostrich.attacks.score_based.bumps import bump
 from ostrich.attacks.score_based.one_pixel import painted
 from ostrich.attacks.score_based.square import Squares, share, sides
 from ostrich.attacks.threats import L1, Pixels, Unbounded
+from ostrich.attacks.transfer import Transfer
 
 L2_FREE, LINF_FREE = Unbounded(), Unbounded("linf")
 
@@ -481,6 +482,28 @@ def test_what_fools_a_surrogate_is_tried_first():
     digits = A.AutoAttack(surrogate="zoo:digits-cnn")
     with pytest.raises(ostrich.InputError, match="has 3 and 10"):
         ostrich.attacks.attack(digits, model, images, Untargeted(labels))
+
+
+BIASED = """
+import torch
+
+def model():
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    network[0].weight.data = 100 * torch.eye(3).view(3, 3, 1, 1)
+    network[0].bias.data = torch.tensor([50.0, 0.0, 0.0])
+    return network
+"""
+
+
+def test_what_a_surrogate_gets_wrong_before_is_moved_too(tmp_path):
+    """Its first class has a lead that no image makes up for; its slopes are right all the same."""
+    (tmp_path / "biased.py").write_text(BIASED)
+    model, images, half_leads = strongest_channel()
+    labels = nets.predictions(model, images)
+    levels = int(half_leads.max()) + 1
+    method = Transfer(threat=ostrich.Linf(levels / 255), surrogate=f"{tmp_path / 'biased.py'}:model")
+    result = ostrich.attacks.attack(method, model, images, Untargeted(labels))
+    assert result.success[labels > 0].all()
 
 
 @pytest.mark.parametrize("size", [(37, 53)], ids=["37x53"])

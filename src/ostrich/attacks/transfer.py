@@ -2,19 +2,22 @@
 
 Szegedy 2014, section 4.2, and Papernot, McDaniel, Goodfellow 2016, "Transferability in machine
 learning": an attack with gradients on a surrogate costs the victim one query per image. Here APGD on
-the surrogate, which spends its whole budget, so that what is found lies deep.
+the surrogate, which spends its whole budget, so that what is found lies deep. What the surrogate gets wrong
+before is moved as far from the goal's boundary as the budget goes.
 """
 
 from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
 
 from ostrich.attacks.base import Attack, InputSpecificAttack, State
 from ostrich.attacks.engine.problem import Problem
+from ostrich.attacks.goals import Beyond
 from ostrich.attacks.gradient.apgd import APGD
 from ostrich.attacks.threats import Linf, Threat
 from ostrich.errors import InputError
@@ -46,9 +49,12 @@ class Transfer(InputSpecificAttack):
 
         x, other = problem.originals, companion(self.surrogate, problem.access.classifier, "surrogate")
         method = APGD(threat=self.threat, steps=self.iterations, stop="budget")
-        precision = problem.access.precision
-        found = attack(method, other, x, problem.goal, seed=problem.seed, precision=precision)
-        return State(found.images)
+        run = partial(attack, method, other, seed=problem.seed, precision=problem.access.precision)
+        found = run(x, problem.goal)
+        images, there = found.images, ~found.attacked  # the surrogate is wrong of these as they are
+        if there.any():
+            images[there] = run(x[there], Beyond(problem.goal.rows(there), torch.inf)).images
+        return State(images)
 
     def step(self, problem: Problem, state: State) -> State:
         problem.propose(state.images, torch.ones_like(problem.rows, dtype=torch.bool))
