@@ -358,6 +358,19 @@ def test_no_image_costs_more_than_its_queries(name, queries):
     assert result.forwards.max() > queries / 2
 
 
+@pytest.mark.parametrize("draws", [1, 3])
+@pytest.mark.parametrize("queries", [25, 40, 60])
+@pytest.mark.parametrize("name", ["square", "boundary", "hopskipjump", "rays"])
+def test_verifications_are_queries_too(name, queries, draws):
+    """Of random answers, whose successes are drawn twice as often as clean images, as well."""
+    model, images, _ = strongest_channel()
+    model = ostrich.load(model.network, size=(7, 7), draws=draws)
+    method = configure(ATTACKS[name], {"queries": str(queries)})
+    result = ostrich.attacks.attack(method, model, images, Untargeted(nets.predictions(model, images)))
+    assert result.forwards.max() <= queries
+    assert result.forwards.max() > queries / 2
+
+
 def test_hopskipjump_comes_near_the_optimum_of_a_linear_network():
     model, images, labels, by_l2, _ = linear_problem(2)
     result = ostrich.attacks.attack(A.HopSkipJump(queries=3000), model, images, Untargeted(labels))

@@ -97,6 +97,12 @@ class Access:
             setattr(self, name, value)
 
     @property
+    def verification(self) -> int:
+        """The forwards that `judged` takes for an image."""
+        draws = self.classifier.draws
+        return draws if draws == 1 else 2 * draws
+
+    @property
     def zero_gradient(self) -> Tensor:
         """Whether most gradients that a member asked for were zero or not finite, (N,) bool."""
         return self.zero_before | self._zero
@@ -366,7 +372,7 @@ class Problem:
     `rows` int64 (n,) are their places in the batch, `keys` their fingerprints, from which their
     random numbers come: never from their places. `clean` (n, K) are the logits of the originals.
     `queries` is the largest number of forwards an image may cost, None for no limit, of which
-    `reserve` are kept for the search on the 8-bit grid and one for the last verification. With `eot`,
+    `reserve` are kept for the search on the 8-bit grid, and those of the last verification. With `eot`,
     a gradient is that of the mean over random views. `starts` are other images (P, C, H, W) and their
     logits (P, K), where an attack that knows no scores may begin. With `photographed`, of images,
     keys and seed, a success has to reach the goal there too. In a problem of copies, `copies` rows in a
@@ -491,7 +497,14 @@ class Problem:
         """How many forwards the attack may still spend on each image, int64 (n,)."""
         if self.queries is None:
             return torch.full_like(self.rows, 2**62)
-        return (self.queries - 1 - self.reserve - self.access.forwards[self.rows]).clamp_min(0)
+        kept = self.access.verification + self.reserve
+        return (self.queries - kept - self.access.forwards[self.rows]).clamp_min(0)
+
+    def affords(self, verifications: int) -> Tensor:
+        """Whether so many verifications are within what each image may cost, (n,) bool."""
+        if self.queries is None:
+            return torch.ones_like(self.rows, dtype=torch.bool)
+        return self.access.forwards[self.rows] + verifications * self.access.verification <= self.queries
 
     def ask(self, images: Tensor, owners: Tensor) -> Tensor:
         """Whether `images` (m, C, H, W) reach the goals of the images with places `owners` (m,)."""

@@ -287,17 +287,28 @@ def _steps(
 def _approach(problem: Problem, result: Result, proposed: Tensor, open_: Tensor) -> None:
     """Keep, before rounding, the nearest image of each that reaches the goal in the plain network.
 
-    Where there is none yet, keep what the attack proposes. Only what is `open_` (n,) is looked at.
-    A budget is not: it is the file that has to keep it.
+    Where there is none yet, keep what the attack proposes. Only what is `open_` (n,) is looked at, nearest
+    first, as long as an image's queries last. A budget is not: it is the file that has to keep it.
     """
-    for seen, reached in problem.proposals.answers:
-        distance = problem.threat.distance(seen, problem.originals)
-        nearer = open_ & reached & ~(distance >= result.distance_float[problem.rows])  # NaN: none yet
-        if nearer.any():
-            part, found = problem.keep(nearer), seen[nearer]
-            reached, _, _ = part.access.judged(part.goal, found, part.rows, SLACK)
-            result.float_images[part.rows[reached]] = found[reached]
-            result.distance_float[part.rows[reached]] = distance[nearer][reached]
+    answers = problem.proposals.answers
+    if answers:
+        distance = torch.stack([problem.threat.distance(seen, problem.originals) for seen, _ in answers])
+        reached = torch.stack([reached for _, reached in answers])  # (answers, n)
+        least = result.distance_float[problem.rows].nan_to_num(torch.inf)  # NaN: none yet
+        distance = distance.masked_fill(~(open_ & reached & (distance < least)), torch.inf)
+    for _ in answers:
+        least, index = distance.min(0)
+        asked = (least < torch.inf) & problem.affords(2)  # one of them for the file
+        if not asked.any():
+            break
+        part, places = problem.keep(asked), asked.nonzero()[:, 0]
+        chosen = zip(places.tolist(), index[asked].tolist(), strict=True)
+        found = torch.stack([answers[k][0][i] for i, k in chosen])
+        holds, _, _ = part.access.judged(part.goal, found, part.rows, SLACK)
+        result.float_images[part.rows[holds]] = found[holds]
+        result.distance_float[part.rows[holds]] = least[asked][holds]
+        distance[index[asked], places] = torch.inf
+        distance[:, places[holds]] = torch.inf
     none = open_ & result.distance_float[problem.rows].isnan()
     result.float_images[problem.rows[none]] = proposed[none]
 
@@ -321,8 +332,10 @@ def _verify(
     """Decide success where `mask` (n,) is true and record it, with the image, in the result.
 
     With `overwrite`, the image is recorded as the best attempt even where it fails. `source` is
-    what `proposed` was before it was brought to the grid, where that has been done already.
+    what `proposed` was before it was brought to the grid, where that has been done already. An image whose
+    queries are spent is not asked about again.
     """
+    mask = mask & (problem.affords(1) | result.distance[problem.rows].isnan())
     if not mask.any():
         return
     part = problem.keep(mask)
