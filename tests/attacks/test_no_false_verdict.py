@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ostrich
-from ostrich.attacks import PGD, AutoAttack, Untargeted, attack, targets
+from ostrich.attacks import PGD, AutoAttack, Targeted, Untargeted, attack, targets
 from ostrich.attacks.decision_based.rays import RayS
 from ostrich.attacks.engine.figures import measured
 from ostrich.attacks.fitted.held_out import CleanImages, choose_target
@@ -127,6 +127,30 @@ def test_what_each_member_could_do_is_kept_where_a_run_is_cut_off(tmp_path):
     assert torch.equal(found.forwards, whole.forwards)
     for name in ("worked", "zero_gradient", "flat_scores"):
         assert torch.equal(getattr(found, name), getattr(whole, name))
+
+
+@pytest.mark.parametrize("kind", [Untargeted, Targeted])
+def test_an_image_whose_first_score_is_not_finite_stops_no_other_in_square(kind):
+    """The bright image's start leaves one class alone (its margin is infinite) or has no answer."""
+
+    class Bright(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            z = 20 * x.mean((2, 3))
+            spoilt = (50 * z).softmax(1).log() if kind is Untargeted else z * torch.nan
+            clean = (x[:, 0] == x[:, 0, :1, :1]).all(2).all(1)
+            return torch.where(((z.mean(1) > 15) & ~clean)[:, None], spoilt, z)
+
+    images = torch.full((5, 3, 8, 8), 0.5)
+    images[:, 0], images[4] = 0.54, 0.8
+    images[4, 0] = 0.95
+    images = (images * 255).round() / 255
+    goal = kind(torch.full((5,), int(kind is Targeted)))
+    method = Square(threat=Linf(16 / 255), queries=200)
+    together = attack(method, seen(Bright()), images, goal)
+    alone = attack(method, seen(Bright()), images[:4], goal.rows(torch.arange(4)))
+    assert alone.success.all()
+    assert torch.equal(together.images[:4], alone.images)
+    assert torch.equal(together.forwards[:4], alone.forwards)
 
 
 def test_an_offset_of_all_logits_hides_no_success():

@@ -41,7 +41,7 @@ FILLED = 64  # images that fill a forward
 class Search(EndingState):
     """`images` are the best so far."""
 
-    loss: Tensor  # (n,) float64, inf before the first query
+    loss: Tensor  # (n,) float64; inf before the first query, and where the start has no finite one
     asked: Tensor  # (n,) int64, proposals decided
     shifts: Tensor  # (n,) int64, Linf: even shifts among them; -1 before a query left the loss as it was
     low: Tensor  # (n, C, H, W), Linf: the least and the largest values within the budget
@@ -97,7 +97,7 @@ class Square(InputSpecificAttack):
         )
 
     def step(self, problem: Problem, state: Search) -> Search:
-        fresh = bool((state.loss == torch.inf).any())  # so all are, and the start itself is asked about
+        fresh = bool((state.asked == 0).any())  # so all are, and the start itself is asked about
         count = 1 if fresh else self._together(problem, state)
         copies = problem.repeated(count)
         trial = state.images if fresh else self._proposals(problem, state, count)  # (n * count, C, H, W)
