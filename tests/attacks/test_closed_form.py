@@ -203,6 +203,66 @@ def test_deepfool_goes_to_no_class_that_is_switched_off(norm):
     assert (result.distance <= 1.02 * breaking(x)[norm]).all()
 
 
+class Copied(torch.nn.Module):
+    """Mean channels, scaled; some of them more than once."""
+
+    def __init__(self, *channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        return SCALE * x.mean((2, 3))[:, self.channels]
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_deepfool_goes_to_no_class_that_moves_with_the_label(norm):
+    """Every class is there twice: the label's double ties with it and has no boundary."""
+    x, labels = images()
+    method = DeepFool(threat=Unbounded(norm))
+    doubled = ostrich.load(Copied(0, 1, 2, 0, 1, 2), size=SIZE)
+    result = ostrich.attack(method, doubled, x, Untargeted(labels), labels=labels)
+    assert result.success.all()
+    assert (result.distance <= 1.02 * breaking(x)[norm]).all()
+    alike = ostrich.attack(method, ostrich.load(Copied(0, 0, 0), size=SIZE), x, Untargeted(0 * labels))
+    assert alike.zero_gradient.all()
+    assert alike.figures["bound"] is None
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_deepfool_leaves_the_label_where_another_class_ties_with_it(norm):
+    x = torch.full((1, 3, SIZE, SIZE), 100 / 255)
+    method = DeepFool(threat=Unbounded(norm))
+    result = ostrich.attack(method, ostrich.load(Copied(0, 1, 2), size=SIZE), x, torch.tensor([0]))
+    assert result.success.all()
+    assert result.backwards.max() < 20  # it does not stand still for fifty steps
+
+
+class NoSlope(torch.autograd.Function):
+    """The value, with a gradient of NaN."""
+
+    @staticmethod
+    def forward(context, scores):
+        return scores.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return torch.where(gradient != 0, torch.nan, 0)
+
+
+def test_one_class_without_a_finite_slope_makes_no_others_of_no_use():
+    x, labels = images()
+    plain = colour().network
+
+    class Spoilt(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            scores = plain(x)
+            return torch.cat([scores, NoSlope.apply(scores[:, :1] - 1)], 1)
+
+    result = ostrich.attack(DeepFool(), ostrich.load(Spoilt(), size=SIZE), x, Untargeted(labels))
+    assert result.success.all()
+    assert not result.zero_gradient.any()
+
+
 # On the networks of the shared kit ----------------------------------------------------------------
 
 

@@ -11,12 +11,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ostrich
-from ostrich.attacks import PGD, AutoAttack, Targeted, Untargeted, attack, targets
+from ostrich.attacks import (
+    CW,
+    DDN,
+    PGD,
+    AutoAttack,
+    DeepFool,
+    Targeted,
+    Untargeted,
+    attack,
+    targets,
+)
 from ostrich.attacks.decision_based.rays import RayS
 from ostrich.attacks.engine.figures import measured
 from ostrich.attacks.fitted.held_out import CleanImages, choose_target
 from ostrich.attacks.score_based.square import Square
 from ostrich.attacks.threats import Linf
+from ostrich.attacks.transfer import with_gradients_of
 from ostrich.attribution import Gradient
 from ostrich.attribution.question import explain
 from ostrich.crashtest.outcomes import outcome
@@ -151,6 +162,36 @@ def test_an_image_whose_first_score_is_not_finite_stops_no_other_in_square(kind)
     assert alone.success.all()
     assert torch.equal(together.images[:4], alone.images)
     assert torch.equal(together.forwards[:4], alone.forwards)
+
+
+def borrowed(after, method):
+    """The attack of images of class 0 by the gradients of a surrogate, whose scores are `after`."""
+    images = torch.full((4, 3, 8, 8), 0.5)
+    images[:, 0] = 0.54
+    images = (images * 255).round() / 255
+    classifier = with_gradients_of(seen(Means(after)), seen(Means(lambda z: z)))
+    return attack(method, classifier, images, Untargeted(torch.zeros(4, dtype=torch.int64)))
+
+
+@pytest.mark.parametrize("method", [PGD(threat=Linf(8 / 255), steps=5), DDN(steps=5), DeepFool(steps=5)])
+def test_a_surrogate_that_left_the_label_before_has_reached_nothing(method):
+    """It has no slope and another class: that the network still stands is not known."""
+    result = borrowed(lambda z: 0 * z + F.one_hot(z.argmax(1) + 1, 3), method)
+    assert not result.success.any()
+    assert result.zero_gradient.all()
+    assert measured(method.name, result)["bound"] is None
+
+
+def test_a_loss_that_ends_where_the_surrogate_left_the_label_is_not_followed():
+    result = borrowed(lambda z: z.roll(1, 1), CW(constants=2, iterations=10))
+    assert not result.success.any()
+    assert measured("cw", result)["bound"] is None
+
+
+def test_deepfool_ends_where_the_network_under_attack_is_fooled():
+    """The surrogate takes class 0 for 1 from the first; its slope, of 1 less 0, is that of the network."""
+    result = borrowed(lambda z: z + torch.tensor([0.0, 5.0, 0.0]), DeepFool())
+    assert result.success.all()
 
 
 def test_an_offset_of_all_logits_hides_no_success():

@@ -248,7 +248,8 @@ class Access:
         logits = logits.detach()
         if transform is None and self._typed(precision or self.precision, images, self._lender) == "fast":
             gradient, logits = self._again(images, rows, loss, gradient, logits)
-        size = self._note(gradient, logits, rows, None if reached is None else reached(logits))
+        size = _size(gradient)
+        self._note(_is_useless(size), logits, rows, None if reached is None else reached(logits))
         return _finite(gradient, size), logits
 
     def _again(
@@ -279,7 +280,8 @@ class Access:
             gradient = _slope(loss(logits), inputs)
         logits = logits.detach()
         gradient = gradient[rows]
-        size = self._note(gradient, logits, rows, None if reached is None else reached(logits))
+        size = _size(gradient)
+        self._note(_is_useless(size), logits, rows, None if reached is None else reached(logits))
         return _finite(gradient, size), logits
 
     def logit_jacobian(
@@ -287,7 +289,8 @@ class Access:
     ) -> tuple[Tensor, Tensor]:
         """The gradients (n, k - 1, C, H, W) of the logits of `classes` (n, k) less the first's; logits.
 
-        One forward, k - 1 backwards; in the network's own precision. `reached` as above.
+        One forward, k - 1 backwards; in the network's own precision. A gradient that is not finite becomes
+        zero; all of an image's have to be of no use for that to be counted. `reached` as above.
         """
         count = classes.shape[1] - 1
         _count(self.forwards, rows)
@@ -302,21 +305,21 @@ class Access:
                     lead = (chosen[:, j + 1] - chosen[:, 0]).sum()
                     (found[j],) = torch.autograd.grad(lead, inputs, retain_graph=j + 1 < count)
         logits = logits.detach()
-        found = found.transpose(0, 1)
-        return _finite(found, self._note(found, logits, rows, reached(logits))), logits
+        useless = _is_useless(_size(found.flatten(0, 1))).view(count, -1)  # (k - 1, n)
+        found[useless] = 0
+        self._note(useless.all(0), logits, rows, reached(logits))
+        return found.transpose(0, 1), logits
 
-    def _note(self, gradient: Tensor, logits: Tensor, rows: Tensor, reached: Tensor | None) -> Tensor:
-        """Count gradients (n, ...) where the goal is not reached, and those that are of no use; their sizes.
+    def _note(self, useless: Tensor, logits: Tensor, rows: Tensor, reached: Tensor | None) -> None:
+        """Count gradients where the goal is not reached, and those that are of no use.
 
-        They are zero, not finite, or of a score that stands alone: where in every view of the logits
-        (n * s, K) all other classes are switched off, no way leads to one.
+        They are `useless` (n,), zero or not finite, or of a score that stands alone: where in every view of
+        the logits (n * s, K) all other classes are switched off, no way leads to one.
         """
         short = torch.ones_like(rows, dtype=torch.bool) if reached is None else ~reached
         single = alone(logits).view(len(rows), -1).all(1)
         _count(self.gradients, rows[short])
-        size = _size(gradient)
-        _count(self.useless, rows[short & (_is_useless(size) | single)])
-        return size
+        _count(self.useless, rows[short & (useless | single)])
 
     @property
     def _lender(self) -> Classifier:
@@ -419,9 +422,10 @@ class Problem:
     ) -> tuple[Tensor, tuple[Tensor, ...], Tensor]:
         """The gradient of a loss, the logits (n, K) of each view, and whether all views reach the goal.
 
-        Without EOT the image itself is the one view. Where there is no answer, there is no slope: away from a
-        label that is an end, and the way that led there goes on, so that rounding does not take it back;
-        towards a class it is walked back.
+        Without EOT the image itself is the one view. Where a surrogate lends gradient and logits, the network
+        under attack says whether the image itself reaches the goal. Where there is no answer, there is no
+        slope: away from a label that is an end, and the way that led there goes on, so that rounding does not
+        take it back; towards a class it is walked back.
         """
         eot, samples = self.eot, 1 if self.eot is None else self.eot.samples
 
@@ -438,13 +442,15 @@ class Problem:
             generators = [keyed(self.seed, key, 1, s) for key, s in zip(self.keys, spent, strict=True)]
             transform = partial(eot.apply, generators=generators)
 
+        judged = self._beside_surrogate(images, precision)
+
         def arrived(logits: Tensor) -> Tensor:
+            if judged is not None:
+                return self.goal.reached(judged)
             return torch.stack([self.goal.reached(view) for view in split(logits)]).all(0)
 
         gradient, logits = self.access.gradient(images, self.rows, mean, precision, transform, arrived)
         views, reached = split(logits), arrived(logits)
-        if self.access.classifier.surrogate is not None:
-            reached = self.goal.reached(self.access.logits(images, self.rows, precision))
         self.propose(images, reached)
         answer = torch.stack([answered(view) for view in views]).any(0)
         if not answer.all():
@@ -452,14 +458,26 @@ class Problem:
             gradient = where(answer, gradient, way)
         return gradient, views, reached
 
-    def logit_jacobian(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients (n, k - 1, C, H, W) of the logits of `classes` (n, k) less the first's; all logits."""
-        gradients, logits = self.access.logit_jacobian(images, self.rows, classes, self.goal.reached)
-        judged = logits
-        if self.access.classifier.surrogate is not None:
-            judged = self.access.logits(images, self.rows, "exact")
-        self.propose(images, self.goal.reached(judged))
-        return gradients, logits
+    def logit_jacobian(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients (n, k - 1, C, H, W) of the logits of `classes` (n, k) less the first's, and two logits.
+
+        Those (n, K) that the gradients are of, and those of the network under attack: where a surrogate lends
+        gradients, they are others.
+        """
+        judged = self._beside_surrogate(images, "exact")
+
+        def arrived(logits: Tensor) -> Tensor:
+            return self.goal.reached(logits if judged is None else judged)
+
+        gradients, logits = self.access.logit_jacobian(images, self.rows, classes, arrived)
+        self.propose(images, arrived(logits))
+        return gradients, logits, logits if judged is None else judged
+
+    def _beside_surrogate(self, images: Tensor, precision: str | None) -> Tensor | None:
+        """The logits (n, K) of the network under attack where a surrogate lends gradients; else None."""
+        if self.access.classifier.surrogate is None:
+            return None
+        return self.access.logits(images, self.rows, precision)
 
     def logits(self, images: Tensor, precision: str | None = None) -> Tensor:
         """The logits (n, K) of `images`."""

@@ -6,8 +6,9 @@ than the label, with f = z_k - z_label and w its gradient, the boundary is |f| /
 goes to the nearest. The sum of all steps, times 1 + overshoot, is the change.
 
 A gradient of every class is the price of a step. Which boundaries are near changes little along the
-way, so after the first step only the `NEAREST` ones at it are looked at again. An image goes on until
-its success is clear of rounding errors.
+way, so after the first step only the `NEAREST` ones at it are looked at again. A class whose score moves as
+the label's does, or has no finite gradient, is none to go to. An image goes on until its success is clear of
+rounding errors.
 
 Targeted, the boundary is that between the target and the class that stands highest.
 """
@@ -28,6 +29,7 @@ from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.runtime.ranges import at_least
 
 CREEP = 1e-3  # of the change so far, added to a step: else an image may end just short of the boundary
+FIRST = 1e-4  # the least first step, far below a level: a class that ties with the label is no way off
 NEAREST = 3  # classes whose boundaries are looked at after the first step
 
 
@@ -71,20 +73,22 @@ class DeepFool(InputSpecificAttack):
 
     def step(self, problem: Problem, state: Walk) -> Walk:
         classes, untargeted = state.classes, problem.goal.kind == "untargeted"
-        slopes, logits = problem.logit_jacobian(state.images, classes)  # (n, k-1, C, H, W), of z_k - z_first
-        reached = problem.goal.reached(logits, SLACK)
+        slopes, logits, judged = problem.logit_jacobian(state.images, classes)  # of z_k - z_first
+        reached = problem.goal.reached(judged, SLACK)
         chosen = logits.gather(1, classes)
         gaps = (chosen[:, 1:] - chosen[:, :1]).abs()  # (n, k-1)
         if not untargeted:  # of the others, the highest one stands in the way
             gaps = gaps.masked_fill(chosen[:, 1:] < chosen[:, 1:].amax(1, keepdim=True), torch.inf)
-        slopes = slopes.flatten(2)
-        sizes = (slopes.norm(dim=2) if self.threat.norm == "l2" else slopes.abs().sum(2)).clamp_min(1e-30)
-        order = (gaps / sizes).sort(dim=1, stable=True).indices
+        slopes = slopes.flatten(2)  # (n, k-1, D)
+        sizes = slopes.norm(dim=2) if self.threat.norm == "l2" else slopes.abs().sum(2)
+        away = torch.where(sizes > 0, gaps / sizes, torch.inf)  # no slope leads to a class that moves along
+        order = away.sort(dim=1, stable=True).indices
         rows, nearest = torch.arange(len(order), device=order.device), order[:, 0]
-        slope, size = slopes[rows, nearest], sizes[rows, nearest, None]
-        unit = slope / size if self.threat.norm == "l2" else slope.sign()
-        creep = CREEP * self.threat.distance(state.change, torch.zeros_like(state.change))[:, None]
-        move = (gaps[rows, nearest, None] / size + creep) * unit * (1 if untargeted else -1)
+        slope, size, away = slopes[rows, nearest], sizes[rows, nearest, None], away[rows, nearest, None]
+        unit = slope / size.clamp_min(1e-30) if self.threat.norm == "l2" else slope.sign()
+        before = self.threat.distance(state.change, torch.zeros_like(state.change))[:, None]
+        step = torch.where(before > 0, away + CREEP * before, away.clamp_min(FIRST))
+        move = torch.where(away < torch.inf, step, 0) * unit * (1 if untargeted else -1)
         change = state.change + move.view_as(state.change)
         moved = (problem.originals + (1 + self.overshoot) * change).clamp(0, 1)
         if untargeted:
