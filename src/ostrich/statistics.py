@@ -8,15 +8,16 @@ from math import comb, inf, nan, sqrt
 Z = 1.959964  # standard normal quantile of 0.975: 95 % intervals
 
 
-def wilson(hits: int, count: int) -> tuple[float, float]:
-    """The 95 % interval of a fraction (Wilson 1927): defined and inside [0, 1] also at 0 and n."""
+def wilson(hits: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a fraction (Wilson 1927): around hits / count, inside [0, 1], also at 0 and n."""
     if count == 0:
         return 0.0, 1.0
     share = hits / count
     centre = share + Z**2 / (2 * count)
     spread = Z * sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
     scale = 1 + Z**2 / count
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    low = 0.0 if hits == 0 else (centre - spread) / scale  # in floating point it is a little above 0
+    return low, 1.0 if hits == count else (centre + spread) / scale
 
 
 def sign_test(hits: int, count: int) -> float:
@@ -39,12 +40,18 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def bootstrap(values: Sequence[float], *, seed: int = 0, draws: int = 2000) -> tuple[float, float]:
-    """The 95 % interval of a mean: the percentiles of `draws` resamples (Efron 1979)."""
+    """The 95 % interval of a mean: the percentiles of `draws` resamples (Efron 1979).
+
+    Of shares in [0, 1] that are all equal, every resample is the same, which says nothing of other images:
+    their interval is Wilson's, which is wide enough for whatever lies between 0 and 1.
+    """
     import numpy as np
 
     if not len(values):
         return -inf, inf
     known = np.asarray(values, dtype=np.float64)
+    if known.min() == known.max() and 0 <= known[0] <= 1:
+        return wilson(len(known) * float(known[0]), len(known))
     weights = np.random.default_rng(seed).multinomial(len(known), np.full(len(known), 1 / len(known)), draws)
     low, high = np.quantile(weights @ known / len(known), (0.025, 0.975))
     return float(low), float(high)

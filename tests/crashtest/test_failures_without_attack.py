@@ -18,7 +18,7 @@ from ostrich.data.dataset import Samples
 from ostrich.models.answers import predictions
 from ostrich.published import published
 from ostrich.runtime.deadline import Deadline, TimeUp, until
-from ostrich.statistics import bootstrap, rank_correlation
+from ostrich.statistics import bootstrap, rank_correlation, wilson
 
 
 def context_of(folder, classifier, images, labels=None, **options):
@@ -249,4 +249,14 @@ def test_the_bootstrap_of_a_mean():
     mean, half = sum(values) / 200, 1.96 * torch.tensor(values).std().item() / 200**0.5
     assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.02)
     assert bootstrap(values) == (low, high)
-    assert bootstrap([1.0, 1.0]) == (1.0, 1.0)
+    assert bootstrap([1.0] * 4) == wilson(4, 4)  # resamples of equal values would say that it is sure
+    assert bootstrap([0.4] * 10) == wilson(4, 10)
+    assert bootstrap([1.5, 1.5]) == (1.5, 1.5)  # no share
+
+
+def test_the_interval_of_a_share_holds_the_share():
+    for count in range(1, 301):
+        for hits in {0, 1, count // 2, count}:
+            low, high = wilson(hits, count)
+            assert 0 <= low <= hits / count <= high <= 1
+        assert (wilson(0, count)[0], wilson(count, count)[1]) == (0, 1)
