@@ -264,6 +264,21 @@ def test_no_gate_passes_on_what_is_not_known(value, bound, passed):
     assert judged["passed"] is (True if bound else None)
 
 
+def test_chance_is_what_the_most_frequent_class_gives():
+    red = lambda z: z * 0 + torch.tensor([1.0, 0.0, 0.0])  # noqa: E731 - says the first class of any image
+    x, labels = images([4] * 60)
+    most = torch.cat([torch.arange(60)[labels == 0], torch.arange(60)[labels != 0][:10]])  # 20 of 30
+    for after, rows, verdict in (
+        (red, most, "undecided"),
+        (lambda z: z, most, "above chance"),
+        (red, torch.arange(60), "undecided"),
+        (lambda z: z, torch.arange(60)[labels == 0], "above chance"),  # one class: one of three is chance
+    ):
+        model = wrapped(Means(after=after))
+        found = ostrich.check(model, (x[rows], labels[rows]), only="clean", images=len(rows))
+        assert [line["verdict"] for line in found.figures["summary"]] == [verdict]
+
+
 # From the command line ----------------------------------------------------------------------------
 
 MODELS = """

@@ -3,9 +3,10 @@
 An accuracy under attack, noise or corruption *holds* where its whole 95 % interval lies at or above half of
 the clean accuracy, *falls* where it lies below, and is *undecided* between: more images would tell. Where an
 attack could not work, a figure that does not fall is *not known*. The clean accuracy is *above chance* where
-its interval lies above that of guessing. The success of an attack on images that it has not seen is judged by
-what it leaves. A certified accuracy is a lower bound: it *holds* by the same rule, and else is *not known*.
-A calibration error is *small* where its whole interval lies at or below 5 %, *large* where it lies above.
+its interval lies above what guessing reaches, the share of the images' most frequent class. The success of an
+attack on images that it has not seen is judged by what it leaves. A certified accuracy is a lower bound: it
+*holds* by the same rule, and else is *not known*. A calibration error is *small* where its whole interval
+lies at or below 5 %, *large* where it lies above.
 """
 
 from __future__ import annotations
@@ -126,7 +127,7 @@ def _clean(answer: ProbeAnswer, num_classes: int | None) -> Measurement:
         reason = "the images have no labels: what the network says of them counts as right"
         return _line(CLEAN, None, None, None, figures.get("n"), (), "not known", reason)
     low, high = figures["interval"]
-    chance = 1 / (num_classes or 2)
+    chance = figures.get("chance", 1 / (num_classes or 2))  # older runs do not say it
     verdict = "above chance" if low > chance else "no better than chance" if high < chance else "undecided"
     return _line(CLEAN, figures["accuracy"], low, high, figures["n"], (), verdict)
 

@@ -27,13 +27,12 @@ def probe(context: Context) -> Answer:
         )
     interval = wilson(right, count)
     confusions = _confusions(context)
-    name = context.classifier.class_name
     sentence = f"It is right on {right} of {count} images ({right / count:.0%})."
     if confusions:
         worst = confusions[0]
         times = "once" if worst.count == 1 else f"{worst.count} times"
         sentence += f" Its most frequent confusion: {worst.true} taken for {worst.predicted}, {times}."
-    per_class: Counter[str] = Counter(name(int(k)) for k in context.labels)
+    per_class = Counter(context.labels.tolist())
     return Answer(
         sentence=sentence,
         how_to_read="The bar is the 95 % interval (Wilson): another draw of as many images would likely "
@@ -42,6 +41,7 @@ def probe(context: Context) -> Answer:
             "n": count,
             "accuracy": right / count,
             "interval": interval,
+            "chance": _chance(per_class, context.classifier.num_classes),
             "classes": len(per_class),
             "confusions": [[c.true, c.predicted, c.count] for c in confusions],
         },
@@ -50,6 +50,12 @@ def probe(context: Context) -> Answer:
             Confusions(rows=confusions),
         ],
     )
+
+
+def _chance(per_class: Counter[int], num_classes: int) -> float:
+    """What guessing reaches: the share of the most frequent class; of images of one class, one of K."""
+    uniform = 1 / num_classes
+    return max(uniform, max(per_class.values()) / per_class.total()) if len(per_class) > 1 else uniform
 
 
 def _confusions(context: Context) -> list[Confusion]:
