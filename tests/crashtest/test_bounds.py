@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 import ostrich
 from ostrich.certification.methods import Linear, Verdict
-from ostrich.crashtest.gates import comparable, judge_baseline, read_floor
+from ostrich.crashtest.comparable import comparable
+from ostrich.crashtest.gates import judge_baseline, read_floor
 from ostrich.crashtest.probes import bounds
 from ostrich.crashtest.report.pictures import Embedder
 from ostrich.crashtest.summary import calibration
@@ -64,18 +65,18 @@ def test_both_sides_are_those_of_the_closed_form(tmp_path):
     lines = {line["name"]: line for line in found.figures["summary"]}
     assert lines["certified accuracy at linf 2/255"]["value"] == 5 / 6
     assert lines["certified accuracy at linf 8/255"]["verdict"] == "not known"
-    assert comparable(found.figures)["certified accuracy at linf 8/255"]["value"] == 2 / 6
+    assert comparable({"results": found.figures})["certified accuracy at linf 8/255"]["value"] == 2 / 6
 
 
 def test_a_lower_bound_that_sinks_is_worse_than_the_baseline(tmp_path):
     run = json.loads(
         checked(means(), tmp_path / "run").save(tmp_path / "kept").joinpath("run.json").read_text()
     )
-    now = json.loads(json.dumps(run["results"]))
-    assert judge_baseline("run", run, now, run["data"])["passed"] is True
-    for point in now["probes"]["bounds"]["linf"]:
+    now = json.loads(json.dumps(run))
+    assert judge_baseline("run", run, now)["passed"] is True
+    for point in now["results"]["probes"]["bounds"]["linf"]:
         point["y"] = 0.0
-    gate = judge_baseline("run", run, now, run["data"])
+    gate = judge_baseline("run", run, now)
     assert gate["passed"] is False
     assert "certified accuracy at linf 1/255" in gate["sentence"]
 
@@ -96,7 +97,7 @@ def test_what_is_both_verified_and_broken_is_said_first_and_counts_as_neither(tm
     kept = np.asarray(Image.open(found.folder / first["adversarial_file"]).convert("RGB"))
     again = torch.from_numpy(kept.copy()).permute(2, 0, 1)[None].float() / 255
     assert int(means()(again).argmax()) != images()[1][first["place"]]
-    name = comparable(found.figures)["certified accuracy at linf 1/255"]
+    name = comparable({"results": found.figures})["certified accuracy at linf 1/255"]
     assert name["known"] is False
 
 

@@ -18,6 +18,7 @@ from ostrich.crashtest.answer import ProbeAnswer
 from ostrich.crashtest.job_summary import job_summary
 from ostrich.crashtest.junit import junit
 from ostrich.errors import InputError
+from ostrich.verbs.compare import compare
 from ostrich.verbs.report import report
 
 ROOT = Path(__file__).parents[2]
@@ -116,13 +117,71 @@ def test_compare_fails_where_the_second_is_worse(tmp_path: Path) -> None:
     assert run(["compare", str(worse), str(good), "--fail", "--json"]) == 0
 
 
+def attacked(folder: Path, accuracy: float, eps: str = "0.1", **asked: Any) -> str:
+    """An attack that left a share of 24 images."""
+    results = {"n": 24, "clean_accuracy": 1.0, "robust_accuracy": accuracy, "distance": {"norm": "linf"}}
+    return one_run(folder, results, {"attack": f"PGD(threat=Linf(eps={eps}), steps=40)", **asked})
+
+
+def certified(folder: Path, accuracy: float, **settings: float) -> str:
+    """Lower bounds on 24 images, by smoothing where they have a sigma."""
+    results = {"n": 24, "clean_accuracy": 1.0, "certified_accuracy": accuracy, "norm": "l2", "eps": 0.25}
+    results |= {"method": "smoothing" if settings else "linear"}
+    return one_run(folder, results, {"settings": settings})
+
+
+def one_run(folder: Path, results: dict[str, Any], asked: dict[str, Any]) -> str:
+    folder.mkdir()
+    (folder / "run.json").write_text(json.dumps({"results": results, "asked": asked, "finished": True}))
+    return str(folder)
+
+
 def test_two_attacks_are_compared_by_the_interval_of_their_images(tmp_path: Path) -> None:
-    for name, eps in (("weak", "0"), ("strong", "64/255")):
-        words = ["attack", "fgsm", "zoo:digits-cnn", "digits", "--limit", "24", "--set", f"eps={eps}"]
-        assert run([*words, "--out", str(tmp_path / name)]) == 0
-    weak, strong = str(tmp_path / "weak"), str(tmp_path / "strong")
-    assert run(["compare", weak, strong, "--fail"]) == 1
-    assert run(["compare", strong, weak, "--fail"]) == 0
+    good, worse = attacked(tmp_path / "good", 0.75), attacked(tmp_path / "worse", 0.25)
+    assert run(["compare", good, worse, "--fail"]) == 1
+    assert run(["compare", worse, good, "--fail"]) == 0
+    for seed in (0, 1):
+        words = ["attack", "fgsm", "zoo:digits-cnn", "digits", "--limit", "8", "--set", "eps=8/255"]
+        assert run([*words, "--seed", str(seed), "--out", str(tmp_path / f"fgsm{seed}")]) == 0
+    first, second = (compare(tmp_path / name, tmp_path / "fgsm1") for name in ("fgsm0", "good"))
+    assert (first.gate["passed"], second.gate["passed"]) == (True, None)
+    assert "robust accuracy at linf 8/255" in [row["figure"] for row in first.rows]
+
+
+def test_other_questions_are_not_compared(tmp_path: Path) -> None:
+    goal = {"goal": "targeted", "target classes": "sha256:1"}
+    runs = [
+        attacked(tmp_path / "untargeted", 0.75),
+        attacked(tmp_path / "larger", 0.25, "0.2"),
+        attacked(tmp_path / "target", 0.75, target="ostrich"),
+        attacked(tmp_path / "goal", 0.75, goal=goal),
+        attacked(tmp_path / "unbounded", 0.0, attack="DDN(threat=Unbounded(norm='l2'))"),
+        certified(tmp_path / "linear", 0.75),
+        certified(tmp_path / "smoothed", 0.75, sigma=0.25),
+        certified(tmp_path / "more", 0.75, sigma=0.5),
+    ]
+    for first in runs:
+        for second in runs:
+            found = compare(first, second)
+            assert found.gate["passed"] is (True if first == second else None)
+    assert compare(runs[5], certified(tmp_path / "less", 0.25)).gate["passed"] is False
+    rows = {row["figure"]: row for row in compare(runs[0], runs[1]).rows}
+    assert rows["robust accuracy"]["beyond"] is None  # shown, and not judged
+
+
+def test_what_is_not_known_is_shown_so(tmp_path: Path) -> None:
+    known, unknown = stored(tmp_path / "known", 0.6), stored(tmp_path / "unknown", 0.9, bound=None)
+    for first, second in ((known, unknown), (unknown, known)):
+        (row,) = compare(first, second).table()
+        assert row[-1] == "not known"
+
+
+def test_a_baseline_that_was_changed_is_refused_before_the_check(tmp_path: Path) -> None:
+    clean = {"clean": {"accuracy": 0.5}}
+    edited = one_run(tmp_path / "edited", {"probes": clean, "robustness": []}, {})
+    assert run([*CHECK, "--baseline", edited, "--out", str(tmp_path / "run")]) == 2
+    assert not (tmp_path / "run").exists()
+    assert run(["compare", edited, edited]) == 2
 
 
 def test_a_missing_run_is_the_callers_mistake(tmp_path: Path) -> None:

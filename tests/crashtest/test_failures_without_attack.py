@@ -11,9 +11,11 @@ from torch import nn
 
 import ostrich
 from ostrich.corruptions import NAMES, SEVERITIES, corrupt
+from ostrich.crashtest.comparable import comparable
 from ostrich.crashtest.context import CannotRun, Context
-from ostrich.crashtest.gates import UNDER_CORRUPTION, comparable, judge_corruption, read_floor
+from ostrich.crashtest.gates import judge_corruption, read_floor
 from ostrich.crashtest.probes import calibration, corruptions
+from ostrich.crashtest.summary import UNDER_CORRUPTION
 from ostrich.data.dataset import Samples
 from ostrich.models.answers import predictions
 from ostrich.published import published
@@ -162,9 +164,9 @@ def test_gates_of_a_check(tmp_path, small):
     other = ostrich.check(classifier, (images, labels), only="clean", images=20, fail_under=asked[:1])
     assert [gate["passed"] for gate in other.gates] == [None]
     assert not other.passed
-    known = comparable({"probes": found.figures["probes"]})[UNDER_CORRUPTION]
+    known = comparable({"results": found.figures})[UNDER_CORRUPTION]
     unlabelled = ostrich.check(classifier, images, only="corruptions", images=20, fail_under=asked[:1])
-    assert UNDER_CORRUPTION not in comparable(unlabelled.figures)
+    assert UNDER_CORRUPTION not in comparable({"results": unlabelled.figures})
     assert "of its clean answer on" in unlabelled.figures["verdict"]
     assert known["value"] == found.figures["probes"]["corruptions"]["severities"]["3"]["accuracy"]
 

@@ -20,6 +20,8 @@ from ostrich.attacks import APGD, DDN, FGSM, MIM, PGD, AutoAttack, HopSkipJump, 
 from ostrich.attacks.goals import SATURATED, margin
 from ostrich.cli.main import run
 from ostrich.crashtest.answer import Answer, ProbeAnswer
+from ostrich.crashtest.comparable import comparable
+from ostrich.crashtest.comparison import since
 from ostrich.crashtest.context import Context
 from ostrich.crashtest.gates import judge_baseline, judge_floor, read_floor
 from ostrich.crashtest.outcomes import combined, robust_accuracy
@@ -260,7 +262,7 @@ def test_no_gate_passes_on_what_is_not_known(value, bound, passed):
     gate = judge_floor(read_floor("linf:8/255=0.5"), [figure], labelled=True)
     assert gate["passed"] is passed
     before = {"results": {"robustness": [figure | {"bound": "upper"}]}, "data": {"sha256": "a"}}
-    judged = judge_baseline("run", before, {"robustness": [figure]}, {"sha256": "a"})
+    judged = judge_baseline("run", before, {"results": {"robustness": [figure]}, "data": {"sha256": "a"}})
     assert judged["passed"] is (True if bound else None)
 
 
@@ -277,6 +279,50 @@ def test_chance_is_what_the_most_frequent_class_gives():
         model = wrapped(Means(after=after))
         found = ostrich.check(model, (x[rows], labels[rows]), only="clean", images=len(rows))
         assert [line["verdict"] for line in found.figures["summary"]] == [verdict]
+
+
+def a_check(known: dict[int, float], only: str = "clean robustness", **more: Any) -> dict[str, Any]:
+    """A run whose clean accuracy is 0.9, and its robust accuracy at so many levels; 1 is "at most 1"."""
+    between = {"low": 0.0, "high": 1.0}
+    robust = [
+        {"norm": "linf", "eps": levels / 255, "robust_accuracy": value, "low": value - 0.1}
+        | {"high": value + 0.1, "bound": "upper" if value < 1 else None}
+        for levels, value in known.items()
+    ]
+    sweep = {"linf": [{"x": one["eps"], "y": one["robust_accuracy"], **between} for one in robust]}
+    every = {"clean": {"accuracy": 0.9, "interval": [0.8, 0.95]}, "robustness": sweep if known else {}}
+    probes = {name: every[name] for name in only.split()}
+    return {"results": {"robustness": robust, "probes": probes, "not_run": [], **more}}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "passed", "said"),
+    [
+        (a_check({8: 0.6}), a_check({8: 0.6}), True, "None of 2 figures"),
+        (a_check({8: 0.6}), a_check({}), None, "No longer known: robust accuracy at linf 8/255"),
+        (a_check({8: 0.6}), a_check({}, "clean", not_run=[{"probe": "robustness"}]), None, "No longer known"),
+        (a_check({8: 0.6}), a_check({}, "clean"), True, "None of 1 figures"),  # --only clean
+        (a_check({4: 0.6, 8: 0.6}), a_check({8: 0.6}), True, "None of 2"),  # a gate's budget, not asked for
+        (a_check({8: 0.6}), a_check({8: 1}), None, "No longer known"),
+        (a_check({8: 1}), a_check({8: 0.1}), True, "None of 1 figures"),  # at most 1 before
+        (a_check({8: 1}, "robustness"), a_check({8: 1}, "robustness"), None, "no known figure in common"),
+        (a_check({8: 0.6}), a_check({}, "robustness"), None, "no figure in common"),
+        (a_check({8: 0.6}), a_check({8: 0.4}), False, "Worse than before"),
+        (
+            a_check({8: 0.6}),
+            a_check({8: 0.6}, "robustness", by_class={"classes": [{"right": None}]}),
+            None,
+            "without labels",
+        ),
+    ],
+)
+def test_a_baseline_is_passed_by_what_both_know(then, now, passed, said):
+    gate = judge_baseline("run", then, now)
+    assert gate["passed"] is passed
+    assert said in gate["sentence"]
+    judged = [row["figure"] for row in since("run", then, now)["rows"]]
+    known = [{n for n, one in comparable(run).items() if one["known"]} for run in (then, now)]
+    assert set(judged) == known[0] & known[1]
 
 
 # From the command line ----------------------------------------------------------------------------

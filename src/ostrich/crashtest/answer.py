@@ -156,7 +156,7 @@ class Changed(TypedDict):
     second_low: float | None
     second_high: float | None
     difference: float
-    beyond: bool | None  # None where there is no interval
+    beyond: bool | None  # None where there is no interval, or where either is not known
 
 
 class Since(TypedDict):

@@ -182,7 +182,7 @@ def crash_test(
     )
     if keep != "all":
         _write_images(context, run.folder, _chosen(context, everything, shown, keep))
-    now = {"probes": figures, "robustness": robust}
+    classes = by_class(context, robust, everything, answers)
     not_run: list[NotRun] = [
         {
             "probe": name,
@@ -192,9 +192,11 @@ def crash_test(
         for name in names
         if name not in answers
     ]
+    measured = {"probes": figures, "robustness": robust, "by_class": classes, "not_run": not_run}
+    now = {"results": measured, "data": run.facts["data"]}
     gates = [judge(floor, robust, answers, not_run, labelled) for floor in floors]
     if baseline is not None:
-        gates.append(judge_baseline(*baseline, now, run.facts["data"]))
+        gates.append(judge_baseline(*baseline, now))
     advised = advice(context, answers, robust, gates, not_run, minutes=minutes)
     results: Results = {
         "model": describe(context),
@@ -203,9 +205,9 @@ def crash_test(
         "verdict": _verdict(answers, robust),
         "robustness": robust,
         "summary": summary(answers, robust, context.classifier.num_classes),
-        "by_class": by_class(context, robust, everything, answers),
+        "by_class": classes,
         "first_to_fall": shown,
-        "since": None if baseline is None else since(*baseline, now, run.facts["data"]),
+        "since": None if baseline is None else since(*baseline, now),
         "probes": figures,
         "gates": gates,
         "not_run": not_run,

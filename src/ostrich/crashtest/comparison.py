@@ -6,34 +6,33 @@ from collections.abc import Mapping
 from typing import Any
 
 from ostrich.crashtest.answer import Changed, Since
-from ostrich.crashtest.gates import comparable
+from ostrich.crashtest.comparable import comparable
 
-NONE: dict[str, Any] = {"low": None, "high": None}
+NONE: dict[str, Any] = {"low": None, "high": None, "known": True}
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Changed]:
-    """The figures that both results have, those with an interval first, as they stand in the results."""
+    """The figures that both runs have, those with an interval first, as they stand in the results."""
     ours, theirs = comparable(first), comparable(second)
     rows = [_row(name, ours[name], theirs[name]) for name in ours if name in theirs]
-    flat = [_flat(first), _flat(second)]
-    known = {name.partition(" at ")[0] for name in ours}
+    flat = [_flat(first.get("results") or {}), _flat(second.get("results") or {})]
+    known = {row["figure"].partition(" at ")[0] for row in rows}
     for name, value in flat[0].items():
         if name in flat[1] and name not in known:
             rows.append(_row(name, {"value": value, **NONE}, {"value": flat[1][name], **NONE}))
     return rows
 
 
-def since(
-    path: str, baseline: Mapping[str, Any], results: Mapping[str, Any], data: Mapping[str, Any]
-) -> Since:
-    """What changed since an earlier run: what lies beyond its interval first, the largest change first."""
-    rows = [row for row in differences(baseline.get("results") or {}, results) if row["beyond"] is not None]
-    same = (baseline.get("data") or {}).get("sha256") == data.get("sha256")
+def since(path: str, baseline: Mapping[str, Any], now: Mapping[str, Any]) -> Since:
+    """What changed since an earlier run, of what both know: beyond its interval first, the largest first."""
+    rows = [row for row in differences(baseline, now) if row["beyond"] is not None]
+    same = (baseline.get("data") or {}).get("sha256") == (now.get("data") or {}).get("sha256")
     rows.sort(key=lambda row: (not row["beyond"], -abs(row["difference"]) if row["beyond"] else 0.0))
     return {"run": path, "command": baseline.get("command"), "same_images": same, "rows": rows}
 
 
 def _row(figure: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Changed:
+    judged = a["low"] is not None and a["known"] and b["known"]
     return {
         "figure": figure,
         "first": a["value"],
@@ -43,7 +42,7 @@ def _row(figure: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Changed:
         "second_low": b["low"],
         "second_high": b["high"],
         "difference": b["value"] - a["value"],
-        "beyond": None if a["low"] is None else not a["low"] <= b["value"] <= a["high"],
+        "beyond": not a["low"] <= b["value"] <= a["high"] if judged else None,
     }
 
 

@@ -3,8 +3,8 @@
 `--fail-under linf:1/255=0.2` asks for a robust accuracy of at least 0.2 at that budget,
 `--fail-under corruption:3=0.5` for a mean accuracy of 0.5 under the common corruptions of severity 3,
 `--fail-under certified:linf:2/255=0.4` for a share of 0.4 that no change within a budget can mislead;
-`--baseline run.json` for no figure below that run's 95 % interval. A gate that cannot be judged is
-not passed.
+`--baseline run.json` for no figure below that run's 95 % interval, and for every figure that it knew. A
+gate that cannot be judged is not passed.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from typing import Any, Literal, get_args
 from ostrich.attacks.threats import NORMS
 from ostrich.corruptions import SEVERITIES
 from ostrich.crashtest.answer import Gate, NotRun, ProbeAnswer, RobustAccuracy
+from ostrich.crashtest.comparable import SWEPT, comparable, unlabelled, was_asked
 from ostrich.crashtest.context import certified_name, robust_name
-from ostrich.crashtest.summary import CLEAN, UNDER_CORRUPTION
 from ostrich.errors import InputError, UnknownName
 from ostrich.runtime.settings import read_value
-from ostrich.statistics import wilson
 
-SWEPT = ("linf", "l2")
 Asked = Literal["robust", "corruption", "certified"]
 EXPECTED = "NORM:EPS=ACCURACY is expected: linf:1/255=0.2, corruption:3=0.5, or certified:linf:2/255=0.4."
 
@@ -144,98 +142,35 @@ def judge_certified(floor: Floor, answer: ProbeAnswer | None, late: str | None, 
     return _gate("fail-under", floor.text, reaches, sentence)
 
 
-def judge_baseline(
-    path: str, baseline: Mapping[str, Any], results: Mapping[str, Any], data: Mapping[str, Any]
-) -> Gate:
+def judge_baseline(path: str, baseline: Mapping[str, Any], now: Mapping[str, Any]) -> Gate:
     """Whether any figure lies below the interval of the same figure of an earlier run.
+
+    Both are runs as run.json has them: {results, asked, data}. What is not known now, though it was and was
+    asked for, cannot pass.
 
     That run's interval alone counts, as the contract says. So of a network that did not change, judged on as
     many other images, a figure falls below it by chance in one of 12 runs; on the same images hardly ever.
     """
-    before = comparable(baseline.get("results") or {})
-    now = comparable(results)
-    shared = [name for name in before if name in now]
-    if not shared:
+    before, found = comparable(baseline), comparable(now)
+    results = now.get("results") or {}
+    if before and found and (unlabelled(baseline.get("results") or {}) or unlabelled(results)):
+        return _gate("baseline", path, None, "Images without labels have no accuracy to judge.")
+    if not any(name in found for name in before):
         return _gate("baseline", path, None, "The two runs have no figure in common.")
-    worse = [n for n in shared if now[n]["value"] < before[n]["low"]]
-    other = (baseline.get("data") or {}).get("sha256") != data.get("sha256")
+    then = {name: one for name, one in before.items() if one["known"]}
+    worse = [n for n in then if n in found and found[n]["value"] < then[n]["low"]]
+    other = (baseline.get("data") or {}).get("sha256") != (now.get("data") or {}).get("sha256")
     remark = " The images are not the same ones." if other else ""
-    if not worse and (lost := [n for n in shared if before[n]["known"] and not now[n]["known"]]):
+    if worse:
+        listed = "; ".join(f"{n}: {then[n]['value']:.3f} then, {found[n]['value']:.3f} now" for n in worse)
+        return _gate("baseline", path, False, f"Worse than before: {listed}.{remark}")
+    both = [n for n in then if n in found and found[n]["known"]]
+    lost = [n for n in then if n not in both and (n in found or was_asked(then[n], results))]
+    if lost:
         return _gate("baseline", path, None, f"No longer known: {', '.join(lost)}.{remark}")
-    if not worse:
-        return _gate(
-            "baseline", path, True, f"None of {len(shared)} figures fell below its interval.{remark}"
-        )
-    listed = "; ".join(f"{n}: {before[n]['value']:.3f} then, {now[n]['value']:.3f} now" for n in worse)
-    return _gate("baseline", path, False, f"Worse than before: {listed}.{remark}")
-
-
-def comparable(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The accuracies of a run by name: {"robust accuracy at linf 1/255": {value, low, high, known}}.
-
-    Of a check; one of version 0.1 has its robust accuracies in the probe alone, and they are PGD's. Of an
-    attack they are its clean and its robust accuracy, with the intervals of n images.
-    Under corruptions it is the mean at severity 3, where the images have labels.
-    """
-    found: dict[str, dict[str, Any]] = {}
-    if "probes" not in results and "robustness" not in results:
-        return _of_attack(results)
-    probes = results.get("probes") or {}
-    clean = probes.get("clean") or {}
-    if clean.get("accuracy") is not None:
-        low, high = clean["interval"]
-        found[CLEAN] = {"value": clean["accuracy"], "low": low, "high": high, "known": True}
-    corrupted = probes.get("corruptions") or {}
-    judged = (corrupted.get("severities") or {}).get("3")
-    if judged is not None and corrupted["labelled"]:
-        low, high = judged["interval"]
-        found[UNDER_CORRUPTION] = {"value": judged["accuracy"], "low": low, "high": high, "known": True}
-    bounds = probes.get("bounds") or {}
-    trusted = not bounds.get("both_verified_and_broken")
-    for norm in SWEPT:
-        for point in bounds.get(norm) or []:
-            kept = {"value": point["y"], "low": point["low"], "high": point["high"], "known": trusted}
-            found[certified_name(norm, point["x"])] = kept
-    for one in robustness_of(results):
-        name = robust_name(one["norm"], one["eps"])
-        found[name] = {"value": one["robust_accuracy"], "low": one["low"], "high": one["high"]}
-        found[name]["known"] = one.get("bound", "upper") is not None
-    return found
-
-
-def robustness_of(results: Mapping[str, Any]) -> list[RobustAccuracy]:
-    """The robust accuracies of a check; those of version 0.1 stand in the probe alone, and are PGD's."""
-    if results.get("robustness") is not None:
-        found: list[RobustAccuracy] = results["robustness"]
-        return found
-    figures = (results.get("probes") or {}).get("robustness") or {}
-    return [
-        {
-            "norm": norm,
-            "eps": point["x"],
-            "robust_accuracy": point["y"],
-            "low": point["low"],
-            "high": point["high"],
-            "n": figures["n"],
-            "measured_by": ["pgd"],
-            "bound": "upper",
-            "reason": None,
-        }
-        for norm in SWEPT
-        for point in figures.get(norm, [])
-        if point["x"] > 0
-    ]
-
-
-def _of_attack(results: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for name in ("clean_accuracy", "robust_accuracy"):
-        value, n = results.get(name), results.get("n")
-        if isinstance(value, float) and isinstance(n, int) and n > 0:
-            low, high = wilson(round(value * n), n)
-            known = name == "clean_accuracy" or results.get("bound", "upper") is not None
-            found[name.replace("_", " ")] = {"value": value, "low": low, "high": high, "known": known}
-    return found
+    if not both:
+        return _gate("baseline", path, None, f"The two runs have no known figure in common.{remark}")
+    return _gate("baseline", path, True, f"None of {len(both)} figures fell below its interval.{remark}")
 
 
 def _gate(kind: Literal["fail-under", "baseline"], text: str, passed: bool | None, sentence: str) -> Gate:

@@ -11,8 +11,9 @@ from ostrich.attacks.transfer import with_gradients_of
 from ostrich.crashtest.advice import NEXT
 from ostrich.crashtest.answer import Gate
 from ostrich.crashtest.check import DEMO_PROBES, PROBES, chosen_probes, crash_test
+from ostrich.crashtest.comparable import SWEPT, comparable
 from ostrich.crashtest.context import Context
-from ostrich.crashtest.gates import SWEPT, Floor, read_floor
+from ostrich.crashtest.gates import Floor, read_floor
 from ostrich.crashtest.job_summary import job_summary
 from ostrich.crashtest.junit import junit as junit_file
 from ostrich.crashtest.report import write_report
@@ -184,6 +185,8 @@ def _checked(
         "baseline": None if earlier is None else str(earlier),
     }
     before = None if earlier is None else (str(earlier), read_run(earlier))
+    if before is not None:
+        comparable(before[1])  # refuses what is damaged
     for file in (junit, summary):
         if file is not None:
             check_writable(Path(file).parent)

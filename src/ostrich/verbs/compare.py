@@ -14,6 +14,7 @@ from ostrich.crashtest.gates import judge_baseline
 from ostrich.errors import InputError
 from ostrich.runtime.files import write_text
 from ostrich.runtime.runs import check_writable, read_run
+from ostrich.verbs.attack.input_specific import AttackResult
 from ostrich.verbs.outcome import Outcome
 
 FILE = "comparison.csv"
@@ -22,9 +23,10 @@ FILE = "comparison.csv"
 class Comparison(Outcome):
     """`rows` of figures that two runs have: [{figure, first, second, difference, beyond, ...}, ...].
 
-    `beyond` says whether the second lies outside the first's 95 % interval, None where it has none; the
-    intervals are `first_low` to `first_high`, and `second_low` to `second_high`. `gate` says whether the
-    second is worse: {passed, sentence, ...}, None where it cannot be judged. `names` are those of the runs.
+    `beyond` says whether the second lies outside the first's 95 % interval, None where it has none, or where
+    either is not known; the intervals are `first_low` to `first_high`, and `second_low` to `second_high`.
+    `gate` says whether the second is worse: {passed, sentence, ...}, None where it cannot be judged. `names`
+    are those of the runs.
     The command writes no run directory; `save(folder)` writes the rows as a table.
     """
 
@@ -55,7 +57,7 @@ class Comparison(Outcome):
                 f"{row['first']:.4g}",
                 f"{row['second']:.4g}",
                 f"{row['difference']:+.4g}",
-                "beyond the interval" if row["beyond"] else "",
+                _judged(row),
             )
             for row in self.rows
         ]
@@ -74,17 +76,24 @@ def compare(first: str | Path | Outcome, second: str | Path | Outcome) -> Compar
     Raises InputError where there is no such run, and where the two have no figure in common.
     """
     (ours, before), (theirs, after) = _figures(first), _figures(second)
-    rows = differences(before.get("results") or {}, after.get("results") or {})
+    rows = differences(before, after)
     if not rows:
         raise InputError(f"{ours!r} and {theirs!r} have no figure in common; are both finished?")
-    gate = judge_baseline(ours, before, after.get("results") or {}, after.get("data") or {})
-    return Comparison((ours, theirs), rows, gate)
+    return Comparison((ours, theirs), rows, judge_baseline(ours, before, after))
+
+
+def _judged(row: Changed) -> str:
+    """What a row of the table says of its difference."""
+    if row["beyond"] is None:
+        return "" if row["first_low"] is None else "not known"
+    return "beyond the interval" if row["beyond"] else ""
 
 
 def _figures(run: str | Path | Outcome) -> tuple[str, dict[str, Any]]:
     """What a run is called, and its content."""
     if isinstance(run, Outcome):
-        return run.name, read_run(run.folder) if run.folder else {"results": run.figures}
+        asked = run.question.facts() if isinstance(run, AttackResult) else {}
+        return run.name, read_run(run.folder) if run.folder else {"results": run.figures, "asked": asked}
     if not isinstance(run, str | Path):
         raise InputError(
             "A run is its folder, its run.json, or what ostrich.attack, check, ... returned; got "

@@ -9,8 +9,8 @@ from typing import Any
 from ostrich.crashtest.advice import NEXT
 from ostrich.crashtest.answer import ByClass, Fallen, Measurement, ProbeAnswer, Results, RobustAccuracy
 from ostrich.crashtest.blocks import Number, Pair, Pairs
+from ostrich.crashtest.comparable import SWEPT, robustness_of
 from ostrich.crashtest.context import budget_text, robust_name
-from ostrich.crashtest.gates import SWEPT, robustness_of
 from ostrich.crashtest.probes.robustness import headline_point
 from ostrich.crashtest.report.pictures import Embedder
 from ostrich.crashtest.report.templating import write_page

@@ -55,8 +55,8 @@ class Question:
     watch: Watch | None = None
     keep: str = "all"  # which images are files of its run
 
-    def begin(self, out: Where, force: bool) -> Any:
-        """Its run directory."""
+    def facts(self) -> dict[str, Any]:
+        """What is asked of the network, as run.json has it."""
         asked: dict[str, Any] = {"attack": described(self.method), "eot": repr(self.eot)}
         asked |= {"target": self.target, "precision": self.precision}
         if self.classifier.surrogate is not None:
@@ -65,7 +65,11 @@ class Question:
             asked["goal"] = goal_facts(self.goal)
         if self.keep != "all":
             asked["keep"] = self.keep
-        name = f"attack-{self.method.name}"
+        return asked
+
+    def begin(self, out: Where, force: bool) -> Any:
+        """Its run directory."""
+        name, asked = f"attack-{self.method.name}", self.facts()
         return begun_on(name, asked, self.classifier, self.samples, seed=self.seed, out=out, force=force)
 
     def files(self, run: Run, labels: Tensor, goal: Goal) -> evidence.Evidence:
