@@ -24,10 +24,12 @@ from ostrich.crashtest.comparable import comparable
 from ostrich.crashtest.comparison import since
 from ostrich.crashtest.context import Context
 from ostrich.crashtest.gates import judge_baseline, judge_floor, read_floor
-from ostrich.crashtest.outcomes import combined, robust_accuracy
+from ostrich.crashtest.outcomes import MASKING_CHECKS, combined, robust_accuracy
 from ostrich.crashtest.probes import one_pixel, printed, universal
 from ostrich.crashtest.probes import patch as patch_probe
+from ostrich.crashtest.summary import summary
 from ostrich.data.dataset import Samples
+from ostrich.diagnosis.checks import CHECKS, NO_TIME
 from ostrich.images import rounded
 from ostrich.models.answers import NO_ANSWER, answered, confidence, predictions, right
 
@@ -250,6 +252,25 @@ def test_the_doctor_speaks_against_every_figure():
     assert (found["bound"], found["reason"]) == (None, "the doctor finds masked-gradient")
     doctor = answer("doctor", figures={"findings": [{"code": "dead-output"}]})
     assert combined({"robustness": sweep, "doctor": doctor}, [True])[0]["bound"] == "upper"
+
+
+def test_what_the_doctor_had_no_time_for_is_not_known():
+    outcomes = [outcome("pgd", 0.1, [0], {})]
+    sweep = answer("robustness", rows=[0], budgets=[("linf", 0.1)], outcomes=outcomes)
+    for name, reason, said in (
+        ("more steps", NO_TIME, "the doctor had no time for more steps"),
+        ("more steps", "It needs gradients.", None),
+        ("the head", NO_TIME, None),  # says nothing of gradients
+    ):
+        doctor = answer("doctor", figures={"findings": [], "skipped": [{"check": name, "reason": reason}]})
+        answers = {"robustness": sweep, "doctor": doctor}
+        (found,) = combined(answers, [True])
+        assert (found["bound"], found["reason"]) == (None if said else "upper", said)
+        line = summary(answers, [found], 3)[-1]
+        assert line["verdict"] == ("not known" if reason == NO_TIME else "no fault")
+    failed = ProbeAnswer(name="doctor", title="doctor", status="failed")
+    assert combined({"robustness": sweep, "doctor": failed}, [True])[0]["bound"] is None
+    assert {check.name for check in CHECKS} >= MASKING_CHECKS
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -502,3 +503,20 @@ def test_a_check_in_the_middle_of_which_the_time_ends_is_left_out():
         "The time was up."
     }
     assert found.seconds < 1.5
+
+
+def test_trials_of_the_input_leave_time_for_the_gradients(monkeypatch):
+    def slow(logits):
+        time.sleep(0.005)
+        return logits
+
+    def endless(model):
+        while True:
+            model.scores(model.images[:1])
+
+    (trials,) = [check for check in CHECKS if check.name == "other inputs"]
+    monkeypatch.setattr("ostrich.diagnosis.checks.CHECKS", (replace(trials, run=endless), *CHECKS[2:3]))
+    model = ModelUnderTest(classifier=subject(after=slow), images=IMAGES, labels=LABELS)
+    found = examine(model, minutes=4 / 60)
+    assert [one["check"] for one in found.skipped] == ["other inputs"]
+    assert found.done == ["the same answer twice"]

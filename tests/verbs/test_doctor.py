@@ -50,6 +50,14 @@ def test_a_fault_is_a_finding():
     assert finding.code in repr(found)
 
 
+def test_without_time_nothing_is_passed():
+    found = ostrich.doctor(nets.small(), nets.random_images(8), minutes=1e-9)
+    assert (found.findings, found.figures["checks"]) == ([], [])
+    assert not found.passed
+    assert found.verdict.startswith("no fault found by 0 checks on 8 images; ")
+    assert found.verdict.endswith(" had no time.")
+
+
 def test_what_a_pytorch_user_has():
     network, images = nets.small().network, nets.random_images(8)
     labels = nets.predictions(nets.small(), images)

@@ -3,18 +3,21 @@
 Every attack on images of the check leaves an outcome: which it was tried on, which it broke, at which
 distance, and on which it could not work. Robust accuracy at a budget is the least that any of them left: an
 image falls where any attack broke it within that budget. It is an upper bound. Where an image stands only
-because no attack could work on it, or where the doctor finds that gradients lie, it is not known.
+because no attack could work on it, or where the doctor finds that gradients lie, or was asked and had no time
+to look, it is not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
 from ostrich.attacks.base import InputSpecificAttack
 from ostrich.attacks.engine.result import Result
 from ostrich.crashtest.answer import AttackOutcome, ProbeAnswer, RobustAccuracy
+from ostrich.diagnosis.checks import out_of_time
 from ostrich.statistics import wilson
 
 CLOSE = 1e-6  # relative, of distances and budgets
@@ -27,6 +30,14 @@ MASKING = (
             *("black-box-beats-white-box", "transfer-beats-white-box"),
             *("stochastic-output", "batch-dependent-output", "constant-output", "single-score"),
         )
+    )
+)
+
+MASKING_CHECKS = frozenset(  # the doctor's, that find them
+    (
+        *("the same answer twice", "neighbours in the batch", "outputs that depend on the image"),
+        *("steps in the output", "gradients", "gradients against differences", "noise against gradients"),
+        *("more steps", "larger budgets", "an attack without bounds", "an attack without gradients"),
     )
 )
 
@@ -104,6 +115,20 @@ def robust_accuracy(
     }
 
 
+def _doubts(doctor: ProbeAnswer | None) -> Iterator[str]:
+    """What the doctor says against a figure of robustness, or had no time to say."""
+    figures: Mapping[str, Any] = {} if doctor is None else doctor.figures
+    codes = [finding["code"] for finding in figures.get("findings", [])]
+    if masking := [code for code in codes if code in MASKING]:
+        yield f"the doctor finds {', '.join(masking)}"
+    late = [name for name in out_of_time(figures.get("skipped", [])) if name in MASKING_CHECKS]
+    if late:
+        more = f" and {len(late) - 1} more of its checks" if len(late) > 1 else ""
+        yield f"the doctor had no time for {late[0]}{more}"
+    if doctor is not None and not doctor.done:
+        yield "the doctor gave no answer"
+
+
 def combined(
     answers: Mapping[str, ProbeAnswer], correct: Sequence[bool], known: Sequence[str] = ()
 ) -> list[RobustAccuracy]:
@@ -114,10 +139,7 @@ def combined(
     probe. `correct` (N,) is of all images of the check, `known` what speaks against every figure besides.
     """
     outcomes = [one for answer in answers.values() for one in answer.outcomes]
-    doctor = answers.get("doctor")
-    findings = [] if doctor is None else doctor.figures.get("findings", [])
-    masking = [finding["code"] for finding in findings if finding["code"] in MASKING]
-    against = [*known, *([f"the doctor finds {', '.join(masking)}"] if masking else ())]
+    against = [*known, *_doubts(answers.get("doctor"))]
     budgets: dict[tuple[str, float], list[int]] = {}
     for name in ("bounds", "worst-case", "robustness"):  # the sweep's images count where both know a budget
         answer = answers.get(name)

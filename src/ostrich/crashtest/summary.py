@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from ostrich.crashtest.answer import Measurement, ProbeAnswer, RobustAccuracy
 from ostrich.crashtest.context import robust_name
+from ostrich.diagnosis.checks import out_of_time
 from ostrich.statistics import wilson
 
 CLEAN = "clean accuracy"  # the names by which figures are found
@@ -142,10 +143,11 @@ def _robust(one: RobustAccuracy, clean: float | None) -> Measurement:
 
 
 def _doctor(answer: ProbeAnswer) -> Measurement:
-    findings = answer.figures.get("findings", [])
-    codes = ", ".join(finding["code"] for finding in findings) or None
-    verdict = "faults" if findings else "no fault"
-    return _line("the doctor", None, None, None, answer.figures.get("n"), (), verdict, codes)
+    codes = [finding["code"] for finding in answer.figures.get("findings", [])]
+    late = out_of_time(answer.figures.get("skipped", []))
+    verdict = "faults" if codes else "not known" if late else "no fault"
+    reason = ", ".join(codes) or (f"no time for {', '.join(late)}" if late else None)
+    return _line("the doctor", None, None, None, answer.figures.get("n"), (), verdict, reason)
 
 
 def _line(

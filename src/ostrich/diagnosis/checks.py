@@ -6,7 +6,7 @@ A check is a function from a ModelUnderTest to findings, and its line in CHECKS.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ostrich.diagnosis import (
@@ -22,7 +22,7 @@ from ostrich.diagnosis import (
 )
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
 from ostrich.models.untouched import untouched
-from ostrich.runtime.deadline import Deadline, TimeUp, until
+from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
 from ostrich.runtime.events import Progress, silent
 from ostrich.runtime.randomness import seeded
 
@@ -49,12 +49,16 @@ NO_TIME = "The time was up."
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One question. It is left out after any of the codes in `unless`, and without the access it `needs`."""
+    """One question. It is left out after any of the codes in `unless`, and without the access it `needs`.
+
+    It may take a `share` of the time that is left, so that what tries much leaves some for what follows.
+    """
 
     name: str
     run: Callable[[ModelUnderTest], Iterable[Finding]]
     needs: str = "labels"
     unless: frozenset[str] = BLIND
+    share: float = 1.0
 
 
 @dataclass(kw_only=True)
@@ -76,8 +80,8 @@ CHECKS = (  # causes before their symptoms
     Check(name="probabilities as logits", run=outputs.probabilities, needs="scores"),
     Check(name="class order", run=classes.order),
     Check(name="normalised twice", run=double_normalization.normalised_twice, needs="gradient"),
-    Check(name="other inputs", run=normalization.alternatives, unless=BLIND | INPUT),
-    Check(name="other preprocessing", run=preprocessing.others, unless=BLIND | INPUT | ORDER),
+    Check(name="other inputs", run=normalization.alternatives, unless=BLIND | INPUT, share=0.25),
+    Check(name="other preprocessing", run=preprocessing.others, unless=BLIND | INPUT | ORDER, share=0.25),
     Check(name="the head", run=data.head, unless=BLIND | INPUT | ORDER | OTHER),
     Check(name="files that are not used", run=data.unused, unless=frozenset()),
     Check(
@@ -130,7 +134,8 @@ def examine(
             reason = _reason(check, model, found, deadline.reached)
             if not reason:
                 try:
-                    found.findings += check.run(model)
+                    with until(Deadline(check.share * time_left())):
+                        found.findings += check.run(model)
                     found.done.append(check.name)
                     continue
                 except NotApplicable as why:
@@ -141,6 +146,11 @@ def examine(
     progress(len(chosen), len(chosen))
     found.seconds = time.monotonic() - started
     return found
+
+
+def out_of_time(skipped: Iterable[Mapping[str, str]]) -> list[str]:
+    """The checks, of those skipped, that had no time."""
+    return [one["check"] for one in skipped if one["reason"] == NO_TIME]
 
 
 def _reason(check: Check, model: ModelUnderTest, found: Examination, late: bool) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from ostrich.attacks.transfer import companion
 from ostrich.diagnosis import Examination, Finding, ModelUnderTest, examine
+from ostrich.diagnosis.checks import out_of_time
 from ostrich.errors import InputError
 from ostrich.runtime.events import progress
 from ostrich.runtime.runs import Run
@@ -36,15 +37,18 @@ class DoctorResult(Kept):
 
     @property
     def verdict(self) -> str:
-        """How many faults were found, by how many checks."""
+        """How many faults were found, by how many checks, and how many had no time."""
+        late = out_of_time(self.figures["skipped"])
         count = len(self.findings)
         faults = f"{count} fault{'s' if count > 1 else ''}" if count else "no fault"
-        return f"{faults} found by {len(self.figures['checks'])} checks on {self.figures['n']} images."
+        done = f"{faults} found by {len(self.figures['checks'])} checks on {self.figures['n']} images"
+        return f"{done}; {len(late)} had no time." if late else f"{done}."
 
     @property
     def passed(self) -> bool:
-        """Whether no fault was found."""
-        return not self.findings
+        """Whether checks were made, no fault was found, and none was left out for want of time."""
+        figures = self.figures
+        return bool(figures["checks"]) and not self.findings and not out_of_time(figures["skipped"])
 
 
 def doctor(

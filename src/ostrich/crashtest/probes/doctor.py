@@ -14,6 +14,7 @@ from ostrich.crashtest.blocks import Block, Table
 from ostrich.crashtest.context import Context
 from ostrich.crashtest.plan import ANYTIME
 from ostrich.diagnosis import ModelUnderTest, examine
+from ostrich.diagnosis.checks import out_of_time
 
 TITLE = "What the doctor says"
 COST = ANYTIME
@@ -34,11 +35,14 @@ def probe(context: Context) -> Answer:
     found = examine(model, progress=context.progress)
     findings = [asdict(finding) for finding in found.findings]
     asked = f"{len(found.done)} checks"
-    if not findings:
-        sentence = f"Nothing speaks against these figures: {asked} found no fault."
-    else:
+    late = out_of_time(found.skipped)
+    if findings:
         listed = ", ".join(finding["code"] for finding in findings)
         sentence = f"Of {asked}, {len(findings)} found a fault: {listed}."
+    else:
+        sentence = f"{'' if late else 'Nothing speaks against these figures: '}{asked} found no fault."
+    if late:
+        sentence += f" For {len(late)} more there was no time."
     columns = ["fault", "what it is", "evidence", "what to do"]
     faults = [[f["code"], f["sentence"], f["evidence"], f["fix"]] for f in findings]
     checked = [[name, "no fault" if not findings else "done"] for name in found.done]
