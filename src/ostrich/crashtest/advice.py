@@ -9,6 +9,7 @@ from itertools import chain, islice
 from ostrich.crashtest.answer import Gate, Next, NotRun, ProbeAnswer, RobustAccuracy
 from ostrich.crashtest.context import Context, budget_text
 from ostrich.crashtest.probes.robustness import headline_point
+from ostrich.diagnosis.checks import out_of_time
 
 LINES = 3
 FEW = 0.2  # width of an interval above which more images are asked for
@@ -45,7 +46,7 @@ def advice(
             chain(
                 _mend(context, answers.get("doctor")),
                 _more_images(context, headline, minutes),
-                _more_time(context, not_run, minutes),
+                _more_time(context, [*(one["probe"] for one in not_run), *_cut_short(answers)], minutes),
                 _keep(context, headline, gates),
                 _look(context, headline),
             ),
@@ -82,13 +83,18 @@ def _more_images(context: Context, one: RobustAccuracy | None, minutes: float | 
         }
 
 
-def _more_time(context: Context, not_run: Sequence[NotRun], minutes: float | None) -> Iterator[Next]:
-    """More time, for the questions that had none."""
-    if not_run and minutes is not None:
-        names = ", ".join(one["probe"] for one in not_run)
-        count = "One question" if len(not_run) == 1 else f"{len(not_run)} questions"
+def _cut_short(answers: Mapping[str, ProbeAnswer]) -> list[str]:
+    """The doctor, where there was no time for all of its checks."""
+    doctor = answers.get("doctor")
+    return [] if doctor is None or not out_of_time(doctor.figures.get("skipped", [])) else ["doctor"]
+
+
+def _more_time(context: Context, names: Sequence[str], minutes: float | None) -> Iterator[Next]:
+    """More time, for the questions that had none, or not enough."""
+    if names and minutes is not None:
+        count = "One question" if len(names) == 1 else f"{len(names)} questions"
         yield {
-            "text": f"{count} had no time: {names}. With more of it:",
+            "text": f"{count} had too little time: {', '.join(names)}. With more of it:",
             "command": context.typed("check", minutes=math.ceil(3 * minutes)),
         }
 
