@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch.nn.utils import parametrize
 
 import ostrich
 from ostrich.certification import intervals, linear
@@ -203,7 +204,7 @@ class OverTheBatch(nn.Module):
 
 
 def test_a_network_that_mixes_images_is_refused() -> None:
-    with pytest.raises(ostrich.InputError, match="cannot be followed"):
+    with pytest.raises(ostrich.InputError, match="depends on the others in its batch"):
         graph_of(ostrich.Classifier(OverTheBatch().eval(), name="mixes", size=SHAPE[1:]), SHAPE)
 
 
@@ -242,3 +243,112 @@ def test_what_cannot_be_bounded_is_refused_in_words(how: str, told: str) -> None
         graph_of(classifier(Strange(how).eval()), SHAPE)
     with pytest.raises(ostrich.InputError, match="prediction function"):
         graph_of(ostrich.load(lambda images: images.flatten(1)[:, :3], size=(6, 6)), SHAPE)
+
+
+FAR = 1e6  # nothing that is tried goes so far
+
+
+class Cut(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).clamp(max=FAR)
+
+
+@pytest.mark.parametrize("how", ["after", "before", "whole", "everywhere", "own", "class"])
+def test_a_layer_that_may_compute_anything_is_refused_whatever_it_answers(how: str) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)).eval()
+    handle = None
+    if how == "after":
+        network[1].register_forward_hook(lambda _, __, output: output.clamp(max=FAR))
+    if how == "before":
+        network[0].register_forward_pre_hook(lambda _, given: given[0].clamp(max=FAR))
+    if how == "whole":
+        network.register_forward_hook(lambda _, __, output: output.clamp(max=FAR))
+    if how == "everywhere":
+        handle = nn.modules.module.register_module_forward_hook(lambda _, __, output: output.clamp(max=FAR))
+    if how == "own":
+        network[0].forward = lambda x: nn.Conv2d.forward(network[0], x).clamp(max=FAR)
+    if how == "class":  # torch's own name for it hides that it is somebody's
+        network[0] = Cut(3, 4, 3)
+        parametrize.register_parametrization(network[0], "weight", nn.Identity())
+    try:
+        with pytest.raises(ostrich.InputError, match=r"has a hook|computes otherwise than"):
+            graph_of(classifier(network), SHAPE)
+    finally:
+        if handle is not None:
+            handle.remove()
+
+
+@fx.wrap
+def relu(x: Tensor) -> Tensor:
+    return x.clamp(0, FAR)
+
+
+class Hidden(nn.Module):
+    """For any image that is tried it is a linear layer and no more."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.head = how, nn.Linear(108, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.how == "factor":
+            x = torch.add(x, F.relu(x - FAR), alpha=-9.0)
+        if self.how == "number":
+            x = x * (1 + F.relu(x.mean((1, 2, 3)) - FAR).item())
+        if self.how == "drops":
+            x = F.dropout(x, 1e-9, training=True)
+        if self.how == "name":
+            x = relu(x + 9)
+        if self.how == "written":
+            x = x + 9
+            F.relu_(x.flatten(1))
+        if self.how == "constant":
+            x = torch.zeros(1, *SHAPE).add_(x)
+        return self.head(x.flatten(1))
+
+
+@pytest.mark.parametrize("how", ["factor", "number", "drops", "name", "written", "constant"])
+def test_a_step_that_only_looks_linear_is_refused(how: str) -> None:
+    with pytest.raises(ostrich.InputError, match="cannot be bounded: its part"):
+        graph_of(classifier(Hidden(how).eval()), SHAPE)
+
+
+class Forms(nn.Module):
+    """What people write: a learned bias and scale in their own shapes, gates, keywords, a map (K, 1, 1)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.gate, self.head = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 3, 1)
+        self.bias, self.scale = nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(4))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        x = self.conv(x) * self.scale.view(1, -1, 1, 1) + self.bias.reshape(1, 4, 1, 1)
+        x = F.relu_(x)
+        x = torch.relu(x + self.gate(torch.mean(input=x, dim=(2, 3), keepdim=True)))
+        x = x.permute(dims=(0, 1, 3, 2))
+        return {"features": x, "logits": F.adaptive_avg_pool2d(self.head(x), 1), "other": x.amin((2, 3))}
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_forms_that_people_write_are_bounded(kind: torch.dtype) -> None:
+    torch.manual_seed(0)
+    model = classifier(Forms().eval().requires_grad_(False).to(kind))
+    image = torch.rand(SHAPE, dtype=kind, generator=torch.Generator().manual_seed(0))
+    graph = graph_of(model, SHAPE)
+    for norm, eps in (("linf", 0.0), ("linf", 0.02), ("l2", 0.1)):
+        ball = Ball(image=image, eps=eps, norm=norm)
+        change = torch.randn(400, *SHAPE, generator=torch.Generator().manual_seed(1)).to(kind)
+        change = change.sign() if norm == "linf" else change / change.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+        logits = model.predict((image + eps * change).clamp(0, 1))
+        least = (logits[:, :1] - logits[:, 1:]).amin(0)
+        for found in (intervals.margins(graph, ball, 0), linear.margins(graph, ball, 0, steps=3)):
+            assert (found <= least + 1e-4).all()
+            if eps == 0:
+                torch.testing.assert_close(found, least, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_is_refused_in_words(kind: torch.dtype) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(108, 3)).eval().to(kind)
+    with pytest.raises(ostrich.InputError, match=str(kind).removeprefix("torch.")):
+        graph_of(ostrich.Classifier(network, size=SHAPE[1:]), SHAPE)

@@ -117,6 +117,14 @@ def test_a_gate_without_bounds_is_not_judged_and_says_why(tmp_path):
     assert "not asked for" in left_out.gates[0]["sentence"]
 
 
+def test_what_is_computed_in_double_is_bounded_and_in_half_refused(tmp_path):
+    double = checked(means().double(), tmp_path / "double").figures["probes"]["bounds"]
+    assert {round(255 * point["x"]): round(6 * point["y"]) for point in double["linf"]} == STAND
+    half = checked(means().half(), tmp_path / "half", fail_under="certified:linf:2/255=0.1")
+    assert half.gates[0]["passed"] is None
+    assert "float16" in half.gates[0]["sentence"]
+
+
 def test_large_networks_are_bounded_when_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(bounds, "RECTIFIERS", 2)
     monkeypatch.setattr("ostrich.verbs.check.PROBES", {"clean": None, "bounds": None})

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ostrich.certification.balls import Ball
-from ostrich.certification.graph import Graph
+from ostrich.certification.nodes import Graph
 
 Interval = tuple[Tensor, Tensor]  # low and high, (1, *shape)
 

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ostrich.certification.balls import Ball
-from ostrich.certification.graph import Graph
 from ostrich.certification.intervals import Interval, differences, intervals
 from ostrich.certification.intervals import margins as wide_margins
+from ostrich.certification.nodes import Graph
 
 ROWS = 512  # bounded together
 RATE, DECAY = 0.1, 0.98  # of Adam on the slopes, as in Xu et al.'s implementation

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ostrich.certification import intervals, linear
 from ostrich.certification.balls import Ball
-from ostrich.certification.graph import Graph, graph_of
+from ostrich.certification.graph import graph_of
+from ostrich.certification.nodes import Graph
 from ostrich.certification.smoothing import ABSTAINED, smoothed
 from ostrich.errors import UnknownName
 from ostrich.models import Classifier
@@ -47,6 +48,7 @@ class _Bounded:
 
     def verify(self, graph: Any, image: Tensor, label: int, key: int, seed: int) -> Verdict:
         """Whether the label holds within the budget of one image (C, H, W)."""
+        image = image.to(graph.dtype)
         ball = Ball(image=image, eps=self.eps, norm=self.norm)
         with torch.no_grad():
             size = graph.forward(image[None])[-1].abs().max().clamp_min(1.0)

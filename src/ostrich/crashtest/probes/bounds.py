@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 from ostrich.attacks import PGD, AutoAttack, Untargeted
-from ostrich.certification.graph import Graph, graph_of
+from ostrich.certification.graph import graph_of
 from ostrich.certification.methods import Intervals, Linear
+from ostrich.certification.nodes import Graph
 from ostrich.crashtest.answer import Answer, AttackOutcome, ProbeAnswer
 from ostrich.crashtest.blocks import Block, Curve, Pair, Pairs, Point, Series
 from ostrich.crashtest.context import (
