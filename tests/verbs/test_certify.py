@@ -66,6 +66,41 @@ def test_the_command_is_the_call_and_goes_on(tmp_path, capsys):
     assert run([*words, "--out", str(tmp_path / "run")]) == 2  # it is finished
 
 
+class Trap(nn.Module):
+    """Right on noisy images, and wrong on every image whose first value is 0."""
+
+    def forward(self, x):
+        return x.mean((2, 3)) * (1 - 2 * (x[:, :1, 0, 0] == 0).float())
+
+
+class Neighbours(nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3)) - 0.9 * x.mean((0, 2, 3))
+
+
+def test_smoothing_speaks_of_the_smoothed_form(tmp_path, capsys):
+    images = torch.full((4, 3, 8, 8), 0.1)
+    images[:, 1] = 0.9
+    model, settings = ostrich.load(Trap(), size=(8, 8)), {"sigma": 0.25, "draws": 100, "eps": 0.25}
+    found = ostrich.certify(model, images, [1] * 4, method="smoothing", **settings)
+    broken = images.clone()
+    broken[:, 0, 0, 0] = 0.0
+    assert found.figures["certified_accuracy"] == 1
+    assert (nets.predictions(model, broken) != 1).all()  # within 0.1
+    said = found.figures["sentence"]
+    assert said.startswith("Its smoothed form (sigma 0.25) is right on 100.0% of 4 images")
+    assert "with probability 0.999 an image" in said
+    words = ["certify", *DIGITS, "--limit", "2", "--method", "smoothing", "--set", "draws=50"]
+    assert run([*words, "--out", str(tmp_path / "run")]) == 0
+    assert capsys.readouterr().out.startswith("Its smoothed form (sigma 0.25) is right on")
+
+
+@pytest.mark.parametrize("method", ["linear", "smoothing"])
+def test_answers_that_depend_on_their_neighbours_are_not_certified(method):
+    with pytest.raises(ostrich.InputError, match="depends on the others in its batch"):
+        ostrich.certify(Neighbours(), nets.random_images(2, size=(8, 8)), method=method)
+
+
 def test_bad_input(plain, tmp_path):
     model, images, labels = plain
     with pytest.raises(ostrich.OstrichError, match="linear"):

@@ -13,7 +13,7 @@ from ostrich.certification.balls import Ball
 from ostrich.certification.graph import graph_of
 from ostrich.certification.nodes import Graph
 from ostrich.certification.smoothing import ABSTAINED, smoothed
-from ostrich.errors import UnknownName
+from ostrich.errors import InputError, UnknownName
 from ostrich.models import Classifier
 from ostrich.runtime.ranges import above, at_least, check_fields
 
@@ -127,7 +127,10 @@ class Smoothing:
         check_fields(self, self.name)
 
     def prepared(self, classifier: Classifier, shape: tuple[int, ...]) -> Classifier:
-        """Nothing but the network itself."""
+        """Nothing but the network itself. Raises InputError where its answers depend on their neighbours."""
+        classifier.examine()
+        if classifier.neighbours is not None:
+            raise InputError(f"{classifier.name} cannot be smoothed: {classifier.neighbours}.")
         return classifier
 
     def verify(self, classifier: Any, image: Tensor, label: int, key: int, seed: int) -> Verdict:

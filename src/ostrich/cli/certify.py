@@ -10,7 +10,9 @@ import typer
 from ostrich.cli import options as o
 
 NAME = "certify"
-MethodName = Annotated[str, typer.Option("--method", help="linear, intervals or smoothing")]
+MethodName = Annotated[
+    str, typer.Option("--method", help="linear, intervals, or smoothing (of its smoothed form)")
+]
 
 
 @o.takes_options
@@ -43,11 +45,5 @@ def command(
     if as_json:
         typer.echo(json.dumps(figures))
         return
-    n, share = figures["n"], figures["certified_accuracy"]
-    console.print(
-        f"No change within {figures['norm']} {figures['eps']:.4g} misleads it on {share:.1%} of {n} images "
-        f"({figures['low']:.1%} to {figures['high']:.1%}), by {method}.",
-        style="bold",
-        soft_wrap=True,
-    )
+    console.print(figures["sentence"], style="bold", soft_wrap=True)
     console.print(f"run: {found.folder}", soft_wrap=True)

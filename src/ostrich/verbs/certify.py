@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ostrich.attacks.engine.evidence import write_table
 from ostrich.attacks.engine.resuming import network_facts
-from ostrich.certification import Method, find
+from ostrich.certification import Method, Smoothing, find
 from ostrich.errors import InputError
 from ostrich.models import Classifier
 from ostrich.models.answers import predictions
@@ -62,9 +62,10 @@ def certify(
     clean predictions are held against. `limit` takes a seeded, class-balanced choice. `seed` decides every
     random number, `force` overwrites a finished run in `out`.
 
-    Returns a `CertifyResult`: `figures` with `certified_accuracy` (right and verified, of n) and its 95 %
-    interval, `rows`, and `save(folder)`. With `out` it is written there from the beginning, and an
-    interrupted one goes on. Raises InputError, also for a network that cannot be bounded, and UnknownName.
+    Returns a `CertifyResult`: `figures` with `certified_accuracy` (right and verified, of n), its 95 %
+    interval and a `sentence` that says of what, `rows`, and `save(folder)`. With `out` it is written there
+    from the beginning, and an interrupted one goes on. Raises InputError, also for a network that cannot be
+    bounded or whose answer to an image depends on the others in its batch, and UnknownName.
     """
     chosen = find(method)() if isinstance(method, str) else method
     chosen = changed(chosen, settings, chosen.name)
@@ -160,7 +161,14 @@ def _figures(
         "abstained": held.count("abstained"),
         "seconds": sum(row["seconds"] for row in rows),
     }
-    if method.name == "smoothing":
+    budget = f"within {method.norm} {method.eps:.4g}"
+    share = f"{figures['certified_accuracy']:.1%} of {n} images ({low:.1%} to {high:.1%})"
+    figures["sentence"] = f"No change {budget} misleads it on {share}, by {method.name}."
+    if isinstance(method, Smoothing):
+        figures["sentence"] = (
+            f"Its smoothed form (sigma {method.sigma:g}) is right on {share} under every change {budget}, "
+            f"with probability {1 - method.alpha:g} an image; the network itself may still be misled."
+        )
         radii = [row["radius"] for row in rows if row["radius"] != ""]
         largest = max(radii, default=0.0)
         figures["by_radius"] = [
