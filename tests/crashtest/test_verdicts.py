@@ -254,22 +254,36 @@ def test_the_doctor_speaks_against_every_figure():
     assert combined({"robustness": sweep, "doctor": doctor}, [True])[0]["bound"] == "upper"
 
 
-def test_what_the_doctor_had_no_time_for_is_not_known():
-    outcomes = [outcome("pgd", 0.1, [0], {})]
-    sweep = answer("robustness", rows=[0], budgets=[("linf", 0.1)], outcomes=outcomes)
-    for name, reason, said in (
-        ("more steps", NO_TIME, "the doctor had no time for more steps"),
-        ("more steps", "It needs gradients.", None),
-        ("the head", NO_TIME, None),  # says nothing of gradients
+def test_what_the_doctor_had_no_time_for_is_not_known_where_nothing_falls():
+    for fell, at, name, reason, said in (
+        ([0, 1], 0.05, "more steps", NO_TIME, None),  # nothing stands
+        ([0, 1], 0.2, "more steps", NO_TIME, None),  # what stands falls farther on
+        ([0], 0.2, "more steps", NO_TIME, None),  # half of it
+        (
+            [],
+            0.2,
+            "more steps",
+            NO_TIME,
+            "2 of 2 that stand fall at no budget, and the doctor had no time for",
+        ),
+        ([], 0.2, "more steps", "It needs gradients.", None),
+        ([], 0.2, "the head", NO_TIME, None),  # says nothing of gradients
     ):
+        outcomes = [outcome("pgd", 0.1, [0, 1], dict.fromkeys(fell, at))]
+        sweep = answer("robustness", rows=[0, 1], budgets=[("linf", 0.1)], outcomes=outcomes)
         doctor = answer("doctor", figures={"findings": [], "skipped": [{"check": name, "reason": reason}]})
         answers = {"robustness": sweep, "doctor": doctor}
-        (found,) = combined(answers, [True])
-        assert (found["bound"], found["reason"]) == (None if said else "upper", said)
+        (found,) = combined(answers, [True, True], doctor=True)
+        assert found["bound"] == (None if said else "upper")
+        assert (found["reason"] or "").startswith(said or "")
         line = summary(answers, [found], 3)[-1]
         assert line["verdict"] == ("not known" if reason == NO_TIME else "no fault")
+        del answers["doctor"]
+        (found,) = combined(answers, [True, True], doctor=True)
+        assert found["bound"] == ("upper" if fell else None)
+        assert combined(answers, [True, True])[0]["bound"] == "upper"  # nobody asked the doctor
     failed = ProbeAnswer(name="doctor", title="doctor", status="failed")
-    assert combined({"robustness": sweep, "doctor": failed}, [True])[0]["bound"] is None
+    assert combined({"robustness": sweep, "doctor": failed}, [True, True])[0]["bound"] is None
     assert {check.name for check in CHECKS} >= MASKING_CHECKS
 
 

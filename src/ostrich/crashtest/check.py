@@ -161,8 +161,9 @@ def crash_test(
         _write_images(context, run.folder, range(len(context.samples)) if keep == "all" else ())
         _announce(context, plan, names, minutes)
         answers = _answers(context, kept, plan, names, whole)
-        late = ["the doctor had no time"] if "doctor" in names and "doctor" not in answers else []
-        robust = combined(answers, context.correct.tolist(), [*context.classifier.doubts(), *late])
+        robust = combined(
+            answers, context.correct.tolist(), context.classifier.doubts(), doctor="doctor" in names
+        )
         if "robustness" in answers and answers["robustness"].done:
             answers["robustness"] = answer = robustness.completed(
                 answers["robustness"], robust, answers.get("noise")

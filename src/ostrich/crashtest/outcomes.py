@@ -3,8 +3,9 @@
 Every attack on images of the check leaves an outcome: which it was tried on, which it broke, at which
 distance, and on which it could not work. Robust accuracy at a budget is the least that any of them left: an
 image falls where any attack broke it within that budget. It is an upper bound. Where an image stands only
-because no attack could work on it, or where the doctor finds that gradients lie, or was asked and had no time
-to look, it is not known.
+because no attack could work on it, or where the doctor finds that gradients lie, it is not known. Nor is it
+where the doctor was asked and had no time to look, and most of what stands fell at no budget: what falls at a
+larger one shows that the attack leads somewhere.
 """
 
 from __future__ import annotations
@@ -81,11 +82,13 @@ def robust_accuracy(
     correct: Sequence[bool],
     outcomes: Iterable[AttackOutcome],
     against: Sequence[str] = (),
+    late: str | None = None,
 ) -> RobustAccuracy:
     """The figure at one budget over the images at `rows`; `correct` are right without an attack.
 
-    `against` are reasons that speak against every such figure.
+    `against` are reasons that speak against every such figure, `late` what the doctor had no time for.
     """
+    outcomes = list(outcomes)
     right = [row for row, was in zip(rows, correct, strict=True) if was]
     standing, names = set(right), []
     worked: set[int] = set()
@@ -101,6 +104,9 @@ def robust_accuracy(
     reasons = list(against)
     if blind := len(standing - worked):
         reasons.append(f"{blind} of {len(standing)} images stand because no attack could work on them")
+    firm = standing - {int(row) for one in outcomes for row in one["broken"]}
+    if late is not None and 2 * len(firm) > len(standing):
+        reasons.append(f"{len(firm)} of {len(standing)} that stand fall at no budget, and {late}")
     low, high = wilson(len(standing), len(rows))
     return {
         "norm": norm,
@@ -116,37 +122,50 @@ def robust_accuracy(
 
 
 def _doubts(doctor: ProbeAnswer | None) -> Iterator[str]:
-    """What the doctor says against a figure of robustness, or had no time to say."""
+    """What the doctor says against a figure of robustness."""
     figures: Mapping[str, Any] = {} if doctor is None else doctor.figures
     codes = [finding["code"] for finding in figures.get("findings", [])]
     if masking := [code for code in codes if code in MASKING]:
         yield f"the doctor finds {', '.join(masking)}"
-    late = [name for name in out_of_time(figures.get("skipped", [])) if name in MASKING_CHECKS]
-    if late:
-        more = f" and {len(late) - 1} more of its checks" if len(late) > 1 else ""
-        yield f"the doctor had no time for {late[0]}{more}"
     if doctor is not None and not doctor.done:
         yield "the doctor gave no answer"
 
 
+def _late(doctor: ProbeAnswer | None) -> str | None:
+    """What the doctor had no time for, of its checks that find that gradients lie."""
+    if doctor is None:
+        return "the doctor had no time"
+    late = [name for name in out_of_time(doctor.figures.get("skipped", [])) if name in MASKING_CHECKS]
+    if not late:
+        return None
+    more = f" and {len(late) - 1} more of its checks" if len(late) > 1 else ""
+    return f"the doctor had no time for {late[0]}{more}"
+
+
 def combined(
-    answers: Mapping[str, ProbeAnswer], correct: Sequence[bool], known: Sequence[str] = ()
+    answers: Mapping[str, ProbeAnswer],
+    correct: Sequence[bool],
+    known: Sequence[str] = (),
+    *,
+    doctor: bool = False,
 ) -> list[RobustAccuracy]:
     """The figures of a check, smallest budget first, from the answers of its probes.
 
     A budget is one of the sweep of `robustness`, or of `bounds` where that one attacked by itself, or that
     of `worst-case`; its images are those of the
     probe. `correct` (N,) is of all images of the check, `known` what speaks against every figure besides.
+    `doctor` says that the doctor was asked.
     """
     outcomes = [one for answer in answers.values() for one in answer.outcomes]
-    against = [*known, *_doubts(answers.get("doctor"))]
+    answer = answers.get("doctor")
+    against, late = [*known, *_doubts(answer)], _late(answer) if doctor else None
     budgets: dict[tuple[str, float], list[int]] = {}
     for name in ("bounds", "worst-case", "robustness"):  # the sweep's images count where both know a budget
         answer = answers.get(name)
         if answer is not None and answer.done:
             budgets |= dict.fromkeys(answer.budgets, answer.rows)
     return [
-        robust_accuracy(norm, eps, rows, [correct[row] for row in rows], outcomes, against)
+        robust_accuracy(norm, eps, rows, [correct[row] for row in rows], outcomes, against, late)
         for (norm, eps), rows in sorted(budgets.items(), key=lambda one: (one[0][0] != "linf", one[0]))
         if rows
     ]
