@@ -55,6 +55,12 @@ def test_of_a_network_that_is_twice_too_sure_the_temperature_is_found():
         assert negative_log_likelihood(2 * logits / (other * found), labels) > least
 
 
+def test_a_class_that_is_switched_off_changes_no_temperature():
+    logits, labels = calibrated(400, seed=1)
+    off = torch.nn.functional.pad(logits, (0, 2), value=-math.inf)
+    assert temperature(2 * off, labels) == pytest.approx(temperature(2 * logits, labels))
+
+
 @pytest.mark.parametrize("count", [100, 500])
 @pytest.mark.parametrize("scale", [1, 2, 0.5])
 def test_the_interval_covers_the_true_error(scale, count):

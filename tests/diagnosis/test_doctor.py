@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 import ostrich
 from ostrich import data as datasets
 from ostrich.cli.main import run
-from ostrich.diagnosis import CHECKS, ModelUnderTest, examine
-from ostrich.diagnosis.gradients import useless
+from ostrich.diagnosis import CHECKS, ModelUnderTest, classes, examine
+from ostrich.diagnosis.gradients import masked, useless
+from ostrich.diagnosis.model_under_test import NotApplicable
 from ostrich.diagnosis.significance import sign_test
 
 # The subject: a good network for small digits, and what can be made wrong about it ------------------
@@ -322,6 +324,44 @@ def test_a_linear_network_bends_by_rounding_or_noise_alone(kind):
     assert not list(useless(model))
 
 
+class Means(nn.Module):
+    """20 times each pixel, and the mean of every two rows of them."""
+
+    def __init__(self, lies: bool) -> None:
+        super().__init__()
+        self.weight, self.lies = nn.Parameter(torch.tensor(20.0)), lies
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = (self.weight * x).view(len(x), 4, 16).mean(2)
+        return Backwards.apply(means) if self.lies else means
+
+
+class Backwards(torch.autograd.Function):
+    @staticmethod
+    def forward(_, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(_, given):
+        return -given
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"), [("bfloat16", 120 / 255), ("float16", 120 / 255), ("float16", 0.05)]
+)
+def test_half_precision_is_no_masked_gradient_and_hides_none(kind, level):
+    """A score of half precision moves by steps that may be larger than what a gradient tells."""
+    flat = torch.full((16, 1, 8, 8), level)
+    flat[range(16), 0, torch.arange(16) % 4 * 2] += 12 / 255
+    network, lying = (Means(lies).to(getattr(torch, kind)).eval() for lies in (False, True))
+    under_test = [ModelUnderTest(classifier=classifier(one), images=flat) for one in (network, lying)]
+    try:
+        assert not list(masked(under_test[0]))
+        assert [one.code for one in masked(under_test[1])] == ["masked-gradient"]
+    except NotApplicable:
+        assert kind == "bfloat16"
+
+
 def test_a_function_is_looked_at_without_gradients():
     exact = subject().network
     for before, expected in ((lambda x: x, set()), (rounded(15), {"quantized-input"}), (rounded(255), set())):
@@ -520,3 +560,55 @@ def test_trials_of_the_input_leave_time_for_the_gradients(monkeypatch):
     found = examine(model, minutes=4 / 60)
     assert [one["check"] for one in found.skipped] == ["other inputs"]
     assert found.done == ["the same answer twice"]
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_score_that_stands_still_and_is_the_answer_is_not_dead(made):
+    def two(z: Tensor) -> Tensor:
+        one = z[:, :1] - z[:, 1:2]
+        return one if made else torch.cat([torch.zeros_like(one), one], 1)
+
+    assert "dead-output" not in codes(subject(after=two), labels=None)
+
+
+class Head(nn.Module):
+    """Batch norm that sees one value of each channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.head = (
+            nn.Conv2d(1, 8, 3),
+            nn.BatchNorm1d(8, momentum=None),
+            nn.Linear(8, 4),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.conv(x).mean((2, 3))))
+
+
+@pytest.mark.parametrize("count", [33, 65])
+def test_no_batch_of_one_is_asked_for_its_statistics(count):
+    torch.manual_seed(0)
+    images = torch.rand(count, 1, 8, 8) * torch.rand(count, 1, 1, 1)
+    network = Head()
+    network(images)
+    tested = ModelUnderTest(
+        classifier=classifier(network.eval()), images=images, labels=torch.arange(count) % 4
+    )
+    assert examine(tested, only=["batch-norm statistics"]).done == ["batch-norm statistics"]
+
+
+def test_the_best_order_of_many_classes_is_that_of_those_that_occur(monkeypatch):
+    sizes = []
+
+    def watched(counts, **options):
+        sizes.append(counts.shape)
+        return linear_sum_assignment(counts, **options)
+
+    monkeypatch.setattr("scipy.optimize.linear_sum_assignment", watched)
+    labels = torch.arange(60) % 3 + 2000
+    predictions = torch.where(labels == 2000, 2999, labels)
+    meant = classes._assignment(labels, predictions, 3000)
+    assert (meant[2999], meant[2000]) == (2000, 2999)
+    assert (meant == torch.arange(3000)).sum() == 3000 - 2
+    assert sizes == [(4, 4)]

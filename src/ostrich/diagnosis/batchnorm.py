@@ -11,8 +11,8 @@ without their normalisation, or with statistics that were reset, at 2.2 or more 
 mostly at 5 and more.
 
 Statistics can be wrong without being as far. So where there are labels the alternative is tried as well: each
-batch norm by the statistics of the images at hand, in batches of 32 of mixed classes. A network that is
-clearly more often right by these than by its own has statistics that are not its images'.
+batch norm by the statistics of the images at hand, in equal batches of 32 or more of mixed classes. A network
+that is clearly more often right by these than by its own has statistics that are not its images'.
 """
 
 from __future__ import annotations
@@ -78,21 +78,20 @@ def better_by_batch(model: ModelUnderTest, inputs: Tensor) -> Iterator[Finding]:
     """The same fault, where it shows in what is right only."""
     if model.labels is None or len(inputs) < BATCH:
         return
-    mixed = torch.cat(
-        [torch.arange(i, len(inputs), len(inputs) // BATCH) for i in range(len(inputs) // BATCH)]
-    )
-    with by_batch(list(_layers(model).values())):
-        logits = model.answers(inputs[mixed])
+    count = len(inputs) // BATCH
+    groups = [torch.arange(i, len(inputs), count) for i in range(count)]
     right = torch.empty_like(model.labels, dtype=torch.bool)
-    right[mixed] = logits.argmax(1) == model.labels[mixed]
-    own = model.predictions == model.labels
+    with by_batch(list(_layers(model).values())):
+        for rows in groups:
+            right[rows] = model.answers(inputs[rows], len(rows)).argmax(1) == model.labels[rows]
+    own, size = model.predictions == model.labels, len(groups[0])
     _, _, p = paired_test(right, own)
     if p >= SURE:
         return
     yield Finding(
         code="batch-norm-statistics",
         sentence="Batch norm's running statistics are not those of the images.",
-        evidence=f"By the statistics of batches of {BATCH} of the images {right.float().mean():.1%} are "
+        evidence=f"By the statistics of batches of {size} of the images {right.float().mean():.1%} are "
         f"right, by the network's own {own.float().mean():.1%} (n = {len(inputs)}, {p_value_text(p)}).",
         fix="Measure them anew by forwards of training images "
         "(`ostrich.models.batchnorm.precise_statistics`); train longer, or with a larger share of the new "

@@ -118,7 +118,8 @@ def temperature(logits: Tensor, labels: Tensor) -> float:
     low, high = torch.tensor([1 / STEEPEST, STEEPEST], dtype=torch.float64).log().tolist()
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        expected = ((scores * torch.tensor(middle).double().exp()).softmax(1) * scores).sum(1)
+        probabilities = (scores * torch.tensor(middle).double().exp()).softmax(1)
+        expected = (probabilities * scores.masked_fill(probabilities == 0, 0)).sum(1)  # also of -inf
         too_steep = bool((expected - own).mean() > 0)  # the slope of the negative log likelihood
         low, high = (low, middle) if too_steep else (middle, high)
     return float(torch.tensor(-(low + high) / 2).double().exp())

@@ -123,10 +123,13 @@ def _assignment(labels: Tensor, predictions: Tensor, classes: int) -> Tensor:
     """The class (K,) that each output means, so that most images are right; as it is where nothing speaks."""
     from scipy.optimize import linear_sum_assignment  # slow to import, and every check imports the doctor
 
-    confusion = torch.bincount(predictions * classes + labels, minlength=classes * classes)
-    counts = confusion.view(classes, classes).cpu().numpy() + 0.5 * np.eye(classes)
-    _, meant = linear_sum_assignment(counts, maximize=True)
-    return torch.as_tensor(meant)
+    met = torch.cat([labels, predictions]).unique()  # of thousands of classes most may not occur
+    count, rows, columns = len(met), *(torch.searchsorted(met, one) for one in (predictions, labels))
+    confusion = torch.bincount(rows * count + columns, minlength=count * count).view(count, count)
+    _, found = linear_sum_assignment(confusion.cpu().numpy() + 0.5 * np.eye(count), maximize=True)
+    meant = torch.arange(classes)
+    meant[met.cpu()] = met.cpu()[torch.as_tensor(found)]
+    return meant
 
 
 def _examples(model: ModelUnderTest, labels: Tensor, predictions: Tensor) -> str:

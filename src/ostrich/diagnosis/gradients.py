@@ -11,6 +11,7 @@ from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotAppli
 from ostrich.diagnosis.outputs import switched_on
 from ostrich.images import LEVELS
 from ostrich.models.answers import alone
+from ostrich.models.classifier import HALVES
 
 AMPLITUDES = (0.25, 1.0, 4.0, 16.0, 64.0)  # levels of 255
 ZEROS = 0.1  # share of images
@@ -18,6 +19,7 @@ STEP, SHARE = (
     0.25 / LEVELS,
     0.05,
 )  # of the difference quotient: largest step, and change to aim at of the scores
+MANY_STEPS, FEW_STEPS = 256, 4  # of rounding, in half precision: 256 are more than all that is aimed at
 AGREE = (0.5, 2.0)  # the quotient by the gradient: 1 for a smooth function
 NO_GRADIENT = "An attack by gradients stands still and calls the network robust. "
 WITHOUT = "Attack with `square` or `boundary`, which need none, or give the part that cuts it a derivative."
@@ -150,7 +152,9 @@ def masked(model: ModelUnderTest) -> Iterator[Finding]:
     length = (SHARE * size / (2 * slope).clamp_min(1e-30)).clamp_max(STEP)
     step = length.view(-1, 1, 1, 1).to(images) * gradient.sign()
     up, down = (margin(model.attack_logits(x)).double() for x in (images + step, images - step))
-    told = 2 * length * slope > 256 * torch.finfo(scores.dtype).eps * size  # more than rounding
+    kind = model.classifier.dtype
+    rounded = torch.finfo(kind).eps * (FEW_STEPS if kind in HALVES else MANY_STEPS) * size
+    told = 2 * length * slope > rounded  # more than rounding
     told &= (up - down).isfinite()  # a second class may be switched off on one side
     if not told.any():
         raise NotApplicable("The gradients are too small to be compared with differences.")

@@ -84,10 +84,10 @@ class ModelUnderTest:
         return self.classifier.predict(images, BATCH)
 
     @torch.no_grad()
-    def answers(self, inputs: Tensor) -> Tensor:
+    def answers(self, inputs: Tensor, batch_size: int = BATCH) -> Tensor:
         """Scores (n, K) of the network itself for inputs (n, C, H, W) as they are."""
         self.forwards += len(inputs)
-        return torch.cat([self.classifier.answers(part).to(inputs) for part in inputs.split(BATCH)])
+        return torch.cat([self.classifier.answers(part).to(inputs) for part in inputs.split(batch_size)])
 
     @torch.no_grad()
     def attack_logits(self, images: Tensor) -> Tensor:

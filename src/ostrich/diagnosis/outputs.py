@@ -145,7 +145,8 @@ def constant(model: ModelUnderTest) -> Iterator[Finding]:
     answers = answers[answered(answers)]
     if len(answers) < 8:
         raise NotApplicable("The network has too few finite answers.")
-    off = switched_off(answers).all(0)
+    alive = switched_off(answers).all(0)  # or not there on purpose
+    alive[answers.argmax(1)] = True  # what was the answer can be
     answers = switched_on(answers)
     still = (
         answers.amax(0) - answers.amin(0) <= ROUNDING * torch.finfo(answers.dtype).eps * answers.abs().amax()
@@ -158,8 +159,11 @@ def constant(model: ModelUnderTest) -> Iterator[Finding]:
             fix="Look at the weights (were any loaded?), at the scale of the input, and for units that are "
             "dead since a first layer.",
         )
-    elif (still & ~off).any() and len(model.images) >= FEW and model.classifier.access != "labels":
-        names = [model.classifier.class_name(k) for k in torch.nonzero(still & ~off)[:, 0].tolist()]
+        return
+    dead = still & ~alive
+    made = model.classifier.access == "labels" or (model.classifier.form or "").startswith("one ")
+    if dead.any() and len(model.images) >= FEW and not made:  # a score that is made here may stand still
+        names = [model.classifier.class_name(k) for k in torch.nonzero(dead)[:, 0].tolist()]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         yield Finding(
             code="dead-output",
