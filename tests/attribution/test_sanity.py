@@ -36,6 +36,7 @@ from ostrich.attribution.sanity.parameter_randomisation import (
 from ostrich.attribution.sanity.similarity import Mean, ranks
 from ostrich.attribution.sanity.stages import Stage, randomised, stages, stages_and_kept
 from ostrich.errors import InputError
+from ostrich.images import rounded
 from ostrich.verbs.inputs import as_samples
 
 DRAW = torch.Generator().manual_seed(0)
@@ -436,6 +437,7 @@ def test_an_image_without_an_answer_is_no_perfect_deletion(tmp_path):
     images = nets.random_images(3, (8, 8)) * 0.2 + 0.4
     images[0, 0] += 0.4
     images[1:, 2] += 0.4  # blue, until all is grey: then there is no answer
+    images = rounded(images)
     units = [["class:2"]] * 3
     checked = check_sanity(Gradient(), model, as_samples(images, None, model), units)
     found = checked.fading

@@ -20,6 +20,7 @@ from ostrich.data.loading import load
 from ostrich.data.sources import Decoded
 from ostrich.data.spec import open_data
 from ostrich.errors import UnreadableImage
+from ostrich.images import rounded
 from ostrich.runtime.executors import Unseen
 from ostrich.runtime.executors.sending import packed, unpacked
 
@@ -127,7 +128,7 @@ def test_images_in_memory_are_sent_as_bytes_and_given_ones_as_they_are():
     given = Samples.of(some.double())
     sent = unpacked(packed(given.part(range(5, 9)))).images()
     assert sent.dtype == torch.float64
-    assert torch.equal(sent, some[5:9].double())
+    assert torch.equal(sent, rounded(some[5:9].double()))
 
 
 def test_a_part_of_a_file_is_read(tmp_path):

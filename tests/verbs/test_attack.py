@@ -394,7 +394,11 @@ BAD = {
     "no images": (("pgd", "small"), {}, "pgd needs DATA: a tensor of images"),
     "images of another type": (("pgd", "small", 5), {}, "Images are a tensor .* got int"),
     "empty": (("pgd", "small", torch.zeros(0, 3, 16, 16)), {}, "at least one image"),
-    "empty, fitted": (("universal", "small", torch.zeros(0, 3, 16, 16), []), {}, "at least one image"),
+    "empty for a fitted one": (
+        ("universal", "small", torch.zeros(0, 3, 16, 16), []),
+        {},
+        "at least one image",
+    ),
     "array": (("pgd", "small", NOTHING), {}, "got object"),
     "range": (("pgd", "small", torch.full((1, 3, 16, 16), 7.0)), {}, r"\[0, 1\]"),
     "model": (("pgd", 5, "images"), {}, "A model is a torch.nn.Module"),

@@ -100,7 +100,7 @@ class Kept:
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """Images (N, C, H, W) that the user has, of any floating type, on or off the 8-bit grid."""
+    """Images (N, C, H, W) that the user has, of any floating type."""
 
     tensor: Tensor
 
