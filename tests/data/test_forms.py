@@ -83,6 +83,9 @@ def test_training_takes_the_splits_of_a_table(here, kind, held_out):
     train, test = (open_split(f"{kind}:t.{kind}", split, (3, 8, 8)) for split in ("train", "test"))
     assert train.files == tuple(f"files/{i:02d}.png" for i in (0, 3, 6, 9))
     assert test.files == tuple(f"files/{i:02d}.png" for i in (1, 4, 7, 10))
+    alone = open_data(f"{kind}:t.{kind}")
+    assert tuple(alone.files) == test.files
+    assert alone.name == f"{kind}:t.{kind}:{'val' if held_out == 'validation' else 'test'}"
 
 
 def test_a_table_of_one_split_is_divided_where_it_is_to_train_on(here):

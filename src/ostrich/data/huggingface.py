@@ -30,12 +30,11 @@ from ostrich.data.levels import Levels
 from ostrich.data.matching import listed
 from ostrich.data.pictures import open_image
 from ostrich.data.tables import LABELS, numbered, of_rows, read_csv, read_json_lines
-from ostrich.data.walking import SPLITS, files_below, split_called, splits_of, suffix
+from ostrich.data.walking import SPLITS, files_below, preferred, split_called, splits_of, suffix
 from ostrich.errors import InputError, MissingExtra, UnreadableImage
 
 METADATA = {"metadata.csv": read_csv, "metadata.jsonl": read_json_lines}
 TABLES = (".parquet", ".arrow")
-PREFERRED = ("test", "val", "train")  # where no split is asked for
 CACHE = re.compile(r"cache-[0-9a-f]+(_\d+_of_\d+)?\.arrow")
 IMAGES = ("image", "img", "pixel_values")
 
@@ -45,8 +44,8 @@ def hugging_face(path: str, split: str | None, levels: Levels) -> Dataset:
     root = _root(path)
     tables, metadata, unused = _listed(root)
     if not tables and not metadata:
-        if split is None and (there := splits_of(root)):
-            split = next(one for one in PREFERRED if one in there)
+        if split is None:
+            split = preferred(splits_of(root))
         return class_folders(path, split, levels=levels)
     chosen, found = _of_split(path, metadata or tables, split)
     name = f"hf:{path}{f':{found}' if found else ''}"
@@ -122,10 +121,11 @@ def _of_split(path: str, files: Sequence[str], split: str | None) -> tuple[list[
     by_split: dict[str | None, list[str]] = {}
     for file in files:
         by_split.setdefault(_split_of(file), []).append(file)
-    there = [one for one in PREFERRED if one in by_split]
-    wanted = split or next(iter(there), None)
+    wanted = split or preferred([one for one in by_split if one])
     if wanted not in by_split:
-        raise InputError(f"hf:{path} has no split {wanted!r}. There is {', '.join(there) or 'none'}.")
+        raise InputError(
+            f"hf:{path} has no split {wanted!r}. There is {', '.join(filter(None, by_split)) or 'none'}."
+        )
     return by_split[wanted], wanted
 
 

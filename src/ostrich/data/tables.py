@@ -3,7 +3,7 @@
 The file stands in the column path, file_name, filename, file or image, relative to the table, also with the
 other system's separators; the label, a name or a number, in label, class, category or target. Without such
 a column the images have no labels, which is said. FILE:train, FILE:val and FILE:test are the rows whose
-column split says so.
+column split says so; where several are told apart, FILE alone is the test images, else those of val.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from ostrich.data.dataset import Dataset
 from ostrich.data.files import of_files
 from ostrich.data.levels import Levels
-from ostrich.data.walking import SPLITS, split_called
+from ostrich.data.walking import SPLITS, preferred, split_called
 from ostrich.errors import InputError
 
 PATHS = ("path", "file_name", "filename", "file", "image")
@@ -29,12 +29,21 @@ WHOLE = re.compile(r"(\d+)(\.0*)?")  # and as a column of integers that once had
 
 def csv_table(path: str, split: str | None, levels: Levels) -> Dataset:
     """`csv:FILE`; commas, semicolons or tabs part the columns. Raises InputError."""
-    return of_rows(f"csv:{path}", read_csv(path), Path(path).parent, levels, split)
+    return _table(f"csv:{path}", read_csv(path), Path(path).parent, levels, split)
 
 
 def json_lines(path: str, split: str | None, levels: Levels) -> Dataset:
     """`jsonl:FILE`, an object a line. Raises InputError."""
-    return of_rows(f"jsonl:{path}", read_json_lines(path), Path(path).parent, levels, split)
+    return _table(f"jsonl:{path}", read_json_lines(path), Path(path).parent, levels, split)
+
+
+def _table(
+    name: str, rows: Sequence[Mapping[str, Any]], root: Path, levels: Levels, split: str | None
+) -> Dataset:
+    if split is None and len(there := _splits(rows)) > 1:
+        split = preferred(there)
+        return replace(of_rows(name, rows, root, levels, split), name=f"{name}:{split}")
+    return of_rows(name, rows, root, levels, split)
 
 
 def read_csv(path: str | Path) -> list[dict[str, Any]]:

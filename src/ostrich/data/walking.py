@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ostrich.data.pictures import HEIF, picture_suffixes, reads_heif
@@ -111,6 +111,11 @@ def splits_among(names: Sequence[str], has_classes: Callable[[str], bool]) -> di
     called = {split: [name for name in names if split_called(name) == split] for split in SPLITS}
     with_classes = {split: next(filter(has_classes, some), None) for split, some in called.items()}
     return {split: name for split, name in with_classes.items() if name is not None}
+
+
+def preferred(splits: Collection[str]) -> str | None:
+    """The split that is taken where none is asked for; None where there is none."""
+    return next((split for split in ("test", "val", "train") if split in splits), None)
 
 
 def split_called(word: str) -> str | None:
