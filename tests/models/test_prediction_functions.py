@@ -157,8 +157,9 @@ def test_what_is_no_onnx_network_of_images(tmp_path, files):
             ostrich.load(f"onnx:{tmp_path / name}")
     with pytest.raises(InputError, match="fails on an image of 3x32x32"):
         ostrich.load(files["batch of one"], size=32)
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "w.pt")
     with pytest.raises(InputError, match="takes no weights"):
-        ostrich.load(files["batch of one"], weights="w.pt")
+        ostrich.load(files["batch of one"], weights=tmp_path / "w.pt")
 
 
 def test_without_the_extra_the_install_command_is_given(files, monkeypatch, capsys):

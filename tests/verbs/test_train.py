@@ -153,7 +153,7 @@ def test_a_recipe_of_ones_own(tmp_path):
             "digits-cnn",
             (torch.rand(0, 1, 8, 8), torch.arange(0)),
             {},
-            "has 0 images to train on and 0 to test",
+            "give at least one image",
         ),
         (
             "digits-cnn",
