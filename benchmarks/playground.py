@@ -24,6 +24,8 @@ import httpx2
 import numpy as np
 from PIL import Image
 
+from ostrich.serve.guard import COOKIE, cookie_of
+
 SERVED = {
     "zoo:toybox-resnet20": ("zoo:toybox-resnet20", "toybox"),
     "zoo:imagenet-efficientnet-lite0": ("zoo:imagenet-efficientnet-lite0", "photographs"),
@@ -54,7 +56,7 @@ def waits(address: str, rounds: int) -> dict[str, float]:
     base, _, token = address.partition("?token=")
     origin = base.rstrip("/")
     with httpx2.Client(base_url=origin, headers={"origin": origin}, timeout=120) as client:
-        client.cookies.set("ostrich", token)
+        client.cookies.set(COOKIE, cookie_of(token))
         found: dict[str, list[float]] = {"first bars": [], "first step": []}
         for number in range(rounds + 1):  # the first one warms up
             started = time.perf_counter()

@@ -24,6 +24,7 @@ import httpx2
 from PIL import Image
 
 from benchmarks.playground import SERVED, serving
+from ostrich.serve.guard import COOKIE, cookie_of
 from ostrich.serve.uploads import MOST_BYTES, MOST_PIXELS
 
 MOST = 1024  # MB above idle
@@ -35,13 +36,14 @@ class Stranger:
     """Who knows the token, and means no good."""
 
     def __init__(self, address: str) -> None:
-        base, _, self.token = address.partition("?token=")
+        base, _, token = address.partition("?token=")
+        self.cookie = f"{COOKIE}={cookie_of(token)}"
         self.origin = base.rstrip("/")
         self.place = self.origin.removeprefix("http://")
 
     def client(self) -> httpx2.Client:
         """A client that is let in."""
-        headers = {"origin": self.origin, "cookie": f"ostrich={self.token}"}
+        headers = {"origin": self.origin, "cookie": self.cookie}
         return httpx2.Client(base_url=self.origin, headers=headers, timeout=120)
 
     def upload(self, content: bytes) -> int:
@@ -65,7 +67,7 @@ class Stranger:
         line = socket.create_connection((host, int(port)))
         head = (
             f"POST {path} HTTP/1.1\r\nHost: {self.place}\r\nOrigin: {self.origin}\r\n"
-            f"Cookie: ostrich={self.token}\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Cookie: {self.cookie}\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         line.sendall(head.encode() + body[:sent])
         return line

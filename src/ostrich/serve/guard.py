@@ -80,7 +80,7 @@ class Guard:
                 if is_token(given, self._token)
                 else RedirectResponse(ENTER, HTTPStatus.SEE_OTHER)
             )
-        if is_token(request.cookies.get(COOKIE, ""), _digest(self._token)):
+        if is_token(request.cookies.get(COOKIE, ""), cookie_of(self._token)):
             return None
         if path == "/":
             return RedirectResponse(ENTER, HTTPStatus.SEE_OTHER)
@@ -105,11 +105,11 @@ def is_token(given: str, token: str) -> bool:
 def entered(token: str) -> Response:
     """To the page, with the token's digest in a cookie."""
     answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
-    answer.set_cookie(COOKIE, _digest(token), httponly=True, samesite="strict", path="/")
+    answer.set_cookie(COOKIE, cookie_of(token), httponly=True, samesite="strict", path="/")
     return answer
 
 
-def _digest(token: str) -> str:
+def cookie_of(token: str) -> str:
     """What the cookie holds: a password may have letters that a header has not, and is nobody's to read."""
     return hashlib.sha256(token.encode()).hexdigest()
 
