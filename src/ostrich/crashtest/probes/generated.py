@@ -14,6 +14,7 @@ from ostrich.crashtest.plan import Cost
 from ostrich.generative import load_generator
 from ostrich.generative.features import fitted
 from ostrich.images import rounded
+from ostrich.models.answers import predictions
 from ostrich.statistics import wilson
 
 TITLE = "Generated images"
@@ -33,7 +34,7 @@ def probe(context: Context) -> Answer:
     assert classes is not None
     images = rounded(fitted(images, classifier).clamp(0, 1))
     asked = [known.index(asked_names[k]) for k in classes.tolist()]
-    seen = classifier.predict(images).argmax(1).tolist()
+    seen = predictions(classifier.predict(images)).tolist()
     right = sum(a == b for a, b in zip(asked, seen, strict=True))
     low, high = wilson(right, SAMPLES)
     wrong_first = sorted(range(SAMPLES), key=lambda i: asked[i] == seen[i])[:SHOWN]

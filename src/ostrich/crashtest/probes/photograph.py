@@ -27,6 +27,7 @@ from ostrich.data.photographs import photographs
 from ostrich.errors import MissingExtra
 from ostrich.images import fit, from_bytes, rounded
 from ostrich.models import Classifier, load
+from ostrich.models.answers import predictions
 from ostrich.models.packaged import EFFICIENTNET
 from ostrich.visualization import PRESET, PRESETS, ascend
 
@@ -134,5 +135,5 @@ def _buses(classifier: Classifier) -> tuple[int, int]:
         for pixels, label in zip(stored.images, stored.labels, strict=True)
         if int(label) == bus
     ]
-    said = classifier.predict(from_bytes(np.stack(shown)).to(classifier.device)).argmax(1)
+    said = predictions(classifier.predict(from_bytes(np.stack(shown)).to(classifier.device)))
     return int((said == classifier.class_index(BUS)).sum()), len(shown)
