@@ -52,10 +52,12 @@ class Question:
 
         It is one where the network takes one at a time: only so its layers can be seen.
         """
-        count = 1 if self.classifier.batch == 1 else images_per_batch(self.images, copies)
-        for start in range(0, len(self.images), count):
-            stop = start + count
-            yield replace(self, images=self.images[start:stop], rows=self.rows[start:stop])
+        return self.split(1 if self.classifier.batch == 1 else images_per_batch(self.images, copies))
+
+    def split(self, count: int) -> Iterator[Question]:
+        """The question in parts of `count` images."""
+        for images, rows in zip(self.images.split(count), self.rows.split(count), strict=True):
+            yield replace(self, images=images, rows=rows)
 
     def only(self, units: Sequence[int], images: Tensor, columns: Tensor) -> Question:
         """Some of the units, for the images (N,) and the columns (U,) of `rows` where these are true.
@@ -162,10 +164,7 @@ def _maps(method: Explainer, question: Question) -> Tensor:
         return method.explain(question)
     times = classifier.draws if method.needs == "gradient" else 1  # without one `units.values` averages
     found = []
-    for place, key in enumerate(keys(question.images)):
-        one = replace(
-            question, images=question.images[place : place + 1], rows=question.rows[place : place + 1]
-        )
+    for one, key in zip(question.split(1), keys(question.images), strict=True):
         with seeded(seed_of(question.seed, PURPOSE, key), classifier.device):
             found.append(torch.stack([method.explain(one).detach() for _ in range(times)]).mean(0))
     return torch.cat(found)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -56,7 +56,7 @@ class Rollout(Explainer):
             values(classifier, question.images[:1].clone(), question.units)  # the units exist
         grid, together = _tokens(question)
         found = []
-        for part in question.parts() if together else _one_by_one(question):
+        for part in question.parts() if together else question.split(1):
             with torch.enable_grad(), Attention() as seen:  # without a gradient torch computes otherwise
                 logits = classifier(part.images.clone().requires_grad_(True).clone())
             means = [_mean(question, weights, len(part.images)) for weights in seen.weights]
@@ -102,11 +102,6 @@ def _tokens(question: Question) -> tuple[Grid, bool]:
     if grid is None or count not in counts:
         raise _refused(question, f"its attention is between {count} things that are no patches of an image")
     return grid, first == {1} and classifier.batch is None
-
-
-def _one_by_one(question: Question) -> Iterator[Question]:
-    for images, rows in zip(question.images.split(1), question.rows.split(1)):
-        yield replace(question, images=images, rows=rows)
 
 
 @contextmanager

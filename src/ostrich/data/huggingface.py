@@ -30,7 +30,7 @@ from ostrich.data.levels import Levels
 from ostrich.data.matching import listed
 from ostrich.data.pictures import open_image
 from ostrich.data.tables import LABELS, numbered, of_rows, read_csv, read_json_lines
-from ostrich.data.walking import SPLITS, files_below, preferred, split_called, splits_of, suffix
+from ostrich.data.walking import files_below, in_order, preferred, split_called, splits_of, suffix
 from ostrich.errors import InputError, MissingExtra, UnreadableImage
 
 METADATA = {"metadata.csv": read_csv, "metadata.jsonl": read_json_lines}
@@ -63,8 +63,7 @@ def hugging_face_splits(path: str) -> list[str]:
     """The splits that a folder has. Raises InputError."""
     root = _root(path)
     tables, metadata, _ = _listed(root)
-    there = set(map(_split_of, metadata or tables)) or set(splits_of(root))
-    return [split for split in SPLITS if split in there]
+    return in_order(set(map(_split_of, metadata or tables)) or splits_of(root))
 
 
 def _root(path: str) -> Path:
@@ -121,11 +120,10 @@ def _of_split(path: str, files: Sequence[str], split: str | None) -> tuple[list[
     by_split: dict[str | None, list[str]] = {}
     for file in files:
         by_split.setdefault(_split_of(file), []).append(file)
-    wanted = split or preferred([one for one in by_split if one])
+    wanted = split or preferred(by_split)
     if wanted not in by_split:
-        raise InputError(
-            f"hf:{path} has no split {wanted!r}. There is {', '.join(filter(None, by_split)) or 'none'}."
-        )
+        there = ", ".join(reversed(in_order(by_split))) or "none"
+        raise InputError(f"hf:{path} has no split {wanted!r}. There is {there}.")
     return by_split[wanted], wanted
 
 

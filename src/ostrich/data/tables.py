@@ -19,7 +19,7 @@ from typing import Any
 from ostrich.data.dataset import Dataset
 from ostrich.data.files import of_files
 from ostrich.data.levels import Levels
-from ostrich.data.walking import SPLITS, preferred, split_called
+from ostrich.data.walking import in_order, preferred, split_called
 from ostrich.errors import InputError
 
 PATHS = ("path", "file_name", "filename", "file", "image")
@@ -131,8 +131,7 @@ def numbered(labels: Iterable[str]) -> tuple[list[int], tuple[str, ...]]:
 
 
 def _splits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    there = set(map(_split_of, rows))
-    return [split for split in SPLITS if split in there]
+    return in_order(set(map(_split_of, rows)))
 
 
 def _split_of(row: Mapping[str, Any]) -> str | None:

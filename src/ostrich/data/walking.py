@@ -113,9 +113,14 @@ def splits_among(names: Sequence[str], has_classes: Callable[[str], bool]) -> di
     return {split: name for split, name in with_classes.items() if name is not None}
 
 
-def preferred(splits: Collection[str]) -> str | None:
-    """The split that is taken where none is asked for; None where there is none."""
-    return next((split for split in ("test", "val", "train") if split in splits), None)
+def in_order(splits: Collection[str | None]) -> list[str]:
+    """Those that are splits, in the order of SPLITS."""
+    return [split for split in SPLITS if split in splits]
+
+
+def preferred(splits: Collection[str | None]) -> str | None:
+    """The split that is taken where none is asked for, the last of them; None where there is none."""
+    return next(reversed(in_order(splits)), None)
 
 
 def split_called(word: str) -> str | None:
