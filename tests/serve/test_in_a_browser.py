@@ -57,9 +57,34 @@ def test_a_dropped_picture_is_seen(show: Any, toys: tuple[str, Path], tmp_path: 
     page.set_input_files("#file", tmp_path / "blue.png")
     page.wait_for_selector("#about:text-is('an image of yours')", timeout=WAIT)
     page.wait_for_selector("#bars .share", timeout=WAIT)
-    (tmp_path / "no.png").write_bytes(b"no picture")
-    page.set_input_files("#file", tmp_path / "no.png")
+    refuse(page, tmp_path)
+
+
+def refuse(page: Any, folder: Path) -> None:
+    (folder / "no.png").write_bytes(b"no picture")
+    page.set_input_files("#file", folder / "no.png")
     page.wait_for_selector("#status:has-text('no picture')", timeout=WAIT)
+
+
+def test_why_a_picture_was_refused_stays_while_an_older_answer_comes(
+    show: Any, toys: tuple[str, Path], tmp_path: Path
+) -> None:
+    page = show(toys[0])
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/jobs/look", hold)
+    page.click("#strip button >> nth=1")
+    refuse(page, tmp_path)
+    page.evaluate("document.getElementById('panel').replaceChildren()")
+    held[0].continue_()
+    page.wait_for_selector("#panel .how", timeout=WAIT)  # the answer has come, and the panel is open again
+    assert "no picture" in page.inner_text("#status")
+    page.unroute("**/jobs/look")
+    page.click("#strip button >> nth=2")  # another picture is chosen
+    page.wait_for_selector("#status", state="hidden", timeout=WAIT)
 
 
 def test_a_picture_of_the_camera_is_seen(show: Any, toys: tuple[str, Path]) -> None:

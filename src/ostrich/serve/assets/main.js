@@ -18,6 +18,7 @@ import * as generate from "./panels/generate.js";
 const PANELS = { turn, budgets, fitted, network, touch, explain, corrupt, want, generate };
 const at = (id) => document.getElementById(id);
 const canvas = at("picture");
+let refused = ""; // why the last picture was not taken: it stays while what was asked before ends
 
 // What panels work with.
 const room = {
@@ -28,8 +29,8 @@ const room = {
   save,
   address: (image) => `/images/${image}.png`,
   say(sentence) {
-    at("status").hidden = !sentence;
-    at("status").textContent = sentence ?? "";
+    at("status").textContent = sentence || refused;
+    at("status").hidden = !at("status").textContent;
   },
   // Ask for a job, and say what goes wrong.
   async ask(name, asked, on) {
@@ -74,10 +75,13 @@ async function look() {
 
 async function take(blob) {
   if (!blob) return;
+  refused = "";
+  room.say("");
   try {
     choose(await upload(blob));
   } catch (error) {
-    room.say(error.message);
+    refused = error.message;
+    room.say("");
   }
 }
 
@@ -165,6 +169,7 @@ async function start() {
     });
   listen(async (changed) => {
     if (!changed.has("image") && !changed.has("panel")) return;
+    refused = "";
     await look();
     await open();
   });
