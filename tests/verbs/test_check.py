@@ -163,6 +163,35 @@ def test_what_is_not_saved_goes_with_the_result():
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("error", [ArithmeticError("two and two"), MemoryError()], ids=["ours", "memory"])
+def test_a_fault_of_ours_in_one_probe_costs_no_other(tmp_path, monkeypatch, error):
+    network, images, labels = own()
+    asked = {"only": "clean,calibration,noise", "minutes": 2, "fail_under": "corruption:3=0.1"}
+    words = {**asked, "junit": tmp_path / "junit.xml", "out": tmp_path / "out"}
+
+    def wrong(context: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ostrich.crashtest.probes.noise.probe", wrong)
+        with pytest.raises(type(error)) as raised:
+            ostrich.check(network, (images, labels), **words)
+    assert raised.value is error
+    run = json.loads((tmp_path / "out/run.json").read_text())
+    assert not run["finished"]
+    if isinstance(error, MemoryError):  # of the machine: there is none for the other probes either
+        assert not (tmp_path / "out/index.html").exists()
+        return
+    assert set(run["results"]["probes"]) == {"clean", "calibration", "noise"}
+    assert "A fault of ours, ArithmeticError: two and two" in (tmp_path / "out/index.html").read_text()
+    assert "corruption" in (tmp_path / "junit.xml").read_text()
+    clean = (tmp_path / "out/probes/clean.json").read_bytes()
+    found = ostrich.check(network, (images, labels), **words)  # the same again, when it is mended
+    assert "fault of ours" not in found.report.read_text()
+    assert (tmp_path / "out/probes/clean.json").read_bytes() == clean
+    assert found.figures["probes"]["noise"]
+
+
 def test_a_check_whose_report_could_not_be_written_goes_on(tmp_path, monkeypatch):
     network, images, labels = own()
 

@@ -7,7 +7,6 @@ bad input.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import tempfile
@@ -44,9 +43,7 @@ from ostrich.runtime.events import listening
 
 BEGUN = time.monotonic()  # when the command was typed, but for the start of Python
 INTERRUPTED = 130
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # of a path
 DATA_PARALLEL = (["train"], ["generate", "train"])  # commands that work together by themselves
-NO_MEMORY = ("can't allocate memory", "not enough memory")  # as torch says it
 app = typer.Typer(
     name="ostrich",
     help="The laboratory for convolutional vision networks: train one, break it, look inside it.",
@@ -124,10 +121,14 @@ def _run(arguments: list[str] | None) -> int:
     except TyperException as error:
         _say(f"{error.format_message()} `ostrich --help` tells more.")
         return 2
-    except OSError as error:
-        return _disk(error) or _fault(error)
     except Exception as error:
-        return _memory(error) or _fault(error)
+        from ostrich.runtime.faults import refused
+
+        sentence = refused(error)
+        if sentence is None:
+            return _fault(error)
+        _say(sentence)
+        return 2
 
 
 def _is_data_parallel(arguments: list[str]) -> bool:
@@ -135,37 +136,13 @@ def _is_data_parallel(arguments: list[str]) -> bool:
     return any(words[: len(verb)] == verb for verb in DATA_PARALLEL)
 
 
-def _disk(error: OSError) -> int | None:
-    """A disk that is full or may not be written to is no fault of ours."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        _say(
-            "the disk is full. What was written before is whole: free some space and give the same command "
-            "again."
-        )
-    elif error.errno in REFUSED and error.filename is not None:
-        _say(f"{repr(error.filename)[:200]} cannot be read or written: {error.strerror}.")
-    else:
-        return None
-    return 2
-
-
-def _memory(error: Exception) -> int | None:
-    """Nor is a memory that is too small. torch has no type of error for that of the processor."""
-    import torch
-
-    refused = isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
-    if not refused and not isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return None
-    _say("the memory is not enough for this. Give smaller settings, fewer images (--limit), or smaller ones.")
-    return 2
-
-
 def _fault(error: Exception) -> int:
     """A fault of ours: the traceback into the run directory, one line on the screen."""
+    from ostrich.runtime.faults import told
+
     path = _written(error)
     where = "It could not be written down." if path is None else f"The traceback: {path}"
-    first = (str(error).splitlines() or [""])[0][:200]
-    _say(f"a fault of ours, {type(error).__name__}: {first} {where}")
+    _say(f"a fault of ours, {told(error)} {where}")
     return 3
 
 

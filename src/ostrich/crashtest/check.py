@@ -66,6 +66,7 @@ from ostrich.models.steadiness import RandomAnswers
 from ostrich.runtime import events
 from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
 from ostrich.runtime.facts import digest
+from ostrich.runtime.faults import refused, told
 from ostrich.runtime.files import checksum
 from ostrich.runtime.resumable import Computation, Piece
 from ostrich.runtime.runs import Run
@@ -138,7 +139,8 @@ def crash_test(
 
     `keep` says which clean images are files: "all", the "failures", or "none" but what the report shows.
     `then` is what to type next, else advice by what was found. run.json has the results too; it is finished
-    when the report is written.
+    when the report is written. A fault of ours in one probe stops no other: it is in `context.faults`, to be
+    raised when the report is written.
     """
     whole = Deadline(None if minutes is None else _for_probes(minutes))
     with (
@@ -326,9 +328,10 @@ def _answer(
     piece = Piece(f"probes/{name}")
     if not anew and (stored := kept.load(piece)) is not None:
         known = ProbeAnswer.model_validate(stored)
-        if _checksums(context.folder, known.files) == known.files:
+        if known.status != "failed" and _checksums(context.folder, known.files) == known.files:
             return known
-        (context.folder / "probes" / f"{name}.json").unlink()  # a file of it is damaged: it is asked again
+        # it failed, or a file of it is damaged: it is asked again
+        (context.folder / "probes" / f"{name}.json").unlink()
     timed = deadline.left < math.inf
     title = f"{name}, at most {deadline.left:.0f} s" if timed else name
     with until(deadline), events.progress(title, len(context.samples)) as context.progress:
@@ -346,26 +349,45 @@ def _answer(
             done = kept.run([piece], lambda piece: _ask(name, context).model_dump())
         except TimeUp:
             return None
+        except OstrichError:
+            raise
+        except Exception as error:
+            if refused(error) is not None:
+                raise
+            context.faults.append(error)
+            answer = _failed(name, context, f"A fault of ours, {told(error)}")
+            if not anew:
+                kept.save(piece, answer.model_dump(), 0.0)
+            return answer
     return ProbeAnswer.model_validate(done.contents[piece.key])
 
 
 def _ask(name: str, context: Context) -> ProbeAnswer:
     """A probe's answer as the report takes it; one that cannot run says why and stops no other."""
     probe = EVERY_PROBE[name]
-    head: dict[str, Any] = {"name": name, "title": probe.TITLE, "command": context.command(name)}
     with stopwatch() as spent:
         try:
             context.outcomes, context.saved = [], []
             said = probe.probe(context)
+            head = _head(name, context)
             answer = ProbeAnswer(**head, status="done", **vars(said), outcomes=context.outcomes)
         except RandomAnswers:  # then no answer of any probe means anything
             raise
         except OstrichError as error:
-            reason = str(error)
-            status: Literal["skipped", "failed"] = "skipped" if isinstance(error, CannotRun) else "failed"
-            answer = ProbeAnswer(**head, status=status, sentence=reason, how_to_read="", reason=reason)
+            answer = _failed(name, context, str(error), skipped=isinstance(error, CannotRun))
     files = _checksums(context.folder, context.saved)
     return answer.model_copy(update={"files": files, "seconds": spent.seconds})
+
+
+def _failed(name: str, context: Context, reason: str, *, skipped: bool = False) -> ProbeAnswer:
+    """The answer of a probe that has none."""
+    status: Literal["skipped", "failed"] = "skipped" if skipped else "failed"
+    head = _head(name, context)
+    return ProbeAnswer(**head, status=status, sentence=reason, how_to_read="", reason=reason)
+
+
+def _head(name: str, context: Context) -> dict[str, Any]:
+    return {"name": name, "title": EVERY_PROBE[name].TITLE, "command": context.command(name)}
 
 
 def _with_files(context: Context, answer: ProbeAnswer) -> ProbeAnswer:

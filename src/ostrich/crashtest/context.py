@@ -73,6 +73,7 @@ class Context:
     first_batch: int = FEW
     outcomes: list[AttackOutcome] = field(default_factory=list)  # of attacks since a probe began
     saved: list[str] = field(default_factory=list)  # files since a probe began, by their paths
+    faults: list[Exception] = field(default_factory=list)  # of ours, in probes
     _logits: Tensor | None = None
     _said: dict[int, Tensor] = field(default_factory=dict)  # logits (K,) by an image's fingerprint
 

@@ -17,6 +17,7 @@ from typing import Any
 from ostrich.errors import OstrichError
 from ostrich.runtime.deadline import Deadline, TimeUp, until
 from ostrich.runtime.events import Level, Listener, Progress, listening
+from ostrich.runtime.faults import told
 
 WAITING = 16  # jobs at most; more are refused
 LONGEST = 600.0  # seconds of a job
@@ -74,7 +75,7 @@ class Job:
         except OstrichError as error:
             self._tell({"event": "refused", "sentence": str(error)})
         except Exception as error:  # a fault of ours; the page says so and the server goes on
-            self._tell({"event": "fault", "sentence": f"A fault of ours, {type(error).__name__}: {error}"})
+            self._tell({"event": "fault", "sentence": f"A fault of ours, {told(error)}"})
         finally:
             self._tell(None)
 

@@ -100,7 +100,7 @@ def check(
 
     Returns a `CheckResult`: `gates`, `passed`, `findings`, `report`, `figures`, and `save(folder)`. With
     `out` it is written there from the beginning, and an interrupted one goes on. Raises InputError,
-    UnknownName.
+    UnknownName; what a probe met that is a fault of ours is raised when the report of all others is written.
     """
     return _checked(
         "check",
@@ -220,11 +220,14 @@ def _checked(
             then=NEXT if name == "demo" else None,
         )
         write_report(run.folder)
-        run.finish(results)
+        if not context.faults:
+            run.finish(results)
         if junit is not None:
             write_bytes(Path(junit), junit_file(results, answers_of(run.folder, results)))
         if summary is not None:
             _add(Path(summary), job_summary(results, results["summary"]))
+        if context.faults:  # everything else is told; the same command asks again what failed
+            raise context.faults[0]
     return CheckResult(name, run, results)
 
 

@@ -11,6 +11,7 @@ from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.plan import Cost
+from ostrich.data.matching import Names
 from ostrich.generative import load_generator
 from ostrich.generative.features import fitted
 from ostrich.images import rounded
@@ -27,13 +28,14 @@ def probe(context: Context) -> Answer:
     """The question of this file."""
     classifier = context.classifier
     generator = load_generator(GENERATOR)
-    asked_names, known = generator.class_names or (), classifier.class_names or ()
-    if not set(asked_names) <= set(known):
+    known = Names(classifier.class_names or ())
+    places = [known.places(name) for name in generator.class_names or ()]
+    if not all(len(found) == 1 for found in places):
         raise CannotRun(f"The network does not know the classes of {GENERATOR}.")
     images, classes = generator.sample(range(SAMPLES), seed=context.seed)
     assert classes is not None
     images = rounded(fitted(images, classifier).clamp(0, 1))
-    asked = [known.index(asked_names[k]) for k in classes.tolist()]
+    asked = [places[k][0] for k in classes.tolist()]
     seen = predictions(classifier.predict(images)).tolist()
     right = sum(a == b for a, b in zip(asked, seen, strict=True))
     low, high = wilson(right, SAMPLES)

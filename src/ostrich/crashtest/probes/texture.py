@@ -20,6 +20,7 @@ from ostrich.crashtest.blocks import Pairs, Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context, budget_text, check_gradient, indices
 from ostrich.crashtest.plan import Cost
 from ostrich.crashtest.summary import doubted, success
+from ostrich.data.matching import Names
 from ostrich.data.mesh_views import Views
 from ostrich.data.toyscenes.meshes import CLASS_NAMES
 from ostrich.errors import MissingExtra
@@ -35,7 +36,7 @@ def probe(context: Context) -> Answer:
     """The question of this file."""
     classifier = context.classifier
     check_gradient(classifier, "there is no slope to paint along")
-    name, label = _known(context)
+    name, label = known_object(context)
     views = _views(context, name)
     chosen, held_out = views.take(range(FIT)), views.take(range(FIT, FIT + HELD_OUT))
     device = classifier.device
@@ -111,12 +112,12 @@ def probe(context: Context) -> Answer:
     )
 
 
-def _known(context: Context) -> tuple[str, int]:
+def known_object(context: Context) -> tuple[str, int]:
     """The first toybox object that is one of the network's classes, and its class."""
-    names = [name.lower().replace("_", " ") for name in context.classifier.class_names or ()]
+    known = Names(context.classifier.class_names or ())
     for name in CLASS_NAMES:
-        if names.count(name) == 1:
-            return name, names.index(name)
+        if len(places := known.places(name)) == 1:
+            return name, places[0]
     raise CannotRun("None of its classes is an object of the toybox.")
 
 
