@@ -106,6 +106,37 @@ def test_what_is_computed_in_parts_is_the_same(name, monkeypatch):
     assert max(largest) <= 2  # images, or what is made of them, that pass the network together
 
 
+class Ranked(nn.Module):
+    """It takes so many images at once, no more and, where it is `exact`, no fewer."""
+
+    def __init__(self, count: int, *, exact: bool):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.last = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, stride=2, padding=1)
+        self.head = nn.Linear(6 * 8 * 8, 5)
+        self.relu, self.count, self.exact = nn.ReLU(), count, exact
+
+    def forward(self, x):
+        if len(x) > self.count or (self.exact and len(x) < self.count):
+            raise RuntimeError(f"{self.count} images are expected")
+        return self.head(self.relu(self.last(self.relu(self.conv(x)))).flatten(1))
+
+
+@every_explainer
+@pytest.mark.parametrize("exact", [True, False], ids=["exactly", "at most"])
+def test_of_a_network_that_takes_four_images_at_once_as_of_one_that_takes_any(name, exact):
+    images, asked = nets.random_images(6), ["class:2", "last:1", "last:0@1,0"]
+    free = ostrich.Classifier(Ranked(99, exact=False).eval(), size=(16, 16), channels=3)
+    expected = explain(EXPLAINERS[name](), free, images, asked)
+    network = ostrich.Classifier(Ranked(4, exact=exact).eval(), size=(16, 16), channels=3)
+    network.probe()
+    assert network.batch == 4 if exact else network.batch < 4  # found by halves
+    found = explain(EXPLAINERS[name](), network, images, asked)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    alone = explain(EXPLAINERS[name](), network, images[:1], asked)
+    torch.testing.assert_close(alone, expected[:1], rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
 @every_explainer
 def test_no_images_give_no_maps(name):
     found = explain(EXPLAINERS[name](), nets.small(), torch.zeros(0, 3, 16, 16), ["class:0", "class:1"])

@@ -159,6 +159,7 @@ class GradCAM(Explainer):
         """The weighted sums (N, U, h, w) in the place's own size, and whether it moves the unit (N, U)."""
         found, moved = [], []
         for part in question.parts():
+            count, part = len(part.images), part.filled()
             with torch.enable_grad():
                 seen, output, edge = _forward(part, place)
                 computed, slopes = read(part.classifier, seen, part.units), None
@@ -176,10 +177,11 @@ class GradCAM(Explainer):
             slopes = grid.lay(slopes.flatten(0, 1)).unflatten(0, slopes.shape[:2])  # (n, U, C, h, w)
             slopes = slopes.to(part.images)
             if self.weights == "mean":
-                found.append(torch.einsum("nuc,nchw->nuhw", slopes.mean((3, 4)), output))
+                sums = torch.einsum("nuc,nchw->nuhw", slopes.mean((3, 4)), output)
             else:
-                found.append((slopes * output[:, None]).sum(2))
-            moved.append(slopes.flatten(2).any(2))
+                sums = (slopes * output[:, None]).sum(2)
+            found.append(sums[:count])
+            moved.append(slopes.flatten(2).any(2)[:count])
         return torch.cat(found), torch.cat(moved)
 
     def _given(self) -> tuple[int, int] | None:

@@ -20,7 +20,7 @@ from ostrich.attribution.rectifiers import Rectifiers
 from ostrich.errors import InputError
 from ostrich.inspection.layouts import Axes, Grid, layout_of
 from ostrich.inspection.units import AnyUnit, look, read, sources
-from ostrich.inspection.watching import check_batch, module_of
+from ostrich.inspection.watching import module_of
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.randomness import keyed
 
@@ -129,7 +129,7 @@ def before(
         if place.activation is not None and not activations:
             continue
         try:
-            grid = _grid(question.classifier, place, output, (1, *question.images.shape[1:]), given)
+            grid = _grid(question.classifier, place, output, tuple(leaf.shape), given)
         except InputError:  # rows that are no images, or an axis of features that nothing tells
             continue
         if grid is None or math.prod(grid.size) < 2 or any(output is one for one in own):
@@ -171,7 +171,6 @@ def _passed(
         if output.requires_grad and place not in places:
             places[place] = output, get_gradient_edge(output)
 
-    check_batch(classifier, len(images))
     network = module_of(classifier)
     activations = Activations(network, watch)
 
@@ -209,8 +208,10 @@ def _passes_by(total: Tensor, edge: GradientEdge) -> bool:
 
 
 def _noise(question: Question) -> Tensor:
-    """One image of noise (1, C, H, W): where a unit is dead for grey, some of it mostly is not."""
-    shape = (1, *question.images.shape[1:])
+    """Noise (B, C, H, W), one image or as many as the network takes: where a unit is dead for grey, some of
+    it mostly is not.
+    """
+    shape = (question.classifier.batch or 1, *question.images.shape[1:])
     return torch.rand(shape, generator=keyed(PURPOSE)).to(question.images)
 
 

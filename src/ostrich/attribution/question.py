@@ -21,6 +21,7 @@ from ostrich import images as pictures
 from ostrich.errors import InputError
 from ostrich.images import fingerprints
 from ostrich.inspection.units import AnyUnit, Sum, Unit, parse_sum
+from ostrich.models.batches import filled
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
 from ostrich.runtime.randomness import seed_of, seeded
@@ -50,9 +51,17 @@ class Question:
     def parts(self, copies: int = 1) -> Iterator[Question]:
         """The question in parts: as many images as fit into memory, if each goes `copies` times.
 
-        It is one where the network takes one at a time: only so its layers can be seen.
+        Where the network takes a number of its own, it is as many.
         """
-        return self.split(1 if self.classifier.batch == 1 else images_per_batch(self.images, copies))
+        return self.split(self.classifier.batch or images_per_batch(self.images, copies))
+
+    def filled(self) -> Question:
+        """The question with as many images as the network takes: its layers show one forward of them."""
+        if self.classifier.batch is None:
+            return self
+        ((images, _),) = filled(self.images, self.classifier.batch)
+        ((rows, _),) = filled(self.rows, self.classifier.batch)
+        return replace(self, images=images, rows=rows)
 
     def split(self, count: int) -> Iterator[Question]:
         """The question in parts of `count` images."""

@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ostrich.errors import InputError, UnknownName
 from ostrich.inspection.layouts import Axes, is_known
+from ostrich.models.batches import filled
 from ostrich.models.untouched import is_compiled
 
 if TYPE_CHECKING:  # a room above: this only takes classifiers
@@ -58,19 +59,14 @@ def observe(
 
     Nothing that the network computes is replaced, so what it computes is what it computes unwatched.
     With `begin`, one of the layers, the graph begins there if none leads there, and if `begin_at` can.
-    Of a network that takes one image at a time each has a forward of its own, and several have no common
-    `edges`. Raises UnknownName for a layer that does not exist, InputError for one that is never called or
-    returns no tensor, and for a network that takes another number of images only.
+    A network that takes another number of images is asked in such parts, the last one filled up, and there
+    are no common `edges`. Raises UnknownName for a layer that does not exist, InputError for one that is
+    never called or returns no tensor.
     """
-    wanted = list(dict.fromkeys(layers))
-    if wanted and classifier.batch == 1 and len(images) > 1:
-        alone = [
-            observe(classifier, image, wanted, to_the_end=to_the_end, begin=begin)
-            for image in images.split(1)
-        ]
-        return _joined(alone, tuple(images.shape))
-    if wanted:
-        check_batch(classifier, len(images))
+    wanted, batch = list(dict.fromkeys(layers)), classifier.batch
+    if wanted and batch is not None and len(images) != batch:
+        seen_of = partial(observe, classifier, layers=wanted, to_the_end=to_the_end, begin=begin)
+        return _joined([(seen_of(full), count) for full, count in filled(images, batch)], tuple(images.shape))
     seen = Seen({}, {}, {}, tuple(images.shape))
     handles: list[RemovableHandle] = []
 
@@ -103,26 +99,27 @@ def observe(
     finally:
         for handle in handles:
             handle.remove()
+    if wanted and classifier.batch != batch:  # it did not take so many, and was asked more than once
+        return observe(classifier, images, wanted, to_the_end=to_the_end, begin=begin)
     if missed := [name for name in wanted if name not in seen.outputs]:
         compiled = " A part of it is compiled." if is_compiled(classifier.network) else ""
         raise InputError(f"Layer {missed[0]!r} is never called in a forward of {classifier.name}.{compiled}")
     return replace(seen, logits=logits)
 
 
-def _joined(alone: list[Seen], images: tuple[int, ...]) -> Seen:
-    """What forwards of one image each showed, as if it were one of all `images` (N, C, H, W)."""
-    outputs = {name: torch.cat([seen.outputs[name] for seen in alone]) for name in alone[0].outputs}
-    logits = [seen.logits for seen in alone if seen.logits is not None]
-    return Seen(outputs, {}, alone[0].axes, images, torch.cat(logits) if logits else None)
+def _joined(parts: list[tuple[Seen, int]], images: tuple[int, ...]) -> Seen:
+    """What forwards showed, of each the first rows, as if it were one of all `images` (N, C, H, W).
 
+    Of a layer whose rows are no images all rows are kept.
+    """
+    first, logits = parts[0][0], [seen.logits[:count] for seen, count in parts if seen.logits is not None]
 
-def check_batch(classifier: Classifier, count: int) -> None:
-    """Refuse, by an InputError, to look inside a network that takes another number of images than `count`."""
-    if classifier.batch not in (None, count):
-        raise InputError(
-            f"{classifier.name} takes {classifier.batch} images at once, no more and no fewer: its layers "
-            f"cannot be seen on {count}."
-        )
+    def joined(name: str) -> Tensor:
+        own = [(seen.outputs[name], seen.images[0], count) for seen, count in parts]
+        return torch.cat([rows[:count] if len(rows) == asked else rows for rows, asked, count in own])
+
+    outputs = {name: joined(name) for name in first.outputs}
+    return Seen(outputs, {}, first.axes, images, torch.cat(logits) if logits else None)
 
 
 class Calls:

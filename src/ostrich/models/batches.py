@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
@@ -34,12 +34,18 @@ def exactly(forward: Callable[[Tensor], Tensor], images: Tensor, size: int) -> T
     The last part is filled up by repeating its last image; without images an empty one is asked about,
     for the form of the answer.
     """
-    answers = []
+    return torch.cat([forward(full)[:count] for full, count in filled(images, size)])
+
+
+def filled(images: Tensor, size: int) -> Iterator[tuple[Tensor, int]]:
+    """Images (N, ...) in parts of exactly `size`, and how many of each are asked about.
+
+    The last part is filled up by repeating its last image; without images an empty one is.
+    """
     for part in images.split(size):
         last = part[-1:] if len(part) else part.new_zeros(1, *part.shape[1:])
-        full = torch.cat([part, last.expand(size - len(part), *part.shape[1:])]) if len(part) < size else part
-        answers.append(forward(full)[: len(part)])
-    return torch.cat(answers)
+        more = last.expand(size - len(part), *part.shape[1:])
+        yield (torch.cat([part, more]) if len(part) < size else part), len(part)
 
 
 def fixed_batch(works: Callable[[int], bool], complaint: str) -> int | None:
