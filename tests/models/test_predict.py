@@ -56,8 +56,8 @@ def test_a_fixed_batch_is_found_and_filled_up(build: type, size: int) -> None:
             gradient, model.network.head.weight.sum(0).view(1, 3, 8, 8).expand_as(gradient)
         )
     assert model.predict(torch.rand(0, 3, 8, 8)).shape == (0, 4)
-    with pytest.raises(ostrich.errors.InputError, match=f"takes {size} images at once"):
-        observe(model, torch.rand(size + 1, 3, 8, 8), ["head"])
+    images = torch.rand(size + 1, 3, 8, 8)
+    torch.testing.assert_close(observe(model, images, ["head"]).outputs["head"], model(images))
 
 
 @pytest.mark.parametrize("method", [Gradient(), Occlusion(window=4, stride=4)])
@@ -84,27 +84,18 @@ class Reshaped(nn.Module):
         return self.head(F.relu(self.conv(x.reshape(self.size, 3, 8, 8))).mean((2, 3)))
 
 
+@pytest.mark.parametrize("batch", [1, 2, 4])
 @pytest.mark.parametrize(
     "method", [Gradient(), Occlusion(window=4, stride=4), GradCAM(), GradCAM(layer="conv")]
 )
-def test_layers_of_a_network_that_takes_one_image_at_a_time_are_seen(method: Explainer) -> None:
-    alone = ostrich.Classifier(Reshaped(1), size=(8, 8), channels=3, batch=1)
+def test_layers_of_a_network_of_a_fixed_batch_are_seen(method: Explainer, batch: int) -> None:
+    alone = ostrich.Classifier(Reshaped(batch), size=(8, 8), channels=3, batch=batch)
     free = ostrich.Classifier(Reshaped(-1), size=(8, 8), channels=3)
     images, units = torch.rand(3, 3, 8, 8), ["class:1", "class:3"]
     units += [] if isinstance(method, GradCAM) else ["conv:2@1,1"]
     found, expected = (explain(method, one, images, units) for one in (alone, free))
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
     assert expected.any()
-
-
-@pytest.mark.parametrize("layer", [None, "conv"])
-def test_layers_of_a_network_that_takes_several_at_once_are_refused_by_their_number(
-    layer: str | None,
-) -> None:
-    model = ostrich.Classifier(Reshaped(4), size=(8, 8), channels=3)
-    model.probe()
-    with pytest.raises(ostrich.errors.InputError, match="takes 4 images at once"):
-        explain(GradCAM(layer=layer), model, torch.rand(2, 3, 8, 8), ["class:0"])
 
 
 def test_a_network_that_fails_for_another_reason_has_no_batch() -> None:

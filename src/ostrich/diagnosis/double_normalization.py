@@ -15,13 +15,10 @@ from torch import Tensor, nn
 
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
 from ostrich.diagnosis.significance import LIKELY, paired_test
+from ostrich.models.returned import Reached
 
 FACTORS = (1.6, 12.0)
 AFFINE = 1e-3  # largest deviation from a straight line, of the values' spread
-
-
-class _Reached(Exception):
-    """Ends a forward at the first convolution."""
 
 
 def normalised_twice(model: ModelUnderTest) -> Iterator[Finding]:
@@ -57,12 +54,12 @@ def _first_input(model: ModelUnderTest, images: Tensor) -> Tensor | None:
 
     def stop(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         caught.append(inputs[0].detach().clone())
-        raise _Reached
+        raise Reached
 
     handles = [m.register_forward_pre_hook(stop) for m in network.modules() if isinstance(m, nn.Conv2d)]
     try:
         model.scores(images)
-    except _Reached:
+    except Reached:
         pass
     finally:
         for handle in handles:

@@ -20,14 +20,11 @@ from torch.utils.hooks import RemovableHandle
 from ostrich.errors import InputError, UnknownName
 from ostrich.inspection.layouts import Axes, is_known
 from ostrich.models.batches import filled
+from ostrich.models.returned import Reached
 from ostrich.models.untouched import is_compiled
 
 if TYPE_CHECKING:  # a room above: this only takes classifiers
     from ostrich.models.classifier import Classifier
-
-
-class _Reached(Exception):
-    """Ends a forward at the layer that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def observe(
             if output.requires_grad:
                 seen.edges[name] = get_gradient_edge(output)
             if len(seen.outputs) == len(wanted) and not to_the_end:
-                raise _Reached
+                raise Reached
 
         return hook
 
@@ -94,7 +91,7 @@ def observe(
         with axes:
             handles += [module.register_forward_hook(watch(name)) for module, name in zip(modules, wanted)]
             logits = classifier(images) if to_the_end or wanted else None
-    except _Reached:
+    except Reached:
         return seen
     finally:
         for handle in handles:

@@ -27,7 +27,7 @@ from ostrich.models.class_names import class_index
 from ostrich.models.outputs import Reading, recognised
 from ostrich.models.preprocessing import described
 from ostrich.models.quantised import content, is_dynamic, is_quantised
-from ostrich.models.returned import FailsOnImage, OtherRows
+from ostrich.models.returned import FailsOnImage, OtherRows, Reached
 from ostrich.models.untouched import untouched
 from ostrich.runtime import events
 from ostrich.runtime.deadline import check_time, in_its_own_time
@@ -179,9 +179,9 @@ class Classifier:
         ask = partial(self._answers, network=network or self.network, before_softmax=before_softmax)
         try:
             return ask(inputs) if self.batch is None else exactly(ask, inputs, self.batch)
-        except OstrichError:  # what is already said in a sentence, as another number of rows, or a deadline
+        except (OstrichError, Reached):  # what is said in a sentence already, or no failure
             raise
-        except (RuntimeError, ValueError, TypeError) as error:
+        except Exception as error:  # of somebody's network: an assertion on the batch, a key that is missing
             return self._fewer(ask, inputs, error)
 
     def _fewer(self, ask: Callable[[Tensor], Tensor], inputs: Tensor, error: Exception) -> Tensor:
@@ -196,9 +196,9 @@ class Classifier:
             size //= 2
             try:
                 answers = exactly(ask, inputs, size)
-            except OstrichError:
+            except (OstrichError, Reached):
                 raise
-            except (RuntimeError, ValueError, TypeError) as smaller:
+            except Exception as smaller:
                 error = smaller
                 continue
             reason = first_line(error)
@@ -213,7 +213,7 @@ class Classifier:
         )
         try:
             exactly(ask, grey, size)
-        except (RuntimeError, ValueError, TypeError):
+        except Exception:
             raise error from None  # it fails on any image now: its own fault, or of what was put into it
         raise FailsOnImage(self.name, tuple(inputs.shape[1:]), error) from error
 

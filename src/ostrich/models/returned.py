@@ -20,6 +20,10 @@ HOW_TO_WRAP = (
 )
 
 
+class Reached(Exception):
+    """Ends a forward where a hook has seen what it was set for: no failure of the network."""
+
+
 class OtherRows(InputError):
     """An answer with another number of rows than there are images."""
 
