@@ -34,7 +34,7 @@ from ostrich.attribution.question import SIDES, Explainer, Question, images_per_
 from ostrich.errors import InputError, UnknownName
 from ostrich.inspection.units import look, read
 from ostrich.inspection.watching import Seen, begin_at, module_of
-from ostrich.models.untouched import is_compiled
+from ostrich.models.untouched import is_scripted
 
 WEIGHTS = ("mean", "each")
 REASONS = (  # why a map can be zero everywhere
@@ -136,7 +136,7 @@ class GradCAM(Explainer):
 
     def _places(self, question: Question) -> dict[Place, list[int]]:
         """The places that are read, and the numbers of the units for which each is."""
-        if is_compiled(question.classifier.network):
+        if is_scripted(question.classifier.network):
             raise InputError(f"{question.classifier.name} is compiled: its layers cannot be seen.")
         grid = self._given()
         if self.layer is not None:

@@ -27,7 +27,7 @@ from ostrich.inspection.units import values
 from ostrich.inspection.watching import module_of
 from ostrich.models.classifier import Classifier
 from ostrich.models.fastpath import faster
-from ostrich.models.untouched import is_compiled
+from ostrich.models.untouched import is_scripted
 
 WORTH = 512  # covered images from which on a quicker copy of the network is made
 AGREEMENT = 1e-5  # largest difference of its logits, relative to their scale: some tens of roundings
@@ -121,7 +121,7 @@ def folded(question: Question) -> Classifier:
     """
     plain, example = question.classifier, question.images[:1]
     inside = not all(unit.is_output for unit in question.units)
-    if inside or plain.access != "gradient" or example.dtype != torch.float32 or is_compiled(plain.network):
+    if inside or plain.access != "gradient" or example.dtype != torch.float32 or is_scripted(plain.network):
         return plain
     quick = copy.copy(plain)
     quick.network, _ = faster(module_of(plain), plain.normalised(plain.example(example)), plain.answers)

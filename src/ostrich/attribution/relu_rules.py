@@ -37,7 +37,7 @@ from ostrich.attribution.rectifiers import GATES, UNRULED, Rectifiers, keeps_res
 from ostrich.errors import InputError
 from ostrich.inspection.units import AnyUnit, look, read, sources, values
 from ostrich.models.classifier import Classifier
-from ostrich.models.untouched import is_compiled
+from ostrich.models.untouched import is_scripted
 
 DECONVNET, GUIDED, REDIRECTED = "deconvnet", "guided", "redirected"
 COMPARED = 4  # images of a batch whose forward under the rule is compared with the plain one
@@ -51,7 +51,7 @@ def by_rule(rule: str, question: Question) -> Tensor:
     a fault of ours, where the network computes anything else under the rule than without it: of many images
     the first `COMPARED` are compared.
     """
-    if is_compiled(question.classifier.network):
+    if is_scripted(question.classifier.network):
         raise InputError(
             f"{question.classifier.name} is compiled: its ReLUs cannot be reached. Give the network as it is "
             f"written. {applying()}"

@@ -30,7 +30,7 @@ from ostrich.errors import InputError
 from ostrich.inspection.layouts import Grid, tokens_on
 from ostrich.inspection.units import values
 from ostrich.inspection.watching import module_of
-from ostrich.models.untouched import is_compiled
+from ostrich.models.untouched import is_scripted
 from ostrich.runtime.randomness import keyed
 
 PURPOSE = 0x524F  # of random numbers
@@ -50,7 +50,7 @@ class Rollout(Explainer):
 
     def explain(self, question: Question) -> Tensor:
         classifier, (height, width) = question.classifier, question.images.shape[2:]
-        if is_compiled(classifier.network):
+        if is_scripted(classifier.network):
             raise InputError(f"{classifier.name} is compiled: its attention cannot be seen.")
         with torch.no_grad():
             values(classifier, question.images[:1].clone(), question.units)  # the units exist

@@ -21,7 +21,7 @@ from ostrich.errors import InputError, UnknownName
 from ostrich.inspection.layouts import Axes, is_known
 from ostrich.models.batches import filled
 from ostrich.models.returned import Reached
-from ostrich.models.untouched import is_compiled
+from ostrich.models.untouched import is_scripted
 
 if TYPE_CHECKING:  # a room above: this only takes classifiers
     from ostrich.models.classifier import Classifier
@@ -99,7 +99,7 @@ def observe(
     if wanted and classifier.batch != batch:  # it did not take so many, and was asked more than once
         return observe(classifier, images, wanted, to_the_end=to_the_end, begin=begin)
     if missed := [name for name in wanted if name not in seen.outputs]:
-        compiled = " A part of it is compiled." if is_compiled(classifier.network) else ""
+        compiled = " A part of it is compiled." if is_scripted(classifier.network) else ""
         raise InputError(f"Layer {missed[0]!r} is never called in a forward of {classifier.name}.{compiled}")
     return replace(seen, logits=logits)
 

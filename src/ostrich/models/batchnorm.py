@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ostrich.errors import InputError
-from ostrich.models.untouched import is_compiled
+from ostrich.models.untouched import is_scripted
 
 FEWEST = 2  # images of a batch: of one there is no variance between images
 
@@ -28,7 +28,7 @@ def precise_statistics(network: nn.Module, batches: Iterable[Tensor]) -> int:
     they were afterwards. Returns the number of images. Raises InputError where there is nothing to measure.
     """
     layers = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    if not layers or is_compiled(network):
+    if not layers or is_scripted(network):
         raise InputError("The network has no batch norm with running statistics that could be measured.")
     modes = [(module, module.training) for module in network.modules()]
     momenta = [(layer, layer.momentum) for layer in layers]

@@ -28,7 +28,7 @@ from ostrich.models.outputs import Reading, recognised
 from ostrich.models.preprocessing import described
 from ostrich.models.quantised import content, is_dynamic, is_quantised
 from ostrich.models.returned import FailsOnImage, OtherRows, Reached
-from ostrich.models.untouched import untouched
+from ostrich.models.untouched import as_written, is_compiled, uncompiled, untouched
 from ostrich.runtime import events
 from ostrich.runtime.deadline import check_time, in_its_own_time
 from ostrich.runtime.randomness import seeded, undrawn
@@ -38,6 +38,7 @@ REENTRANT = "it checkpoints with use_reentrant=True; change that to use_reentran
 RANDOM = "its answers are random, and no attack averaged over them"
 SAID = 110  # characters of a network's own complaint
 FOOLED = 0.8  # of them, that a success has to fool
+AS_WRITTEN = "it runs as it is written: what torch.compile made of it is left aside"
 HALVES = (torch.float16, torch.bfloat16)
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -84,18 +85,18 @@ class Classifier:
         draws: int | None = None,
         told: Mapping[str, str] | None = None,
     ) -> None:
-        self.network = network
+        self.network = as_written(network)
         self.name = name
         self.source = source or name
         self.words: tuple[str, ...] = (name,)
         self.checksum = checksum
         self.batch = batch
         self.wanted = output
-        self.told = dict(told or {})
+        self.told = dict(told or {}) | ({"compiled": AS_WRITTEN} if is_compiled(network) else {})
         self.size = size
         self.resize = resize
         self.interpolation = interpolation
-        found = (channels, False) if channels else guessed_channels(network, mean, std)
+        found = (channels, False) if channels else guessed_channels(self.network, mean, std)
         self.channels, self._guessed_channels = found
         self.mean = per_channel("mean", mean, self.channels)
         self.std = per_channel("std", std, self.channels)
@@ -177,12 +178,13 @@ class Classifier:
         """
         check_time()
         ask = partial(self._answers, network=network or self.network, before_softmax=before_softmax)
-        try:
-            return ask(inputs) if self.batch is None else exactly(ask, inputs, self.batch)
-        except (OstrichError, Reached):  # what is said in a sentence already, or no failure
-            raise
-        except Exception as error:  # of somebody's network: an assertion on the batch, a key that is missing
-            return self._fewer(ask, inputs, error)
+        with uncompiled(self.network):
+            try:
+                return ask(inputs) if self.batch is None else exactly(ask, inputs, self.batch)
+            except (OstrichError, Reached):  # what is said in a sentence already, or no failure
+                raise
+            except Exception as error:  # of the network: an assertion on the batch, a key that is missing
+                return self._fewer(ask, inputs, error)
 
     def _fewer(self, ask: Callable[[Tensor], Tensor], inputs: Tensor, error: Exception) -> Tensor:
         """Answers in batches of the largest half, quarter ... that the network takes, which is said.

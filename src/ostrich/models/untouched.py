@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 
+Network = TypeVar("Network")
+WRAPPED = "_orig_mod"  # what torch.compile calls the module that it wraps
+
 
 @dataclass
-class _Float32:
-    """How torch multiplies float32 numbers, while somebody asks for all of their bits; as it was afterwards.
-
-    cuDNN's convolutions keep 10 of 23 bits where a GPU has TF32, unless told otherwise; matrix products do
-    where a user has said so.
-    """
+class _Held:
+    """What torch has one of for all threads, held at a value while somebody asks; as it was afterwards."""
 
     lock: Lock = field(default_factory=Lock)
     asked: int = 0
     restoring: ExitStack = field(default_factory=ExitStack)
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         with self.lock:
             self.asked += 1
             if self.asked == 1:
                 self._set()
 
-    def leave(self) -> None:
+    def __exit__(self, *_raised: object) -> None:
         with self.lock:
             self.asked -= 1
             if not self.asked:
                 self.restoring.close()
+
+    def _set(self) -> None:
+        """Set it; what was set before is restored in the opposite order."""
+        raise NotImplementedError
+
+
+class _Float32(_Held):
+    """How torch multiplies float32 numbers, while somebody asks for all of their bits; as it was afterwards.
+
+    cuDNN's convolutions keep 10 of 23 bits where a GPU has TF32, unless told otherwise; matrix products do
+    where a user has said so.
+    """
 
     def _set(self) -> None:
         """All of their bits; what was set before is restored in the opposite order."""
@@ -61,22 +72,31 @@ def _kinds() -> tuple[Any, ...]:
     return (gpu.conv, gpu.rnn, torch.backends.cuda.matmul, cpu.conv, cpu.rnn, cpu.matmul)
 
 
-_float32 = _Float32()
+class _AsWritten(_Held):
+    """What torch.compile made runs as it is written, layer by layer, so that hooks are called."""
+
+    def _set(self) -> None:
+        self.restoring.enter_context(torch.compiler.set_stance("force_eager"))
+
+
+_float32, _as_written = _Float32(), _AsWritten()
 
 
 @contextmanager
 def untouched(network: object) -> Iterator[None]:
     """The network in evaluation mode with frozen parameters, in whole float32; as it was again afterwards.
 
-    Training flags and `requires_grad` are restored also after an exception. Gradients are taken
-    with respect to images only, so `.grad` is never written. What is no Module is left alone.
+    What torch.compile made of it runs as it is written. Training flags and `requires_grad` are restored also
+    after an exception. Gradients are taken with respect to images only, so `.grad` is never written. What is
+    no Module is left alone.
     """
-    _float32.enter()
-    try:
-        with _evaluated(network):
-            yield
-    finally:
-        _float32.leave()
+    with _float32, uncompiled(network), _evaluated(network):
+        yield
+
+
+def uncompiled(network: object) -> AbstractContextManager[object]:
+    """A context in which what torch.compile made of the network, if anything, runs as it is written."""
+    return _as_written if is_compiled(network) else nullcontext()
 
 
 @contextmanager
@@ -103,10 +123,25 @@ def _evaluated(network: object) -> Iterator[None]:
                 parameter.requires_grad_(required)
 
 
+def is_scripted(network: object) -> bool:
+    """Whether any part of it is TorchScript: nothing can be seen inside such a part."""
+    return any(isinstance(part, torch.jit.ScriptModule) for part in _parts(network))
+
+
 def is_compiled(network: object) -> bool:
-    """Whether any part of it is TorchScript or torch.compile's: nothing can be seen inside such a part."""
-    modules = network.modules() if isinstance(network, nn.Module) else ()
-    return any(isinstance(part, torch.jit.ScriptModule) or hasattr(part, "_orig_mod") for part in modules)
+    """Whether any part of it is torch.compile's, by a wrapper or in place."""
+    parts = _parts(network)
+    return any(WRAPPED in part._modules or part.__dict__.get("_compiled_call_impl") for part in parts)
+
+
+def as_written(network: Network) -> Network:
+    """What torch.compile wrapped; the network itself where it did not."""
+    inner = network._modules.get(WRAPPED) if isinstance(network, nn.Module) else None
+    return cast(Network, network if inner is None else inner)
+
+
+def _parts(network: object) -> Iterable[nn.Module]:
+    return network.modules() if isinstance(network, nn.Module) else ()
 
 
 @contextmanager
