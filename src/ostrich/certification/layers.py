@@ -18,7 +18,8 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 Map = Callable[[Tensor], Tensor]
-AFFINE = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.SyncBatchNorm)
+AFFINE = (nn.Conv1d, nn.Conv2d, nn.Linear, *NORMS)
 LINEAR = (nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity, nn.Unflatten)
 KEPT = (nn.Dropout, nn.Dropout2d)  # nothing in evaluation mode
 KNOWN = (*AFFINE, *LINEAR, *KEPT, nn.ReLU)
@@ -61,7 +62,7 @@ def layer(module: nn.Module) -> tuple[Map, Map]:
     weight, bias = known.weight, known.bias
     if isinstance(module, nn.Linear):
         return lambda given: F.linear(given, weight, bias), lambda given: F.linear(given, weight.abs())
-    if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+    if isinstance(module, NORMS):
         mean, var, eps = known.running_mean, known.running_var, known.eps
         if var is None:
             raise ValueError("takes its statistics from the batch")

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from ostrich.errors import InputError, OstrichError, UnknownName, first_line
 from ostrich.images import INTERPOLATIONS
@@ -24,11 +25,12 @@ from ostrich.models.batches import Batches, exactly, fixed_batch, images_per_for
 from ostrich.models.channels import guessed_channels, other_channels, per_channel
 from ostrich.models.channels import input_channels as input_channels
 from ostrich.models.class_names import class_index
+from ostrich.models.exported import settled
 from ostrich.models.outputs import Reading, recognised
 from ostrich.models.preprocessing import described
 from ostrich.models.quantised import content, is_dynamic, is_quantised
 from ostrich.models.returned import FailsOnImage, OtherRows, Reached
-from ostrich.models.untouched import as_written, is_compiled, uncompiled, untouched
+from ostrich.models.untouched import is_compiled, uncompiled, untouched, unwrapped
 from ostrich.runtime import events
 from ostrich.runtime.deadline import check_time, in_its_own_time
 from ostrich.runtime.randomness import seeded, undrawn
@@ -62,8 +64,9 @@ class Classifier:
     its gradients, and success is decided by this one. `words` are MODEL and its options as the command line
     takes them.
 
-    Raises InputError for a deviation that is not above 0, for means and deviations that are not finite or of
-    other channels, and for fewer draws than 1; UnknownName for an interpolation that there is not.
+    Raises InputError for weights that have no size yet, for a deviation that is not above 0, for means and
+    deviations that are not finite or of other channels, and for fewer draws than 1; UnknownName for an
+    interpolation that there is not.
     """
 
     def __init__(
@@ -85,7 +88,8 @@ class Classifier:
         draws: int | None = None,
         told: Mapping[str, str] | None = None,
     ) -> None:
-        self.network = as_written(network)
+        self.network = settled(unwrapped(network))
+        _check_initialised(self.network, name)
         self.name = name
         self.source = source or name
         self.words: tuple[str, ...] = (name,)
@@ -518,3 +522,14 @@ class Classifier:
     def class_index(self, name: str) -> int:
         """The class of that name or number. Raises UnknownName."""
         return class_index(name, self.class_names, self.num_classes)
+
+
+def _check_initialised(network: object, name: str) -> None:
+    """Refuse layers whose weights wait for their first image."""
+    layers = network.named_modules() if isinstance(network, nn.Module) else ()
+    for layer, module in layers:
+        if any(isinstance(one, UninitializedParameter) for one in module._parameters.values()):
+            raise InputError(
+                f"Layer {layer} of {name} is {type(module).__name__}, whose weights have no size yet: ask it "
+                "about an image once, or load its weights, before it is handed over."
+            )

@@ -14,6 +14,7 @@ from ostrich.models.asked import Asked, Builder
 from ostrich.models.checkpoints import Checkpoint
 from ostrich.models.class_names import read_class_names
 from ostrich.models.classifier import Classifier
+from ostrich.models.exported import settled
 from ostrich.models.named import FORMS, named_facts, own_facts
 from ostrich.models.preprocessing import Numbers, Preprocessing, Size
 from ostrich.models.quantised import is_quantised
@@ -69,7 +70,7 @@ def load(
         facts["class_names"] = read_class_names(classes)
     elif classes is not None:
         facts["class_names"] = tuple(classes)
-    network = facts["network"]
+    network = facts["network"] = settled(facts["network"])
     if isinstance(network, nn.Module):
         if isinstance(model, str):
             network.eval()

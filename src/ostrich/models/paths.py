@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ostrich.errors import InputError, first_line
 from ostrich.models.asked import Asked
 from ostrich.models.channels import input_channels
 from ostrich.models.checkpoints import Checkpoint
 from ostrich.models.checkpoints.files import is_torchscript, keras_way_out
+from ostrich.models.exported import Exported
 from ostrich.models.onnx import onnx_facts
 from ostrich.runtime.files import checksum
 
@@ -80,28 +80,6 @@ def _only_size(network: Callable[[torch.Tensor], Any], channels: int) -> tuple[i
         if len(fitting) > 1:
             return None
     return fitting[0] if fitting else None
-
-
-class Exported(nn.Module):
-    """A program of torch.export, which knows no training mode."""
-
-    def __init__(self, program: nn.Module) -> None:
-        super().__init__()
-        self.program = program
-        for module in self.modules():
-            module.training = False
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Exported:
-        """It stays where, and of the type, it was exported: both are written into the program."""
-        return self
-
-    def train(self, mode: bool = True) -> Exported:
-        if mode:
-            raise InputError("An exported program cannot be trained.")
-        return self
-
-    def forward(self, x: torch.Tensor) -> Any:
-        return self.program(x)
 
 
 def _exported(path: Path) -> dict[str, Any]:

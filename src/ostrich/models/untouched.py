@@ -10,9 +10,11 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 Network = TypeVar("Network")
 WRAPPED = "_orig_mod"  # what torch.compile calls the module that it wraps
+WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 
 
 @dataclass
@@ -134,10 +136,16 @@ def is_compiled(network: object) -> bool:
     return any(WRAPPED in part._modules or part.__dict__.get("_compiled_call_impl") for part in parts)
 
 
-def as_written(network: Network) -> Network:
-    """What torch.compile wrapped; the network itself where it did not."""
-    inner = network._modules.get(WRAPPED) if isinstance(network, nn.Module) else None
-    return cast(Network, network if inner is None else inner)
+def unwrapped(network: Network) -> Network:
+    """The network inside what computes the same: torch.compile's wrapper, DataParallel, averaged weights."""
+    while isinstance(network, nn.Module) and (inside := _inside(network)) is not None:
+        network = cast(Network, inside)
+    return network
+
+
+def _inside(wrapper: nn.Module) -> nn.Module | None:
+    name = WRAPPED if WRAPPED in wrapper._modules else "module" if type(wrapper) in WRAPPERS else None
+    return None if name is None else wrapper._modules[name]
 
 
 def _parts(network: object) -> Iterable[nn.Module]:
