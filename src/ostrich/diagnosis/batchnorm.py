@@ -5,10 +5,9 @@ in training. One forward with hooks measures them on the images at hand: per cha
 means in running deviations, and the ratio of the variances. A channel may differ by chance or by the choice
 of images, so the median over the channels counts, and of those the median over the layers.
 
-Calibration: trained networks of the zoo and a stranger's lie at most 0.10 deviations and a ratio of 1.3 from
-16 or more of their own test images, 0.22 and 1.9 where these are of one class; the same networks fed
-without their normalisation, or with statistics that were reset, at 2.2 or more in one of the two, and
-mostly at 5 and more.
+Calibration (benchmarks/choices.md): trained networks of the zoo lie at most 0.06 deviations and a ratio of
+1.2 from 16 or more of their own test images, 0.19 and 1.9 where these are of one class; the same networks fed
+without their normalisation, or with statistics that were reset, at a ratio of 6 and more.
 
 Statistics can be wrong without being as far. So where there are labels the alternative is tried as well: each
 batch norm by the statistics of the images at hand, in equal batches of 32 or more of mixed classes. A network

@@ -1,9 +1,9 @@
 """Does the network normalise what the classifier has normalised already?
 
-Many a network is as often right on images that were normalised twice, only too sure (SqueezeNet on 64
-photographs: 68.8 % either way, 96 % confident instead of 75 %), so trying alternatives cannot show it. But
-what reaches the first convolution can: where it is the network's input times a factor of 1.6 to 12, plus an
-offset, per channel, the network divides by a deviation of its own of 0.08 to 0.6, on top of the classifier's.
+Some networks are as often right on images that were normalised twice, only too sure (SqueezeNet is), so
+trying alternatives cannot show it. But what reaches the first convolution can: where it is the network's
+input times a factor of 1.6 to 12, plus an offset, per channel, the network divides by a deviation of its own
+of 0.08 to 0.6, on top of the classifier's.
 """
 
 from __future__ import annotations

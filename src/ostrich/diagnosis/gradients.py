@@ -136,8 +136,8 @@ def masked(model: ModelUnderTest) -> Iterator[Finding]:
     """The slope of the margin along the gradient's sign, by a central difference, against the gradient's.
 
     The step is such that the gradient tells a change of 5 % of the largest score, and a quarter of a level
-    at most: networks of the zoo, a stranger's and SqueezeNet then keep 0.94 to 1.00 of what it tells in the
-    median. Images are drawn in by 2 %, so that a step leaves none of them, and off the 8-bit grid.
+    at most: trained networks then keep nearly all of what it tells. Images are drawn in by 2 %, so that a
+    step leaves none of them, and off the 8-bit grid.
     """
     inside = 0.02 + 0.96 * model.images[model.few]
     draw = torch.rand(inside.shape, generator=torch.Generator().manual_seed(model.seed))

@@ -52,7 +52,7 @@ class ResponseNorm(nn.Module):
 
     k = 2, n = 5, alpha = 1e-4, beta = 0.75. It equals `nn.LocalResponseNorm(5, alpha=5e-4, k=2)`, which
     divides alpha by n as the paper does not; the sum as a 1x1 convolution is several times faster
-    (0.5 instead of 4 ms for 24x32x32, forward and backward on one core).
+    (benchmarks/choices.md).
     """
 
     band: Tensor

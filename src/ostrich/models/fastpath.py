@@ -150,11 +150,11 @@ def gains_by_bf16(device: torch.device) -> bool:
 
 
 def _processor_gains(facts: Mapping[str, Any]) -> bool:
-    """Tiles (AMX) do, and AMD's bf16 instructions; Intel's do not. Emulated, bf16 is 20 times slower.
+    """Tiles (AMX) do, and AMD's bf16 instructions; Intel's do not. Emulated, bf16 is some 20 times slower.
 
-    Time of a 3x3 convolution with its gradient, 16 to 64 channels, bf16 over fp32, one thread, least
-    of 5: Intel Xeon with avx512_bf16 and without amx_bf16, 1.58 to 1.77. Gradients a second through
-    ResNet-20 on a Zen 4 with avx512_bf16: 1579 in bf16, 920 in fp32.
+    A Xeon with avx512_bf16 and without amx_bf16 is slower in bf16 than in fp32, a Zen 4 quicker;
+    `python -m benchmarks.choices bf16` measures the processor at hand (benchmarks/choices.md: one that
+    emulates).
     """
     intel = str(facts.get("cpu_name", "")).startswith("Intel")
     return bool(facts.get("amx_bf16") or (facts.get("avx512_bf16") and not intel))

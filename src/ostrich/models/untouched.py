@@ -27,9 +27,9 @@ class _Held:
 
     def __enter__(self) -> None:
         with self.lock:
-            self.asked += 1
-            if self.asked == 1:
+            if not self.asked:
                 self._set()
+            self.asked += 1
 
     def __exit__(self, *_raised: object) -> None:
         with self.lock:
