@@ -20,7 +20,7 @@ import re
 import shlex
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -151,12 +151,12 @@ def machine() -> str:
     )
 
 
-def merged(earlier: str, name: str, section: str) -> str:
-    """The text of results.md with one row's section new; the others stay as they were."""
+def merged(earlier: str, name: str, section: str, *, head: str = HEAD, order: Iterable[str] = ROWS) -> str:
+    """The text of results.md, or of a page with another head, with one section new, all in their order."""
     sections = dict(re.findall(r"<!-- row (\S+) -->\n(.*?)(?=<!-- row |\Z)", earlier, re.DOTALL))
     sections[name] = section
-    parts = [f"<!-- row {known} -->\n{sections[known].strip()}\n" for known in ROWS if known in sections]
-    return "\n".join([HEAD, *parts])
+    parts = [f"<!-- row {known} -->\n{sections[known].strip()}\n" for known in order if known in sections]
+    return "\n".join([head, *parts])
 
 
 def main() -> None:

@@ -150,8 +150,9 @@ def judged_page(name: str, study: Study, trials: Trials, facts: dict[str, Any]) 
         left = {one["trial"].get("seed") for one in trials.failed}
         whole = [seed for seed in range(spec.seeds) if seed not in left]
         count = len(trials.done) + len(trials.failed)
-        unfinished = f"{len(trials.done)} of {count} trials are done, {len(whole)} whole seeds; there is no "
-        unfinished += "verdict before all are."
+        seeds = "1 whole seed" if len(whole) == 1 else f"{len(whole)} whole seeds"
+        unfinished = f"{len(trials.done)} of {count} trials are done, {seeds}; "
+        unfinished += "there is no verdict before all are."
         if any("row" in one["trial"] for one in trials.failed):
             unfinished = f"{len(trials.done)} of {count} shares of rows are done; there is no verdict of the "
             unfinished += "whole before all are."
@@ -259,7 +260,7 @@ def told_by(page: Path) -> dict[str, Any]:
     verdict = next(line for line in text.splitlines() if line.startswith("**"))
     scale = re.search(r"at scale `(\w+)`", verdict)
     hours = re.search(r"^- CPU hours: ([\d.]+)", text, re.MULTILINE)
-    whole = re.search(r"(\d+) whole seeds", verdict)  # of a study that is not finished
+    whole = re.search(r"(\d+) whole seeds?", verdict)  # of a study that is not finished
     if not (data and seeds and scale and hours):
         raise SystemExit(f"{page} does not say how it was run.")
     _, _, table = text.partition(f"**{report.COMPARED}**\n\n")

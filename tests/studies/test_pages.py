@@ -291,7 +291,8 @@ def test_what_is_whole_of_an_unfinished_study_shows_how_it_stands(elsewhere, tmp
         (tmp_path / "pages/rows/some.json").unlink(missing_ok=True)  # it would know them
         elsewhere.main([f"{folder}=some"], [])
         text = page.read_text()
-        assert f"{count} whole seeds; there is no verdict before all are." in text
+        seeds = "seed" if count == 1 else "seeds"
+        assert f"{count} whole {seeds}; there is no verdict before all are." in text
         assert ("So far: " in text) == ("![" in text) == bool(count)
         assert ("one value: no interval" in text) == (count == 1)
         assert (f"n = {count})" in text) == bool(count)

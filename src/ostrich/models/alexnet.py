@@ -94,9 +94,8 @@ def alexnet_small(
     """The same topology for small images: a quarter of the maps, a sixteenth of the units, conv1 5x5/2.
 
     64 pixels: 32 = (64 + 2*2 - 5) // 2 + 1, then 15, 7 and 3; 32 pixels with `stem_stride=1`: the same.
-    There is no batch norm either, and the paper's initialisation fits wider layers: on 256 toybox
-    images the loss was still 2.31 after 240 steps, that of chance, with He's 1.92 (one seed each).
-    So the default is He's.
+    There is no batch norm either, and the paper's initialisation fits wider layers: after 240 steps it has
+    hardly learned (benchmarks/choices.md). So the default is He's.
     """
     maps, hidden = (24, 64, 96, 96, 64), 256
     return _build(num_classes, channels, width, size, without, init, (5, stem_stride), maps, hidden)

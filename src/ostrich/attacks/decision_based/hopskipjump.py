@@ -5,8 +5,7 @@ algorithm 2. From a point on the boundary, the gradient's direction is estimated
 random points about it (equations 9 and 16), a step along it is halved, at most 12 times, until it reaches
 the goal (section III.C.2), and a bisection brings it back to the boundary (algorithm 1).
 
-Theirs begins with 100 questions; 50 came nearer at 2000 queries (residual-20, 24 images, 3 seeds:
-geometric mean 0.138 against 0.150).
+Theirs begins with 100 questions; 50 came somewhat nearer at 2000 queries (benchmarks/choices.md).
 
 Every image has its own point, step, number of questions and end; noise and estimate are scaled for
 each image by itself. All questions of a stage, of all images, are asked in one batch.
