@@ -7,8 +7,8 @@ c, its own Adam, and its own abort: a round ends where a tenth of its steps brou
 
 Theirs begins every round at the original. Here that is so until a constant succeeds; from then on a
 round goes on where the last one ended, with Adam as it was and at a lower rate, and bisection ends
-where the two constants are close. That takes about a third of the gradients; on the toybox's residual
-network the median distance is a tenth larger for it, also with more steps (benchmarks/choices.md).
+where the two constants are close. That takes a third of the gradients for files at the same distance; before
+rounding the median distance is a tenth larger (benchmarks/choices.md, on the toybox's residual network).
 
 The tanh is stretched a little beyond [0, 1] and clamped, the gradient passing the clamp: at pixels
 of exactly 0 and 1 the plain tanh has no slope, so they would never move.
