@@ -143,7 +143,7 @@ def test_from_the_first_page_to_the_source_of_an_attack_are_three_clicks(show):
     page.locator("article a", has_text="Reference").first.click()
     page.locator("article a", has_text="Attacks").first.click()
     page.locator("article a", has_text="pgd").first.click()
-    assert "class PGD(InputSpecificAttack)" in page.locator("article").inner_text()
+    page.locator("article", has_text="class PGD(InputSpecificAttack)").wait_for()
 
 
 def test_from_the_first_page_to_an_own_result_and_the_source_of_its_attack_are_four_clicks_at_most(show):
@@ -151,9 +151,9 @@ def test_from_the_first_page_to_an_own_result_and_the_source_of_its_attack_are_f
     for link in ("How-to", "Load your network"):
         page.locator("article a", has_text=link).first.click()
         clicks += 1
-    assert "ostrich check torchvision:resnet18 folder:photos" in page.locator("article").inner_text()
+    page.locator("article", has_text="ostrich check torchvision:resnet18 folder:photos").wait_for()
     page.locator("article a", has_text="PGD").first.click()
-    assert "class PGD(InputSpecificAttack)" in page.locator("article").inner_text()
+    page.locator("article", has_text="class PGD(InputSpecificAttack)").wait_for()
     assert clicks + 1 <= 4
 
 
