@@ -208,11 +208,11 @@ def _passes_by(total: Tensor, edge: GradientEdge) -> bool:
 
 
 def _noise(question: Question) -> Tensor:
-    """Noise (B, C, H, W), one image or as many as the network takes: where a unit is dead for grey, some of
-    it mostly is not.
+    """One image of noise, as often as the network takes at once (B, C, H, W): where a unit is dead for grey,
+    some of it mostly is not.
     """
-    shape = (question.classifier.batch or 1, *question.images.shape[1:])
-    return torch.rand(shape, generator=keyed(PURPOSE)).to(question.images)
+    noise = torch.rand((1, *question.images.shape[1:]), generator=keyed(PURPOSE))
+    return question.classifier.example(noise.to(question.images))
 
 
 def _like(output: Tensor) -> Tensor:

@@ -40,6 +40,7 @@ from ostrich.cli.terminal import LEVELS, Terminal, level_of
 from ostrich.errors import OstrichError
 from ostrich.runtime import memory, together
 from ostrich.runtime.events import listening
+from ostrich.runtime.faults import refused, told
 
 BEGUN = time.monotonic()  # when the command was typed, but for the start of Python
 INTERRUPTED = 130
@@ -122,8 +123,6 @@ def _run(arguments: list[str] | None) -> int:
         _say(f"{error.format_message()} `ostrich --help` tells more.")
         return 2
     except Exception as error:
-        from ostrich.runtime.faults import refused
-
         sentence = refused(error)
         if sentence is None:
             return _fault(error)
@@ -138,8 +137,6 @@ def _is_data_parallel(arguments: list[str]) -> bool:
 
 def _fault(error: Exception) -> int:
     """A fault of ours: the traceback into the run directory, one line on the screen."""
-    from ostrich.runtime.faults import told
-
     path = _written(error)
     where = "It could not be written down." if path is None else f"The traceback: {path}"
     _say(f"a fault of ours, {told(error)} {where}")

@@ -349,45 +349,32 @@ def _answer(
             done = kept.run([piece], lambda piece: _ask(name, context).model_dump())
         except TimeUp:
             return None
-        except OstrichError:
-            raise
-        except Exception as error:
-            if refused(error) is not None:
-                raise
-            context.faults.append(error)
-            answer = _failed(name, context, f"A fault of ours, {told(error)}")
-            if not anew:
-                kept.save(piece, answer.model_dump(), 0.0)
-            return answer
     return ProbeAnswer.model_validate(done.contents[piece.key])
 
 
 def _ask(name: str, context: Context) -> ProbeAnswer:
     """A probe's answer as the report takes it; one that cannot run says why and stops no other."""
     probe = EVERY_PROBE[name]
+    head: dict[str, Any] = {"name": name, "title": probe.TITLE, "command": context.command(name)}
     with stopwatch() as spent:
         try:
             context.outcomes, context.saved = [], []
             said = probe.probe(context)
-            head = _head(name, context)
             answer = ProbeAnswer(**head, status="done", **vars(said), outcomes=context.outcomes)
         except RandomAnswers:  # then no answer of any probe means anything
             raise
-        except OstrichError as error:
-            answer = _failed(name, context, str(error), skipped=isinstance(error, CannotRun))
+        except Exception as error:
+            if isinstance(error, OstrichError):
+                reason = str(error)
+            elif refused(error) is not None:
+                raise
+            else:
+                reason = f"A fault of ours, {told(error)}"
+                context.faults.append(error)
+            status: Literal["skipped", "failed"] = "skipped" if isinstance(error, CannotRun) else "failed"
+            answer = ProbeAnswer(**head, status=status, sentence=reason, how_to_read="", reason=reason)
     files = _checksums(context.folder, context.saved)
     return answer.model_copy(update={"files": files, "seconds": spent.seconds})
-
-
-def _failed(name: str, context: Context, reason: str, *, skipped: bool = False) -> ProbeAnswer:
-    """The answer of a probe that has none."""
-    status: Literal["skipped", "failed"] = "skipped" if skipped else "failed"
-    head = _head(name, context)
-    return ProbeAnswer(**head, status=status, sentence=reason, how_to_read="", reason=reason)
-
-
-def _head(name: str, context: Context) -> dict[str, Any]:
-    return {"name": name, "title": EVERY_PROBE[name].TITLE, "command": context.command(name)}
 
 
 def _with_files(context: Context, answer: ProbeAnswer) -> ProbeAnswer:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property, partial
 from textwrap import shorten
 from typing import Any
@@ -90,6 +91,7 @@ class Classifier:
     ) -> None:
         self.network = settled(unwrapped(network))
         _check_initialised(self.network, name)
+        self._compiled = is_compiled(self.network)
         self.name = name
         self.source = source or name
         self.words: tuple[str, ...] = (name,)
@@ -182,7 +184,7 @@ class Classifier:
         """
         check_time()
         ask = partial(self._answers, network=network or self.network, before_softmax=before_softmax)
-        with uncompiled(self.network):
+        with uncompiled(self.network) if self._compiled else nullcontext():
             try:
                 return ask(inputs) if self.batch is None else exactly(ask, inputs, self.batch)
             except (OstrichError, Reached):  # what is said in a sentence already, or no failure

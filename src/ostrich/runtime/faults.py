@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 
-import torch
-
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)  # of a path
 NO_MEMORY = ("can't allocate memory", "not enough memory")  # as torch says it
 SMALLER = "Give smaller settings, fewer images (--limit), or smaller ones."
@@ -21,6 +19,8 @@ def refused(error: BaseException) -> str | None:
     """What the machine would not do, in a sentence; None for an error that is of something else."""
     if isinstance(error, OSError):
         return _disk(error)
+    import torch  # late: the command line tells its own errors without it
+
     # torch has no type of error for the memory of the processor
     full = isinstance(error, RuntimeError) and any(words in str(error) for words in NO_MEMORY)
     if full or isinstance(error, MemoryError | torch.OutOfMemoryError):
