@@ -328,3 +328,17 @@ def test_a_fault_is_told_and_the_next_wish_is_done() -> None:
         worker.close()
 
     asyncio.run(main())
+
+
+def test_too_little_memory_is_no_fault_of_ours() -> None:
+    def large(job: Job) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory")
+
+    async def main() -> None:
+        worker = Worker()
+        [told] = [event async for event in worker.submit("a", large).events()]
+        assert told["event"] == "refused"
+        assert told["sentence"].startswith("The memory is not enough")
+        worker.close()
+
+    asyncio.run(main())

@@ -17,7 +17,7 @@ from typing import Any
 from ostrich.errors import OstrichError
 from ostrich.runtime.deadline import Deadline, TimeUp, until
 from ostrich.runtime.events import Level, Listener, Progress, listening
-from ostrich.runtime.faults import told
+from ostrich.runtime.faults import refused, told
 
 WAITING = 16  # jobs at most; more are refused
 LONGEST = 600.0  # seconds of a job
@@ -74,8 +74,11 @@ class Job:
             self._tell({"event": "ended", "sentence": "A newer wish took its place, or its time was over."})
         except OstrichError as error:
             self._tell({"event": "refused", "sentence": str(error)})
-        except Exception as error:  # a fault of ours; the page says so and the server goes on
-            self._tell({"event": "fault", "sentence": f"A fault of ours, {told(error)}"})
+        except Exception as error:  # the page says whose fault it is, and the server goes on
+            if (sentence := refused(error)) is not None:
+                self._tell({"event": "refused", "sentence": sentence[0].upper() + sentence[1:]})
+            else:
+                self._tell({"event": "fault", "sentence": f"A fault of ours, {told(error)}"})
         finally:
             self._tell(None)
 
