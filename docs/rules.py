@@ -1,18 +1,23 @@
 """Which commit wrote a study's rule, and which its results: asked of git, so that a page can name them.
 
 A rule is compared as it stands in the study's file, with the numbers that the file defines put in; so a
-margin that changes is a rule that changes. Where git or the history is not there, nothing is known.
+margin that changes is a rule that changes. Results are known from the first commit whose page had a verdict
+from the same settings, or whose rows a page still has: a run repeated with the same seeds is no new one.
+Where git or the history is not there, nothing is known.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+ANY = {"seeds", "device"}  # settings in which runs differ whose results are the same experiment's
+UNFINISHED = "**Unfinished**"  # how a page begins that has no verdict yet
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,27 @@ def stored(rows: Path) -> Wrote | None:
     shown = _git(rows.parent, "show", "-s", "--format=%ct %h %as", *known) or ""
     _, commit, day = min(shown.splitlines(), key=lambda line: int(line.split()[0])).split()
     return Wrote(commit, day)
+
+
+def shown(page: Path) -> Wrote | None:
+    """The first commit in which the page had a verdict from the settings that it has now."""
+    now = set_up(page.read_text(encoding="utf-8")) if page.exists() else {}
+    first = None
+    for commit, day, name in _touched(page):
+        text = _git(page.parent, "show", f"{commit}:{name}") or ""
+        then = set_up(text)
+        if then and UNFINISHED not in text and all(then[key] == now[key] for key in then.keys() & now.keys()):
+            first = Wrote(commit, day)
+    return first
+
+
+def set_up(page: str) -> dict[str, str]:
+    """What a page says it was run with: its settings, and the command without its options."""
+    said = re.search(r"^- settings: (.*)$", page, re.MULTILINE)
+    command = re.search(r"^- command: `(.*?)(?: --.*)?`", page, re.MULTILINE)
+    pairs = re.findall(r"(\w+)=(.*?)(?=, \w+=|$)", said[1] if said else "")
+    found = {name: value for name, value in pairs if name not in ANY}
+    return found | ({"command": re.sub(r"[\w.-]+/", "", command[1])} if command else {})
 
 
 def came_first(one: Wrote, other: Wrote) -> bool:

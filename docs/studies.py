@@ -194,13 +194,15 @@ def pictures_of(name: str, study: Study) -> list[tuple[str, str]]:
 
 def written(study: Study, name: str) -> str:
     """When the rule of a page was written: which commit did, and whether its results were known by then."""
-    commit, results = rules.wrote(rules.source(study.name)), rules.stored(ROWS / f"{name}.json")
+    commit = rules.wrote(rules.source(study.name))
     if commit is None:
         return report.BEFORE
     told = f"in commit {commit.commit} of {commit.day}"
-    if results is None or rules.came_first(commit, results):
-        return f"{report.BEFORE}, {told}"
-    return f"changed {told}, when its results of commit {results.commit} of {results.day} were known"
+    for results in (rules.shown(PAGES / f"{name}.md"), rules.stored(ROWS / f"{name}.json")):
+        if results is not None and not rules.came_first(commit, results):
+            known = f"commit {results.commit} of {results.day}"
+            return f"changed {told}, when results of these settings were known, those of {known}"
+    return f"{report.BEFORE}, {told}"
 
 
 def pages() -> list[Path]:
@@ -216,7 +218,7 @@ def study_of(text: str) -> Study:
 def refreshed(text: str, name: str) -> str:
     """A page with today's claim, source, differences and published numbers; results and rule are left alone.
 
-    A rule that stands as it was written, and does not say by which commit, says it now.
+    A rule that stands as it was written says by which commit, and whether results were known by then.
     """
     study = study_of(text)
     title, *rest = [part for part in text.strip().split("\n\n") if not part.startswith(EARLIER)]
@@ -233,8 +235,8 @@ def refreshed(text: str, name: str) -> str:
         at = rest.index("**Published**")
         rest[at : at + 2] = "\n".join(report.published_table(study)).strip().split("\n\n")
     rule = next(part for part in rest if part.startswith("*Rule, "))
-    if rule == f"*Rule, {report.BEFORE}.* {study.rule}":
-        rest[rest.index(rule)] = f"*Rule, {written(study, name)}.* {study.rule}"
+    if rule.endswith(study.rule) and (when := written(study, name)) != report.BEFORE:
+        rest[rest.index(rule)] = f"*Rule, {when}.* {study.rule}"
     head = [title, *figure] if rule.endswith(study.rule) else [title, _earlier(text, study), *figure]
     return "\n\n".join([*head, *rest]) + "\n"
 

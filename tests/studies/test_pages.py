@@ -126,9 +126,40 @@ def test_a_page_says_whether_its_rule_came_before_its_results(rules, studies, tm
     assert studies.written(study, "some").startswith(f"written before the run, in commit {first} of ")
     second = place.commit(margin=2)
     assert studies.written(study, "some").startswith(f"changed in commit {second} of ")
-    assert f"when its results of commit {results} of " in studies.written(study, "some")
+    assert f"were known, those of commit {results} of " in studies.written(study, "some")
     rows.write_text('{"trials": [\n{"fingerprint": "b", "trial": {"seed": 0}},\n')
     place.commit(margin=2)  # run again
+    assert studies.written(study, "some").startswith(f"written before the run, in commit {second} of ")
+
+
+def test_a_run_repeated_after_its_rule_was_changed_does_not_hide_that_its_results_were_known(
+    rules, studies, tmp_path, monkeypatch
+):
+    place = Repository(tmp_path)
+    monkeypatch.setattr(rules, "ROOT", tmp_path)
+    monkeypatch.setattr(rules, "source", lambda name: place.file)
+    for name in ("ROWS", "PAGES"):
+        monkeypatch.setattr(studies, name, tmp_path)
+    study, page = studies.find("gradients"), tmp_path / "some.md"
+
+    def tell(verdict: str, command: str, settings: str) -> None:
+        page.write_text(f"**{verdict}**\n\n- command: `{command}`\n- settings: {settings}\n")
+
+    tell("Unfinished", "ostrich study some a/net.pt --out b", "seeds=3, rates=[0.1, 1.0], data=digits")
+    place.commit(margin=1)
+    tell("Reproduced", "ostrich study some a/net.pt", "seeds=3, rates=[0.1, 1.0], data=toybox")
+    place.commit(margin=1)
+    tell("Not reproduced", "ostrich study some a/net.pt --out b", "seeds=3, rates=[0.1, 1.0], data=digits")
+    results = place.commit(margin=1)
+    second = place.commit(margin=2)
+    # more seeds, a setting that was not there before, the file elsewhere: the same experiment
+    tell("Reproduced", "ostrich study some net.pt", "seeds=9, rates=[0.1, 1.0], data=digits, more=1")
+    place.commit(margin=2)
+    assert studies.written(study, "some").startswith(f"changed in commit {second} of ")
+    assert f"were known, those of commit {results} of " in studies.written(study, "some")
+    tell("Reproduced", "ostrich study some net.pt", "seeds=9, rates=[0.1, 2.0], data=digits")
+    assert studies.written(study, "some").startswith(f"written before the run, in commit {second} of ")
+    tell("Reproduced", "ostrich study some other.pt", "seeds=9, rates=[0.1, 1.0], data=digits")
     assert studies.written(study, "some").startswith(f"written before the run, in commit {second} of ")
 
 
