@@ -33,7 +33,11 @@ FITTED = {
     "by_chance": "of a random one",
     "success_rate": "success rate",
 }
-FOOLING = {"n": "classes", "success_rate": "classes reached", "confidence_median": "median confidence"}
+FOOLING = {
+    "n": "classes",
+    "success_rate": "reached, of those tried",
+    "confidence_median": "median confidence",
+}
 DISTANCE = {
     "samples": "samples",
     "real": "images held out",

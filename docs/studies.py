@@ -47,7 +47,11 @@ Scale `cpu` is minutes on two cores, at most about an hour; scale `hours` may gr
 verdict until it is whole.
 `cifar10`, `cifar10-first1000` and `cifar` are CIFAR-10 without loss: its 50,000 training images, and the
 first 1,000 of its test images. Where the data is `cifar10:cifar10-jpeg`, a JPEG copy, the figures are not
-those of CIFAR-10. CPU hours are of all trials together, by the clock on shared machines.
+those of CIFAR-10. Networks and images of others: `bounded.py` and `cifar-cnn-a-images.npz` are the four CNN-A
+networks of the alpha-beta-CROWN project and 200 test images of CIFAR-10; `resnet20-cifar10.th` is akamaster's
+residual network (pytorch_resnet_cifar10); `squeezenet1_0-imagenet.safetensors` torchvision's weights of 1.0;
+`imagenet-samples` holds one photograph of ImageNet for each of 78 classes; `network.safetensors` is what the
+training that the page names writes. CPU hours are of all trials together, by the clock on shared machines.
 Where a verdict is by an earlier rule, its page says which commit wrote that one, and what the rule is since.
 
 | study | question | data | n | figure | published | here | verdict | CPU hours |

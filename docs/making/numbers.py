@@ -4,7 +4,7 @@
 ```{verdicts} STUDY STUDY ...      src/ostrich/studies/verdicts.json: published, here, verdict
 ```{verdicts} STUDY:ROW ...        of each page of a study that row alone, without the verdict of all
 ```{measured} NAME NAME ...        docs/lecture/measured.json: our own figures, each with its command
-```{published} none                a sentence that says that there is none
+```{published} none                a sentence that says that none can stand beside it
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ostrich.published import all_published
 from ostrich.studies import VERDICTS
 
 MEASURED = Path(__file__).parents[1] / "lecture" / "measured.json"
-NONE = "None published: no number of others that we could read stands beside this."
+NONE = "No published number can stand beside this."
 
 
 class Published(Directive):

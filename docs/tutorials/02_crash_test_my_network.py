@@ -8,8 +8,8 @@ A network that somebody fine-tuned, a few of their images, one call: how does it
 # %%
 # A network of yours
 # ------------------
-# Here it is one of ours, with its head trained anew for three epochs' worth of steps, as a fine-tuned network
-# comes. Yours is a module, or a word such as ``torchvision:resnet18`` with ``weights="finetuned.pth"``.
+# Here it is one of ours, with its head trained on for twenty steps, as a fine-tuned network comes.
+# Yours is a module, or a word such as ``torchvision:resnet18`` with ``weights="finetuned.pth"``.
 
 import torch
 

@@ -113,6 +113,14 @@ def test_what_is_a_theory_is_dashed_in_the_colour_of_what_it_explains():
     assert [line.get_linestyle() for line in (measured, other, expected)] == ["-", "-", "--"]
 
 
+def test_lines_of_one_colour_and_dash_have_marks_of_their_own():
+    series = {
+        f"{kind}, rate {rate}": [{"x": 0, "y": 1}] for kind in ("with", "without") for rate in (1, 2, 3)
+    }
+    one = Chart(x_label="x", y_label="y", series=series, dashed=frozenset(["without, rate 3"]))
+    assert [line.get_marker() for line in drawn(one).lines] == ["o", "s", "^", "o", "s", "o"]
+
+
 def test_points_without_a_value_are_left_out_and_nothing_is_no_chart(tmp_path):
     nothing = [{"x": 0, "y": None}, {"x": 1, "y": float("nan")}]
     with pytest.raises(InputError, match="nothing to draw of a: no point has a value"):

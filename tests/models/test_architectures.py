@@ -375,3 +375,9 @@ def test_the_digits_network_reads_digits() -> None:
     card = bundled.zoo_cards()["digits-cnn"]
     assert right == pytest.approx(card["test_accuracy"], abs=1.5 / 360)
     assert right >= 0.97
+
+
+def test_a_network_without_convolutions_is_listed_with_the_channels_that_fill_it() -> None:
+    [listed] = [one for one in bundled.known_models() if one["name"] == "arch:mlp"]
+    assert listed["input"] == [1, 28, 28]
+    assert build("mlp")[0](torch.rand(2, *listed["input"])).shape == (2, 10)

@@ -15,6 +15,7 @@ from ostrich.errors import InputError
 from ostrich.models import Classifier, architectures
 from ostrich.studies import find, removal
 from ostrich.studies.breaking import MNIST_ALONE
+from ostrich.studies.points import at_least, at_most
 from ostrich.studies.schema import Done, Findings, Row, Trial
 from ostrich.studies.systematic import COMPARISONS
 
@@ -764,3 +765,9 @@ def test_who_had_a_part_in_the_images_is_no_judge(tmp_path):
         spec = replace(study.spec("smoke"), judges=(name,))
         with pytest.raises(InputError, match="is no judge"):
             study.run(spec, study.trials(spec)[0], tmp_path)
+
+
+def test_bounds_in_a_sentence_are_rounded_to_their_safe_side():
+    values = (3.46e-16, 0.0168, 0.1, 0.0, 1.37e-6, 7.0)
+    assert [at_most(value) for value in values] == ["3.5e-16", "0.017", "0.1", "0", "1.4e-06", "7"]
+    assert [at_least(value) for value in values] == ["3.4e-16", "0.016", "0.1", "0", "1.3e-06", "7"]

@@ -7,6 +7,7 @@ matplotlibrc says, so that the same points give the same picture on one machine.
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +31,7 @@ LONE, STACKED, CELL = (
     (5.0, 3.4),
 )  # inches of one chart; of each of two; of each of more
 COLOURS = ("#b3261e", "#1f5fa8", "#2e7d32", "#8e5ba6", "#c77700", "#5f6368", "#00838f", "#6d4c41")
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 INK, PALE = "#333333", "#dddddd"
 LEGEND = 24  # letters in a line of the legend
 ROOM = 0.12  # of the height of a share's chart, in which a band's name can be written
@@ -64,7 +66,8 @@ class Chart:
     """Lines with their intervals: for each name its points, with "x", "y", "low", "high", "label".
 
     Those named in `dashed` are drawn so: a theory, a published curve. Names that are alike up to the first
-    comma, "he, measured" and "he, expected", have one colour. `even` keeps x from logarithmic spacing.
+    comma, "he, measured" and "he, expected", have one colour, and where they are dashed alike too, marks of
+    their own. `even` keeps x from logarithmic spacing.
     `fraction`: y is a share and is drawn on the full scale, 0 to 100 %, so that no axis flatters; None means
     that it is one where all values lie in [0, 1]. `between` names what lies between the first two lines: it
     is drawn as a band, and no interval is.
@@ -127,15 +130,18 @@ def draw(axes: Axes, chart: Chart) -> None:
     if chart.between is not None:
         _fill_between(axes, chart)
     families = list(dict.fromkeys(_family(name) for name in chart.series))
+    alike: Counter[tuple[str, bool]] = Counter()  # lines so far of one colour and dash
     for i, (name, points) in enumerate(chart.series.items()):
+        kind = (_family(name), name in chart.dashed)
         colour = COLOURS[families.index(_family(name)) % len(COLOURS)]
         dashes, inside = ("dashed", "white") if name in chart.dashed else ("solid", colour)
         look: dict[str, Any] = {
             "color": colour,
             "linestyle": dashes,
-            "marker": "o",
+            "marker": MARKS[alike[kind] % len(MARKS)],
             "markerfacecolor": inside,
         }
+        alike[kind] += 1
         banded = [p for p in points if _finite(p.get("low")) and _finite(p.get("high"))]
         if len(banded) > 1 and chart.between is None:
             outline = [(p["x"], p["low"]) for p in banded] + [(p["x"], p["high"]) for p in reversed(banded)]

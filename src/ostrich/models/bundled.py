@@ -76,5 +76,5 @@ def known_models() -> list[dict[str, Any]]:
 
 def _row(name: str, kind: str, network: nn.Module, size: tuple[int, int], source: str) -> dict[str, Any]:
     count = sum(p.numel() for p in network.parameters())
-    shape = [input_channels(network), *size]
+    shape = [input_channels(network, size), *size]
     return {"name": name, "kind": kind, "parameters": count, "input": shape, "source": source}

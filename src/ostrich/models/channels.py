@@ -15,9 +15,18 @@ from ostrich.models.batches import VALUES
 RGB = 3  # what is taken for granted until a network says otherwise
 
 
-def input_channels(network: object) -> int:
-    """The channels that the first convolution takes; 3 where there is none."""
-    return next(iter(channel_counts(network)), RGB)
+def input_channels(network: object, size: tuple[int, int] | None = None) -> int:
+    """The channels that the first convolution takes, or else, of images of a `size` (H, W), the first linear
+    layer; 3 where neither says it."""
+    filled = _filled(network, math.prod(size)) if size else 0
+    return next(iter(channel_counts(network)), filled or RGB)
+
+
+def _filled(network: object, area: int) -> int:
+    """The channels of so many pixels that fill the first linear layer; 0 where none do."""
+    modules = network.modules() if isinstance(network, nn.Module) else ()
+    inputs = next((m.in_features for m in modules if isinstance(m, nn.Linear)), 0)
+    return inputs // area if inputs % area == 0 else 0
 
 
 def channel_counts(network: object) -> list[int]:
@@ -57,10 +66,7 @@ def other_channels(network: object, size: tuple[int, int], guessed: int) -> list
     """
     area = math.prod(size)
     counts = [count for count in channel_counts(network) if count * area <= VALUES]
-    counts += [1, RGB]
-    if isinstance(network, nn.Module):
-        inputs = next((m.in_features for m in network.modules() if isinstance(m, nn.Linear)), 0)
-        counts += [inputs // area] if inputs % area == 0 else []
+    counts += [1, RGB, _filled(network, area)]
     return [count for count in dict.fromkeys(counts) if count not in (0, guessed)]
 
 

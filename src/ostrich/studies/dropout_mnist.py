@@ -172,7 +172,7 @@ STUDY = Study(
     differs="The plain network is of the same form as the others; the published one is the best without "
     "dropout. Rate, momentum, length and the bound of max-norm are ours, the same for all three. The "
     "paper's p is the probability to keep a unit; here `drop` is that to drop it. At scale `hours` each of "
-    "nine trainings takes about 80 minutes of one core. Scale `cpu` takes 8x8 "
+    "nine trainings takes about two hours of one core. Scale `cpu` takes 8x8 "
     "digits, on which the published errors say nothing; the most that it can reach is the direction.",
     rule="All three train for the same number of steps (at scale `hours` 200 epochs of 600 steps of 100 "
     "images), the rate falling linearly to zero, no step chosen by the test images; what counts is the test "

@@ -20,7 +20,7 @@ from ostrich.runtime.randomness import seeded
 from ostrich.statistics import interval, spread
 from ostrich.studies.datasets import open_splits
 from ostrich.studies.fitting import built, fitted, measured, recipe_for
-from ostrich.studies.points import by_seed, paired
+from ostrich.studies.points import at_most, by_seed, paired
 from ostrich.studies.schema import (
     Done,
     Findings,
@@ -155,7 +155,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
     return Findings(
         verdict=decided(exact and every, exact and in_mean),
         because=f"A network of {spec.deep} layers made from one of {spec.shallow} differs by at most "
-        f"{apart:.1g} of its logits' scale and in {changed} predictions. Training loss less that of the "
+        f"{at_most(apart)} of its logits' scale and in {changed} predictions. Training loss less that of the "
         f"shallow network trained as long, with 95 % intervals: {told} (n = {spec.seeds}).",
         tables=[
             Table(
@@ -169,7 +169,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 rows=[
                     (
                         k,
-                        f"{max(values_of([r for r in made if r['kind'] == k], 'apart')):.1g}",
+                        at_most(max(values_of([r for r in made if r["kind"] == k], "apart"))),
                         sum(r["predictions_changed"] for r in made if r["kind"] == k),
                     )
                     for k in KINDS
@@ -179,7 +179,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
         charts=[
             Chart(x_label="network", even=True, y_label="training loss, mean", series=points, fraction=False)
         ],
-        compared=[("largest difference of the construction, of the logits' scale", "0", f"{apart:.1g}")],
+        compared=[("largest difference of the construction, of the logits' scale", "0", at_most(apart))],
         figures={
             "largest_difference": apart,
             **{f"deepened_excess_{k.replace(' ', '_')}": interval(excess[k])[0] for k in KINDS},

@@ -25,7 +25,7 @@ from ostrich.figures.chart import Chart
 from ostrich.runtime.randomness import keyed
 from ostrich.statistics import spread
 from ostrich.studies.datasets import open_splits
-from ostrich.studies.points import mean_points
+from ostrich.studies.points import at_least, at_most, mean_points
 from ostrich.studies.schema import (
     Done,
     Findings,
@@ -172,9 +172,9 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
 
     return Findings(
         verdict=verdict,
-        because=f"By hand, autograd and the optimiser end at most {max(largest.values()):.1g} apart "
+        because=f"By hand, autograd and the optimiser end at most {at_most(max(largest.values()))} apart "
         f"(relative, over {len(done)} runs); a weight decay of lambda instead of 2 lambda, or lambda not "
-        f"times n, ends at least {min(least.values()):.1g} apart; ||theta||^2 "
+        f"times n, ends at least {at_least(min(least.values()))} apart; ||theta||^2 "
         f"{'falls' if falls else 'does not always fall'} with lambda.",
         tables=[
             Table(
@@ -222,7 +222,7 @@ def judge(spec: Settings, done: Sequence[Done]) -> Findings:
                 series={"training": curve("train_loss"), "test": curve("test_loss")},
             ),
         ],
-        compared=[("largest relative difference of three computations", "0", f"{max(largest.values()):.1g}")],
+        compared=[("largest relative difference of three computations", "0", at_most(max(largest.values())))],
         figures={"largest_difference": max(largest.values())},
     )
 

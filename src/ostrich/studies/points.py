@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from math import inf
 from typing import Any
 
@@ -37,6 +38,16 @@ def ranged(found: tuple[float, float, float], digits: int = 1, sign: str = "") -
     if low == -inf or high == inf:
         return f"{mean:{sign}.{digits}f} (one value: no interval)"
     return f"{mean:{sign}.{digits}f} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
+
+
+def at_most(value: float) -> str:
+    """A number in two digits, none of them below it."""
+    return f"{float(Context(prec=2, rounding=ROUND_CEILING).create_decimal(repr(value))):.2g}"
+
+
+def at_least(value: float) -> str:
+    """The same, none above it."""
+    return f"{float(Context(prec=2, rounding=ROUND_FLOOR).create_decimal(repr(value))):.2g}"
 
 
 def percent(hits: int, n: int) -> tuple[float, float, float]:

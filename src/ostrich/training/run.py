@@ -40,7 +40,7 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
     if recipe.start is not None:
         _start_from(network, recipe)
     network.to(device)
-    channels = input_channels(network)
+    channels = input_channels(network, size)
     if len(recipe.mean) not in (1, channels):
         raise InputError(f"{recipe.name} has {len(recipe.mean)} means, its network {channels} channels.")
     name = data if isinstance(data, str) else data.name
