@@ -68,8 +68,8 @@ OTHERS = {  # no attack by scores or gradients within one of the three norms
 }
 
 
-def colour() -> ostrich.Classifier:
-    weights = torch.eye(3).repeat_interleave(VALUES, 1) * SCALE / VALUES
+def colour(scale: float = SCALE) -> ostrich.Classifier:
+    weights = torch.eye(3).repeat_interleave(VALUES, 1) * scale / VALUES
     return nets.linear(weights, (SIZE, SIZE), 3)
 
 
@@ -141,6 +141,19 @@ def test_as_many_stand_as_the_closed_form_says(name, norm, given, stop):
     assert right[-1] == 0
     found = curve(lambda threat: INPUT_SPECIFIC[name](threat=threat, **given), norm, stop)
     assert all(0 <= have - least <= 1 for have, least in zip(found, right, strict=True)), (found, right)
+
+
+@pytest.mark.parametrize("scale", [200, 400, 600, 900, 2000, 1e5])
+@pytest.mark.parametrize("method", [FGSM, PGD, MIM])
+def test_no_margin_hides_half_of_the_slope(method, scale):
+    """From 36.7 on the label's probability is one in float64: its slope is gone, the others' are not."""
+    x, labels = images()
+    for eps in budgets("linf"):
+        found = ostrich.attack(
+            method(threat=ostrich.Linf(eps)), colour(scale), x, Untargeted(labels), labels=labels
+        )
+        right = standing(breaking(x)["linf"], eps)
+        assert 0 <= int((~found.success).sum()) - right <= 1, (eps, right)
 
 
 @pytest.mark.parametrize("method", [FGSM, PGD, MIM, APGD])

@@ -201,6 +201,24 @@ def test_a_prediction_function_is_explained_from_its_scores_alone(name):
             explain(EXPLAINERS[name](), function, nets.random_images(1), ["class:0"])
 
 
+@pytest.mark.parametrize(("word", "ending"), [("logit", lambda z: z), ("sigmoid", torch.sigmoid)])
+@pytest.mark.parametrize("name", ["gradient", "occlusion"])
+def test_class_0_of_one_output_is_what_the_other_is_not(name, word, ending):
+    class One(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(3, 1, 3)
+
+        def forward(self, x):
+            return ending(50 * self.layer(x).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model = ostrich.Classifier(One(), size=(16, 16), channels=3, output=word)
+    zero, one = explain(EXPLAINERS[name](), model, nets.random_images(1), ["class:0", "class:1"])[0]
+    assert zero.abs().sum() > 0
+    torch.testing.assert_close(zero, -one)
+
+
 @by_gradient
 def test_a_gradient_that_is_cut_is_said(name):
     class Cut(nn.Module):

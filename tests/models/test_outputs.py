@@ -266,11 +266,24 @@ def test_votes_and_probabilities_are_scores():
     votes = classifier(lambda z: nn.functional.one_hot(z.argmax(1), 3).float())
     assert torch.equal(votes.predict(IMAGES).argmax(1), TOP)
     probable = classifier(lambda z: z.softmax(1))
-    torch.testing.assert_close(probable.predict(IMAGES).sum(1), torch.ones(6))
+    torch.testing.assert_close(probable.predict(IMAGES).exp().sum(1), torch.ones(6))
     assert (probable.form, votes.form) == ("probabilities", "probabilities")
     shares = classifier(lambda z: 100 * z.softmax(1))
-    torch.testing.assert_close(shares.predict(IMAGES).sum(1), torch.full((6,), 100.0))
+    torch.testing.assert_close(shares.predict(IMAGES).exp().sum(1), torch.ones(6))
     torch.testing.assert_close(probable.answers(IMAGES, before_softmax=True), Shares()(IMAGES))
+
+
+@pytest.mark.parametrize("ending", [lambda p: p, lambda p: 100 * p, lambda p: p.half(), lambda p: p.double()])
+def test_the_softmax_of_the_scores_of_probabilities_is_what_was_returned(ending):
+    """Not the softmax of a softmax, by which a network that is sure of 99 % is sure of half."""
+    logits = classifier(lambda z: z)
+    probable = classifier(lambda z: ending((z - z.amax(1, keepdim=True)).softmax(1)))
+    expected = logits.predict(IMAGES).double().softmax(1)
+    torch.testing.assert_close(probable.predict(IMAGES).double().softmax(1), expected, atol=1e-3, rtol=1e-3)
+    surely = classifier(lambda z: nn.functional.one_hot(z.argmax(1), 3).float())
+    scores = surely.predict(IMAGES)
+    assert torch.isfinite(scores).all()
+    torch.testing.assert_close(scores.softmax(1).amax(1), torch.ones(6))
 
 
 def test_labels_of_a_network():

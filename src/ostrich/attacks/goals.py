@@ -20,9 +20,10 @@ from torch import Tensor
 from ostrich.errors import InputError
 from ostrich.models.answers import answered, switched_off
 
-# Margins from which on the slope of cross-entropy, exp(-margin), gets lost in float32 on its way back to the
-# image, whose smallest normal number is exp(-87).
-SATURATED = 60.0
+# Margins from which on the slope of cross-entropy, exp(-margin), gets lost: that of the label, which is its
+# probability less one, in float64 from 36.7 on; all of it in float32 on its way back to the image, whose
+# smallest normal number is exp(-87).
+SATURATED = 30.0
 # Cross-entropy; what image and goal are apart in logits; half of the steps on either.
 Loss = Literal["ce", "margin", "ce-then-margin"]
 SLACK = 64  # rounding errors of the spread of the logits by which a verified success must be clear

@@ -161,7 +161,7 @@ def constant(model: ModelUnderTest) -> Iterator[Finding]:
         )
         return
     dead = still & ~alive
-    made = model.classifier.access == "labels" or (model.classifier.form or "").startswith("one ")
+    made = model.classifier.access == "labels" or model.classifier.of_one_output
     if dead.any() and len(model.images) >= FEW and not made:  # a score that is made here may stand still
         names = [model.classifier.class_name(k) for k in torch.nonzero(dead)[:, 0].tolist()]
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
@@ -180,6 +180,7 @@ def probabilities(model: ModelUnderTest) -> Iterator[Finding]:
     """Softmax and sigmoid outputs; log-softmax has the same differences as logits and passes."""
     answers = torch.cat([model.logits, model.scores(_flat(model.images))]).double()
     answers = switched_on(answers[answered(answers)])
+    answers = answers.exp() if model.classifier.form == "probabilities" else answers
     if answers.amin() < 0 or answers.amax() > 1 + 1e-3:
         return
     sums = answers.sum(1)
@@ -209,7 +210,7 @@ def probabilities(model: ModelUnderTest) -> Iterator[Finding]:
 def saturated(model: ModelUnderTest) -> Iterator[Finding]:
     """Logits so far apart that cross-entropy in float32 is exactly zero."""
     logits = model.logits.float()
-    if logits.shape[1] < 2:
+    if logits.shape[1] < 2 or model.classifier.form == "probabilities":  # that is another fault
         return
     lost = F.cross_entropy(logits, logits.argmax(1), reduction="none") == 0
     lost &= ~alone(logits)  # it is not far from another one: there is none

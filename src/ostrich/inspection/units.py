@@ -213,6 +213,8 @@ def _columns(classifier: Classifier, seen: Seen, units: Sequence[Unit]) -> Tenso
     if kind.is_output:
         assert seen.logits is not None, "the forward ended before the logits"
         scores = seen.logits if kind.layer == "class" else seen.logits.softmax(1)
+        if kind.layer == "class" and classifier.of_one_output:  # of which class 0 is what the other is not
+            scores = scores - scores.flip(1)
         return scores[:, [_class(classifier, unit.index, scores.shape[1]) for unit in units]]
     output, own = laid(classifier, seen, kind.layer), tuple(seen.outputs[kind.layer].shape[1:])
     for unit in units:

@@ -268,6 +268,11 @@ class Classifier:
         return None if self._reading is None else self._reading.sentence
 
     @property
+    def of_one_output(self) -> bool:
+        """Whether its two classes are read from one output, once it has answered."""
+        return self._reading is not None and self._reading.of_one
+
+    @property
     def preprocessing(self) -> str:
         """What is done to a picture before the network sees it, in words."""
         return described(self.size, self.resize, self.interpolation, self.mean, self.std)

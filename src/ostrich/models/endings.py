@@ -52,6 +52,12 @@ class Ending(TorchFunctionMode):
         return "" if call is None else call[0]
 
 
+def logarithm(probability: Tensor) -> Tensor:
+    """log p, finite where p is 0; of half precision in float32."""
+    p = probability.float() if probability.dtype in (torch.float16, torch.bfloat16) else probability
+    return p.clamp_min(torch.finfo(p.dtype).tiny).log()
+
+
 def inverted(probability: Tensor) -> Tensor:
     """log p - log (1 - p) in float64, finite where p is 0 or 1."""
     small = torch.finfo(probability.dtype)

@@ -6,6 +6,7 @@
                                      one called `scores`, `output` or `out`, or the only one that is no `aux`;
                                      else refused: --output says which is meant
     one output, (N, 1) or (N,)       two classes: class 1 where a logit is above 0, a sigmoid above 0.5
+    probabilities, or per cent       their logarithm, of which the softmax is what the network returned
     whole numbers (N,)               labels, as one-hot scores
     independent sigmoids             refused: several classes can be true at once; argmax where asked for
 
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ostrich.errors import InputError
-from ostrich.models.endings import SIGMOIDS, SOFTMAXES, Ending, inverted
+from ostrich.models.endings import SIGMOIDS, SOFTMAXES, Ending, inverted, logarithm
 from ostrich.models.returned import HOW_TO_WRAP, Path, as_rows, one_hot, other_rows, shapes, tensors
 
 ENDS = (0.05, 0.95)  # what a sigmoid's answers to very different images go beyond, on both sides
@@ -41,11 +42,13 @@ class Reading:
     """Where in an answer the scores stand, and in which form.
 
     `form` is "logits", "labels", "probabilities", "one logit", "one sigmoid" or "independent sigmoids";
-    `ends` whether the network ends in a sigmoid or softmax that can be seen; `sentence` is what is said.
+    `most` is what a probability of one is; `ends` whether the network ends in a sigmoid or softmax that can
+    be seen; `sentence` is what is said.
     """
 
     form: str
     path: Path = ()
+    most: float = 1.0
     ends: bool = False
     sentence: str | None = None
 
@@ -67,12 +70,19 @@ class Reading:
         rows = as_rows(found if given is None else given, len(inputs))
         if rows is None:
             raise other_rows(name, found, len(inputs))
-        if not self.form.startswith("one "):
+        if self.form == "probabilities" and given is None:
+            return logarithm(rows / self.most)
+        if not self.of_one:
             return rows
         logit = rows[:, 0]
         if self.form == "one sigmoid" and given is None:
             logit = inverted(logit)
         return torch.stack([torch.zeros_like(logit), logit], 1)
+
+    @property
+    def of_one(self) -> bool:
+        """Whether two classes are read from one output."""
+        return self.form.startswith("one ")
 
     def _at_path(self, name: str, output: object) -> Tensor:
         if isinstance(output, Tensor) and not self.path:
@@ -115,44 +125,45 @@ def recognised(
         )
     if not one and word == "sigmoid":
         raise InputError(f"--output sigmoid is for one output; {name} returns {rows.shape[1]}.")
-    form, ends = _form(name, ask, path, rows, one, word, varied)
+    form, most, ends = _form(name, ask, path, rows, one, word, varied)
     if found.ndim > 2:
         said = "; ".join(part for part in (said, "axes of length one are left out") if part)
     told = {
         "one logit": "one logit, read as two classes: class 1 above 0",
         "one sigmoid": "one sigmoid, read as two classes: class 1 above 0.5",
-        "probabilities": "probabilities that sum to 1, not logits"
+        "probabilities": f"probabilities that sum to {most:g}, not logits; their logarithms are taken"
         + ("; attacks follow what goes into the softmax" if ends else ""),
         "independent sigmoids": "independent sigmoids, of which the largest is taken: several classes can be "
         "true at once",
     }.get(form, "")
     sentence = "; ".join(part for part in (said, told) if part)
-    return Reading(form=form, path=path, ends=ends, sentence=sentence or None)
+    return Reading(form=form, path=path, most=most, ends=ends, sentence=sentence or None)
 
 
 def _form(
     name: str, ask: Ask, path: Path, rows: Tensor, one: bool, word: str | None, varied: Sequence[Tensor]
-) -> tuple[str, bool]:
-    """The form of floats (N, K), and whether the network ends in a sigmoid or softmax that is seen."""
+) -> tuple[str, float, bool]:
+    """The form of floats (N, K), what one is, and whether the network ends in a sigmoid or softmax that is
+    seen."""
     if one and word in ("logit", "logits"):
-        return "one logit", False
+        return "one logit", 1.0, False
     if not one and not _within(rows, PER_CENT):
-        return "logits", False
+        return "logits", 1.0, False
     answers, last = _answers(ask, path, varied, len(rows))
-    if not one and _is_per_cent(answers):
-        answers = answers / PER_CENT
-    elif not one and not _within(rows):
-        return "logits", False
+    most = PER_CENT if not one and _is_per_cent(answers) else 1.0
+    answers = answers / most
+    if not one and most == 1 and not _within(rows):
+        return "logits", 1.0, False
     sums = answers.sum(1)
     within, reaches = _within(answers), False
     if len(answers):
         reaches = bool(answers.min() < ENDS[0]) and bool(answers.max() > ENDS[1])
     if one:
         if word == "sigmoid" or last in SIGMOIDS or (within and reaches):
-            return "one sigmoid", last in SIGMOIDS
+            return "one sigmoid", 1.0, last in SIGMOIDS
         low, high = _ends(rows, answers)
         if len(answers) and low < 0 < high:
-            return "one logit", False
+            return "one logit", 1.0, False
         raise InputError(
             f"{name} returns one output, and its answers to {len(answers)} images very unlike each other, "
             f"{low:.3g} to {high:.3g}, do not tell whether it is a logit, which is above and below 0, or a "
@@ -161,7 +172,7 @@ def _form(
             "100`."
         )
     if len(answers) and within and bool(((sums - 1).abs() < SUMS).all()):
-        return "probabilities", last in SOFTMAXES
+        return "probabilities", most, last in SOFTMAXES
     if last in SIGMOIDS or (within and reaches):
         if word is None:
             raise InputError(
@@ -169,8 +180,8 @@ def _form(
                 "independent sigmoids: several classes can be true at once, or none. To judge the largest "
                 "as the one answer, say --output logits (in Python: output='logits')."
             )
-        return "independent sigmoids", False
-    return "logits", False
+        return "independent sigmoids", 1.0, False
+    return "logits", 1.0, False
 
 
 def _answers(ask: Ask, path: Path, varied: Sequence[Tensor], images: int) -> tuple[Tensor, str]:
