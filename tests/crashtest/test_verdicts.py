@@ -276,7 +276,7 @@ def test_what_the_doctor_had_no_time_for_is_not_known_where_nothing_falls():
         (found,) = combined(answers, [True, True], doctor=True)
         assert found["bound"] == (None if said else "upper")
         assert (found["reason"] or "").startswith(said or "")
-        line = summary(answers, [found], 3)[-1]
+        line = summary(answers, [found], 3, 1.0)[-1]
         assert line["verdict"] == ("not known" if reason == NO_TIME else "no fault")
         del answers["doctor"]
         (found,) = combined(answers, [True, True], doctor=True)
@@ -358,6 +358,24 @@ def test_a_baseline_is_passed_by_what_both_know(then, now, passed, said):
     judged = [row["figure"] for row in since("run", then, now)["rows"]]
     known = [{n for n, one in comparable(run).items() if one["known"]} for run in (then, now)]
     assert set(judged) == known[0] & known[1]
+
+
+def test_the_rule_is_half_of_the_clean_accuracy_whether_or_not_it_is_asked_for(tmp_path):
+    x, labels = images([30] * 40)
+    labels[torch.arange(40) % 10 >= 3] = (labels[torch.arange(40) % 10 >= 3] + 1) % 3  # 30 % are right
+    runs = []
+    for only in ("robustness", "clean,robustness"):
+        found = ostrich.check(wrapped(Means()), (x, labels), only=only, images=40, out=tmp_path / only)
+        lines = [line for line in found.figures["summary"] if line["name"].startswith("robust")]
+        levels = found.figures["by_class"]["eps"] * 255
+        runs.append([lines, found.figures["verdict"], found.figures["clean_accuracy"], levels])
+        assert f"With {levels:.0f}/255" in runs[-1][1] or f"with {levels:.0f}/255" in runs[-1][1]
+        page = (tmp_path / only / "index.html").read_text()
+        shown = page.index("robust accuracy at linf")  # the first screen comes first
+        assert page[shown:].startswith(f"robust accuracy at linf {levels:.0f}/255")
+    assert runs[0] == runs[1]
+    assert runs[0][2] == 0.3
+    assert runs[0][0][0]["verdict"] == "holds"  # 18 % to 45 %, above half of 30 %
 
 
 # From the command line ----------------------------------------------------------------------------

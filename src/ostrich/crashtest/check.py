@@ -205,10 +205,10 @@ def crash_test(
     results: Results = {
         "model": describe(context),
         "n": len(context.samples),
-        "clean_accuracy": figures.get("clean", {}).get("accuracy"),
-        "verdict": _verdict(answers, robust),
+        "clean_accuracy": context.clean_accuracy,
+        "verdict": _verdict(answers, robust, context.clean_accuracy),
         "robustness": robust,
-        "summary": summary(answers, robust, context.classifier.num_classes),
+        "summary": summary(answers, robust, context.classifier.num_classes, context.clean_accuracy),
         "by_class": classes,
         "first_to_fall": shown,
         "since": None if baseline is None else since(*baseline, now),
@@ -419,7 +419,9 @@ def _chosen(
     return found
 
 
-def _verdict(answers: Mapping[str, ProbeAnswer], robust: Sequence[RobustAccuracy]) -> str:
+def _verdict(
+    answers: Mapping[str, ProbeAnswer], robust: Sequence[RobustAccuracy], clean: float | None
+) -> str:
     """The one sentence to remember: the robust accuracy, first of all whether it is known.
 
     A fault of ours comes before it.
@@ -428,8 +430,7 @@ def _verdict(answers: Mapping[str, ProbeAnswer], robust: Sequence[RobustAccuracy
     fault = found is not None and found.figures.get("both_verified_and_broken")
     loud = f"{bounds.fault(found.figures)} " if found is not None and fault else ""
     if robust:
-        accuracy = answers["clean"].figures.get("accuracy") if "clean" in answers else None
-        return loud + robustness.headline(robust, accuracy)
+        return loud + robustness.headline(robust, clean)
     done = {name: answer.sentence or "" for name, answer in answers.items() if answer.done}
     for name in ("targeted-pair", "clean"):
         if name in done:

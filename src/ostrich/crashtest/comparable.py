@@ -56,6 +56,14 @@ def was_asked(figure: Mapping[str, Any], results: Mapping[str, Any]) -> bool:
     return figure["probe"] in asked and not (probes.get(figure["probe"]) or {}).get(figure["norm"])
 
 
+def clean_of(results: Mapping[str, Any]) -> float | None:
+    """The clean accuracy of a check; an older one says it only where a probe of it was asked."""
+    if results.get("clean_accuracy") is not None:
+        return float(results["clean_accuracy"])
+    clean: float | None = ((results.get("probes") or {}).get("robustness") or {}).get("clean")
+    return clean
+
+
 def _is_check(results: Mapping[str, Any]) -> bool:
     return "probes" in results or "robustness" in results
 

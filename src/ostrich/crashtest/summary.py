@@ -37,14 +37,19 @@ TONES = {  # of a verdict, as the page and the screen colour it
 
 
 def summary(
-    answers: Mapping[str, ProbeAnswer], robust: Sequence[RobustAccuracy], num_classes: int | None
+    answers: Mapping[str, ProbeAnswer],
+    robust: Sequence[RobustAccuracy],
+    num_classes: int | None,
+    clean: float | None,
 ) -> list[Measurement]:
-    """The lines of a check: clean, robust accuracies, the doctor, then those that probes have themselves."""
+    """The lines of a check: clean, robust accuracies, the doctor, then those that probes have themselves.
+
+    `clean` is the clean accuracy, whether or not its probe was asked; None where images have no labels.
+    """
     done = {name: answer for name, answer in answers.items() if answer.done}
     lines: list[Measurement] = []
     if "clean" in done:
         lines.append(_clean(done["clean"], num_classes))
-    clean = lines[0]["value"] if lines else None
     lines += [_robust(one, clean) for one in robust]
     if "doctor" in done:
         lines.append(_doctor(done["doctor"]))

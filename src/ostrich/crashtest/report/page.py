@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ostrich.crashtest.advice import NEXT
-from ostrich.crashtest.answer import ByClass, Fallen, Measurement, ProbeAnswer, Results, RobustAccuracy
+from ostrich.crashtest.answer import ByClass, Fallen, Measurement, ProbeAnswer, Results
 from ostrich.crashtest.blocks import Number, Pair, Pairs
-from ostrich.crashtest.comparable import SWEPT, robustness_of
+from ostrich.crashtest.comparable import SWEPT, clean_of, robustness_of
 from ostrich.crashtest.context import budget_text, robust_name
 from ostrich.crashtest.probes.robustness import headline_point
 from ostrich.crashtest.report.pictures import Embedder
@@ -46,7 +46,7 @@ def write_report(folder: Path) -> Path:
             "lines": lines,
             "last_words": "summary" not in results or results["next_commands"] == NEXT,
             "how_read": _how_read(run, results),
-            "key_figures": _key_figures(lines, robustness_of(results)),
+            "key_figures": _key_figures(lines, results),
             "best_pair": _best_pair(probes),
             "embedded": Embedder(folder),
         },
@@ -73,7 +73,7 @@ def lines_of(results: Results, probes: Sequence[ProbeAnswer]) -> list[Measuremen
     if "summary" in results:
         return results["summary"]
     answers = {probe.name: probe for probe in probes}
-    return summary(answers, robustness_of(results), results["model"]["num_classes"])
+    return summary(answers, robustness_of(results), results["model"]["num_classes"], clean_of(results))
 
 
 def _probe(folder: Path, name: str) -> ProbeAnswer:
@@ -93,10 +93,10 @@ def _probe(folder: Path, name: str) -> ProbeAnswer:
     return ProbeAnswer(name=name, title=name, status="failed", reason=unreadable)
 
 
-def _key_figures(lines: Sequence[Measurement], robust: Sequence[RobustAccuracy]) -> list[Number]:
+def _key_figures(lines: Sequence[Measurement], results: Results) -> list[Number]:
     """The figures of the first screen: clean, the headline's, then what holds least of what else is known."""
     names = [CLEAN]
-    clean = next((line["value"] for line in lines if line["name"] == CLEAN), None)
+    robust, clean = robustness_of(results), clean_of(results)
     for norm in SWEPT:
         if points := [one for one in robust if one["norm"] == norm]:
             one = headline_point(points, clean)
