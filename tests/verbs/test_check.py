@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import ostrich
 from ostrich.cli.main import run
+from ostrich.crashtest.comparison import since
 from ostrich.errors import InputError, RunExists, UnknownName
 from ostrich.verbs.check import CheckResult
 
@@ -128,6 +129,32 @@ def test_gates_and_an_earlier_result_as_baseline(tmp_path):
     unmeasured = ostrich.check(network, (images, labels), only="clean", minutes=2, fail_under=FLOOR)
     assert unmeasured.gates[0]["passed"] is None
     assert not unmeasured.passed
+
+
+def test_images_for_which_there_was_no_time_are_not_said_to_be_seen(tmp_path, monkeypatch):
+    network, images, labels = own()
+    asked = {"only": "clean", "minutes": 2}
+    whole = ostrich.check(network, (images, labels), **asked, out=tmp_path / "whole")
+    monkeypatch.setattr("ostrich.crashtest.plan.Plan.affordable", lambda *given: 2)
+    cut = ostrich.check(network, (images, labels), **asked, baseline=whole, out=tmp_path / "cut")
+    data = [json.loads((tmp_path / name / "run.json").read_text())["data"] for name in ("whole", "cut")]
+    assert [(one["n"], one.get("of")) for one in data] == [(6, None), (2, 6)]
+    assert data[0]["sha256"] != data[1]["sha256"]
+    assert cut.gates[0]["sentence"].endswith("The images are not the same ones.")
+    assert cut.figures["since"]["same_images"] is False
+    again = ostrich.check(network, (images, labels), **asked, baseline=cut)
+    assert again.figures["since"]["same_images"] is True
+    # A run of before says all that were given.
+    earlier = {"results": cut.figures, "data": data[0]}
+    assert since("earlier", earlier, {"results": whole.figures, "data": data[0]})["same_images"] is False
+
+
+@pytest.mark.parametrize("limit", [3, 6])
+def test_a_choice_of_images_is_told_from_another_one(limit):
+    network, images, _ = own()
+    first, second = (ostrich.attack("fgsm", network, images, limit=limit, seed=seed) for seed in (0, 1))
+    told = [one.question.samples.sha256 for one in (first, second)]
+    assert (told[0] == told[1]) == (limit == 6)  # all of them
 
 
 @pytest.mark.parametrize(

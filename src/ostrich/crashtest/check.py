@@ -158,7 +158,10 @@ def crash_test(
             plan.n = plan.n or plan.affordable(len(context.samples), whole.left)
             plan.first = plan.first or plan.first_batch(whole.left)
             plan.save()
+            given = len(context.samples)
             context.restrict(plan.n)
+            if len(context.samples) < given:
+                run.facts["data"] = {**context.samples.describe(), "of": given}
             context.first_batch = plan.first
         _write_images(context, run.folder, range(len(context.samples)) if keep == "all" else ())
         _announce(context, plan, names, minutes)

@@ -35,6 +35,12 @@ def comparable(run: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         raise InputError(f"The figures of {name} are not as Ostrich writes them ({error!r}).") from None
 
 
+def images_of(run: Mapping[str, Any]) -> tuple[str | None, int | None]:
+    """What tells the images of a run from those of another: their checksum, and how many were asked about."""
+    data, results = run.get("data") or {}, run.get("results") or {}
+    return data.get("sha256"), results.get("n", data.get("n"))
+
+
 def unlabelled(results: Mapping[str, Any]) -> bool:
     """Whether it is known that the images of a run had no labels."""
     if not _is_check(results):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ostrich.crashtest.answer import Changed, Since
-from ostrich.crashtest.comparable import comparable
+from ostrich.crashtest.comparable import comparable, images_of
 
 NONE: dict[str, Any] = {"low": None, "high": None, "known": True}
 
@@ -26,7 +26,7 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Cha
 def since(path: str, baseline: Mapping[str, Any], now: Mapping[str, Any]) -> Since:
     """What changed since an earlier run, of what both know: beyond its interval first, the largest first."""
     rows = [row for row in differences(baseline, now) if row["beyond"] is not None]
-    same = (baseline.get("data") or {}).get("sha256") == (now.get("data") or {}).get("sha256")
+    same = images_of(baseline) == images_of(now)
     rows.sort(key=lambda row: (not row["beyond"], -abs(row["difference"]) if row["beyond"] else 0.0))
     return {"run": path, "command": baseline.get("command"), "same_images": same, "rows": rows}
 

@@ -122,7 +122,7 @@ class Context:
     def restrict(self, count: int) -> None:
         """Keep so many images, in random order the first."""
         if count < len(self.samples):
-            self.samples = self.samples.take(sorted(self.in_random_order()[:count]))
+            self.samples = self.samples.chosen(sorted(self.in_random_order()[:count]))
             self._logits = None
 
     def in_random_order(self) -> list[int]:

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 from ostrich.attacks.threats import NORMS
 from ostrich.corruptions import SEVERITIES
 from ostrich.crashtest.answer import Gate, NotRun, ProbeAnswer, RobustAccuracy
-from ostrich.crashtest.comparable import SWEPT, comparable, unlabelled, was_asked
+from ostrich.crashtest.comparable import SWEPT, comparable, images_of, unlabelled, was_asked
 from ostrich.crashtest.context import certified_name, robust_name
 from ostrich.errors import InputError, UnknownName
 from ostrich.runtime.settings import read_value
@@ -159,8 +159,7 @@ def judge_baseline(path: str, baseline: Mapping[str, Any], now: Mapping[str, Any
         return _gate("baseline", path, None, "The two runs have no figure in common.")
     then = {name: one for name, one in before.items() if one["known"]}
     worse = [n for n in then if n in found and found[n]["value"] < then[n]["low"]]
-    other = (baseline.get("data") or {}).get("sha256") != (now.get("data") or {}).get("sha256")
-    remark = " The images are not the same ones." if other else ""
+    remark = " The images are not the same ones." if images_of(baseline) != images_of(now) else ""
     if worse:
         listed = "; ".join(f"{n}: {then[n]['value']:.3f} then, {found[n]['value']:.3f} now" for n in worse)
         return _gate("baseline", path, False, f"Worse than before: {listed}.{remark}")

@@ -159,6 +159,11 @@ class Samples:
             views=None if self.views is None else self.views.take(rows),
         )
 
+    def chosen(self, rows: Sequence[int]) -> Samples:
+        """Some rows as data of their own, with a checksum of their own: which they are decides results."""
+        found = self.take(rows)
+        return replace(found, sha256=hashlib.sha256(f"{self.sha256} {found.keys}".encode()).hexdigest())
+
     def labelled(self, labels: Tensor) -> Samples:
         """The same with other labels (N,). Raises InputError for another number, and for no class numbers."""
         if labels.shape != (len(self),) or labels.is_floating_point() or labels.is_complex():

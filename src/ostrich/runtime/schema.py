@@ -32,7 +32,7 @@ class RunFile(TypedDict):
     threads: int  # of torch
     seed: int
     device: str
-    data: dict[str, Any] | None  # name, n, sha256, and the files that were left out; None where there is none
+    data: dict[str, Any] | None  # name, n (of how many), sha256, files left out; None where there is none
     network: NotRequired[dict[str, str]]  # what was found out about it by its answers, in sentences
     results: dict[str, Any] | None  # the figures; None before there are any
     finished: bool

@@ -52,7 +52,7 @@ def as_samples(
         found = found.labelled(_as_labels(labels))
     if limit is not None and len(found) > limit:
         classes = None if found.labels is None else found.labels.tolist()
-        found = found.take(datasets.subset(classes, len(found), limit, seed))
+        found = found.chosen(datasets.subset(classes, len(found), limit, seed))
     if classifier.size is None and len(found):
         height, width = found[:1].shape[2:]
         classifier.size = (height, width)

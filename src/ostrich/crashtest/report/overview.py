@@ -10,6 +10,7 @@ from typing import Any
 
 from ostrich.crashtest.answer import Measurement, Results
 from ostrich.crashtest.blocks import Curve, Point, Series
+from ostrich.crashtest.comparable import images_of
 from ostrich.crashtest.report.page import answers_of, lines_of, read_check
 from ostrich.crashtest.report.templating import write_page
 from ostrich.crashtest.summary import CLEAN
@@ -52,7 +53,7 @@ def _line(target: Path, folder: Path) -> Line:
 
 
 def _same_images(lines: Sequence[Line]) -> bool:
-    return len({(line.run.get("data") or {}).get("sha256") for line in lines}) == 1
+    return len({images_of(line.run) for line in lines}) == 1
 
 
 def _curves(lines: Sequence[Line]) -> list[Curve]:
