@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
+import nets
 import pytest
 
 import ostrich
@@ -59,6 +60,27 @@ def test_what_verbs_return_is_compared_and_kept(tmp_path):
     with pytest.raises(ostrich.InputError, match="exists"):
         found.save(tmp_path / "out")
     found.save(tmp_path / "out", force=True)
+
+
+def test_images_are_told_apart_in_memory_and_on_disk(tmp_path, capsys):
+    model, images = nets.small(), nets.random_images(8)
+    labels = nets.predictions(model, images)
+    first, second = (
+        ostrich.attack("fgsm", model, images[part], labels[part], eps=4 / 255)
+        for part in (slice(4), slice(4, 8))
+    )
+    folders = [str(one.save(tmp_path / name)) for one, name in ((first, "first"), (second, "second"))]
+    for ours, theirs in ((first, second), (first, folders[1]), folders):
+        found = ostrich.compare(ours, theirs)
+        assert not found.same_images
+        assert found.gate["sentence"].endswith("The images are not the same ones.")
+        assert "not the same ones" in found._repr_html_()
+    same = ostrich.compare(first, folders[0])
+    assert same.same_images
+    assert "not the same" not in same.gate["sentence"] + same._repr_html_()
+    for theirs in folders:
+        assert run(["compare", folders[0], theirs]) == 0
+        assert ("not the same ones" in capsys.readouterr().out) == (theirs is folders[1])
 
 
 def test_what_it_cannot_compare_is_refused(runs, tmp_path):

@@ -23,6 +23,7 @@ def command(first: RunArgument, second: RunArgument, fail: Fail = False, as_json
     from rich.table import Table
 
     from ostrich.cli.session import GATE_WORDS, console
+    from ostrich.crashtest.gates import OTHER_IMAGES
     from ostrich.verbs.compare import compare
 
     found = compare(first, second)
@@ -35,6 +36,8 @@ def command(first: RunArgument, second: RunArgument, fail: Fail = False, as_json
         for row in found.table():
             table.add_row(*row)
         console.print(table)
+        if not (fail or found.same_images):
+            console.print(f"\n{OTHER_IMAGES}")
     if not fail:
         return 0
     if not as_json:

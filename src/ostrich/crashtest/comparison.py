@@ -12,13 +12,16 @@ NONE: dict[str, Any] = {"low": None, "high": None, "known": True}
 
 
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[Changed]:
-    """The figures that both runs have, those with an interval first, as they stand in the results."""
+    """The figures that both runs have, those with an interval first, as they stand in the results.
+
+    Where both have one of a kind that is told by its budget, the answers to other questions are no pair.
+    """
     ours, theirs = comparable(first), comparable(second)
     rows = [_row(name, ours[name], theirs[name]) for name in ours if name in theirs]
     flat = [_flat(first.get("results") or {}), _flat(second.get("results") or {})]
-    known = {row["figure"].partition(" at ")[0] for row in rows}
+    kinds = [{name.partition(" at ")[0] for name in found} for found in (ours, theirs)]
     for name, value in flat[0].items():
-        if name in flat[1] and name not in known:
+        if name in flat[1] and name not in kinds[0] & kinds[1]:
             rows.append(_row(name, {"value": value, **NONE}, {"value": flat[1][name], **NONE}))
     return rows
 

@@ -23,6 +23,7 @@ from ostrich.runtime.settings import read_value
 
 Asked = Literal["robust", "corruption", "certified"]
 EXPECTED = "NORM:EPS=ACCURACY is expected: linf:1/255=0.2, corruption:3=0.5, or certified:linf:2/255=0.4."
+OTHER_IMAGES = "The images are not the same ones."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +160,7 @@ def judge_baseline(path: str, baseline: Mapping[str, Any], now: Mapping[str, Any
         return _gate("baseline", path, None, "The two runs have no figure in common.")
     then = {name: one for name, one in before.items() if one["known"]}
     worse = [n for n in then if n in found and found[n]["value"] < then[n]["low"]]
-    remark = " The images are not the same ones." if images_of(baseline) != images_of(now) else ""
+    remark = f" {OTHER_IMAGES}" if images_of(baseline) != images_of(now) else ""
     if worse:
         listed = "; ".join(f"{n}: {then[n]['value']:.3f} then, {found[n]['value']:.3f} now" for n in worse)
         return _gate("baseline", path, False, f"Worse than before: {listed}.{remark}")
