@@ -256,9 +256,13 @@ def test_an_order_that_is_right_by_chance_is_none():
 def test_few_classes_and_a_linear_network():
     """A linear network has a constant gradient by right; two classes are a matter of the DLR loss alone."""
     torch.manual_seed(0)
-    for count, expected in ((2, {"too-few-classes-for-dlr"}), (3, {"too-few-classes-for-dlr"}), (4, set())):
-        head = nn.Linear(64, count)
-        assert codes(classifier(nn.Sequential(nn.Flatten(), head).eval()), labels=None) == expected
+    for count in (2, 3, 4):
+        network = classifier(nn.Sequential(nn.Flatten(), nn.Linear(64, count)).eval())
+        found = ostrich.doctor(network, IMAGES)
+        assert found.passed
+        assert found.findings == []
+        assert [one.code for one in found.remarks] == (["too-few-classes-for-dlr"] if count < 4 else [])
+        assert ("remarks" in found.figures) == (count < 4)
 
 
 # Of the gradients -----------------------------------------------------------------------------------

@@ -67,6 +67,8 @@ def _print(found: DoctorResult) -> None:
             table.add_row(one.code, said)
         console.print(table)
     console.print(found.verdict, style="bold")
+    for one in found.remarks:
+        console.print(f"{one.code}: {one.sentence} {one.fix}", soft_wrap=True)
     given, *others = results["preprocessing"] or [None]
     best = sorted(others, key=lambda one: -one["accuracy"])[:SHOWN]
     for one in [given, *best] if given else []:

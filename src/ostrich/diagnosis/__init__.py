@@ -1,6 +1,7 @@
 """`ostrich doctor`: is a network fed, normalised and evaluated right, and can its robustness be believed?
 
-Each fault has a stable code. n is the number of images; p belongs to an exact one-sided test.
+Each fault, and each remark, has a stable code. n is the number of images; p belongs to an exact one-sided
+test.
 
 Of the outputs (outputs.py)
     not-finite-output           NaN or infinity for a legitimate image
@@ -25,7 +26,7 @@ Of the data (data.py)
     unused-files                pictures or tables in the folder that were not read
 Of the classes (classes.py)
     wrong-class-order           another order of the classes does clearly better
-    too-few-classes-for-dlr     fewer than the four that the targeted DLR loss compares
+    too-few-classes-for-dlr     fewer than the four that the targeted DLR loss compares: a remark, no fault
 Of the gradients (gradients.py)
     quantized-input             the scores move in steps
     other-classes-off           all but the predicted one, so that no score leads to another
@@ -46,7 +47,7 @@ about 200 gradients each (a network that breaks as usual takes some 20) and Squa
 """
 
 from ostrich.diagnosis.checks import CHECKS, Examination, examine
-from ostrich.diagnosis.model_under_test import FEW, Finding, ModelUnderTest
+from ostrich.diagnosis.model_under_test import FEW, Finding, ModelUnderTest, Remark
 
 FORWARDS_PER_IMAGE = 32
 GRADIENTS_OF_FEW = 25 * FEW  # of a network that breaks as usual
@@ -58,5 +59,6 @@ __all__ = [
     "Examination",
     "Finding",
     "ModelUnderTest",
+    "Remark",
     "examine",
 ]

@@ -20,7 +20,7 @@ from ostrich.diagnosis import (
     preprocessing,
     robustness,
 )
-from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
+from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable, Remark
 from ostrich.models.untouched import untouched
 from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
 from ostrich.runtime.events import Progress, silent
@@ -63,9 +63,10 @@ class Check:
 
 @dataclass(kw_only=True)
 class Examination:
-    """What was found, by which checks, and which did not run: {check, reason}."""
+    """What was found, by which checks, and which did not run: {check, reason}. A remark is no finding."""
 
     findings: list[Finding] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
     done: list[str] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
     seconds: float = 0.0
@@ -135,7 +136,11 @@ def examine(
             if not reason:
                 try:
                     with until(Deadline(check.share * time_left())):
-                        found.findings += check.run(model)
+                        for one in check.run(model):
+                            if isinstance(one, Remark):
+                                found.remarks.append(one)
+                            else:
+                                found.findings.append(one)
                     found.done.append(check.name)
                     continue
                 except NotApplicable as why:

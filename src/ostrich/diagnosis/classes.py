@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
+from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable, Remark
 from ostrich.diagnosis.significance import SURE, p_value_text, paired_test
 from ostrich.models.answers import switched_off
 
@@ -148,7 +148,7 @@ def few_for_dlr(model: ModelUnderTest) -> Iterator[Finding]:
     off = int(switched_off(model.logits).all(0).sum())
     classes = model.logits.shape[1] - off
     if 2 <= classes < DLR:
-        yield Finding(
+        yield Remark(
             code="too-few-classes-for-dlr",
             sentence=f"With {classes} classes{' that are not switched off' if off else ''} the DLR loss of "
             "APGD and AutoAttack is not defined.",

@@ -36,6 +36,10 @@ class Finding:
     fix: str
 
 
+class Remark(Finding):
+    """What is worth knowing, and no fault."""
+
+
 class Uncopied(nn.Module):
     """A network that is not copied, so that attacks take the gradients of the network itself.
 

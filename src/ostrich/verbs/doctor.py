@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from ostrich.attacks.transfer import companion
-from ostrich.diagnosis import Examination, Finding, ModelUnderTest, examine
+from ostrich.diagnosis import Examination, Finding, ModelUnderTest, Remark, examine
 from ostrich.diagnosis.checks import out_of_time
 from ostrich.errors import InputError
 from ostrich.runtime.events import progress
@@ -15,11 +16,15 @@ from ostrich.verbs.outcome import Kept, Where, begun_on
 
 
 class DoctorResult(Kept):
-    """The faults that were found, `findings`; `figures` are what its run.json holds under `results`."""
+    """The faults that were found, `findings`; `figures` are what its run.json holds under `results`.
+
+    `remarks` are worth knowing, and no faults; run.json has them where there are any.
+    """
 
     def __init__(self, run: Run, model: ModelUnderTest, found: Examination, n: int) -> None:
         self.findings: list[Finding] = found.findings
-        figures = {
+        self.remarks: list[Remark] = found.remarks
+        figures: dict[str, Any] = {
             "n": n,
             "findings": [asdict(finding) for finding in found.findings],
             "checks": found.done,
@@ -29,6 +34,8 @@ class DoctorResult(Kept):
             "gradients": model.gradients,
             "seconds": found.seconds,
         }
+        if found.remarks:
+            figures["remarks"] = [asdict(remark) for remark in found.remarks]
         super().__init__("doctor", run, figures)
 
     def __repr__(self) -> str:

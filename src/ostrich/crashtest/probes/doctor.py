@@ -10,7 +10,7 @@ from dataclasses import asdict
 import torch
 
 from ostrich.crashtest.answer import Answer
-from ostrich.crashtest.blocks import Block, Table
+from ostrich.crashtest.blocks import Table
 from ostrich.crashtest.context import Context
 from ostrich.crashtest.plan import ANYTIME
 from ostrich.diagnosis import ModelUnderTest, examine
@@ -43,15 +43,18 @@ def probe(context: Context) -> Answer:
         sentence = f"{'' if late else 'Nothing speaks against these figures: '}{asked} found no fault."
     if late:
         sentence += f" For {len(late)} more there was no time."
-    columns = ["fault", "what it is", "evidence", "what to do"]
-    faults = [[f["code"], f["sentence"], f["evidence"], f["fix"]] for f in findings]
+    columns = ["what it is", "evidence", "what to do"]
+    tables = [
+        Table(columns=[kind, *columns], rows=[[f.code, f.sentence, f.evidence, f.fix] for f in listed])
+        for kind, listed in (("fault", found.findings), ("remark", found.remarks))
+        if listed
+    ]
     checked = [[name, "no fault" if not findings else "done"] for name in found.done]
     checked += [[one["check"], one["reason"]] for one in found.skipped]
-    blocks: list[Block] = [Table(columns=columns, rows=faults)] if faults else []
     return Answer(
         sentence=sentence,
         how_to_read="A fault of the input or of the outputs makes every other figure meaningless; a fault of "
         "the gradients makes robust accuracy too high. Repair it and check again.",
         figures={"n": len(rows), "findings": findings, "checks": found.done, "skipped": found.skipped},
-        blocks=[*blocks, Table(columns=["check", "answer"], rows=checked)],
+        blocks=[*tables, Table(columns=["check", "answer"], rows=checked)],
     )
