@@ -19,6 +19,7 @@ import ostrich
 from ostrich.attacks import APGD, DDN, FGSM, MIM, PGD, AutoAttack, HopSkipJump, Linf, RayS, Square, Untargeted
 from ostrich.attacks.goals import SATURATED, margin
 from ostrich.cli.main import run
+from ostrich.crashtest.advice import advice
 from ostrich.crashtest.answer import Answer, ProbeAnswer
 from ostrich.crashtest.comparable import comparable
 from ostrich.crashtest.comparison import since
@@ -376,6 +377,53 @@ def test_the_rule_is_half_of_the_clean_accuracy_whether_or_not_it_is_asked_for(t
     assert runs[0] == runs[1]
     assert runs[0][2] == 0.3
     assert runs[0][0][0]["verdict"] == "holds"  # 18 % to 45 %, above half of 30 %
+
+
+# What to do next ----------------------------------------------------------------------------------
+
+
+def context_of(tmp_path: Path, labelled: bool = True, **options: Any) -> Context:
+    x, labels = images(LEADS)
+    samples = Samples.of(rounded(x), labels if labelled else None)
+    words = {"model_words": ["m.py:f"], "data_words": ["folder:d"]}
+    return Context(classifier=wrapped(Means()), samples=samples, folder=tmp_path, **words, **options)
+
+
+@pytest.mark.parametrize(
+    ("labelled", "bound", "advised"), [(True, "upper", True), (True, None, False), (False, "upper", False)]
+)
+def test_no_gate_is_advised_that_could_not_be_judged(labelled, bound, advised, tmp_path):
+    figure = {"norm": "linf", "eps": 8 / 255, "robust_accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 90}
+    figure |= {"bound": bound, "reason": "it is so", "measured_by": ["pgd"]}
+    found = advice(context_of(tmp_path, labelled), {}, [figure], [], [], minutes=None)
+    assert any("fail_under" in one["command"] for one in found) == advised
+    if not labelled:  # and there is none to give
+        assert judge_floor(read_floor("linf:8/255=0.4"), [figure], labelled=False)["passed"] is None
+
+
+def test_what_hides_robustness_is_mended_first(tmp_path):
+    codes = ("saturated-logits", "masked-gradient")
+    findings = [{"code": code, "sentence": f"It has {code}.", "fix": "Mend it."} for code in codes]
+    doctor = answer("doctor", figures={"findings": findings, "skipped": []})
+    first = advice(context_of(tmp_path), {"doctor": doctor}, [], [], [], minutes=None)[0]
+    assert first["text"] == "It has masked-gradient. Mend it."
+
+
+def test_a_command_that_makes_a_figure_alone_asks_the_same(tmp_path, monkeypatch):
+    asked = {"count": 3, "precision": "exact", "gates": ["linf:1/255=0.5", "l2:1=0.1"], "seed": 5}
+    context = context_of(tmp_path, **asked)
+    more = "images=3, precision='exact', fail_under=['linf:1/255=0.5', 'l2:1=0.1'], seed=5)"
+    called = context.command("worst-case")
+    assert called == f"ostrich.check(model, data, only='robustness,worst-case', {more}"
+    monkeypatch.setattr("ostrich.runtime.events.command", lambda: "ostrich check ...")
+    network, gates = "m.py:f folder:d", "--fail-under linf:1/255=0.5 --fail-under l2:1=0.1"
+    for probe, words in (
+        ("worst-case", f"--only robustness,worst-case --images 3 --precision exact {gates} --seed 5"),
+        ("saliency", "--only saliency --images 3 --precision exact --seed 5"),
+    ):
+        assert context.command(probe) == f"ostrich check {network} {words}"
+    assert context_of(tmp_path).command("clean") == f"ostrich check {network} --only clean --limit 6"
+    assert context.typed("explain", "gradcam") == f"ostrich explain gradcam {network} --seed 5"
 
 
 # From the command line ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from itertools import chain, islice
 
 from ostrich.crashtest.answer import Gate, Next, NotRun, ProbeAnswer, RobustAccuracy
 from ostrich.crashtest.context import Context, budget_text
+from ostrich.crashtest.outcomes import MASKING
 from ostrich.crashtest.probes.robustness import headline_point
 from ostrich.diagnosis.checks import out_of_time
 
@@ -56,8 +57,9 @@ def advice(
 
 
 def _mend(context: Context, doctor: ProbeAnswer | None) -> Iterator[Next]:
-    """The first fault that the doctor finds: without it every other figure may be another one."""
-    for finding in [] if doctor is None else doctor.figures.get("findings", [])[:1]:
+    """The first fault that the doctor finds, before others what hides the truth about robustness."""
+    findings = [] if doctor is None else doctor.figures.get("findings", [])
+    for finding in sorted(findings, key=lambda one: one["code"] not in MASKING)[:1]:
         yield {"text": f"{finding['sentence']} {finding['fix']}", "command": context.typed("doctor")}
 
 
@@ -100,8 +102,8 @@ def _more_time(context: Context, names: Sequence[str], minutes: float | None) ->
 
 
 def _keep(context: Context, one: RobustAccuracy | None, gates: Sequence[Gate]) -> Iterator[Next]:
-    """A gate that holds the network to what it is now."""
-    if one is not None:
+    """A gate that holds the network to what it is now, where that is known: else none can be judged."""
+    if one is not None and one["bound"] is not None and context.samples.labels is not None:
         floor = math.floor(100 * one["low"]) / 100
         asked = f"{one['norm']}:{budget_text(one['norm'], one['eps'])}={floor:g}"
         yield {

@@ -35,6 +35,8 @@ from ostrich.runtime.resumable import peek
 ORDER = 41  # purpose of random numbers
 FEW = 4  # images that are attacked first, at least
 PART = 2  # of the images that came before, a batch is so large a part: a half
+SWEEPING = ("noise", "robustness", "worst-case", "bounds")  # probes that take the budgets of gates too
+NEEDS = {"worst-case": ("robustness",)}  # of a probe: those that its figure follows from
 THREATS: dict[str, Callable[[float], Threat]] = {"linf": Linf, "l2": L2}
 
 
@@ -63,6 +65,8 @@ class Context:
     seed: int = 0
     precision: str = "fast"
     lent: Classifier | None = None  # the network with the gradients of a surrogate
+    count: int | None = None  # of images that every probe takes, where that was asked for
+    gates: list[str] = field(default_factory=list)  # as they were asked for
     budgets: dict[str, list[float]] = field(default_factory=dict)  # by norm: asked for by gates
     certified: dict[str, list[float]] = field(default_factory=dict)  # the same, of gates on lower bounds
     asked_for: frozenset[str] = frozenset()  # probes that were asked for by name, or by a gate
@@ -220,32 +224,36 @@ class Context:
         return answer if answer is not None and answer.done else None
 
     def command(self, probe: str) -> str:
-        """What runs one probe alone: a command, or a call where there is none."""
-        limited = len(self.samples) != 256 and events.command() is not None
+        """What makes the figure of one probe alone, by what it needs: a command, or a call without one."""
+        limited = self.count is None and len(self.samples) != 256 and events.command() is not None
         return self.typed(
             "check",
-            only=probe,
+            only=",".join((*NEEDS.get(probe, ()), probe)),
             limit=len(self.samples) if limited else None,
-            seed=self.seed or None,
+            images=self.count,
+            precision=None if self.precision == "fast" else self.precision,
+            fail_under=self.gates if self.gates and probe in SWEEPING else None,
         )
 
     def typed(self, verb: str, *names: str, **options: Any) -> str:
         """A command on this network and these images, or a call where there is none; None is left out.
 
-        `settings` are those of a technique, by name.
+        `settings` are those of a technique, by name. An option that is a list is said again for each.
         """
         said = {name: value for name, value in options.items() if value is not None}
         settings: dict[str, Any] = said.pop("settings", {})
         if verb == "check" and self.lent is not None and self.lent.surrogate is not None:
             said["surrogate"] = self.lent.surrogate.words[0]
+        if self.seed:
+            said["seed"] = self.seed
         if events.command() is None:
             given = [f"{name}={value!r}" for name, value in {**settings, **said}.items()]
             return f"ostrich.{verb}({', '.join([*map(repr, names), 'model', 'data', *given])})"
         words = ["ostrich", verb, *names, *self.model_words, *self.data_words]
         words += [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
-        words += [
-            word for name, value in said.items() for word in (f"--{name.replace('_', '-')}", str(value))
-        ]
+        for name, value in said.items():
+            for one in value if isinstance(value, list) else [value]:
+                words += [f"--{name.replace('_', '-')}", str(one)]
         return shlex.join(words)
 
 

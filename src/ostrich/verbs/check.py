@@ -205,6 +205,8 @@ def _checked(
             seed=seed,
             precision=precision,
             lent=lent,
+            count=images,
+            gates=fail_under,
             budgets=_budgets(floors, "robust"),
             certified=_budgets(floors, "certified"),
             asked_for=frozenset(asked_for),
