@@ -25,6 +25,13 @@ def sign_test(hits: int, count: int) -> float:
     return sum(comb(count, k) for k in range(hits, count + 1)) / 2**count
 
 
+def binomial_test(hits: int, count: int, share: float) -> tuple[float, float]:
+    """The probabilities of so many hits or fewer, and or more, of `count` tries that each hit by `share`."""
+    from scipy.special import bdtr, bdtrc
+
+    return float(bdtr(hits, count, share)), float(bdtrc(hits - 1, count, share))
+
+
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean, and the 95 % interval of it by Student's t; for fewer than two values it is without end."""
     from scipy.special import stdtrit

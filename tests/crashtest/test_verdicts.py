@@ -24,15 +24,18 @@ from ostrich.crashtest.answer import Answer, ProbeAnswer
 from ostrich.crashtest.comparable import comparable
 from ostrich.crashtest.comparison import since
 from ostrich.crashtest.context import Context
-from ostrich.crashtest.gates import judge_baseline, judge_floor, read_floor
+from ostrich.crashtest.gates import judge_baseline, judge_corruption, judge_floor, read_floor
 from ostrich.crashtest.outcomes import MASKING_CHECKS, combined, robust_accuracy
-from ostrich.crashtest.probes import one_pixel, printed, universal
+from ostrich.crashtest.probes import corruptions, one_pixel, printed, universal
 from ostrich.crashtest.probes import patch as patch_probe
+from ostrich.crashtest.probes.robustness import headline
 from ostrich.crashtest.summary import summary
 from ostrich.data.dataset import Samples
 from ostrich.diagnosis.checks import CHECKS, NO_TIME
+from ostrich.figures.words import in_percent
 from ostrich.images import rounded
 from ostrich.models.answers import NO_ANSWER, answered, confidence, predictions, right
+from ostrich.statistics import wilson
 
 INF, NAN = math.inf, math.nan
 SIZE = 8
@@ -300,6 +303,78 @@ def test_no_gate_passes_on_what_is_not_known(value, bound, passed):
     before = {"results": {"robustness": [figure | {"bound": "upper"}]}, "data": {"sha256": "a"}}
     judged = judge_baseline("run", before, {"results": {"robustness": [figure]}, "data": {"sha256": "a"}})
     assert judged["passed"] is (True if bound else None)
+
+
+@pytest.mark.parametrize(
+    ("value", "floor", "said"),
+    [
+        (2 / 3, "0.667", "0.6667 (n = 9, by pgd): it stays below 0.667"),
+        (0.6664, "0.6662", "0.6664 (n = 9, by pgd): it reaches 0.6662"),
+        (0.5, "0.5", "0.500 (n = 9, by pgd): it reaches 0.5"),
+    ],
+)
+def test_a_gates_sentence_does_not_contradict_itself(value, floor, said):
+    figure = {"norm": "linf", "eps": 8 / 255, "robust_accuracy": value, "low": 0, "high": 1}
+    figure |= {"bound": "upper", "reason": None, "n": 9, "measured_by": ["pgd"]}
+    gate = judge_floor(read_floor(f"linf:8/255={floor}"), [figure], labelled=True)
+    assert said in gate["sentence"]
+    corrupted = {"severities": {"3": {"accuracy": value, "n": 9}}}
+    gate = judge_corruption(read_floor(f"corruption:3={floor}"), corrupted, labelled=True)
+    assert said.replace(", by pgd", "") in gate["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "right", "passed"),
+    [("linf:0=0.5", 6, True), ("linf:0=0.9", 4, False), ("linf:8/255=0.1", 0, False)],
+)
+def test_without_an_attack_it_is_known_what_stands(gate, right, passed):
+    x, labels = images(LEADS)
+    labels[right:] = (labels[right:] + 1) % 3
+    found = ostrich.check(wrapped(Means()), (x, labels), only="clean,robustness", images=6, fail_under=gate)
+    assert found.gates[0]["passed"] is passed
+    assert "(n = 6, without an attack)" in found.gates[0]["sentence"]
+    swept = found.figures["probes"]["robustness"].get("linf", [])
+    assert [point["x"] for point in swept].count(0) <= 1
+
+
+def test_where_no_image_stands_that_is_known():
+    fallen = outcome("pgd", 0.1, [0], {0: 0.1})
+    assert robust_accuracy("linf", 0.1, [0, 1], [True, False], [fallen], ["x"])["bound"] == "upper"
+    assert robust_accuracy("linf", 0.1, [0, 1], [True, True], [fallen], ["x"])["bound"] is None
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "chance", "verdict"),
+    [
+        (1, 1, 0.1, "undecided"),  # one of ten by chance
+        (1, 1, 0.02, "above chance"),
+        (2, 2, 0.1, "above chance"),
+        (6, 9, 0.5, "undecided"),
+        (0, 6, 0.5, "no better than chance"),
+        (0, 5, 0.5, "undecided"),  # one in 32
+    ],
+)
+def test_one_image_that_is_right_is_not_above_chance(right, n, chance, verdict):
+    figures = {"accuracy": right / n, "interval": wilson(right, n), "n": n, "chance": chance}
+    (line,) = summary({"clean": answer("clean", figures=figures)}, [], 10, right / n)
+    assert line["verdict"] == verdict
+
+
+def test_a_sentence_rounds_to_all_or_nothing_only_what_is_that():
+    for value, text in ((1, "100%"), (0, "0%"), (0.875, "88%"), (255 / 256, "99.6%"), (1 / 256, "0.4%")):
+        assert in_percent(value) == text
+    assert [in_percent(value) for value in (0.9999, 0.0001)] == [">99.9%", "<0.1%"]
+    assert [in_percent(value, 1) for value in (1, 0.9999, 0.5, 0)] == ["100.0%", ">99.9%", "50.0%", "0.0%"]
+    one = {"norm": "linf", "eps": 1 / 255, "robust_accuracy": 255 / 256, "low": 0.978, "high": 0.9993}
+    one |= {"n": 256, "measured_by": ["pgd"], "bound": "upper", "reason": None}
+    assert "on 99.6% (98% to 99.9%, n = 256 images); without an attack on 99.6%" in headline([one], 255 / 256)
+    assert "n = 1 image)" in headline([one | {"n": 1}], 1.0)
+
+
+def test_what_harms_nothing_harms_not_most():
+    figures = {"worst": "fog", "corruptions": {"fog": {"3": 0.9}}, "clean": 0.9}
+    assert corruptions._worst(figures) == "None of them harms it."
+    assert corruptions._worst(figures | {"clean": 1.0}) == "Of all, fog harms most: 90%."
 
 
 def test_chance_is_what_the_most_frequent_class_gives():

@@ -11,6 +11,7 @@ from ostrich.crashtest.context import Context, budget_text
 from ostrich.crashtest.outcomes import MASKING
 from ostrich.crashtest.probes.robustness import headline_point
 from ostrich.diagnosis.checks import out_of_time
+from ostrich.figures.words import several
 
 LINES = 3
 FEW = 0.2  # width of an interval above which more images are asked for
@@ -70,9 +71,9 @@ def _more_images(context: Context, one: RobustAccuracy | None, minutes: float | 
     n, width = one["n"], one["high"] - one["low"]
     if width > FEW:
         enough = 10 * math.ceil(n * (width / FEW) ** 2 / 10)
-        text = f"The headline rests on {n} images. About {enough} would narrow its interval to {FEW:.0%}:"
+        text = f"The headline rests on {several(n, 'image')}. About {enough} would narrow its interval to "
         yield {
-            "text": text,
+            "text": f"{text}{FEW:.0%}:",
             "command": context.typed(
                 "check",
                 images=enough if minutes is None else None,

@@ -61,6 +61,7 @@ from ostrich.crashtest.probes import (
 )
 from ostrich.crashtest.summary import summary
 from ostrich.errors import OstrichError, UnknownName
+from ostrich.figures.words import several
 from ostrich.images import image_name, numbered, write_image
 from ostrich.models.steadiness import RandomAnswers
 from ostrich.runtime import events
@@ -201,7 +202,8 @@ def crash_test(
     ]
     measured = {"probes": figures, "robustness": robust, "by_class": classes, "not_run": not_run}
     now = {"results": measured, "data": run.facts["data"]}
-    gates = [judge(floor, robust, answers, not_run, labelled) for floor in floors]
+    right = int(context.correct.sum()), len(context.samples)
+    gates = [judge(floor, robust, answers, not_run, labelled, right) for floor in floors]
     if baseline is not None:
         gates.append(judge_baseline(*baseline, now))
     advised = advice(context, answers, robust, gates, not_run, minutes=minutes)
@@ -261,7 +263,7 @@ def _for_probes(minutes: float) -> float:
 
 def _announce(context: Context, plan: Plan, names: Sequence[str], minutes: float | None) -> None:
     """What is coming."""
-    count = f"{len(context.samples)} images"
+    count = several(len(context.samples), "image")
     if minutes is None:
         events.say(f"{count} in each of {len(names)} probes, however long it takes.")
         return

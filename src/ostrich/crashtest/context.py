@@ -281,7 +281,7 @@ def sweep(context: Context, norm: str) -> list[float]:
         usual = [level / 255 for level in (1, 2, 4, 8, 16)]
     else:
         usual = [float(f"{level / 255 * values**0.5:.2g}") for level in (0.5, 1, 2, 4)]
-    asked = [*context.budgets.get(norm, []), *context.certified.get(norm, [])]
+    asked = [eps for eps in context.budgets.get(norm, []) if eps > 0] + context.certified.get(norm, [])
     return sorted({*usual, *asked})
 
 

@@ -75,10 +75,14 @@ def judge(
     answers: Mapping[str, ProbeAnswer],
     not_run: Sequence[NotRun],
     labelled: bool,
+    right: tuple[int, int] | None = None,
 ) -> Gate:
-    """Whether what was found reaches the floor; what is not known can fail, and cannot pass."""
+    """Whether what was found reaches the floor; what is not known can fail, and cannot pass.
+
+    `right` are the images right without an attack, and all.
+    """
     if floor.kind == "robust":
-        return judge_floor(floor, robust, labelled)
+        return judge_floor(floor, robust, labelled, right)
     if floor.kind == "corruption":
         figures = answers["corruptions"].figures if "corruptions" in answers else {}
         return judge_corruption(floor, figures, labelled)
@@ -86,23 +90,31 @@ def judge(
     return judge_certified(floor, answers.get("bounds"), late, labelled)
 
 
-def judge_floor(floor: Floor, robust: Sequence[RobustAccuracy], labelled: bool) -> Gate:
-    """Whether the robust accuracy reaches the floor; what is not known can fail, and cannot pass."""
+def judge_floor(
+    floor: Floor,
+    robust: Sequence[RobustAccuracy],
+    labelled: bool,
+    right: tuple[int, int] | None = None,
+) -> Gate:
+    """Whether the robust accuracy reaches the floor; what is not known can fail, and cannot pass.
+
+    Without an attack it is known where the budget is 0, and where no image is `right` before.
+    """
     what = robust_name(floor.norm, floor.eps)
     if not labelled:
         return _gate("fail-under", floor.text, None, "Images without labels have no accuracy to judge.")
     at_budget = (one for one in robust if one["norm"] == floor.norm and abs(one["eps"] - floor.eps) < 1e-9)
     found = next(at_budget, None)
+    if found is None and right is not None and (floor.eps == 0 or right[0] == 0):
+        value, told = right[0] / right[1], f"n = {right[1]}, without an attack"
+        return _judged(floor, what, value, told)
     if found is None:
         return _gate("fail-under", floor.text, None, f"The {what} was not measured.")
-    value, reaches = found["robust_accuracy"], found["robust_accuracy"] >= floor.accuracy
-    if reaches and found["bound"] is None:
+    value = found["robust_accuracy"]
+    if value >= floor.accuracy and found["bound"] is None:
         sentence = f"The {what} is not known, at most {value:.3f}: {found['reason']}."
         return _gate("fail-under", floor.text, None, sentence)
-    verb = "reaches" if reaches else "stays below"
-    by = ", ".join(found["measured_by"])
-    sentence = f"The {what} is {value:.3f} (n = {found['n']}, by {by}): it {verb} {floor.accuracy}."
-    return _gate("fail-under", floor.text, reaches, sentence)
+    return _judged(floor, what, value, f"n = {found['n']}, by {', '.join(found['measured_by'])}")
 
 
 def judge_corruption(floor: Floor, figures: Mapping[str, Any], labelled: bool) -> Gate:
@@ -113,10 +125,7 @@ def judge_corruption(floor: Floor, figures: Mapping[str, Any], labelled: bool) -
     found = (figures.get("severities") or {}).get(f"{floor.eps:g}")
     if found is None:
         return _gate("fail-under", floor.text, None, f"The {what} was not measured.")
-    reaches = found["accuracy"] >= floor.accuracy
-    verb = "reaches" if reaches else "stays below"
-    sentence = f"The {what} is {found['accuracy']:.3f} (n = {found['n']}): it {verb} {floor.accuracy}."
-    return _gate("fail-under", floor.text, reaches, sentence)
+    return _judged(floor, what, found["accuracy"], f"n = {found['n']}")
 
 
 def judge_certified(floor: Floor, answer: ProbeAnswer | None, late: str | None, labelled: bool) -> Gate:
@@ -132,15 +141,10 @@ def judge_certified(floor: Floor, answer: ProbeAnswer | None, late: str | None, 
         return _gate("fail-under", floor.text, None, f"The {what} was not measured. {why}")
     points = [one for one in answer.figures[floor.norm] if abs(one["x"] - floor.eps) < 1e-9]
     value, n = points[0]["y"], answer.figures["n"]
-    reaches = value >= floor.accuracy
-    if reaches and (both := answer.figures["both_verified_and_broken"]):
+    if value >= floor.accuracy and (both := answer.figures["both_verified_and_broken"]):
         sentence = f"The {what} is not known: of {n} images {len(both)} are both verified and broken."
         return _gate("fail-under", floor.text, None, sentence)
-    verb = "reaches" if reaches else "stays below"
-    sentence = (
-        f"The {what} is {value:.3f} (n = {n}, by {answer.figures['method']}): it {verb} {floor.accuracy}."
-    )
-    return _gate("fail-under", floor.text, reaches, sentence)
+    return _judged(floor, what, value, f"n = {n}, by {answer.figures['method']}")
 
 
 def judge_baseline(path: str, baseline: Mapping[str, Any], now: Mapping[str, Any]) -> Gate:
@@ -171,6 +175,17 @@ def judge_baseline(path: str, baseline: Mapping[str, Any], now: Mapping[str, Any
     if not both:
         return _gate("baseline", path, None, f"The two runs have no known figure in common.{remark}")
     return _gate("baseline", path, True, f"None of {len(both)} figures fell below its interval.{remark}")
+
+
+def _judged(floor: Floor, what: str, value: float, told: str) -> Gate:
+    """The gate on a value that is known, with as many digits as tell it from the floor; `told`: of what."""
+    reaches = value >= floor.accuracy
+    shown = (f"{value:.{digits}f}" for digits in range(3, 17))
+    text = next((text for text in shown if (float(text) >= floor.accuracy) == reaches), repr(value))
+    verb = "reaches" if reaches else "stays below"
+    return _gate(
+        "fail-under", floor.text, reaches, f"The {what} is {text} ({told}): it {verb} {floor.accuracy}."
+    )
 
 
 def _gate(kind: Literal["fail-under", "baseline"], text: str, passed: bool | None, sentence: str) -> Gate:

@@ -5,7 +5,7 @@ distance, and on which it could not work. Robust accuracy at a budget is the lea
 image falls where any attack broke it within that budget. It is an upper bound. Where an image stands only
 because no attack could work on it, or where the doctor finds that gradients lie, it is not known. Nor is it
 where the doctor was asked and had no time to look, and most of what stands fell at no budget: what falls at a
-larger one shows that the attack leads somewhere.
+larger one shows that the attack leads somewhere. Where none stands at all, 0 is known.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def robust_accuracy(
         if fallen or tried & set(right):
             names.append(one["attack"])
         standing -= fallen
-    reasons = list(against)
+    reasons = list(against) if standing else []  # where none stands, 0 is what it is
     if blind := len(standing - worked):
         reasons.append(f"{blind} of {len(standing)} images stand because no attack could work on them")
     firm = standing - {int(row) for one in outcomes for row in one["broken"]}

@@ -3,10 +3,10 @@
 An accuracy under attack, noise or corruption *holds* where its whole 95 % interval lies at or above half of
 the clean accuracy, *falls* where it lies below, and is *undecided* between: more images would tell. Where an
 attack could not work, a figure that does not fall is *not known*. The clean accuracy is *above chance* where
-its interval lies above what guessing reaches, the share of the images' most frequent class. The success of an
-attack on images that it has not seen is judged by what it leaves. A certified accuracy is a lower bound: it
-*holds* by the same rule, and else is *not known*. A calibration error is *small* where its whole interval
-lies at or below 5 %, *large* where it lies above.
+guessing, which reaches the share of the images' most frequent class, gets as many right in one of forty tries
+at most (an exact binomial test). The success of an attack on images that it has not seen is judged by what it
+leaves. A certified accuracy is a lower bound: it *holds* by the same rule, and else is *not known*. A
+calibration error is *small* where its whole interval lies at or below 5 %, *large* where it lies above.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from collections.abc import Mapping, Sequence
 from ostrich.crashtest.answer import Measurement, ProbeAnswer, RobustAccuracy
 from ostrich.crashtest.context import robust_name
 from ostrich.diagnosis.checks import out_of_time
-from ostrich.statistics import wilson
+from ostrich.figures.words import in_percent
+from ostrich.statistics import binomial_test, wilson
 
 CLEAN = "clean accuracy"  # the names by which figures are found
 UNDER_CORRUPTION = "accuracy under corruption of severity 3"
 HALF = 0.5  # of the clean accuracy
+RARE = 0.025  # probability, to either side: what happens as seldom is not chance
 SMALL_ERROR = 0.05  # of calibration
 TONES = {  # of a verdict, as the page and the screen colour it
     "holds": "good",
@@ -107,7 +109,7 @@ def lower_bound(
     low, high = wilson(hits, n)
     if judged(low, high, clean) == "holds":
         return _line(name, hits / n, low, high, n, measured_by, "holds")
-    reason = f"a lower bound; attacks leave {above['robust_accuracy']:.1%} of these images"
+    reason = f"a lower bound; attacks leave {in_percent(above['robust_accuracy'], 1)} of these images"
     return _line(name, hits / n, low, high, n, measured_by, "not known", reason)
 
 
@@ -132,10 +134,11 @@ def _clean(answer: ProbeAnswer, num_classes: int | None) -> Measurement:
     if figures.get("accuracy") is None:
         reason = "the images have no labels: what the network says of them counts as right"
         return _line(CLEAN, None, None, None, figures.get("n"), (), "not known", reason)
-    low, high = figures["interval"]
+    (low, high), n = figures["interval"], figures["n"]
     chance = figures.get("chance", 1 / (num_classes or 2))  # older runs do not say it
-    verdict = "above chance" if low > chance else "no better than chance" if high < chance else "undecided"
-    return _line(CLEAN, figures["accuracy"], low, high, figures["n"], (), verdict)
+    fewer, more = binomial_test(round(figures["accuracy"] * n), n, chance)
+    verdict = "above chance" if more <= RARE else "no better than chance" if fewer <= RARE else "undecided"
+    return _line(CLEAN, figures["accuracy"], low, high, n, (), verdict)
 
 
 def _robust(one: RobustAccuracy, clean: float | None) -> Measurement:

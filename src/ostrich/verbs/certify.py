@@ -14,6 +14,7 @@ from ostrich.attacks.engine.evidence import write_table
 from ostrich.attacks.engine.resuming import network_facts
 from ostrich.certification import Method, Smoothing, find
 from ostrich.errors import InputError
+from ostrich.figures.words import in_percent, several
 from ostrich.models import Classifier
 from ostrich.models.answers import predictions
 from ostrich.models.untouched import untouched
@@ -162,7 +163,8 @@ def _figures(
         "seconds": sum(row["seconds"] for row in rows),
     }
     budget = f"within {method.norm} {method.eps:.4g}"
-    share = f"{figures['certified_accuracy']:.1%} of {n} images ({low:.1%} to {high:.1%})"
+    share, least, most = (in_percent(part, 1) for part in (figures["certified_accuracy"], low, high))
+    share += f" of {several(n, 'image')} ({least} to {most})"
     figures["sentence"] = f"No change {budget} misleads it on {share}, by {method.name}."
     if isinstance(method, Smoothing):
         figures["sentence"] = (

@@ -9,6 +9,7 @@ from ostrich.attacks.transfer import companion
 from ostrich.diagnosis import Examination, Finding, ModelUnderTest, Remark, examine
 from ostrich.diagnosis.checks import out_of_time
 from ostrich.errors import InputError
+from ostrich.figures.words import several
 from ostrich.runtime.events import progress
 from ostrich.runtime.runs import Run
 from ostrich.verbs.inputs import Images, Model, as_classifier, as_samples
@@ -47,8 +48,9 @@ class DoctorResult(Kept):
         """How many faults were found, by how many checks, and how many had no time."""
         late = out_of_time(self.figures["skipped"])
         count = len(self.findings)
-        faults = f"{count} fault{'s' if count > 1 else ''}" if count else "no fault"
-        done = f"{faults} found by {len(self.figures['checks'])} checks on {self.figures['n']} images"
+        faults = several(count, "fault") if count else "no fault"
+        checks, images = several(len(self.figures["checks"]), "check"), several(self.figures["n"], "image")
+        done = f"{faults} found by {checks} on {images}"
         return f"{done}; {len(late)} had no time." if late else f"{done}."
 
     @property

@@ -40,6 +40,7 @@ from ostrich.crashtest.plan import ANYTIME
 from ostrich.crashtest.probes.robustness import attack_batch, of_unit
 from ostrich.crashtest.summary import lower_bound
 from ostrich.errors import InputError
+from ostrich.figures.words import in_percent, several
 from ostrich.models.untouched import untouched
 from ostrich.runtime.deadline import TimeUp, check_time, time_left
 from ostrich.statistics import wilson
@@ -272,11 +273,11 @@ def _block(norm: str, points: list[dict[str, Any]], clean: float) -> Curve:
 def _sentence(context: Context, figures: dict[str, Any]) -> str:
     """Both sides at one budget: that of a gate, else the largest under Linf with half of it verified."""
     norm, point = _told(context, figures)
-    gap = point["attacked"] - point["y"]
+    least, most, clean = (in_percent(share) for share in (point["y"], point["attacked"], figures["clean"]))
     return (
-        f"With {point['label']} {of_unit(norm)}, it is right on at least {point['y']:.0%} and at most "
-        f"{point['attacked']:.0%} of {figures['n']} images ({figures['clean']:.0%} without an attack); on "
-        f"{gap:.0%} it is not known."
+        f"With {point['label']} {of_unit(norm)}, it is right on at least {least} and at most {most} of "
+        f"{several(figures['n'], 'image')} ({clean} without an attack); on "
+        f"{in_percent(point['attacked'] - point['y'])} it is not known."
     )
 
 

@@ -34,6 +34,7 @@ from ostrich.diagnosis.calibration import (
     roc_area,
     temperature,
 )
+from ostrich.figures.words import in_percent
 from ostrich.images import fit, from_bytes, luma, rounded
 from ostrich.models import Classifier
 from ostrich.models.answers import answered
@@ -196,8 +197,8 @@ def _sentence(figures: dict[str, Any]) -> str:
     clean, mended = figures["clean"], figures["temperature"]
     low, high = clean["interval"]
     sentence = (
-        f"It is {clean['confidence']:.0%} sure and right on {clean['accuracy']:.0%} of n = {clean['n']} "
-        f"images; its calibration error is {clean['error']:.1%} ({low:.1%} to {high:.1%})"
+        f"It is {in_percent(clean['confidence'])} sure and right on {in_percent(clean['accuracy'])} of "
+        f"n = {clean['n']} images; its calibration error is {clean['error']:.1%} ({low:.1%} to {high:.1%})"
     )
     if "corrupted" in figures:
         found = figures["corrupted"]

@@ -8,6 +8,7 @@ from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Confusion, Confusions, Number
 from ostrich.crashtest.context import Context
 from ostrich.crashtest.plan import ANYTIME
+from ostrich.figures.words import in_percent, several
 from ostrich.statistics import wilson
 
 TITLE = "Clean accuracy"
@@ -20,14 +21,15 @@ def probe(context: Context) -> Answer:
     count, right = len(context.samples), int(context.correct.sum())
     if context.samples.labels is None:
         return Answer(
-            sentence=f"The {count} images have no labels: what the network says of them counts as right.",
+            sentence=f"The {several(count, 'image')} {'has' if count == 1 else 'have'} no labels: what the "
+            "network says of them counts as right.",
             how_to_read="Without labels, accuracy is not known; attacks try to change the prediction.",
             figures={"n": count, "accuracy": None, "interval": None},
             blocks=[Number(label="clean accuracy", value=None, interval=None, n=count)],
         )
     interval = wilson(right, count)
     confusions = _confusions(context)
-    sentence = f"It is right on {right} of {count} images ({right / count:.0%})."
+    sentence = f"It is right on {right} of {several(count, 'image')} ({in_percent(right / count)})."
     if confusions:
         worst = confusions[0]
         times = "once" if worst.count == 1 else f"{worst.count} times"

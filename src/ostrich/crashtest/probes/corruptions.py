@@ -28,6 +28,7 @@ from ostrich.crashtest.blocks import Block, Curve, Number, Picture, Pictures, Po
 from ostrich.crashtest.context import CannotRun, Context, growing
 from ostrich.crashtest.plan import ANYTIME
 from ostrich.crashtest.summary import UNDER_CORRUPTION, share
+from ostrich.figures.words import in_percent, several
 from ostrich.models import Classifier
 from ostrich.models.answers import predictions, right
 from ostrich.published import published
@@ -53,14 +54,13 @@ def probe(context: Context) -> Answer:
         raise TimeUp
     figures = _figures(context, known)
     shown = figures["severities"][str(JUDGED)]
-    worst = figures["worst"]
     example, caption = _example(context)
     labelled = context.samples.labels is not None
     words = "right on" if labelled else "of its clean answer on"
     return Answer(
-        sentence=f"Under common corruptions of severity {JUDGED} it is {words} {shown['accuracy']:.0%} of "
-        f"n = {shown['n']} images ({figures['clean']:.0%} without). Of all, {_plain(worst)} harms most: "
-        f"{figures['corruptions'][worst][str(JUDGED)]:.0%}.{_summary(figures)}",
+        sentence=f"Under common corruptions of severity {JUDGED} it is {words} "
+        f"{in_percent(shown['accuracy'])} of n = {several(shown['n'], 'image')} "
+        f"({in_percent(figures['clean'])} without). {_worst(figures)}{_summary(figures)}",
         how_to_read="Fifteen corruptions that cameras, weather and files make, at the five severities of "
         f"ImageNet-C; the mean over all of them, and over families. {caption} Frost is drawn here. "
         "The interval is over images (bootstrap); corruptions of one image are not independent.",
@@ -204,14 +204,25 @@ def of_imagenet(classifier: Classifier) -> bool:
 # What is shown -----------------------------------------------------------------------------------
 
 
+def _worst(figures: dict[str, Any]) -> str:
+    """The corruption that harms most, where any does."""
+    worst = figures["worst"]
+    accuracy = figures["corruptions"][worst][str(JUDGED)]
+    if accuracy >= figures["clean"]:
+        return "None of them harms it."
+    return f"Of all, {_plain(worst)} harms most: {in_percent(accuracy)}."
+
+
 def _summary(figures: dict[str, Any]) -> str:
     """The mean errors in a sentence, with what they are divided by; nothing where they are not known."""
     found = figures.get("all_severities")
     if found is None:
         return ""
     if found["mce"] is None:
-        error, (low, high) = found["mean_error"]["value"], found["mean_error"]["interval"]
-        return f" Its mean error over all severities is {error:.1%} ({low:.1%} to {high:.1%})."
+        error, low, high = (
+            in_percent(x, 1) for x in (found["mean_error"]["value"], *found["mean_error"]["interval"])
+        )
+        return f" Its mean error over all severities is {error} ({low} to {high})."
     mce, (low, high) = found["mce"]["value"], found["mce"]["interval"]
     return (
         f" Its mCE is {mce:.1%} of AlexNet's errors ({low:.1%} to {high:.1%}; relative "

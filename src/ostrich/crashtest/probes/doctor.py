@@ -15,6 +15,7 @@ from ostrich.crashtest.context import Context
 from ostrich.crashtest.plan import ANYTIME
 from ostrich.diagnosis import ModelUnderTest, examine
 from ostrich.diagnosis.checks import out_of_time
+from ostrich.figures.words import several
 
 TITLE = "What the doctor says"
 COST = ANYTIME
@@ -34,7 +35,7 @@ def probe(context: Context) -> Answer:
     )
     found = examine(model, progress=context.progress)
     findings = [asdict(finding) for finding in found.findings]
-    asked = f"{len(found.done)} checks"
+    asked = several(len(found.done), "check")
     late = out_of_time(found.skipped)
     if findings:
         listed = ", ".join(finding["code"] for finding in findings)

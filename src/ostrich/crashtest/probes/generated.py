@@ -12,6 +12,7 @@ from ostrich.crashtest.blocks import Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.plan import Cost
 from ostrich.data.matching import Names
+from ostrich.figures.words import in_percent
 from ostrich.generative import load_generator
 from ostrich.generative.features import fitted
 from ostrich.images import rounded
@@ -49,8 +50,9 @@ def probe(context: Context) -> Answer:
         for i in wrong_first
     ]
     return Answer(
-        sentence=f"Of {SAMPLES} images that {GENERATOR} made, the network takes {right / SAMPLES:.0%} "
-        f"({low:.0%} to {high:.0%}) for the class that was asked for.",
+        sentence=f"Of {SAMPLES} images that {GENERATOR} made, the network takes "
+        f"{in_percent(right / SAMPLES)} ({in_percent(low)} to {in_percent(high)}) for the class that was "
+        "asked for.",
         how_to_read="Ten samples, those first that are seen as another class than was asked for. Who is "
         "wrong there, the network or the generator, the eye must judge.",
         figures={"n": SAMPLES, "as_asked": right / SAMPLES, "low": low, "high": high},

@@ -11,6 +11,7 @@ from ostrich.crashtest.blocks import Curve, Point, Series
 from ostrich.crashtest.context import THREATS, CannotRun, Context, budget_text, sweep
 from ostrich.crashtest.plan import Cost
 from ostrich.crashtest.summary import accuracy
+from ostrich.figures.words import in_percent
 from ostrich.models.answers import predictions
 from ostrich.runtime.randomness import keyed
 from ostrich.statistics import wilson
@@ -40,7 +41,7 @@ def probe(context: Context) -> Answer:
     clean = int(context.correct.cpu()[rows].sum()) / len(rows)
     left = round(last.y * len(rows)) if last.y is not None else 0
     return Answer(
-        sentence=f"Random noise of {last.label} per value leaves {last.y:.0%} of images right.",
+        sentence=f"Random noise of {last.label} per value leaves {in_percent(last.y)} of images right.",
         how_to_read="Each value moves by exactly the budget up or down (linf), or in a random direction of "
         "that length (l2); one draw per image.",
         figures={"n": len(rows), **figures},

@@ -13,6 +13,7 @@ from ostrich.crashtest.context import CannotRun, Context
 from ostrich.crashtest.plan import Cost
 from ostrich.crashtest.probes.fitted import examples, fit_and_judge
 from ostrich.crashtest.summary import doubted
+from ostrich.figures.words import in_percent
 
 TITLE = "A patch, wherever it lies"
 AREA, EPOCHS = 0.08, 40
@@ -46,9 +47,9 @@ def probe(context: Context) -> Answer:
         blocks.append(Pictures(items=[item], columns=3))
     items = examples(context, found, SHOWN, f"{AREA:.0%} of the area")
     return Answer(
-        sentence=f"A patch on {AREA:.0%} of the image turns {figures['success_rate']:.0%} of "
+        sentence=f"A patch on {AREA:.0%} of the image turns {in_percent(figures['success_rate'])} of "
         f"{figures['n']} images that it was not fitted on into {name}, wherever it lies "
-        f"(random colours: {figures['by_chance']:.0%}).{doubted(found.doubt)}",
+        f"(random colours: {in_percent(figures['by_chance'])}).{doubted(found.doubt)}",
         how_to_read=f"Fitted on {found.n_fitted} images of other classes, turned and placed at random; "
         "judged on others, at one new place each. It is a file, patch.safetensors: "
         "`ostrich attack patch MODEL DATA --artefact FILE` lays it on any images, and "

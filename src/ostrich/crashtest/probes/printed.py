@@ -16,6 +16,7 @@ from ostrich.crashtest.blocks import Pairs, Table
 from ostrich.crashtest.context import CannotRun, Context, budget_text, check_gradient
 from ostrich.crashtest.plan import Cost
 from ostrich.crashtest.summary import doubted, success
+from ostrich.figures.words import in_percent
 from ostrich.images import fingerprints
 from ostrich.statistics import wilson
 
@@ -53,11 +54,11 @@ def probe(context: Context) -> Answer:
     destroyed = found["destruction_rate"]["photograph"]
     return Answer(
         sentence=f"Changed by {text} per value in one step, then printed and photographed in simulation, "
-        f"{hits / n:.0%} of {n} images fool it"
+        f"{in_percent(hits / n)} of {n} images fool it"
         + (
             "."
             if destroyed is None
-            else f"; the photograph undoes {destroyed:.0%} of those that fool as files."
+            else f"; the photograph undoes {in_percent(destroyed)} of those that fool as files."
         )
         + doubted(doubt),
         how_to_read="Photographs, before and after: the same paper, the same camera. An image counts where "
@@ -80,4 +81,4 @@ def probe(context: Context) -> Answer:
 
 
 def _percent(part: float | None) -> str:
-    return "-" if part is None else f"{part:.0%}"
+    return "-" if part is None else in_percent(part)

@@ -29,6 +29,7 @@ from ostrich.crashtest.blocks import Block, Curve, Pair, Pairs, Point, Series
 from ostrich.crashtest.context import THREATS, CannotRun, Context, budget_text, growing, sweep
 from ostrich.crashtest.outcomes import broken_within
 from ostrich.crashtest.plan import ANYTIME
+from ostrich.figures.words import in_percent, several
 from ostrich.runtime.deadline import TimeUp
 from ostrich.statistics import wilson
 
@@ -71,8 +72,8 @@ def probe(context: Context) -> Answer:
     first = linf[_halving([point["y"] for point in linf], figures["clean"])]
     by = "PGD" if context.attacked.access == "gradient" else "attacks without gradients"
     return Answer(
-        sentence=f"Against {by} with {first['label']} per value, it is right on {first['y']:.0%} of images "
-        f"({figures['clean']:.0%} without an attack).",
+        sentence=f"Against {by} with {first['label']} per value, it is right on "
+        f"{in_percent(first['y'])} of images ({in_percent(figures['clean'])} without an attack).",
         how_to_read="The lower the line, the weaker the network; the band is the 95 % interval; dashed: "
         "random noise of the same size.",
         figures=figures,
@@ -114,8 +115,9 @@ def headline(robust: Sequence[RobustAccuracy], clean: float | None = None) -> st
     one = headline_point(robust, clean)
     text = budget_text(one["norm"], one["eps"])
     what = of_unit(one["norm"])
-    share = f"{one['robust_accuracy']:.0%} ({one['low']:.0%} to {one['high']:.0%}, n = {one['n']} images)"
-    beside = "" if clean is None else f"; without an attack on {clean:.0%}"
+    share, low, high = (in_percent(one[part]) for part in ("robust_accuracy", "low", "high"))
+    share += f" ({low} to {high}, n = {several(one['n'], 'image')})"
+    beside = "" if clean is None else f"; without an attack on {in_percent(clean)}"
     if one["bound"] is None:
         return (
             f"Robust accuracy is not known: {one['reason']}. With {text} {what} it is right on at most "

@@ -24,6 +24,7 @@ from ostrich.data.matching import Names
 from ostrich.data.mesh_views import Views
 from ostrich.data.toyscenes.meshes import CLASS_NAMES
 from ostrich.errors import MissingExtra
+from ostrich.figures.words import in_percent
 from ostrich.models.answers import predictions
 
 TITLE = "A painted object"
@@ -132,4 +133,4 @@ def _views(context: Context, name: str) -> Views:
 
 
 def _percent(share: float | None) -> str:
-    return "none" if share is None else f"{share:.0%}"
+    return "none" if share is None else in_percent(share)

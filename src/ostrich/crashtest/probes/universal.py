@@ -13,6 +13,7 @@ from ostrich.crashtest.context import CannotRun, Context, budget_text
 from ostrich.crashtest.plan import Cost
 from ostrich.crashtest.probes.fitted import examples, fit_and_judge
 from ostrich.crashtest.summary import doubted
+from ostrich.figures.words import in_percent
 
 TITLE = "One change for every image"
 LEVEL, EPOCHS = 10, 30  # of 255, the published budget
@@ -40,8 +41,8 @@ def probe(context: Context) -> Answer:
     items = examples(context, found, SHOWN, text)
     return Answer(
         sentence=f"One change of {text} per value, the same for all, fools it on "
-        f"{figures['success_rate']:.0%} of {figures['n']} images that it was not fitted on "
-        f"(random signs: {figures['by_chance']:.0%}).{doubted(found.doubt)}",
+        f"{in_percent(figures['success_rate'])} of {figures['n']} images that it was not fitted on "
+        f"(random signs: {in_percent(figures['by_chance'])}).{doubted(found.doubt)}",
         how_to_read=f"Fitted on {found.n_fitted} images without their labels, then added to others that the "
         "network gets right. It is a file, universal.safetensors: "
         "`ostrich attack universal MODEL DATA --artefact FILE` adds it to any images.",

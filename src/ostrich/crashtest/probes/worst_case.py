@@ -22,6 +22,7 @@ from ostrich.crashtest.blocks import Block, Pair, Pairs, Table
 from ostrich.crashtest.context import THREATS, CannotRun, Context, budget_text, check_gradient, growing, sweep
 from ostrich.crashtest.outcomes import broken_within
 from ostrich.crashtest.plan import ANYTIME
+from ostrich.figures.words import in_percent, several
 from ostrich.runtime.deadline import Deadline, TimeUp, time_left, until
 from ostrich.statistics import wilson
 
@@ -133,9 +134,10 @@ class _Worst:
         counts = {"PGD": self.before, **self.figures()["broken_by"]}
         broken = ", ".join(f"{title} {number}" for title, number in counts.items() if number)
         late = len(self.members) - len(self.tried) if self.standing else 0
+        share = in_percent(len(self.standing) / self.count)
         return (
             f"Against the worst of {len(self.members)} attacks with {budget_text(self.norm, self.eps)} "
-            f"{UNITS[self.norm]}, it is right on {len(self.standing) / self.count:.0%} of {self.count} images"
+            f"{UNITS[self.norm]}, it is right on {share} of {several(self.count, 'image')}"
             + (f" (broken by {broken})." if broken else ".")
             + (f" For {late} of the attacks there was no time." if late else "")
         )

@@ -15,6 +15,7 @@ from ostrich.crashtest.probes.robustness import headline_point
 from ostrich.crashtest.report.pictures import Embedder
 from ostrich.crashtest.report.templating import write_page
 from ostrich.crashtest.summary import CLEAN, UNDER_CORRUPTION, summary
+from ostrich.figures.words import in_percent
 from ostrich.runtime.files import read_json
 from ostrich.runtime.runs import read_run
 from ostrich.runtime.schema import validated
@@ -135,11 +136,15 @@ def _class_rows(found: ByClass) -> dict[str, Any]:
             one["n"],
             one["right"],
             one["attacked"],
-            f"{one['standing']} ({one['standing'] / one['attacked']:.0%})" if one["attacked"] else None,
+            _share(one["standing"], one["attacked"]),
         ]
         for one in found["classes"]
     ]
     return {"norm": found["norm"], "budget": budget_text(found["norm"], found["eps"]), "rows": rows}
+
+
+def _share(standing: int, attacked: int) -> str | None:
+    return f"{standing} ({in_percent(standing / attacked)})" if attacked else None
 
 
 def _with_budget(one: Fallen) -> dict[str, Any]:
