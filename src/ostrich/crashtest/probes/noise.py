@@ -41,7 +41,8 @@ def probe(context: Context) -> Answer:
     clean = int(context.correct.cpu()[rows].sum()) / len(rows)
     left = round(last.y * len(rows)) if last.y is not None else 0
     return Answer(
-        sentence=f"Random noise of {last.label} per value leaves {in_percent(last.y)} of images right.",
+        sentence=f"Random noise of {last.label} per value leaves {in_percent(left / len(rows))} of images "
+        "right.",
         how_to_read="Each value moves by exactly the budget up or down (linf), or in a random direction of "
         "that length (l2); one draw per image.",
         figures={"n": len(rows), **figures},
