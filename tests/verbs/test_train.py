@@ -12,8 +12,8 @@ from run_folders import contents
 import ostrich
 from ostrich.cli.main import run
 from ostrich.data.training_data import open_split
+from ostrich.models.cards import card_of
 from ostrich.training.recipe import RECIPES
-from ostrich.training.run import card_of
 from ostrich.training.run import trained as network_of
 
 OF_64, OF_32 = ((torch.rand(40, 3, size, size), torch.arange(40) % 11) for size in (64, 32))
@@ -101,6 +101,23 @@ def test_a_card_beside_the_weights_of_another_training_is_none(trained, tmp_path
     assert card_of(weights) is None
     with pytest.raises(ostrich.OstrichError, match="holds no trained network"):
         network_of(tmp_path / "saved")
+
+
+def test_a_trained_network_is_fed_as_its_card_says(trained, tmp_path):
+    folder = trained.save(tmp_path / "saved")
+    test = open_split("digits", "test", (1, 8, 8))
+    for model, weights in ((str(folder), None), ("arch:digits-cnn", folder / "network.safetensors")):
+        found = ostrich.load(model, weights=weights)
+        assert torch.equal(found.predict(test.images()), trained.model.predict(test.images()))
+        assert found.class_names == test.class_names
+        assert found.remarks()["mean"] == "0.305, as the card beside the weights says"
+        given = ostrich.load(model, weights=weights, mean=0.5, std=0.25, classes=list("abcdefghij"))
+        assert (given.mean, given.std, given.class_names) == ((0.5,), (0.25,), tuple("abcdefghij"))
+        assert not {"mean", "std", "class names"} & set(given.remarks())
+    (folder / "card.json").unlink()
+    assert ostrich.load("arch:digits-cnn", weights=folder / "network.safetensors").mean is None
+    with pytest.raises(ostrich.InputError, match=r"run directory without a trained network: .*card\.json"):
+        ostrich.load(str(folder))
 
 
 def test_images_of_ones_own_are_trained_on_and_a_tenth_is_held_out(tmp_path):

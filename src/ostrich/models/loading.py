@@ -11,6 +11,7 @@ from torch import nn
 
 from ostrich.errors import InputError
 from ostrich.models.asked import Asked, Builder
+from ostrich.models.cards import card_of
 from ostrich.models.checkpoints import Checkpoint
 from ostrich.models.class_names import read_class_names
 from ostrich.models.classifier import Classifier
@@ -46,22 +47,25 @@ def load(
     `weights` is a safetensors or torch file, read without running anything of it; `rename` pairs (old, new)
     of text in its names, `drop` patterns of names to leave out, `ema` whether averaged weights are taken
     where there are others (None: they are). Where the head in the file has another number of classes, so has
-    the network. `mean` and `std` are per channel of images in [0, 1]; `size` N or HxW is a plain resize,
-    `resize` and `crop` (N or HxW) with `interpolation` the published kind; `classes` names or a file of them:
-    each replaces what the model brings. `draws` is how often a network whose answers are random is asked;
-    None: 20 times. `output` chooses among several outputs by name or place, and says what one output
-    is: "logit", "sigmoid"; "logits" takes the largest of independent sigmoids for the answer. Raises
-    InputError (wrong names, weights that do not fit, a network whose answers cannot be read as scores).
+    the network. Beside weights of `ostrich train` lies a card, from which their mean, std and class names
+    are taken; remarks say so. `mean` and `std` are per channel of images in [0, 1]; `size` N or HxW is a
+    plain resize, `resize` and `crop` (N or HxW) with `interpolation` the published kind; `classes` names or
+    a file of them: each replaces what the model brings. `draws` is how often a network whose answers are
+    random is asked; None: 20 times. `output` chooses among several outputs by name or place, and says what one
+    output is: "logit", "sigmoid"; "logits" takes the largest of independent sigmoids for the answer. Raises
+    InputError: wrong names, weights that do not fit, a network whose answers cannot be read as scores.
     """
     if weights is None and (rename or drop or ema is not None):
         raise InputError("--rename, --drop and --ema are about a weights file; give it with --weights FILE.")
     checkpoint = None if weights is None else Checkpoint(weights, rename, drop, ema)
     asked = Asked(own_weights=weights is not None, checkpoint=checkpoint, output=output)
     facts = named_facts(model, asked) if isinstance(model, str) else _own(model)
+    if (trained := facts.pop("weights", None)) is not None and checkpoint is None:
+        checkpoint = Checkpoint(trained)
     if checkpoint is not None:
         if not isinstance(facts["network"], nn.Module):
             raise InputError(f"{model} is only a prediction function: it takes no weights.")
-        facts = _filled(facts, checkpoint)
+        facts = _as_its_card_says(_filled(facts, checkpoint), checkpoint.path, mean, std, classes)
     chosen = Preprocessing(
         size=size, resize=resize, crop=crop, interpolation=interpolation, mean=mean, std=std
     )
@@ -96,11 +100,29 @@ def _filled(facts: dict[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:
         told["classes"] = f"{count}, as the head in the weights file has"
         facts = {**facts, "network": network, "class_names": None}
     checkpoint.load_into(network)
-    last = next(
-        reversed([v for v in network.state_dict().values() if isinstance(v, torch.Tensor) and v.ndim])
-    )
-    names = checkpoint.class_names(len(last))
+    names = checkpoint.class_names(_outputs(network))
     return {**facts, **({"class_names": names} if names else {}), "told": {**told, **checkpoint.remarks}}
+
+
+def _outputs(network: nn.Module) -> int:
+    """The classes of a network, as its last tensor has them."""
+    tensors = [v for v in network.state_dict().values() if isinstance(v, torch.Tensor) and v.ndim]
+    return len(tensors[-1])
+
+
+def _as_its_card_says(facts: dict[str, Any], weights: Path, *given: object) -> dict[str, Any]:
+    """The facts with what the card beside weights of `ostrich train` says, where it is not `given`."""
+    card = card_of(weights)
+    if card is None:
+        return facts
+    said = {key: card[key] for key, chosen in zip(("mean", "std", "class_names"), given) if chosen is None}
+    if len(card["class_names"]) != _outputs(facts["network"]):
+        said.pop("class_names", None)
+    told = {}
+    for key, values in said.items():
+        shown = ", ".join([*map(str, values[:4]), *(["..."] if len(values) > 4 else [])])
+        told[key.replace("_", " ")] = f"{shown}, as the card beside the weights says"
+    return {**facts, **said, "told": {**facts.get("told", {}), **told}}
 
 
 def _described(classifier: Classifier) -> str:

@@ -25,6 +25,7 @@ from ostrich.runtime.python_file import called, from_file, from_module
 FORMS = {  # a form, an example, and what it is
     "zoo:NAME": ("zoo:toybox-resnet20", "ours, trained: weights and card come with the package"),
     "arch:NAME": ("arch:resnet20,classes=10,width=0.5", "ours, untrained unless --weights"),
+    "RUN": ("runs/train-digits-cnn", "what `ostrich train` left: its network, fed as its card says"),
     "torchvision:NAME": ("torchvision:resnet18,classes=3", "torchvision's, with its published preprocessing"),
     "timm:NAME": ("timm:vit_tiny_patch16_224,classes=3,in_chans=1", "timm's, likewise (extra zoo)"),
     "timm:local-dir:DIR": ("timm:local-dir:exports/mine", "a folder that timm saved"),

@@ -1,4 +1,6 @@
-"""A path as MODEL: `.onnx`, TorchScript and `.pt2` are networks that run; for the rest, what to type instead.
+"""A path as MODEL: `.onnx`, TorchScript, `.pt2` and the folder of `ostrich train` are networks that run.
+
+For the rest it is said what to type instead.
 
 A TorchScript archive and an exported program hold code that is run, as a Python file does: name only files
 that you trust.
@@ -16,6 +18,9 @@ import torch
 
 from ostrich.errors import InputError, first_line
 from ostrich.models.asked import Asked
+from ostrich.models.bundled import arch_facts
+from ostrich.models.cards import CARD, card_of
+from ostrich.models.cards import WEIGHTS as TRAINED
 from ostrich.models.channels import input_channels
 from ostrich.models.checkpoints import Checkpoint
 from ostrich.models.checkpoints.files import is_torchscript, keras_way_out
@@ -34,11 +39,16 @@ def is_path(model: str) -> bool:
 
 
 def path_facts(model: str, asked: Asked) -> dict[str, Any]:
-    """What a `Classifier` of a file is made of. Raises InputError with the words to type instead."""
+    """What a `Classifier` of a file is made of, and the file of its `weights` where they lie apart.
+
+    Raises InputError with the words to type instead.
+    """
     path, suffix = Path(model), Path(model).suffix.lower()
     if not path.exists():
         raise InputError(f"There is no file {model!r}.")
     if path.is_dir():
+        if (card := card_of(path / TRAINED)) is not None:
+            return {**arch_facts(card["architecture"], asked), "weights": path / TRAINED}
         raise InputError(_folder(path))
     if suffix == ".onnx":
         return onnx_facts(model, asked)
@@ -122,6 +132,12 @@ def _folder(path: Path) -> str:
         return (
             f"{str(path)!r} is TensorFlow's. Convert it: python -m tf2onnx.convert --saved-model {path} "
             f"--output {path.name}.onnx; then ostrich doctor {path.name}.onnx DATA"
+        )
+    if (path / "run.json").is_file():
+        return (
+            f"{str(path)!r} is a run directory without a trained network: no {TRAINED} with the {CARD} that "
+            "was written beside it. Another network's goes as its weights: ostrich doctor MODEL DATA "
+            "--weights FILE"
         )
     found = [p for p in sorted(path.iterdir()) if p.suffix.lower() in SUFFIXES]
     if found:

@@ -13,10 +13,10 @@ from ostrich.data.loading import load_for
 from ostrich.errors import InputError
 from ostrich.inspection.watching import module_of
 from ostrich.models import Classifier
+from ostrich.models.cards import card_of
 from ostrich.models.loading import load
 from ostrich.models.options import ModelOptions
 from ostrich.studies.schema import Spec
-from ostrich.training.run import card_of
 
 
 @dataclass(frozen=True, kw_only=True)

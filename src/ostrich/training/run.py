@@ -16,15 +16,16 @@ from ostrich.data.dataset import Samples
 from ostrich.data.training_data import in_classes_of, open_split
 from ostrich.errors import Diverged, InputError
 from ostrich.models import architectures, load
+from ostrich.models.cards import CARD, WEIGHTS, card_of
 from ostrich.models.classifier import Classifier, input_channels
 from ostrich.runtime import distributed, events
-from ostrich.runtime.files import read_card, write_bytes, write_card
+from ostrich.runtime.files import write_bytes, write_card
 from ostrich.runtime.resumable import peek
 from ostrich.runtime.runs import Run
 from ostrich.training.loop import accuracy, steps_of, steps_of_epoch, train
 from ostrich.training.recipe import RECIPES, Recipe, command
 
-CHECKPOINT, WEIGHTS, CARD = "checkpoint.pt", "network.safetensors", "card.json"
+CHECKPOINT = "checkpoint.pt"
 HELD_OUT = 1000  # test images for the accuracy after each epoch
 
 
@@ -100,23 +101,7 @@ def trained(folder: Path, device: str | torch.device = "auto") -> Classifier:
     card = card_of(folder / WEIGHTS)
     if card is None:
         raise InputError(f"{str(folder)!r} holds no trained network: {WEIGHTS} and its {CARD}.")
-    classifier = load(
-        f"arch:{card['architecture']}",
-        weights=folder / WEIGHTS,
-        mean=card["mean"],
-        std=card["std"],
-        device=device,
-    )
-    if len(card["class_names"]) == classifier.num_classes:
-        classifier.class_names = tuple(card["class_names"])
-    return classifier
-
-
-def card_of(weights: str | Path) -> dict[str, Any] | None:
-    """The card that a training run left beside its weights; None for weights of another origin."""
-    path = Path(weights)
-    told = ("recipe", "train_images", "test_images", "test_accuracy")
-    return read_card(path.parent / CARD, path, told) if path.name == WEIGHTS else None
+    return load(f"arch:{card['architecture']}", weights=folder / WEIGHTS, device=device)
 
 
 def _start_from(network: torch.nn.Module, recipe: Recipe) -> None:
