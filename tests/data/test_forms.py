@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch.utils.data import Dataset
 from twelve import LABELS, NAMES, PIXELS, gives_them_back
 
 import ostrich
 from ostrich.data import load, open_data
-from ostrich.data.functions import ASKED
+from ostrich.data.functions import ASKED, as_dataset
+from ostrich.data.levels import Levels
 from ostrich.data.training_data import open_split
 from ostrich.errors import InputError, UnreadableImage
 from ostrich.runtime.python_file import module_name
@@ -312,6 +315,19 @@ def empty(): return Subset(Mine("tensors"), [])
 """
 
 
+class Items(Dataset):
+    """What is given, item by item."""
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        return self.items[i]
+
+
 @pytest.fixture
 def functions(here):
     np.save("pixels.npy", PIXELS)
@@ -371,6 +387,56 @@ def test_items_that_cannot_be_read_are_named_or_left_out(functions):
     assert samples.skipped == ("00000", "00004")
     assert samples.labels.tolist() == LABELS[left].tolist()
     assert (samples.pixels == PIXELS[left]).all()
+
+
+def test_deep_pictures_of_items_are_asked_for_their_white():
+    """As files are: they became nearly black."""
+    grey = (np.arange(64).reshape(8, 8) * 64).astype(np.uint16)  # 12 bits
+    for values, white in ((grey, 4095), (grey.astype(np.int32), 4095), (grey.astype(np.float32) / 16, 255)):
+        items = Items([(Image.fromarray(values), 0)])
+        with pytest.raises(InputError, match=f"--range {white}"):
+            load(as_dataset("mine", items, Levels()), size=(8, 8))
+        (found,) = load(as_dataset("mine", items, Levels(white)), size=(8, 8)).pixels
+        assert (abs(found[..., 0] - values / white * 255) <= 0.5).all()
+    items = Items([(Image.fromarray(grey * 16), 0)])
+    (found,) = load(as_dataset("mine", items, Levels()), size=(8, 8)).pixels
+    assert (abs(found[..., 0] - grey * 16.0 / 65535 * 255) <= 0.5).all()
+
+
+IMAGES = torch.from_numpy(PIXELS).permute(0, 3, 1, 2) / 255
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ((IMAGES.requires_grad_(), LABELS), "012"),
+        ((IMAGES, torch.eye(3)[LABELS].requires_grad_()), "012"),
+        ((IMAGES, np.array([*"abc"], dtype=object)[LABELS]), "abc"),
+        ((IMAGES, np.array(["\u00e4", "b", "c"])[LABELS]), "bc\u00e4"),
+        ((IMAGES, np.array([word.encode() for word in ("\u00e4", "b", "c")])[LABELS]), "bc\u00e4"),
+        ((IMAGES, np.array(LABELS) > 1), "01"),
+        ([(image, torch.eye(3, requires_grad=True)[k]) for image, k in zip(IMAGES, LABELS)], "012"),
+        ([(image, bool(k > 1)) for image, k in zip(IMAGES, LABELS)], "01"),
+    ],
+)
+def test_labels_and_images_of_any_type(given, names):
+    found = as_dataset("mine", Items(given) if isinstance(given, list) else given, Levels())
+    assert found.class_names == tuple(names)
+    assert (load(found, size=(8, 8)).pixels == PIXELS).all()
+
+
+def test_a_type_that_numpy_lacks():
+    coarse = IMAGES.detach().bfloat16()
+    found = load(as_dataset("mine", (coarse, LABELS), Levels()), size=(8, 8)).pixels
+    assert (abs(found - coarse.float().permute(0, 2, 3, 1).numpy() * 255) <= 0.5).all()
+    for labels in ([[0], [1, 2], *[[0]] * 10], np.array([b"\xe4"] * 12), [None] * 12):
+        with pytest.raises(InputError, match="mine: labels are one number or name for each"):
+            as_dataset("mine", (coarse, labels), Levels())
+    with pytest.raises(InputError, match="is no array"):
+        as_dataset("mine", coarse.float().to_sparse(), Levels())
+    boxes = Items([(image, 1) for image in coarse.float()])
+    boxes.targets = [[1], [1, 2], *[[0]] * 10]
+    assert as_dataset("mine", boxes, Levels()).class_names == ("1",)
 
 
 def test_a_set_whose_labels_are_transformed_has_not_the_names_of_its_classes(functions):

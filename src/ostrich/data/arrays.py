@@ -10,15 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from ostrich.data.dataset import Dataset
 from ostrich.data.levels import Levels
 from ostrich.data.pictures import as_picture
 from ostrich.data.tables import numbered
-from ostrich.errors import InputError
+from ostrich.errors import InputError, first_line
 
 PLAIN = (("images", "x", "X", "data", "image", "arr_0"), ("labels", "y", "Y", "label", "targets", "arr_1"))
+FLOATS = (torch.float16, torch.float32, torch.float64)  # that numpy has, too
 SPLIT = (("{}_images", "x_{}", "X_{}", "images_{}"), ("{}_labels", "y_{}", "Y_{}", "labels_{}"))
 
 
@@ -93,31 +95,61 @@ def channels_first(shape: Sequence[int], images_first: bool) -> bool:
     return shape[0] < shape[2] if shape[0] != shape[2] else images_first
 
 
+def as_array(value: Any) -> Any:
+    """A tensor as an array, numbers of a type that numpy lacks as float32; else the value itself.
+
+    Raises InputError.
+    """
+    if not isinstance(value, torch.Tensor):
+        return value
+    value = value.detach().cpu()
+    try:
+        return (value if value.dtype in FLOATS or not value.is_floating_point() else value.float()).numpy()
+    except (TypeError, RuntimeError) as error:  # sparse, quantised
+        raise InputError(f"A tensor of {value.dtype} is no array: {first_line(error)}") from None
+
+
 def as_labels(
     name: str, labels: Any, count: int, class_names: Sequence[str] | None = None
 ) -> tuple[list[int] | None, tuple[str, ...] | None]:
-    """Labels (N,), (N, 1) or one-hot (N, K), numbers or names, as places among their names, and these."""
+    """Labels (N,), (N, 1) or one-hot (N, K), numbers or names, as places among their names, and these.
+
+    Raises InputError for labels of another form.
+    """
     if labels is None:
         return None, None
-    array = np.asarray(labels)
+    array = _label_array(name, labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim == 2 and array.dtype.kind in "buif" and _one_hot(array):
         array = array.argmax(1)
     if array.dtype.kind == "f" and np.isfinite(array).all() and (array == array.round()).all():
         array = array.astype(np.int64)
-    if array.shape != (count,) or array.dtype.kind not in "iuUS":
+    if array.shape != (count,) or array.dtype.kind not in "iuU":
         raise InputError(
             f"{name}: labels are one number or name for each of {count} images; got {array.dtype} of shape "
             f"{array.shape}."
         )
-    if array.dtype.kind == "S":
-        array = array.astype(str)
     if array.dtype.kind != "U" and int(array.min(initial=0)) < 0:
         raise InputError(f"{name}: labels are numbers from 0; got {int(array.min())}.")
     if class_names is not None and array.dtype.kind != "U" and int(array.max(initial=0)) < len(class_names):
         return [int(one) for one in array], tuple(str(one) for one in class_names)
     return numbered(str(one) for one in array)
+
+
+def _label_array(name: str, labels: Any) -> np.ndarray:
+    """Labels as an array; of truth values as numbers, of bytes (UTF-8) and Python's own texts as texts."""
+    try:
+        array = np.asarray([as_array(one) for one in labels] if isinstance(labels, list | tuple) else labels)
+        if array.dtype.kind == "S":
+            array = np.char.decode(array, "utf-8")
+    except (TypeError, ValueError) as error:  # rows of unequal length
+        raise InputError(
+            f"{name}: labels are one number or name for each image; these are no array ({first_line(error)})"
+        ) from None
+    if array.dtype == object and all(isinstance(one, str) for one in array.flat):
+        array = array.astype(str)
+    return array.astype(np.int64) if array.dtype == bool else array
 
 
 def _one_hot(array: np.ndarray) -> bool:

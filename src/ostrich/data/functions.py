@@ -21,13 +21,12 @@ import torch
 from PIL import Image
 from torch.utils import data as torch_data
 
-from ostrich.data.arrays import as_labels, channels_first, of_arrays
+from ostrich.data.arrays import as_array, as_labels, channels_first, of_arrays
 from ostrich.data.dataset import Dataset
 from ostrich.data.levels import Levels
-from ostrich.data.pictures import as_picture
+from ostrich.data.pictures import as_picture, in_eight_bits
 from ostrich.data.split import subset
 from ostrich.errors import InputError, UnreadableImage
-from ostrich.images import as_rgb
 from ostrich.runtime.python_file import called, from_file, reason
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "images", "x")
@@ -56,7 +55,7 @@ def as_dataset(name: str, found: Any, levels: Levels) -> Dataset:
     if isinstance(found, torch_data.Dataset):
         return _of_items(name, found, levels)
     pair = found if isinstance(found, tuple | list) and len(found) == 2 else (found, None)
-    images, labels = (_array(one) for one in pair)
+    images, labels = (as_array(one) for one in pair)
     if not isinstance(images, np.ndarray):
         raise InputError(f"{name} returns {type(found).__name__}; it returns {RETURNS}.")
     return of_arrays(name, images, labels, levels)
@@ -82,7 +81,7 @@ def _of_items(name: str, items: Any, levels: Levels) -> Dataset:
 
     def content(i: int) -> bytes:
         found = image(i)
-        return found.tobytes() if isinstance(found, Image.Image) else np.asarray(found).tobytes()
+        return found.tobytes() if isinstance(found, Image.Image) else np.asarray(as_array(found)).tobytes()
 
     return Dataset(
         name=name,
@@ -174,7 +173,10 @@ def _kept(items: Any) -> tuple[np.ndarray | None, list[str] | None]:
     names = [str(one) for one in classes] if isinstance(classes, list | tuple) else None
     if not isinstance(targets, list | np.ndarray | torch.Tensor) or not isinstance(items, Sized):
         return None, names
-    return np.asarray(targets)[places] if len(targets) == len(items) else None, names
+    try:
+        return np.asarray(as_array(targets))[places] if len(targets) == len(items) else None, names
+    except ValueError:  # several to an image, as of detection
+        return None, names
 
 
 def _confirmed(kept: np.ndarray, readable: Callable[[Iterable[int]], Iterator[tuple[int, Any]]]) -> bool:
@@ -185,7 +187,7 @@ def _confirmed(kept: np.ndarray, readable: Callable[[Iterable[int]], Iterator[tu
 
 def _same(label: Any, kept: Any) -> bool:
     known = isinstance(label, int | float | str | bytes | np.ndarray | np.generic | torch.Tensor)
-    return known and np.array_equal(np.ravel(_array(label)), np.ravel(kept))
+    return known and np.array_equal(np.ravel(as_array(label)), np.ravel(kept))
 
 
 def _changes_labels(items: Any) -> bool:
@@ -201,8 +203,8 @@ def _plain(label: Any) -> Any:
 def _picture(image: Any, name: str, levels: Levels) -> Image.Image | np.ndarray:
     """An image as a picture, or as bytes (H, W, C)."""
     if isinstance(image, Image.Image):
-        return as_rgb(image)
-    array = _array(image)
+        return in_eight_bits(image, name, levels)
+    array = as_array(image)
     if not isinstance(array, np.ndarray):
         raise InputError(
             f"{name}: an image is an array, a tensor or a Pillow picture; got {type(image).__name__}."
@@ -210,8 +212,3 @@ def _picture(image: Any, name: str, levels: Levels) -> Image.Image | np.ndarray:
     if array.ndim == 3 and channels_first(array.shape, images_first=isinstance(image, torch.Tensor)):
         array = np.moveaxis(array, 0, -1)
     return as_picture(np.ascontiguousarray(array), name, levels)
-
-
-def _array(value: Any) -> Any:
-    """A tensor as an array; lists of labels, and whatever else, as they are."""
-    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value

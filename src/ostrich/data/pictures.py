@@ -67,13 +67,18 @@ def open_image(path: Path | str, levels: Levels | None = None, content: bytes | 
         raise UnreadableImage(
             f"{name!r} cannot be read as an image ({error}). Remove or repair it, or pass --skip-bad."
         ) from None
-    if upright.mode.startswith(("I", "F")):
-        kind = np.float64 if upright.mode.startswith("F") else np.int64
-        grey = levels.to_bytes(np.asarray(upright).astype(kind), name, picture=True)
-        return Image.fromarray(grey).convert("RGB")
     if deep:
         upright = _from_two_bytes(upright, lower, levels, name)
-    return as_rgb(upright)
+    return in_eight_bits(upright, name, levels)
+
+
+def in_eight_bits(picture: Image.Image, name: str, levels: Levels) -> Image.Image:
+    """Any Pillow mode as 8-bit RGB; grey of more bits and floats as `levels` says. Raises InputError."""
+    if not picture.mode.startswith(("I", "F")):
+        return as_rgb(picture)
+    kind = np.float64 if picture.mode.startswith("F") else np.int64
+    grey = levels.to_bytes(np.asarray(picture).astype(kind), name, picture=True)
+    return Image.fromarray(grey).convert("RGB")
 
 
 def open_array(

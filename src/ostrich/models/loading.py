@@ -51,9 +51,9 @@ def load(
     are taken; remarks say so. `mean` and `std` are per channel of images in [0, 1]; `size` N or HxW is a
     plain resize, `resize` and `crop` (N or HxW) with `interpolation` the published kind; `classes` names or
     a file of them: each replaces what the model brings. `draws` is how often a network whose answers are
-    random is asked; None: 20 times. `output` chooses among several outputs by name or place, and says what one
-    output is: "logit", "sigmoid"; "logits" takes the largest of independent sigmoids for the answer. Raises
-    InputError: wrong names, weights that do not fit, a network whose answers cannot be read as scores.
+    random is asked; None: 20 times. `output` chooses among several outputs by name or place, and says what
+    one output is: "logit", "sigmoid"; "logits" takes the largest of independent sigmoids for the answer.
+    Raises InputError: wrong names, weights that do not fit, a network whose answers cannot be read as scores.
     """
     if weights is None and (rename or drop or ema is not None):
         raise InputError("--rename, --drop and --ema are about a weights file; give it with --weights FILE.")
