@@ -23,6 +23,7 @@ from ostrich.runtime.files import whole, write_bytes
 
 LEVELS = 255  # an 8-bit channel has the values 0/255 ... 255/255
 SNAP = 1e-4  # levels; float32 errs by at most 255 * 2^-25 = 8e-6 of them
+SLACK = SNAP / LEVELS  # the same of values in [0, 1]
 THOUSAND = 1000  # images whose files lie in one folder
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601: what grey a colour is
 INTERPOLATIONS = {
@@ -81,6 +82,15 @@ def check_images(images: Tensor) -> None:
             f"Images lie in [0, 1]; these reach from {low.item():.4g} to {high.item():.4g}. "
             "Divide 0..255 images by 255; leave normalisation to the classifier (mean, std)."
         )
+
+
+def without_rounding_errors(images: Tensor) -> Tensor:
+    """Images with values beyond 0 or 1 by no more than SNAP brought to these ends; else as they are."""
+    if not images.is_floating_point() or not images.numel():
+        return images
+    low, high = images.aminmax()
+    inside = low >= 0 and high <= 1
+    return images.clamp(0, 1) if not inside and low >= -SLACK and high <= 1 + SLACK else images
 
 
 def fingerprints(images: Tensor) -> list[int]:

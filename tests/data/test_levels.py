@@ -8,12 +8,14 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from ostrich.data import load, open_data
+from ostrich.data.dataset import Samples
 from ostrich.data.levels import Levels
 from ostrich.data.pictures import open_array, open_image
 from ostrich.errors import InputError, MissingExtra, UnreadableImage
@@ -94,6 +96,28 @@ def test_arrays(tmp_path):
         assert (abs(found - values.astype(float) / white * 255) <= 0.6).all()
     np.save(tmp_path / "a.npy", np.full((4, 4), True))
     assert np.asarray(open_array(tmp_path / "a.npy")).min() == 255
+
+
+def test_the_range_that_is_proposed_is_the_least_that_fits():
+    for high, proposed in ((255, 255), (256, 4095), (4096, 16383), (65535, 65535)):
+        with pytest.raises(InputError, match=rf"--range {proposed},"):
+            Levels().to_bytes(np.array([0, high]), "a")
+
+
+def test_a_rounding_error_is_no_other_range():
+    """Beyond 0 and 1, as of float32 after a normalisation that was taken back."""
+    for told in (None, 1):
+        assert Levels(told).to_bytes(np.array([-1e-7, 1 + 1e-7]), "a").tolist() == [0, 255]
+    assert Levels(255).to_bytes(np.array([-1e-5, 255 + 2e-5]), "a").tolist() == [0, 255]
+    for value in (-1e-5, 1 + 1e-5):
+        with pytest.raises(InputError):
+            Levels().to_bytes(np.array([value]), "a")
+    images = torch.tensor([-1e-7, 0.5, 1 + 2e-7, 1]).view(1, 1, 2, 2)
+    samples = Samples.of(images)
+    assert samples.images().min() >= 0
+    assert samples.images().max() == 1
+    with pytest.raises(InputError, match=r"lie in \[0, 1\]"):
+        Samples.of(images * 1.001)
 
 
 def test_what_is_told_of_one_kind_holds_for_it_alone(tmp_path):

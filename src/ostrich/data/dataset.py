@@ -22,7 +22,15 @@ from ostrich.data.levels import Levels
 from ostrich.data.matching import Matching
 from ostrich.data.sources import Decoded, Given, Kept, Part, Source
 from ostrich.errors import InputError
-from ostrich.images import check_images, fingerprint, fingerprints, from_bytes, off_grid, rounded
+from ostrich.images import (
+    check_images,
+    fingerprint,
+    fingerprints,
+    from_bytes,
+    off_grid,
+    rounded,
+    without_rounding_errors,
+)
 
 if TYPE_CHECKING:
     from ostrich.data.mesh_views import Views
@@ -177,8 +185,10 @@ class Samples:
 
         They are brought to the 8-bit grid, on which files lie; where that changes any, a remark says so.
         """
+        if isinstance(images, Tensor):
+            images = without_rounding_errors(images.detach())
         check_images(images)
-        images, remarks = images.detach(), {}
+        remarks = {}
         if (off := off_grid(images)).any():
             images, count = torch.where(off, rounded(images), images), int(off.flatten(1).any(1).sum())
             remarks["rounded"] = (

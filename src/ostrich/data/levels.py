@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ostrich.errors import InputError, UnreadableImage
-from ostrich.images import LEVELS
+from ostrich.images import LEVELS, SLACK
 
 SIXTEEN = 65535.0
 FEWEST_OF_SIXTEEN = 16384.0
@@ -17,7 +17,7 @@ FEWEST_OF_SIXTEEN = 16384.0
 have 8, 10, 12, 14 or 16 bits; kept in 16 without scaling, those of 14 reach a quarter of the range, of 12 a
 sixteenth. Real 16-bit pictures so dark have to be told as well: --range 65535 takes them as they are."""
 DARK = 1 / 16  # of a told range: images that stay below it are said to be nearly black
-WHITES = {"float": (255, 4095, 65535), "int": (4095, 16383, 65535)}  # which are proposed
+WHITES = {"float": (255, 4095, 65535), "int": (255, 4095, 16383, 65535)}  # which are proposed
 KINDS = {"float": "floats", "int": "whole numbers of more than 8 bits"}
 
 
@@ -43,11 +43,12 @@ class Levels:
         kind = "float" if values.dtype.kind == "f" else "int"
         self.see(kind, low, high)
         white = self.told.get(kind)
-        if white is None and kind == "float" and low >= 0 and high <= 1:
+        slack = SLACK if kind == "float" else 0  # a rounding error is no other range
+        if white is None and kind == "float" and low >= -slack and high <= 1 + slack:
             white = 1.0
         elif white is None and kind == "int" and picture and low >= 0 and high <= SIXTEEN:
             white = SIXTEEN
-        if white is None or low < 0 or high > white:
+        if white is None or low < -slack * white or high > (1 + slack) * white:
             beyond = "" if white is None else f", beyond --range {white:g}"
             raise InputError(
                 f"{file!r} holds {values.dtype} from {low:g} to {high:g}{beyond}; bytes (uint8) or floats in "
