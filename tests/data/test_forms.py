@@ -109,6 +109,26 @@ def test_labels_in_a_column_of_another_name_are_not_left_out_in_silence(here):
     assert found.remarks["labels"] == "none: no column is called label or class (there are kind)"
 
 
+def test_rows_that_lack_a_label_are_named(here):
+    """Where it was the first, all labels were left out in silence."""
+    rows = [{"path": "files/00.png"}, {"path": "files/01.png", "label": "a"}]
+    (here / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(InputError, match="row 1: its label is None"):
+        open_data("jsonl:t.jsonl")
+
+
+def test_separators_of_lines_inside_of_a_value_end_no_row(here):
+    names = ["a\u2028b", "a\u2028b", "c\x0bd"]
+    rows = [{"path": f"files/{i:02d}.png", "label": name} for i, name in enumerate(names)]
+    lines = "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (here / "t.jsonl").write_text(lines, "utf-8", newline="")
+    (here / "t.csv").write_text(
+        "path,label,note\n" + "".join(f'{row["path"]},{row["label"]},"1\n2"\n' for row in rows), "utf-8"
+    )
+    for word in ("jsonl:t.jsonl", "csv:t.csv"):
+        assert open_data(word).class_names == ("a\u2028b", "c\x0bd")
+
+
 def test_the_separators_of_another_system(here):
     (here / "t.csv").write_text(
         "path,label\n" + "".join(f"files\\{i:02d}.png,{label}\n" for i, label in enumerate(LABELS))

@@ -9,6 +9,7 @@ column split says so; where several are told apart, FILE alone is the test image
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,7 +53,7 @@ def read_csv(path: str | Path) -> list[dict[str, Any]]:
     head = text.partition("\n")[0]
     delimiter = max(",;\t", key=head.count)
     try:
-        return list(csv.DictReader(text.splitlines(), delimiter=delimiter, strict=True))
+        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         raise InputError(f"{str(path)!r} is no CSV table ({error}).") from None
 
@@ -60,7 +61,7 @@ def read_csv(path: str | Path) -> list[dict[str, Any]]:
 def read_json_lines(path: str | Path) -> list[dict[str, Any]]:
     """The objects of a file, one a line. Raises InputError."""
     rows = []
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -96,7 +97,7 @@ def of_rows(
             raise InputError(f"{name}:{split} has no rows: no column `split` says {split!r}. Write {name}.")
     if not rows:
         raise InputError(f"{name} has no rows.")
-    columns = list(rows[0])
+    columns = list(dict.fromkeys(column for row in rows for column in row))  # a row may lack some
     file_column = _column(columns, PATHS)
     if file_column is None:
         raise InputError(
