@@ -23,6 +23,7 @@ TWELVE = tuple(str(number) for number in range(12))
     [
         (("king_penguin", "Ostrich"), ("ostrich", "bus", "king penguin"), 3, (2, 0), "by name"),
         (("a-b", "A_C", " a  d"), ("a b", "a d", "a c"), 3, (0, 2, 1), "by name"),
+        (("cafe\u0301", "nai\u0308ve"), ("na\u00efve", "caf\u00e9"), 2, (1, 0), "by name"),  # as on a Mac
         (("tench",), ("goldfish, Carassius auratus", "tench, Tinca tinca"), 2, (1,), "by name"),
         (("tench, Tinca tinca",), ("goldfish", "tench"), 2, (1,), "by name"),
         (("cardigan",), ("Cardigan", "cardigan"), 2, (1,), "by name"),  # as it is written, before all else

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ostrich.errors import InputError
-from ostrich.models.class_names import read_class_names
+from ostrich.models.class_names import class_index, read_class_names
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -22,3 +22,11 @@ def test_files_without_names(tmp_path):
     (tmp_path / "names.txt").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="cannot be read"):
         read_class_names(tmp_path / "names.txt")
+
+
+def test_a_class_is_found_by_name_as_those_of_data_are():
+    names = ("school bus", "caf\u00e9", "Cardigan", "cardigan")
+    found = [class_index(name, names, 4) for name in ("School-Bus", " school_bus", "cafe\u0301", "cardigan")]
+    assert found == [0, 0, 1, 3]
+    with pytest.raises(InputError, match="Several"):
+        class_index("CARDIGAN", names, 4)

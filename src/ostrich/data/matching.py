@@ -23,6 +23,7 @@ from functools import cache
 from pathlib import Path
 
 from ostrich.errors import InputError
+from ostrich.runtime.names import plain
 
 IDS = Path(__file__).with_name(
     "imagenet_ids.txt"
@@ -228,12 +229,6 @@ def _forms(name: str) -> tuple[set[str], set[str], set[str]]:
     """A name as it is, as it is compared, and its synonyms, which commas part."""
     synonyms = {plain(part) for part in name.split(",")} - {""}
     return {name}, {plain(name)}, synonyms
-
-
-def plain(name: str) -> str:
-    """A name as it is compared: of 01 and 1, and of Deep-Red and deep_red, the same."""
-    words = re.sub(r"[\s_-]+", " ", name).strip().casefold()
-    return str(int(words)) if words.isdecimal() else words
 
 
 def listed(names: Sequence[str], most: int = LISTED) -> str:

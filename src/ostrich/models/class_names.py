@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ostrich.errors import InputError, UnknownName
+from ostrich.runtime.names import plain
 
 
 def class_index(name: str, class_names: Sequence[str] | None, count: int) -> int:
     """The one of `count` classes that has this name or number. Raises InputError, UnknownName."""
     if class_names is not None:
-        found = [i for i, known in enumerate(class_names) if _same(known, name)]
+        found = [i for i, known in enumerate(class_names) if known == name] or [
+            i for i, known in enumerate(class_names) if plain(known) == plain(name)
+        ]
         if len(found) == 1:
             return found[0]
         if len(found) > 1:
@@ -31,7 +34,3 @@ def read_class_names(path: str | Path) -> tuple[str, ...]:
     if not names:
         raise InputError(f"{str(path)!r} holds no class names; one a line is expected.")
     return names
-
-
-def _same(known: str, name: str) -> bool:
-    return known.lower().replace("_", " ") == name.lower().replace("_", " ").strip()
