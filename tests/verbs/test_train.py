@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from run_folders import contents
 
 import ostrich
@@ -118,6 +119,39 @@ def test_a_trained_network_is_fed_as_its_card_says(trained, tmp_path):
     assert ostrich.load("arch:digits-cnn", weights=folder / "network.safetensors").mean is None
     with pytest.raises(ostrich.InputError, match=r"run directory without a trained network: .*card\.json"):
         ostrich.load(str(folder))
+
+
+def test_a_network_has_the_classes_that_its_data_names(tmp_path, capsys):
+    """It kept the ten of the recipe, without names, and was refused on the very data."""
+    for k, name in enumerate(("ant", "bee", "cat")):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(12 if k else 1):
+            pixels = np.random.default_rng(100 * k + i).integers(0, 256, (8, 8), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / f"data/{name}/{i}.png")
+    data, out = f"folder:{tmp_path / 'data'}", tmp_path / "out"
+    words = ["train", "digits-cnn", "--data", data, "--set", "epochs=1", "--seed", held_out_by(data, "ant")]
+    assert run([*words, "--out", str(out)]) == 0
+    said = capsys.readouterr().err
+    assert "classes: the network has 3, as the data" in said
+    assert "classes: no image of ant is among those to train on" in said
+    model = ostrich.load(str(out))
+    assert model.class_names == ("ant", "bee", "cat")
+    card = json.loads((out / "card.json").read_text())
+    assert card["architecture"] == "digits-cnn,classes=3"
+    assert "--set architecture=digits-cnn,classes=3" in card["recipe"]
+    assert ostrich.attack("fgsm", model, data, limit=6).figures["n"] == 6
+    for changes in ({"architecture": "digits-cnn,classes=10"}, {"architecture": "digits-cnn,classes=2"}):
+        with pytest.raises(ostrich.InputError, match=r"The data has 3 classes, .*architecture=.*,classes=3"):
+            ostrich.train("digits-cnn", data, **changes)
+
+
+def held_out_by(data: str, name: str) -> str:
+    """A seed that holds the only image of a class out."""
+    for seed in range(99):
+        test = open_split(data, "test", (1, 8, 8), seed=seed)
+        if test.class_names.index(name) in test.labels.tolist():
+            return str(seed)
+    raise AssertionError
 
 
 def test_images_of_ones_own_are_trained_on_and_a_tenth_is_held_out(tmp_path):

@@ -44,6 +44,10 @@ class Architecture:
         found = {short.get(p, p): facts.annotation for p, facts in parameters.items() if p not in fixed}
         return {**found, "size": tuple[int, int]}
 
+    def leaves_classes_open(self, spec: str) -> bool:
+        """Whether a spec of it does not say how many classes it has, and could."""
+        return "classes" in self.options() and ",classes=" not in spec
+
     def classes(self) -> int:
         """How many classes it has, unless said."""
         return int(inspect.signature(self.build).parameters["num_classes"].default)

@@ -49,7 +49,7 @@ def arch_facts(spec: str, asked: Asked) -> dict[str, Any]:
     """`arch:NAME,option=value`. Raises UnknownName, and InputError for options."""
     network, entry, size = architectures.build(spec)
     facts = {"network": network, "size": size, "source": entry.source}
-    if "classes" in entry.options() and ",classes=" not in spec:
+    if entry.leaves_classes_open(spec):
         facts["builder"] = _builder(spec, entry.classes())
     return facts
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,11 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from ostrich.data.dataset import Samples
+from ostrich.data.matching import listed
 from ostrich.data.training_data import in_classes_of, open_split
 from ostrich.errors import Diverged, InputError
 from ostrich.models import architectures, load
+from ostrich.models.architectures import Architecture
 from ostrich.models.cards import CARD, WEIGHTS, card_of
 from ostrich.models.classifier import Classifier, input_channels
 from ostrich.runtime import distributed, events
@@ -32,15 +36,12 @@ HELD_OUT = 1000  # test images for the accuracy after each epoch
 def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.device) -> dict[str, Any]:
     """Train by a recipe into a run directory: checkpoint.pt, network.safetensors, card.json.
 
-    `data` is a DATA spec, or samples, of which about a tenth is held out. Raises InputError for data without
-    labels, of other channels or more classes than the network has, or with classes in its test images alone;
-    and for a `start` or crops that the network does not take.
+    `data` is a DATA spec, or samples, of which about a tenth is held out. Where its classes are named and the
+    architecture does not say how many there are, the network has as many. Raises InputError for data without
+    labels, of other channels or classes than the network has, or with classes in its test images alone; and
+    for a `start` or crops that the network does not take.
     """
-    torch.manual_seed(recipe.seed)  # the initial weights
-    network, _, size = architectures.build(recipe.architecture)
-    if recipe.start is not None:
-        _start_from(network, recipe)
-    network.to(device)
+    network, entry, size = _begun(recipe, device)
     channels = input_channels(network, size)
     if len(recipe.mean) not in (1, channels):
         raise InputError(f"{recipe.name} has {len(recipe.mean)} means, its network {channels} channels.")
@@ -54,7 +55,12 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
             f"{name} has {len(training)} images to train on and {len(test)} to test on; one each is needed."
         )
     class_names = training.class_names or ()
-    _check_classes(network, recipe, torch.zeros(1, *shape, device=device), len(class_names))
+    _say_untrained(class_names, train_set[1])
+    if entry.leaves_classes_open(recipe.architecture) and _are_names(class_names, entry.classes()):
+        recipe = replace(recipe, architecture=f"{recipe.architecture},classes={len(class_names)}")
+        network, _, _ = _begun(recipe, device)
+        events.say(f"classes: the network has {len(class_names)}, as the data")
+    _check_classes(network, recipe, torch.zeros(1, *shape, device=device), class_names)
     _check_crops(network, recipe, torch.zeros(1, *shape, device=device))
     described = {"name": name, "n": len(training), "sha256": training.sha256}
     run.describe(seed=recipe.seed, device=device, data=described)
@@ -88,6 +94,30 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
     return results
 
 
+def _begun(recipe: Recipe, device: torch.device) -> tuple[torch.nn.Module, Architecture, tuple[int, int]]:
+    """The network that a recipe begins with, its entry, and its image size (H, W)."""
+    torch.manual_seed(recipe.seed)  # the initial weights
+    network, entry, size = architectures.build(recipe.architecture)
+    if recipe.start is not None:
+        _start_from(network, recipe)
+    return network.to(device), entry, size
+
+
+def _are_names(class_names: Sequence[str], outputs: int) -> bool:
+    """Whether data with these classes would not be matched to so many outputs.
+
+    Numbers from 0 are, also where some are missing at the end.
+    """
+    return len(class_names) != outputs and list(class_names) != [str(k) for k in range(len(class_names))]
+
+
+def _say_untrained(class_names: Sequence[str], labels: Tensor) -> None:
+    """Say which classes have no image among those to train on."""
+    there = set(labels.tolist())
+    if absent := [name for k, name in enumerate(class_names) if k not in there]:
+        events.say(f"classes: no image of {listed(absent)} is among those to train on")
+
+
 def _note(run: Run, recipe: Recipe, row: dict[str, float]) -> None:
     """Write a row of the training, which ends where its loss is not finite."""
     run.append(row)
@@ -118,10 +148,12 @@ def _start_from(network: torch.nn.Module, recipe: Recipe) -> None:
 
 
 @torch.no_grad()
-def _check_classes(network: torch.nn.Module, recipe: Recipe, image: Tensor, classes: int) -> None:
-    """Refuse data of more classes than the network has."""
-    outputs = network.eval()(image).shape[1]
-    if classes > outputs:
+def _check_classes(
+    network: torch.nn.Module, recipe: Recipe, image: Tensor, class_names: Sequence[str]
+) -> None:
+    """Refuse data of more classes than the network has, or of fewer that it could not be matched to."""
+    outputs, classes = network.eval()(image).shape[1], len(class_names)
+    if classes > outputs or _are_names(class_names, outputs):
         start = "" if recipe.start is None else f" and start=none (zoo:{recipe.start} has {outputs})"
         raise InputError(
             f"The data has {classes} classes, the network {outputs}: "

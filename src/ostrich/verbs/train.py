@@ -52,8 +52,9 @@ def train(
     by default the recipe's own; or images (N, C, H, W) in [0, 1] of the network's size with labels (N,), of
     which about a tenth, chosen by the seed and by what they show, is held out. With `out` it is written there
     from the beginning, and an interrupted one goes on; `force` overwrites a finished one. `device` is "auto",
-    "cpu" or one of torch's. Raises UnknownName, InputError (settings, data without
-    labels or with more classes than the network), Diverged where the loss of an epoch is not finite.
+    "cpu" or one of torch's. Where the architecture does not say how many classes there are, the network has
+    as many as are named in the data. Raises UnknownName, InputError (settings, data without labels or with
+    other classes than the network), Diverged where the loss of an epoch is not finite.
     """
     chosen = as_recipe(recipe, changes)
     name = f"train-{chosen.name}"
