@@ -158,6 +158,23 @@ def test_avif(tmp_path):
     assert (abs(found.astype(int) - (200, 30, 30)) < 6).all()
 
 
+@pytest.mark.filterwarnings("ignore")  # Pillow's own, of what it reads in spite of its damage
+@pytest.mark.parametrize("suffix", ["avif", "blp", "jpg", "tif", "webp", "ico", "dds", "gif"])
+def test_a_damaged_picture_of_any_format_is_named(tmp_path, suffix):
+    """Decoders raise what they like: a damaged AVIF a RuntimeError, BLP a struct.error."""
+    noise = Image.fromarray(DRAW.integers(0, 256, (64, 64, 3), np.uint8))
+    noise.convert("P" if suffix in ("blp", "gif") else "RGB").save(tmp_path / f"a.{suffix}")
+    content = (tmp_path / f"a.{suffix}").read_bytes()
+    unread = 0
+    for cut in range(8, len(content), max(1, len(content) // 24)):
+        for damaged in (content[:cut], content[:cut] + bytes(len(content) - cut)):
+            try:
+                open_image(f"a.{suffix}", content=damaged)
+            except UnreadableImage:
+                unread += 1
+    assert unread
+
+
 def test_a_range_that_is_not_known_is_no_damage(tmp_path):
     np.save(tmp_path / "a.npy", np.full((4, 4, 3), 9.0))
     with pytest.raises(InputError, match="--range 255") as caught:

@@ -240,6 +240,15 @@ def test_links_into_themselves_end(folder):
     assert len({os.path.realpath(folder / file) for file in found.files}) == 40
 
 
+def test_a_link_to_nothing_is_a_file_that_cannot_be_read(folder):
+    """As git-annex and DVC leave them; they were left out without a word."""
+    os.symlink("nowhere.png", folder / "a/x/lost.png")
+    with pytest.raises(UnreadableImage, match=r"no image file .*lost\.png"):
+        load(open_data(f"folder:{folder}"), size=(4, 4))
+    for data in (f"folder:{folder}", f"images:{folder / 'a/x'}"):
+        assert len(load(open_data(data, skip_bad=True), size=(4, 4)).skipped) == 1
+
+
 def test_an_existing_folder_wins_over_a_split(folder, tmp_path):
     (tmp_path / "odd:test/c").mkdir(parents=True)
     Image.fromarray(PIXELS[0]).save(tmp_path / "odd:test/c/0.png")

@@ -7,8 +7,10 @@ upper eight, is decoded twice where its range is told: once for the upper byte, 
 from __future__ import annotations
 
 import io
+import struct
 import tokenize
 import zipfile
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,20 @@ HEIF = frozenset((".heic", ".heif", ".hif"))
 NO_PICTURES = frozenset(
     ("BUFR", "GRIB", "HDF5", "MPEG", "WMF", "EPS")
 )  # which Pillow knows but cannot decode
-DAMAGED = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+DAMAGED = (  # what Pillow's decoders raise of a damaged picture, each in its own way
+    UnidentifiedImageError,
+    OSError,
+    SyntaxError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 NO_ARRAY = (  # what numpy raises of a damaged header or content
     OSError,
     ValueError,

@@ -70,7 +70,7 @@ def images_below(folder: str | Path) -> tuple[list[str], Counter[str]]:
 def files_in(folder: str | Path) -> list[str]:
     """The files directly inside, by name."""
     with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if is_data(entry.name) and entry.is_file())
+        return sorted(entry.name for entry in entries if is_data(entry.name) and _is_file(entry))
 
 
 def files_below(folder: str | Path) -> Iterator[str]:
@@ -88,10 +88,15 @@ def files_below(folder: str | Path) -> Iterator[str]:
                     continue
                 if entry.is_dir():
                     yield from below(entry.path, f"{prefix}{entry.name}{os.sep}")
-                elif entry.is_file():
+                elif _is_file(entry):
                     yield prefix + entry.name
 
     return below(str(folder), "")
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a file, or a link to nothing, which is named when it is read."""
+    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
 
 
 def folders_in(folder: str | Path) -> list[str]:
