@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import nets
@@ -34,6 +35,22 @@ def digits() -> tuple[ostrich.Classifier, Tensor, Tensor]:
     samples = ostrich.data.load(ostrich.data.open_data("digits"), size=(8, 8), channels=1, limit=24)
     assert samples.labels is not None
     return ostrich.load("zoo:digits-cnn"), samples.images(), samples.labels
+
+
+def test_a_file_whose_name_is_no_text(tmp_path):
+    """It ended the command when its work was done."""
+    file = bytes(tmp_path) + b"/caf\xe9.png"
+    try:
+        os.close(os.open(file, os.O_CREAT))
+    except OSError:
+        pytest.skip("the file system takes none")
+    Image.new("L", (8, 8), 90).save(os.fsdecode(file), "png")
+    out = tmp_path / "out"
+    assert run(["attack", "fgsm", "zoo:digits-cnn", os.fsdecode(file), "--out", str(out)]) == 0
+    (row,) = csv.DictReader((out / "images.csv").read_text(encoding="utf-8").splitlines())
+    assert row["file"].endswith(r"caf\udce9.png")
+    words = ["check", "zoo:digits-cnn", os.fsdecode(file), "--only", "clean", "--images", "1"]
+    assert run([*words, "--out", str(tmp_path / "checked")]) == 0
 
 
 def folder_of(path: str | Path) -> dict[str, object]:

@@ -25,6 +25,7 @@ from ostrich.errors import InputError
 PARTIAL = ".partial"
 CHECKSUM = "checksum"  # the key in a JSON file
 WEIGHTS_CHECKSUM = "weights_sha256"  # the key in a card
+NOT_TEXT = "backslashreplace"  # bytes of a file's name that are no UTF-8, as an old archive leaves them
 DIGEST = hashlib.sha256().digest_size  # bytes at the end of a file of tensors
 
 
@@ -49,8 +50,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file."""
-    write_bytes(path, text.encode())
+    """Write a text file; a file's name in it that is no text is spelled as NOT_TEXT says."""
+    write_bytes(path, text.encode(errors=NOT_TEXT))
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -25,7 +25,7 @@ from ostrich.models.classifier import Classifier
 from ostrich.models.steadiness import moved, refuse_other_answers
 from ostrich.runtime.deadline import in_its_own_time
 from ostrich.runtime.events import counted
-from ostrich.runtime.files import write_text
+from ostrich.runtime.files import NOT_TEXT, write_text
 from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 
 
@@ -96,7 +96,7 @@ class Evidence:
             self.pictures.write(rows, part)
         told = {name: getattr(part, name).tolist() for name in TOLD}
         table = [self._row(row, place, told, keys[place]) for place, row in enumerate(rows)]
-        with (self.folder / TABLE).open("a", encoding="utf-8", newline="") as file:
+        with (self.folder / TABLE).open("a", encoding="utf-8", errors=NOT_TEXT, newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(table)
 
     def _row(self, row: int, place: int, told: dict[str, list[Any]], key: int) -> tuple[Any, ...]:
