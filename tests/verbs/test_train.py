@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,6 +145,35 @@ def test_a_network_has_the_classes_that_its_data_names(tmp_path, capsys):
     for changes in ({"architecture": "digits-cnn,classes=10"}, {"architecture": "digits-cnn,classes=2"}):
         with pytest.raises(ostrich.InputError, match=r"The data has 3 classes, .*architecture=.*,classes=3"):
             ostrich.train("digits-cnn", data, **changes)
+
+
+def test_what_is_said_of_data_is_said_of_training_data(tmp_path, capsys):
+    for k, name in enumerate("ab"):
+        (tmp_path / "my data" / name).mkdir(parents=True)
+        for i in range(12):
+            np.save(tmp_path / f"my data/{name}/{i}.npy", np.full((8, 8), 9.0 * k + i))
+    (tmp_path / "my data/a/bad.npy").write_bytes(b"nothing")
+    data = f"folder:{tmp_path / 'my data'}"
+    words = ["train", "digits-cnn", "--data", data, "--set", "epochs=1"]
+    assert run(words) == 2
+    assert run([*words, "--skip-bad"]) == 2
+    assert "--range 255" in capsys.readouterr().err
+    assert run([*words, "--skip-bad", "--range", "255", "--out", str(tmp_path / "out")]) == 0
+    assert "left out: 1 that cannot be read" in capsys.readouterr().err
+    given = ostrich.data.open_data(data, skip_bad=True, range=255)
+    found = ostrich.train("digits-cnn", given, epochs=1, out=tmp_path / "verb")
+    assert contents(tmp_path / "verb") == contents(tmp_path / "out")
+    content = json.loads((tmp_path / "out/run.json").read_text())
+    assert content["data"]["skipped"] == ["a/bad.npy"]
+    again = shlex.split(json.loads((tmp_path / "out/card.json").read_text())["recipe"])[1:]
+    assert run([*again, "--out", str(tmp_path / "again")]) == 0
+    assert found.figures["train_images"] + found.figures["test_images"] == 24
+    (tmp_path / "map.csv").write_text("a,0\n")
+    mapped = ostrich.data.open_data(data, class_map=tmp_path / "map.csv")
+    with pytest.raises(ostrich.InputError, match="training numbers its own"):
+        ostrich.train("digits-cnn", mapped)
+    with pytest.raises(ostrich.InputError, match="is not trained on"):
+        ostrich.train("digits-cnn", replace(given, words=()))
 
 
 def held_out_by(data: str, name: str) -> str:

@@ -44,6 +44,7 @@ Features = Annotated[
 
 
 @app.command("train")
+@o.takes_options
 def train(
     recipe: Annotated[
         str,
@@ -51,6 +52,7 @@ def train(
             metavar="RECIPE", help="see `ostrich list recipes`", autocompletion=completing("games")
         ),
     ],
+    read_as: o.DataOptions,
     data: Annotated[
         str | None,
         typer.Option(metavar="DATA", help="folder:PATH, images:PATH, toybox, digits, cifar10[:PATH]"),
@@ -75,6 +77,7 @@ def train(
 
     chosen = as_recipe(recipe, {"seed": seed, "precision": precision, **pairs(settings or [])})
     with distributed.process_group():
+        data = read_as.behind(data or chosen.data) if read_as.words() else data
         found = generate.train(chosen, data, device=device, out=out or NEW, force=force)
         if distributed.is_main():
             _show(found, as_json, found.figures["collapse"], hidden=("collapse",))

@@ -12,6 +12,7 @@ from ostrich.cli.completion import completing
 NAME = "train"
 
 
+@o.takes_options
 def command(
     recipe: Annotated[
         str,
@@ -19,6 +20,7 @@ def command(
             metavar="RECIPE", help="see `ostrich list recipes`", autocompletion=completing("recipes")
         ),
     ],
+    read_as: o.DataOptions,
     data: Annotated[str | None, typer.Option(metavar="DATA", help="where the recipe's data lies")] = None,
     settings: o.Settings = None,
     seed: o.Seed = 0,
@@ -37,6 +39,7 @@ def command(
 
     chosen = as_recipe(recipe, {"seed": seed, "precision": precision, **pairs(settings or [])})
     with distributed.process_group():
+        data = read_as.behind(data or chosen.data) if read_as.words() else data
         found = train(chosen, data, device=device, out=out or NEW, force=force)
         if distributed.is_main():
             show(found, as_json)

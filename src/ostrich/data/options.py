@@ -8,6 +8,7 @@ the data set that they open, and so stand in run.json and in the commands that r
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -32,6 +33,10 @@ class DataOptions:
         """The same as command-line words."""
         return option_words(self)
 
+    def behind(self, data: str) -> str:
+        """DATA with these options behind it in one text, as it is trained on: `folder:photos --skip-bad`."""
+        return " ".join([data, *([shlex.join(self.words())] if self.words() else [])])
+
     def with_words(self, words: Sequence[str]) -> tuple[list[str], DataOptions]:
         """Words of a data set without the options at their end, and these beside the options here.
 
@@ -52,6 +57,12 @@ class DataOptions:
         return list(words[:start]), DataOptions(
             **found | {name: value for name, value in given.items() if value not in (None, False)}
         )
+
+
+def as_words(data: str) -> list[str]:
+    """DATA in one text, perhaps with options behind it, as words."""
+    word, separator, rest = data.partition(" --")
+    return [word, *shlex.split(f"--{rest}")] if separator else [data]
 
 
 def read_class_map(path: str | Path) -> dict[str, str]:

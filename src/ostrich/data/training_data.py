@@ -15,6 +15,7 @@ from ostrich.data import loading as datasets
 from ostrich.data import toyscenes
 from ostrich.data.dataset import Samples
 from ostrich.data.matching import Names, listed
+from ostrich.data.options import as_words
 from ostrich.data.spec import open_data, splits_of
 from ostrich.data.split import by_content, hold_out_share
 from ostrich.data.videos import contents, read_clips, videos
@@ -32,6 +33,7 @@ def open_split(
 ) -> Samples:
     """The split "train" or "test" of a DATA spec without its `:train`, or of samples, at the shape (C, H, W).
 
+    Options of DATA, as --skip-bad, stand behind it (`options.as_words`).
     At a shape (C, T, H, W) they are clips: of the toybox, or of the videos of `clips:PATH`.
     Data that has splits of its own (`spec.splits_of`) gives its train, and its test or else its val. Of data
     that has none of these, and of samples, about a tenth is held out as the test split, by the seed and each
@@ -45,9 +47,15 @@ def open_split(
         return _clips(data, split, shape, limit, seed)
     if data == "toybox" and split == "train":
         return _toybox(limit, shape)
-    spec, divided = _spec_of(data, split)
+    word, *options = as_words(data)
+    spec, divided = _spec_of(word, split)
+    dataset = open_data([spec, *options])
+    if dataset.class_map is not None:
+        raise InputError(
+            "--class-map says which of a network's classes a folder is; training numbers its own."
+        )
     samples = datasets.load(
-        open_data(spec),
+        dataset,
         size=(size[0], size[1]),
         limit=None if divided else limit,
         seed=seed,

@@ -59,6 +59,8 @@ def train_run(recipe: GeneratorRecipe, data: str | Samples, run: Run, device: to
     measure = partial(_measure, gan=gan, recipe=recipe, names=training.class_names, real=real)
     name = data if isinstance(data, str) else data.name
     described = {"name": name, "n": len(training), "sha256": training.sha256}
+    if training.skipped:
+        described["skipped"] = list(training.skipped)
     run.describe(seed=recipe.seed, device=device, data=described)
     checkpoint = run.folder / CHECKPOINT
     done = (peek(checkpoint) or {"step": 0})["step"]

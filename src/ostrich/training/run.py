@@ -63,6 +63,8 @@ def train_run(recipe: Recipe, data: str | Samples, run: Run, device: torch.devic
     _check_classes(network, recipe, torch.zeros(1, *shape, device=device), class_names)
     _check_crops(network, recipe, torch.zeros(1, *shape, device=device))
     described = {"name": name, "n": len(training), "sha256": training.sha256}
+    if training.skipped:
+        described["skipped"] = list(training.skipped)
     run.describe(seed=recipe.seed, device=device, data=described)
     run.rewind((peek(run.folder / CHECKPOINT) or {"step": 0})["step"])
     some = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:HELD_OUT]

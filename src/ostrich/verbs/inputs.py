@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from ostrich import data as datasets
 from ostrich.data.dataset import Dataset, Samples
 from ostrich.data.loading import load_for
+from ostrich.data.options import DataOptions
 from ostrich.errors import InputError
 from ostrich.images import as_rgb, picture, to_bytes
 from ostrich.models.classifier import Classifier
@@ -60,9 +61,20 @@ def as_samples(
 
 
 def as_training_data(data: Images) -> str | Samples:
-    """DATA as text, or images with labels of one's own. Raises InputError for what is neither."""
+    """DATA as text, its options behind it, or images with labels of one's own.
+
+    Raises InputError for what is neither.
+    """
     if isinstance(data, str | Path):
         return str(data)
+    if isinstance(data, Dataset):
+        words, options = DataOptions().with_words(data.words)
+        if len(words) != 1:
+            raise InputError(
+                f"{data.name} is not trained on: a Dataset is what ostrich.data.open_data opens of one DATA. "
+                "Images of your own go as (images, labels) or ostrich.data.Samples."
+            )
+        return options.behind(words[0])
     found = held_samples(data)
     if found is None:
         raise InputError(f"Training data is {DATA}; got {_kind(data)}.")
