@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from ostrich.errors import InputError
-from ostrich.models.class_names import class_index, read_class_names
+from ostrich.models.class_names import class_index, given_class_names, read_class_names
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
@@ -30,3 +31,12 @@ def test_a_class_is_found_by_name_as_those_of_data_are():
     assert found == [0, 0, 1, 3]
     with pytest.raises(InputError, match="Several"):
         class_index("CARDIGAN", names, 4)
+
+
+def test_names_as_python_has_them():
+    for given in (["a", "b"], np.array(["a", "b"]), {0: "a", 1: "b"}, {"1": "b", "0": "a"}, iter("ab")):
+        assert given_class_names(given) == ("a", "b")
+    assert given_class_names(range(2)) == ("0", "1")
+    for given in (4, [], [None, "b"], {1: "a", 2: "b"}, {"a": 0}):
+        with pytest.raises(InputError, match="Class names are texts"):
+            given_class_names(given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -354,3 +355,10 @@ def test_both_shared_checkpoints_load(shared):
         "torchvision:squeezenet1_0", weights=shared / "weights/squeezenet1_0-imagenet.safetensors"
     )
     assert (squeeze.size, squeeze.resize, squeeze.class_index("ostrich")) == ((224, 224), 256, 9)
+
+
+def test_means_of_any_type():
+    for mean in (np.float32(0.5), torch.tensor(0.5), [0.5], np.array([0.5] * 3), torch.full((3,), 0.5)):
+        assert ostrich.load("arch:resnet8", mean=mean, std=np.float32(0.25)).mean == (0.5, 0.5, 0.5)
+    with pytest.raises(InputError, match="--mean is a number for each channel"):
+        ostrich.load("arch:resnet8", mean="imagenet")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import ostrich
 from ostrich.attacks import EOT, PGD, Dazzle, FoolingAscent, Universal
@@ -35,6 +35,21 @@ def digits() -> tuple[ostrich.Classifier, Tensor, Tensor]:
     samples = ostrich.data.load(ostrich.data.open_data("digits"), size=(8, 8), channels=1, limit=24)
     assert samples.labels is not None
     return ostrich.load("zoo:digits-cnn"), samples.images(), samples.labels
+
+
+class Items(Dataset):
+    def __init__(self, images, labels):
+        self.images, self.labels = images, labels
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return self.images[i], self.labels[i]
+
+
+def loader(images, labels, **options) -> DataLoader:
+    return DataLoader(Items(images, labels), **{"batch_size": 4} | options)
 
 
 def test_a_file_whose_name_is_no_text(tmp_path):
@@ -392,6 +407,42 @@ def test_images_that_require_a_gradient_are_as_others():
     found = ostrich.attack("lbfgs", model, images.clone().requires_grad_(), constants=2, iterations=2)
     assert torch.equal(found.images, wanted.images)
     assert not found.originals.requires_grad
+
+
+SMALL = nets.random_images(4)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (SMALL.movedim(1, -1), r"look like \(N, H, W, C\): images.permute\(0, 3, 1, 2\)"),
+        (SMALL[:, :2], r"takes images \(N, 3, H, W\); got \(N, 2, 16, 16\)\.$"),
+        (SMALL[:, [0, 1, 2, 0]], r"got \(N, 4, 16, 16\)"),
+        (loader(SMALL, "abcd"), "Labels are class numbers"),
+        (loader(SMALL, torch.eye(4)), "Labels are class numbers"),
+        (loader(SMALL, range(4), batch_size=None), "batches .* of one size; got .3, 16, 16"),
+        (loader([*SMALL[:2], *torch.zeros(2, 3, 8, 8)], range(4), batch_size=2), "batches .* of one size"),
+        (loader(SMALL, [0, 1]), "The DataLoader fails: IndexError"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["attack", "explain"])
+def test_images_that_do_not_fit_are_refused(verb, given, message):
+    model = ostrich.load(nets.small().network, mean=[0.5] * 3, std=[0.5] * 3)
+    with pytest.raises(InputError, match=message):
+        ostrich.attack("fgsm", model, given) if verb == "attack" else ostrich.explain(
+            "gradient", model, given
+        )
+
+
+def test_labels_of_a_loader_may_be_lists():
+    model = nets.small()
+    labels = nets.predictions(model, SMALL).tolist()
+
+    def together(items):
+        return torch.stack([image for image, _ in items]), [label for _, label in items]
+
+    found = ostrich.attack("fgsm", model, loader(SMALL, labels, batch_size=3, collate_fn=together), eps=LARGE)
+    assert torch.equal(found.success, ostrich.attack("fgsm", model, SMALL, labels, eps=LARGE).success)
 
 
 # Bad input ------------------------------------------------------------------------------------

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ostrich.errors import InputError, UnknownName
 from ostrich.runtime.names import plain
@@ -22,6 +25,28 @@ def class_index(name: str, class_names: Sequence[str] | None, count: int) -> int
     if name.isdigit() and int(name) < count:
         return int(name)
     raise UnknownName("class", name, class_names or (), f"Numbers 0 to {count - 1} do too.")
+
+
+def given_class_names(classes: Any) -> tuple[str, ...]:
+    """Names of all classes in order, or by their numbers from 0 (Hugging Face's id2label), or a file of them.
+
+    Raises InputError for what is none of these.
+    """
+    if isinstance(classes, str | Path):
+        return read_class_names(classes)
+    try:
+        if isinstance(classes, Mapping):
+            by_number = {int(number): name for number, name in classes.items()}
+            classes = [by_number[number] for number in range(len(by_number))]
+        names = list(classes)
+    except (TypeError, ValueError, KeyError):
+        names = []
+    if not names or not all(isinstance(name, str | int | np.integer) for name in names):
+        raise InputError(
+            "Class names are texts in the order of the outputs, a mapping of 0, 1, ... to them, or a file "
+            f"with one a line; got {classes!r}."
+        )
+    return tuple(str(name) for name in names)
 
 
 def read_class_names(path: str | Path) -> tuple[str, ...]:

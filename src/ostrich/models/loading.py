@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from ostrich.errors import InputError
 from ostrich.models.asked import Asked, Builder
 from ostrich.models.cards import card_of
 from ostrich.models.checkpoints import Checkpoint
-from ostrich.models.class_names import read_class_names
+from ostrich.models.class_names import given_class_names
 from ostrich.models.classifier import Classifier
 from ostrich.models.exported import settled
 from ostrich.models.named import FORMS, named_facts, own_facts
@@ -35,7 +35,7 @@ def load(
     resize: Size = None,
     crop: Size = None,
     interpolation: str | None = None,
-    classes: str | Path | Sequence[str] | None = None,
+    classes: str | Path | Sequence[str] | Mapping[int, str] | None = None,
     output: str | None = None,
     draws: int | None = None,
     device: str | torch.device | None = None,
@@ -49,10 +49,11 @@ def load(
     where there are others (None: they are). Where the head in the file has another number of classes, so has
     the network. Beside weights of `ostrich train` lies a card, from which their mean, std and class names
     are taken; remarks say so. `mean` and `std` are per channel of images in [0, 1]; `size` N or HxW is a
-    plain resize, `resize` and `crop` (N or HxW) with `interpolation` the published kind; `classes` names or
-    a file of them: each replaces what the model brings. `draws` is how often a network whose answers are
-    random is asked; None: 20 times. `output` chooses among several outputs by name or place, and says what
-    one output is: "logit", "sigmoid"; "logits" takes the largest of independent sigmoids for the answer.
+    plain resize, `resize` and `crop` (N or HxW) with `interpolation` the published kind; `classes` names,
+    a mapping of numbers to them, or a file: each replaces what the model brings. `draws` is how often a
+    network whose answers are random is asked; None: 20 times. `output` chooses among several outputs by name
+    or place, and says what one output is: "logit", "sigmoid"; "logits" takes the largest of independent
+    sigmoids for the answer.
     Raises InputError: wrong names, weights that do not fit, a network whose answers cannot be read as scores.
     """
     if weights is None and (rename or drop or ema is not None):
@@ -70,10 +71,8 @@ def load(
         size=size, resize=resize, crop=crop, interpolation=interpolation, mean=mean, std=std
     )
     facts = chosen.over(facts)
-    if isinstance(classes, str | Path):
-        facts["class_names"] = read_class_names(classes)
-    elif classes is not None:
-        facts["class_names"] = tuple(classes)
+    if classes is not None:
+        facts["class_names"] = given_class_names(classes)
     network = facts["network"] = settled(facts["network"])
     if isinstance(network, nn.Module):
         if isinstance(model, str):

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ostrich.errors import InputError, UnknownName
 from ostrich.images import INTERPOLATIONS
 from ostrich.models.architectures import parse_size
@@ -53,7 +55,7 @@ class Preprocessing:
                         f"--{name}: the network takes bytes, 0 to 255, and normalises them itself; leave "
                         "--mean and --std out."
                     )
-                chosen[name] = (float(values),) if isinstance(values, int | float) else tuple(values)
+                chosen[name] = _per_channel(name, values)
         return {**facts, **chosen}
 
     def _cropped(self, published: tuple[int, int] | None) -> dict[str, Any]:
@@ -67,6 +69,16 @@ class Preprocessing:
         if (both and (height < size[0] or width < size[1])) or (not both and height < max(size)):
             raise InputError(f"--resize {self.resize} is smaller than the crop, {size[0]}x{size[1]}.")
         return {"size": size, "resize": (height, width) if both else height}
+
+
+def _per_channel(name: str, values: Any) -> tuple[float, ...]:
+    """Numbers of any type, one or for each channel. Raises InputError."""
+    try:
+        return tuple(float(value) for value in np.ravel(values))
+    except (TypeError, ValueError):
+        raise InputError(
+            f"--{name} is a number for each channel, such as 0.5 or 0.485,0.456,0.406; got {values!r}."
+        ) from None
 
 
 def described(

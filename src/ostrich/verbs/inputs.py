@@ -18,6 +18,7 @@ from ostrich.errors import InputError
 from ostrich.images import as_rgb, picture, to_bytes
 from ostrich.models.classifier import Classifier
 from ostrich.models.loading import load
+from ostrich.runtime.python_file import reason
 
 Model = Classifier | nn.Module | Callable[[Tensor], Any] | str
 Images = (
@@ -45,8 +46,8 @@ def as_samples(
 ) -> Samples:
     """Images with their labels, as the classifier sees them.
 
-    `limit` is a seeded, class-balanced choice. Raises InputError for what is none, and labels of another
-    length or class.
+    `limit` is a seeded, class-balanced choice. Raises InputError for what is none, for images of other
+    channels than the network takes, and labels of another length or class.
     """
     found = _samples(data, classifier, limit=limit, seed=seed, skip_bad=skip_bad)
     if labels is not None:
@@ -54,10 +55,31 @@ def as_samples(
     if limit is not None and len(found) > limit:
         classes = None if found.labels is None else found.labels.tolist()
         found = found.chosen(datasets.subset(classes, len(found), limit, seed))
+    if len(found):
+        _check_channels(found[:1].shape[1:], classifier)
     if classifier.size is None and len(found):
         height, width = found[:1].shape[2:]
         classifier.size = (height, width)
     return found
+
+
+def _check_channels(shape: Sequence[int], classifier: Classifier) -> None:
+    """Refuse images of a shape (C, H, W) whose channels the network does not take. Raises InputError."""
+    normalises = classifier.mean is not None or classifier.std is not None
+    if not normalises and not isinstance(classifier.network, nn.Module):
+        return  # a function may take any
+    channels, last = shape[0], shape[-1]
+    if channels != classifier.channels and last != classifier.channels:
+        classifier.size = classifier.size or (shape[1], shape[2])
+        classifier.probe()  # which finds what it takes, where that was guessed
+    if channels != classifier.channels:
+        hint = (
+            " They look like (N, H, W, C): images.permute(0, 3, 1, 2)." if last == classifier.channels else ""
+        )
+        raise InputError(
+            f"{classifier.name} takes images (N, {classifier.channels}, H, W); got (N, "
+            f"{', '.join(map(str, shape))}).{hint}"
+        )
 
 
 def as_training_data(data: Images) -> str | Samples:
@@ -166,12 +188,31 @@ def read_samples(
 
 def _collected(loader: DataLoader[Any]) -> tuple[Tensor, Tensor | None]:
     """All batches of a loader: images, or pairs with labels."""
-    batches = list(loader)
-    if batches and isinstance(batches[0], Tensor):
-        return torch.cat(batches), None
-    if not batches or not isinstance(batches[0], list | tuple) or len(batches[0]) < 2:
+    try:
+        batches = list(loader)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # of someone else's code
+        raise InputError(f"The DataLoader fails: {reason(error)}.") from error
+    pairs = [batch if isinstance(batch, list | tuple) else (batch, None) for batch in batches]
+    if not pairs or not all(len(pair) > 1 and isinstance(pair[0], Tensor) for pair in pairs):
         raise InputError("A DataLoader gives batches of images, or pairs of images and labels.")
-    images, labels = zip(*((batch[0], batch[1]) for batch in batches), strict=True)
+    images = [pair[0] for pair in pairs]
+    if any(one.ndim != 4 or one.shape[1:] != images[0].shape[1:] for one in images):
+        shapes = ", ".join(
+            str(shape) for shape in list(dict.fromkeys(tuple(one.shape) for one in images))[:4]
+        )
+        raise InputError(
+            f"A DataLoader gives batches (N, C, H, W) of images of one size; got {shapes}. Files of several "
+            "sizes are DATA: ostrich.data.open_data brings them to the network's."
+        )
+    if all(pair[1] is None for pair in pairs):
+        return torch.cat(images), None
+    labels = [_as_labels(pair[1]) for pair in pairs]
+    for one, pair in zip(labels, pairs, strict=True):
+        if one.shape != pair[0].shape[:1]:
+            got = f"{_kind(one)} for {len(pair[0])} of them"
+            raise InputError(f"Labels are class numbers, one for each image; got {got}.")
     return torch.cat(images), torch.cat(labels)
 
 
