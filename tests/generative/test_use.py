@@ -423,6 +423,21 @@ def test_a_mirrored_copy_is_a_copy_where_training_mirrored():
     assert not honest.figures["memorised"]
 
 
+def test_images_that_are_there_mirrored_hide_no_copies():
+    draw = torch.Generator().manual_seed(0)
+    training, held_out, noise = (torch.rand(100, 1, 8, 8, generator=draw) for _ in range(3))
+    held_out = torch.cat([held_out[6:], training[:6].flip(-1)])
+    for near in (0.0, 0.02):
+        copies = (training + near * (noise - 0.5)).clamp(0, 1)
+        leaked = memorised(training, held_out, copies, mirrored=True)
+        assert len(leaked.figures["pixels"]["copies"]) == 100
+        assert (leaked.figures["held_out"], leaked.figures["held_out_in_training"]) == (94, 6)
+        assert memorised(training, held_out, copies).figures["held_out"] == 100
+        both = memorised(torch.cat([training, training.flip(-1)]), held_out, copies, mirrored=True)
+        assert both.figures["pixels"] == leaked.figures["pixels"]
+        assert both.figures["training_twice"] == 100
+
+
 def test_an_overfitted_generator_is_caught():
     """A game against four images: the generator learns them by heart."""
     draw = torch.Generator().manual_seed(0)

@@ -65,10 +65,11 @@ def check_memorisation(
 
     `mirrored` says that the generator was trained on their mirror images too. A training image that is there
     twice counts once, and a held-out one that is a training image does not count: it says nothing of how
-    near what was not trained on comes. Raises InputError for too few images.
+    near what was not trained on comes. Where `mirrored`, an image and its mirror image are the same.
+    Raises InputError for too few images.
     """
     every, all_held_out = training.images(), held_out.images()
-    once, apart = _different(every, all_held_out)
+    once, apart = _different(every, all_held_out, mirrored)
     training, held_out = training.take(once), held_out.take(apart)
     check_enough(training, held_out)
     images = rounded(images)
@@ -108,13 +109,19 @@ def check_enough(training: Samples, held_out: Samples) -> None:
         )
 
 
-def _different(training: Tensor, held_out: Tensor) -> tuple[list[int], list[int]]:
+def _different(training: Tensor, held_out: Tensor, mirrored: bool) -> tuple[list[int], list[int]]:
     """The rows of training images, each image once, and those of held-out images that are none of them."""
     first: dict[int, int] = {}
-    for row, key in enumerate(fingerprints(training)):
+    for row, key in enumerate(_keys(training, mirrored)):
         first.setdefault(key, row)
-    apart = [row for row, key in enumerate(fingerprints(held_out)) if key not in first]
+    apart = [row for row, key in enumerate(_keys(held_out, mirrored)) if key not in first]
     return list(first.values()), apart
+
+
+def _keys(images: Tensor, mirrored: bool) -> list[int]:
+    """A number for each image, where `mirrored` the same for its mirror image."""
+    own = fingerprints(images)
+    return list(map(min, own, fingerprints(images.flip(-1)))) if mirrored else own
 
 
 def _every(of: Mapping[str, Tensor]) -> Tensor:
