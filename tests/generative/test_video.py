@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from ostrich.data.toyscenes.rendering import render
 from ostrich.data.toyscenes.scenes import Light
 from ostrich.data.training_data import open_split
 from ostrich.figures.clips import film, frames, sheet, stills, video_frames, write_clip
+from ostrich.generative import training
 from ostrich.generative.architectures import build_gan
 from ostrich.generative.codes import Codes
 from ostrich.generative.evaluation import evaluate
@@ -30,11 +32,12 @@ from ostrich.generative.generator import Generator, load_generator
 from ostrich.generative.motion import motion, one_object, seen, unmasked
 from ostrich.generative.projected import project
 from ostrich.generative.recipe import RECIPES, GeneratorRecipe
-from ostrich.generative.training import train_gan
+from ostrich.generative.training import CODE, optimisers, train_gan, train_step
 from ostrich.generative.video_gan import Path as Path2D
-from ostrich.generative.video_gan import Sparse, VideoGenerator, composed
+from ostrich.generative.video_gan import VideoGenerator, composed
 from ostrich.images import rounded, write_png
 from ostrich.models import load
+from ostrich.runtime.randomness import keyed
 
 TINY = "video,size=8,width=0.06,code=6"  # 4 frames
 SHAPE = (3, 4, 8, 8)
@@ -183,34 +186,47 @@ def test_a_path_enlarges_within_bounds(growth, side, times):
     assert area == pytest.approx(side**2 * times, rel=0.15)
 
 
-def test_the_mask_is_drawn_to_0_by_l1():
-    """d (sum of g m + weight * mean |m|) = g + weight sign(m) / numel, checked against autograd's."""
-    draw = torch.Generator().manual_seed(0)
-    mask = torch.randn(3, 1, 4, 5, 5, generator=draw, dtype=torch.float64)
-    pull = torch.randn(mask.shape, generator=draw, dtype=torch.float64)
-    one, other = mask.clone().requires_grad_(), mask.clone().requires_grad_()
-    assert torch.equal(Sparse.apply(one, 0.1), mask)
-    (pull * Sparse.apply(one, 0.1)).sum().backward()
-    ((pull * other).sum() + 0.1 * other.abs().mean()).backward()
-    torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-15)
-    assert torch.allclose(one.grad - pull, 0.1 * mask.sign() / mask.numel(), rtol=0, atol=1e-15)
+def slope_of_the_mask(spec: str, micro_batch: int, clips: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient of the mask's bias in one step of training, and that of the mean mask before it."""
+    torch.manual_seed(0)
+    gan = build_gan(spec).double().train()
+    recipe = replace(RECIPE, micro_batch=micro_batch)
+    codes = gan.codes.draw(4, keyed(recipe.seed, CODE, 0)).double()
+    gan.generator.streams(codes)[1].mean().backward()
+    mean = gan.generator.mask.bias.grad.clone()
+    train_step(gan, recipe, clips, None, 0, *optimisers(gan, recipe))
+    return gan.generator.mask.bias.grad, mean
 
 
-def test_sparsity_acts_in_training_and_through_the_loop():
-    """The generator's gradient of one more lambda differs by that of mean mask, and by nothing else."""
-    slopes = []
-    for spec in (TINY, f"{TINY},sparsity=0"):
-        torch.manual_seed(0)
-        network = build_gan(spec).generator.double().train()
-        codes = torch.randn(4, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-        network(codes).square().sum().backward()
-        slopes.append(network.mask.bias.grad.clone())
-        if not network.sparsity:
-            network.zero_grad()
-            (0.1 * network.streams(codes)[1].mean()).backward()
-            slopes.append(network.mask.bias.grad)
-    torch.testing.assert_close(slopes[0] - slopes[1], slopes[2], rtol=1e-6, atol=1e-12)
-    assert slopes[2].abs() > 1e-4
+def in_double(monkeypatch: pytest.MonkeyPatch, drawn: Callable[[Codes, int], Tensor]) -> None:
+    """Let training draw codes and read clips in float64."""
+    read = training.real_batch
+    monkeypatch.setattr(Codes, "draw", lambda codes, count, draw: drawn(codes, count))
+    monkeypatch.setattr(training, "real_batch", lambda *given: (read(*given)[0].double(), None))
+
+
+def test_the_mask_is_drawn_to_0_by_l1(monkeypatch):
+    """A lambda of 0.3 adds 0.3 mean |mask| to the generator's loss, and nothing else."""
+    in_double(monkeypatch, lambda codes, count: torch.randn(count, 6, generator=keyed(1)).double())
+    clips = (random_clips(4) * 255).byte()
+    with_it, mean = slope_of_the_mask(f"{TINY},sparsity=0.3", 4, clips)
+    without, _ = slope_of_the_mask(f"{TINY},sparsity=0", 4, clips)
+    torch.testing.assert_close(with_it - without, 0.3 * mean, rtol=1e-6, atol=1e-12)
+    assert mean.abs() > 1e-3
+    generator = build_gan(f"{TINY},sparsity=0.3").generator.eval()
+    codes = torch.randn(4, 6, generator=keyed(2))
+    clips, sparse = generator.with_sparsity(codes)
+    assert torch.equal(clips, generator(codes))
+    assert torch.allclose(sparse, 0.3 * generator.streams(codes)[1].abs().mean())
+
+
+@pytest.mark.parametrize("micro_batch", [2, 1])
+def test_sparsity_does_not_depend_on_the_micro_batches(monkeypatch, micro_batch):
+    in_double(monkeypatch, lambda codes, count: torch.ones(count, 6).double())  # batch norm sees one clip
+    clips = (random_clips(1) * 255).byte().expand(4, -1, -1, -1, -1)
+    whole, _ = slope_of_the_mask(f"{TINY},sparsity=1", 4, clips)
+    parts, _ = slope_of_the_mask(f"{TINY},sparsity=1", micro_batch, clips)
+    torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from ostrich.generative.layers import SpectralNorm, add_orthogonal_gradient, adv
 from ostrich.generative.objectives import gradient_penalty, objective
 from ostrich.generative.projected import ProjectedDiscriminator, ProjectedVideoDiscriminator
 from ostrich.generative.recipe import GeneratorRecipe
+from ostrich.generative.video_gan import VideoGenerator
 from ostrich.models.fastpath import autocast
 from ostrich.models.untouched import frozen
 from ostrich.runtime import distributed
@@ -213,7 +214,8 @@ class _Turn:
     """A micro-batch of one step of the discriminator, and what becomes of it.
 
     `real` (n, C, H, W) in [-1, 1], `codes` (n, Z), and their classes (n,); `share` (n,) where the gradient
-    penalty lies between the two; `features` are a teacher's, of the real images.
+    penalty lies between the two; `features` are a teacher's, of the real images. `sparse` is a term of the
+    generator's loss that the generated clips come with.
     """
 
     part: Part
@@ -225,6 +227,7 @@ class _Turn:
     share: Tensor
     features: Tensor | None = None
     generated: Tensor | None = None
+    sparse: Tensor | None = None
     losses: list[Tensor] = field(default_factory=list)  # the discriminator's, the generator's
     told_apart: Tensor | None = None  # share of pairs that the discriminator orders right
 
@@ -331,7 +334,7 @@ def _discriminator_loss(
             parametrize.cached(),
             autocast(recipe.precision, device),
         ):
-            generated = gan.generator(one.codes, one.classes)
+            generated, sparse = _generated(gan, one)
         cut = generated.detach()
         with players.judged.of(one.part), parametrize.cached():
             with autocast(recipe.precision, device):
@@ -343,16 +346,24 @@ def _discriminator_loss(
                     lambda x: gan.discriminator(x, one.real_classes), one.real, cut.float(), one.share
                 )
                 loss = loss + recipe.penalty * slope
-    one.generated = generated if shared else None
+    one.generated, one.sparse = (generated, sparse) if shared else (None, None)
     one.losses, one.told_apart = [loss.detach()], (of_real > of_generated).float().mean().detach()
     return loss
 
 
+def _generated(gan: GAN, one: _Turn) -> tuple[Tensor, Tensor | None]:
+    """Images of a micro-batch, and the term that a sparse mask adds to the generator's loss."""
+    generator = gan.generator
+    if isinstance(generator, VideoGenerator) and generator.sparsity:
+        return generator.with_sparsity(one.codes, one.classes)
+    return generator(one.codes, one.classes), None
+
+
 def _generator_loss(gan: GAN, recipe: GeneratorRecipe, players: Players, one: _Turn) -> Tensor:
     """Its loss on the images that it generated in the discriminator's last step."""
-    generated, device = one.generated, one.real.device
+    generated, sparse, device = one.generated, one.sparse, one.real.device
     assert generated is not None, "they are shared"
-    one.generated = None  # its graph goes with the backward pass
+    one.generated = one.sparse = None  # their graph goes with the backward pass
     with (
         _dropout_of(one, 1),
         players.judged.of(one.part),
@@ -371,7 +382,7 @@ def _generator_loss(gan: GAN, recipe: GeneratorRecipe, players: Players, one: _T
             assert isinstance(gan.discriminator, ProjectedDiscriminator | ProjectedVideoDiscriminator)
             loss = loss + recipe.guidance * gan.discriminator.guidance(generated, one.classes)
     one.losses.append(loss.detach())
-    return loss
+    return loss if sparse is None else loss + sparse
 
 
 def real_batch(

@@ -48,21 +48,6 @@ FAINT = (
 )  # the mask of a picture on a path before its sigmoid at first: what stands still is learned first
 
 
-class Sparse(torch.autograd.Function):
-    """The mask itself; its gradient is that of the loss plus that of weight * mean |mask|."""
-
-    @staticmethod
-    def forward(context: Any, mask: Tensor, weight: float) -> Tensor:
-        context.save_for_backward(mask)
-        context.weight = weight
-        return mask.view_as(mask)
-
-    @staticmethod
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (mask,), (gradient,) = context.saved_tensors, gradients
-        return gradient + (context.weight / mask.numel()) * mask.sign(), None
-
-
 class VideoGenerator(nn.Module):
     """Codes (N, 100), and classes (N,) where it has any, to clips (N, C, T, H, W) in [-1, 1].
 
@@ -106,10 +91,13 @@ class VideoGenerator(nn.Module):
 
     def from_embedding(self, codes: Tensor, embedding: Tensor | None) -> Tensor:
         """The same from class embeddings (N, E), which may lie between classes."""
-        foreground, mask, background = self._streams(codes, embedding)
-        if self.training and self.sparsity:
-            mask = Sparse.apply(mask, self.sparsity)
-        return composed(foreground, mask, background)
+        return composed(*self._streams(codes, embedding))
+
+    def with_sparsity(self, codes: Tensor, classes: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The clips, and a term of the generator's loss: sparsity times the mean of |mask|."""
+        foreground, mask, background = self.streams(codes, classes)
+        sparse = (mask.abs() * (self.sparsity / mask.numel())).sum()
+        return composed(foreground, mask, background), sparse
 
     def _streams(self, codes: Tensor, embedding: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         own = codes if embedding is None else torch.cat([codes, embedding], 1)
