@@ -9,6 +9,7 @@ import math
 from dataclasses import fields, replace
 
 import nets
+import numpy as np
 import pytest
 import torch
 from scipy.stats import kstest
@@ -22,10 +23,10 @@ from ostrich.attacks.fooling.cppn_drawing import INPUTS, drawn
 from ostrich.attacks.fooling.evidence import Trace
 from ostrich.attacks.fooling.gallery import gallery, percent
 from ostrich.attacks.fooling.operators import crossed, polynomial
-from ostrich.attacks.fooling.recognition import kin, transfer
+from ostrich.attacks.fooling.recognition import kin, shown, transfer
 from ostrich.cli.main import run
 from ostrich.errors import InputError
-from ostrich.images import read_png, rounded
+from ostrich.images import fit, from_bytes, picture, read_png, rounded
 from ostrich.runtime.randomness import keyed
 
 UNLIKELY = 1e-6  # a right distribution gives a smaller p-value once in a million seeds
@@ -399,6 +400,18 @@ def test_transfer_matches_classes_by_name_and_sizes_by_file():
         transfer(images, [0], network, [replace_names(turned, ("x", "y", "z"))])
     with pytest.raises(InputError, match="without the names"):
         transfer(images, [0], network, [nets.small(num_classes=5)])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_images_of_any_channels_are_brought_to_another_size(channels):
+    """Each channel as an image of its own would be."""
+    images, seen = nets.random_images(2, (12, 10), channels), []
+    larger = nets.small(channels=channels, size=(24, 30))
+    larger.predict = lambda given: seen.append(given) or torch.zeros(2, 5)
+    shown(images, [0, 1], nets.small(channels=channels, size=(12, 10)), larger)
+    for c in range(channels):
+        each = [np.asarray(fit(picture(image[c : c + 1]), (24, 30))) for image in images]
+        assert torch.equal(seen[0][:, c], from_bytes(np.stack(each)[..., None])[:, 0])
 
 
 def replace_names(classifier, names):

@@ -85,6 +85,7 @@ def test_filters_alone():
         ({"unit": "class:1", "prior": "zoo:toybox-nosuch"}, UnknownName, "generator"),
         ({"unit": "class:1", "seeds": 0}, InputError, "seed"),
         ({"unit": "conv1:1", "judges": nets.small(1)}, InputError, "class:NAME"),
+        ({"objective": "-2*class:1", "judges": nets.small(1)}, InputError, "class:NAME"),
         ({"unit": "class:1", "judges": "zoo:digits-cnn"}, InputError, "channels"),
         ({"filters": True, "steps": 3}, InputError, "not for the filters"),
         ({"filters": True, "gif": True}, InputError, "not for the filters"),
@@ -100,6 +101,20 @@ def test_bad_input_is_answered(given, error, match, tmp_path):
 
 
 # What comes out ---------------------------------------------------------------------------------------
+
+
+def test_every_judge_has_its_own_verdict():
+    class Silent(nn.Module):
+        def forward(self, x):
+            return torch.full((len(x), 5), torch.nan)
+
+    silent = ostrich.Classifier(Silent(), name="silent", size=(16, 16), channels=3)
+    model = nets.small()
+    judges = [model, nets.small(1), nets.small(2, size=(24, 20)), silent]
+    found = ostrich.visualize(model, unit="class:0", objective="2*class:1", judges=judges, **SHORT)
+    assert list(found.figures["judges"]) == ["small", "small-2", "small-3", "silent"]
+    assert found.figures["judges"]["silent"]["recognised"] == 0
+    assert sum("recognises" in said for said in found.sentences) == 4
 
 
 def test_the_verb_writes_what_the_command_writes(tmp_path):

@@ -244,7 +244,7 @@ class Visualization(InMemory):
             classes = [
                 class_of(asked.classifier, one) or 0 for one in asked.objectives for _ in range(asked.seeds)
             ]
-            networks = [asked.classifier, *asked.judges]
+            networks = list(dict.fromkeys([asked.classifier, *asked.judges]))
             figures["judges"] = verdicts(self.images, classes, asked.classifier, networks)
         super().__init__("visualize", asked, figures)
 

@@ -212,9 +212,11 @@ def named_objectives(
 
 
 def class_of(classifier: Classifier, objective: Objective) -> int | None:
-    """The class whose score or probability this is, if it is one."""
-    if len(objective.terms) == 1 and objective.units and objective.units[0].is_output:
-        return classifier.class_index(objective.units[0].index)
+    """The class whose score or probability this is, if it is one; where that is to fall, it is none."""
+    if len(objective.terms) == 1:
+        term, weight = objective.terms[0]
+        if isinstance(term, Unit) and term.is_output and weight > 0:
+            return classifier.class_index(term.index)
     return None
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ostrich.errors import InputError
 from ostrich.images import fit, from_bytes, picture
+from ostrich.models.answers import predictions
 from ostrich.models.bundled import zoo_cards
 from ostrich.models.classifier import Classifier
 from ostrich.models.loading import load
@@ -31,17 +32,20 @@ def transfer(
     `images` (N, C, H, W), at least one; the rest as in `shown`.
     """
     found = {}
-    for other in others:
+    for name, other in by_name(others).items():
         scores, theirs = shown(images, classes, classifier, other)
         probability = scores.double().softmax(1).gather(1, theirs[:, None])[:, 0]
-        found[other.name] = (probability >= AT_LEAST).double().mean().item()
+        found[name] = (probability >= AT_LEAST).double().mean().item()
     return found
 
 
 def recognised(images: Tensor, classes: Sequence[int], classifier: Classifier, other: Classifier) -> Tensor:
-    """Whether `other` takes each image for its class first, (N,) bool; the rest as in `shown`."""
+    """Whether `other` takes each image for its class first, (N,) bool; the rest as in `shown`.
+
+    No answer recognises nothing.
+    """
     scores, theirs = shown(images, classes, classifier, other)
-    return scores.argmax(1) == theirs
+    return predictions(scores) == theirs
 
 
 def verdicts(
@@ -49,10 +53,22 @@ def verdicts(
 ) -> dict[str, dict[str, Any]]:
     """By name, how many images each of `others` takes for their class first, with a 95 % interval."""
     found = {}
-    for other in others:
+    for name, other in by_name(others).items():
         right = recognised(images, classes, classifier, other)
         hits, count = int(right.sum()), len(right)
-        found[other.name] = {"n": count, "recognised": hits / count, "interval": wilson(hits, count)}
+        found[name] = {"n": count, "recognised": hits / count, "interval": wilson(hits, count)}
+    return found
+
+
+def by_name(classifiers: Sequence[Classifier]) -> dict[str, Classifier]:
+    """Networks by their names; of two with the same, the second is NAME-2."""
+    found: dict[str, Classifier] = {}
+    for one in classifiers:
+        name, number = one.name, 1
+        while name in found:
+            number += 1
+            name = f"{one.name}-{number}"
+        found[name] = one
     return found
 
 
@@ -96,5 +112,10 @@ def _same_classes(classes: Sequence[int], classifier: Classifier, other: Classif
 def _resized(images: Tensor, size: tuple[int, int] | None) -> Tensor:
     if size is None or size == tuple(images.shape[-2:]):
         return images
-    fitted = [np.asarray(fit(picture(image), size)) for image in images]
-    return torch.stack([from_bytes(p if p.ndim == 3 else p[..., None]) for p in fitted])
+    return torch.stack([_fitted(image, size) for image in images])
+
+
+def _fitted(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """An image (C, H, W) at that size; channels that are no colours one by one."""
+    parts = [image] if len(image) in (1, 3) else image[:, None]
+    return torch.cat([from_bytes(np.atleast_3d(np.asarray(fit(picture(part), size)))) for part in parts])

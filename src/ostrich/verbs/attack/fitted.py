@@ -6,7 +6,7 @@ With an artefact nothing is fitted, and all images are judged that it was not fi
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from ostrich.attacks.fitted import evidence
 from ostrich.attacks.fitted.artefact import Artefact, judge, load_artefact
 from ostrich.attacks.fitted.fitting import check_goal, victims
 from ostrich.attacks.fitted.held_out import CleanImages, evaluate_clean, fit_held_out, hold_out_split
+from ostrich.attacks.fooling.recognition import by_name
 from ostrich.attacks.targets import check_target
 from ostrich.attacks.transfer import borrow_gradients, companion
 from ostrich.data.dataset import Samples
@@ -175,7 +176,7 @@ def asked(given: Given, model: Model) -> Question:
         classifier=classifier,
         samples=samples,
         target=given.target,
-        also=_by_name([companion(one, classifier, "network") for one in given.also]),
+        also=by_name([companion(one, classifier, "network") for one in given.also]),
         surrogate=None if classifier.surrogate is None else classifier.surrogate.name,
         seed=given.seed,
         precision=given.precision,
@@ -198,15 +199,3 @@ def as_artefact(artefact: str | Path | Artefact, kind: type[FittedAttack]) -> Ar
             f"This is an artefact of {name}: ostrich.attack({name!r}, ..., artefact=...) applies it."
         )
     return artefact
-
-
-def _by_name(classifiers: Sequence[Classifier]) -> dict[str, Classifier]:
-    """Networks by their names; of two with the same, the second is NAME-2."""
-    found: dict[str, Classifier] = {}
-    for one in classifiers:
-        name, number = one.name, 1
-        while name in found:
-            number += 1
-            name = f"{one.name}-{number}"
-        found[name] = one
-    return found
