@@ -29,8 +29,8 @@ from ostrich.generative import load_generator
 from ostrich.images import rounded
 from ostrich.models import Classifier
 from ostrich.statistics import wilson
-from ostrich.visualization import PRESETS, Ascent, Prior, ascend, configure, with_prior
-from ostrich.visualization.parametrisations import Canvas
+from ostrich.verbs.visualize import as_ascent
+from ostrich.visualization import PRESETS, ascend
 
 RESULTS = Path(__file__).with_name("recognised.json")
 TABLES = RESULTS.with_suffix(".md")
@@ -62,13 +62,8 @@ class Row:
 def row(model: Classifier, judges: Sequence[Classifier], asked: str, seed: int, seeds: int) -> Row:
     """The row of a preset or prior, or of one with settings."""
     how, *given = asked.split(",")
-    start: str | Ascent = how
-    encoder = None
-    if how.startswith(PRIOR):
-        generator = load_generator(how.removeprefix(PRIOR), model.device)
-        encoder = generator.card.get("encoder")
-        start = with_prior(Prior.of(generator, Canvas.of(model)))
-    settings = configure(dict(pair(text) for text in given), start)
+    generator = load_generator(how.removeprefix(PRIOR), model.device) if how.startswith(PRIOR) else None
+    settings = as_ascent(model, None if generator else how, generator, dict(pair(text) for text in given))
     classes = [k for k in range(model.num_classes) for _ in range(seeds)]
     started = time.process_time()
     found = ascend(model, [f"class:{k}" for k in range(model.num_classes)], settings, seed=seed, seeds=seeds)
@@ -77,7 +72,7 @@ def row(model: Classifier, judges: Sequence[Classifier], asked: str, seed: int, 
     return Row(
         model=model.name,
         how=" ".join([how, *given]),
-        encoder=encoder,
+        encoder=None if generator is None else generator.card.get("encoder"),
         n=len(classes),
         hits={j.name: int(recognised(images, classes, model, j).sum()) for j in (model, *judges)},
         steps=settings.steps,

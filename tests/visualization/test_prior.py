@@ -12,7 +12,8 @@ import ostrich
 from ostrich.cli.main import run
 from ostrich.errors import InputError
 from ostrich.generative.generator import Generator
-from ostrich.visualization import Prior, ascend, with_prior
+from ostrich.verbs.visualize import as_ascent
+from ostrich.visualization import Prior, ascend, describe, with_prior
 from ostrich.visualization.optimisers import Normalised
 from ostrich.visualization.parametrisations import Canvas
 from ostrich.visualization.regularisers import Regularisers
@@ -96,9 +97,18 @@ def test_a_prior_is_a_setting_of_the_run():
     assert "generator" not in described
 
 
-def ostrich_settings(drawn: Generator) -> dict:
-    from ostrich.visualization import describe
+def test_its_step_size_falls_in_the_steps_that_are_given():
+    def falls(**settings) -> tuple[int, int | None]:
+        found = describe(as_ascent(nets.small(size=(4, 4)), None, generator(), settings))
+        return found["steps"], found.get("falls")
 
+    assert falls() == (200, 200)
+    assert falls(steps="20") == (20, 20)
+    assert falls(steps=20, falls=50) == (20, 50)
+    assert falls(steps=20, optimiser="adam") == (20, None)
+
+
+def ostrich_settings(drawn: Generator) -> dict:
     model = nets.small(dtype=torch.float64)
     assert isinstance(model, ostrich.Classifier)
     return describe(with_prior(Prior.of(drawn, Canvas.of(model))))

@@ -31,6 +31,7 @@ from ostrich.studies.datasets import open_splits
 from ostrich.studies.points import paired
 from ostrich.studies.schema import Done, Findings, Row, Spec, Study, Table, Trial, crossed, decided, rows_of
 from ostrich.visualization import PRESETS, Ascent, Prior, ascend, with_prior
+from ostrich.visualization.dgn_am import PRIOR_STEPS
 from ostrich.visualization.parametrisations import Canvas
 
 WAYS = ("prior", "lucid", "plain", "real")
@@ -100,7 +101,7 @@ def way(name: str, spec: Settings, classifier: Classifier, generator: Generator)
     """How that way climbs."""
     settings = PRESETS.get(name)
     if settings is None:
-        settings = with_prior(Prior.of(generator, Canvas.of(classifier)))
+        settings = with_prior(Prior.of(generator, Canvas.of(classifier)), spec.steps or PRIOR_STEPS)
     return settings if spec.steps is None else replace(settings, steps=spec.steps)
 
 

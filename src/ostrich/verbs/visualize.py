@@ -124,7 +124,9 @@ def as_ascent(
     if preset is not None:
         raise InputError("A preset climbs without a generator, a prior with one: name one of them.")
     generator = load_generator(prior, classifier.device) if isinstance(prior, str) else prior
-    return configure(settings, with_prior(Prior.of(generator, Canvas.of(classifier))))
+    own = Prior.of(generator, Canvas.of(classifier))
+    steps = configure(settings, with_prior(own)).steps  # in which its step size falls
+    return configure(settings, with_prior(own, steps))
 
 
 def _several(given: Several | None) -> list[str | Objective | Unit]:
