@@ -105,3 +105,20 @@ def stack(activation: type[nn.Module] = nn.ReLU, size: tuple[int, int] = (24, 32
         nn.Linear(6, 3),
     )
     return ostrich.Classifier(network.eval(), name="stack", size=size)
+
+
+class Dropping(nn.Module):
+    """Its answers are random: a function of torch's drops half of the channels, also in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.linear = nn.Conv2d(3, 8, 3), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(F.dropout(torch.relu(self.conv(x)), 0.5, training=True).mean((2, 3)))
+
+
+def random_answers(size: tuple[int, int] = (12, 12)) -> ostrich.Classifier:
+    """A network with random answers."""
+    torch.manual_seed(0)
+    return ostrich.load(Dropping().eval(), size=size)

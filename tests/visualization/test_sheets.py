@@ -8,6 +8,7 @@ import nets
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import ostrich
 from ostrich.cli.main import run
@@ -25,6 +26,22 @@ def test_a_receptive_field_is_that_of_the_arithmetic():
     assert found == [(9, 9, 12, 12), (7, 9, 14, 16), (9, 13, 18, 22), (0, 0, 4, 4), (0, 0, 24, 32)]
 
 
+def test_a_receptive_field_of_layers_that_are_computed_again():
+    """Checkpoints compute their layers on the way back once more, where ReLUs are to be the same ones."""
+
+    class Checkpointed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
+            self.linear = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.linear(checkpoint(self.first, x, use_reentrant=False).mean((2, 3)))
+
+    model = ostrich.Classifier(Checkpointed(), size=(12, 12))
+    assert receptive_field(model, ["first.2:1@3,4"]) == [(3, 4, 8, 9)]
+
+
 def test_a_channel_responds_where_its_map_is_highest():
     model, images = nets.stack(), nets.random_images(7, (24, 32))
     (channel, neuron, label) = respond(model, images.split(3), ["2:5", "2:5@3,4", "class:2"])
@@ -37,6 +54,20 @@ def test_a_channel_responds_where_its_map_is_highest():
     assert torch.allclose(neuron.values, output[:, 3, 4], atol=1e-6)
     assert torch.allclose(label.values, model(images)[:, 2], atol=1e-6)
     assert channel.strongest(3) == channel.values.topk(3).indices.tolist()
+
+
+def test_random_answers_respond_as_their_seed_says():
+    model, images = nets.random_answers(), nets.random_images(6, (12, 12))
+    one = respond(model, images.split(4), ["conv:3", "class:1"])
+    two = respond(model, images.flip(0).split(1), ["conv:3", "class:1"])
+    for a, b in zip(one, two, strict=True):
+        assert torch.equal(a.values, b.values.flip(0))
+        assert a.neurons == b.neurons[::-1]
+    assert not torch.equal(one[1].values, respond(model, [images], ["class:1"], seed=1)[0].values)
+    pages = [unit_sheets(model, lambda a, b: images[a:b], 6, ["class:1"], SHORT, top=3)[0] for _ in range(2)]
+    assert pages[0].places == pages[1].places
+    assert torch.equal(pages[0].preferred, pages[1].preferred)
+    assert all(torch.equal(found, pages[1].maps[name]) for name, found in pages[0].maps.items())
 
 
 def test_a_response_needs_an_image_and_a_unit_that_exists():

@@ -98,6 +98,29 @@ def test_a_seed_decides_everything(preset):
     assert not torch.equal(first.images, other.images)
 
 
+def test_a_seed_decides_random_answers_too():
+    network, units = nets.random_answers(), ["class:1", "conv:3", "class:2"]
+    assert network.draws > 1
+    one, two = (ostrich.visualize(network, unit=units, steps=4, seeds=2, seed=3) for _ in range(2))
+    assert torch.equal(one.images, two.images)
+    assert torch.equal(one.trace, two.trace)
+    assert torch.equal(one.values, two.values)
+    alone = ostrich.visualize(network, unit="conv:3", steps=4, seed=4)
+    assert torch.equal(one.images[3], alone.images[0])
+    assert one.values[3] == alone.values[0]
+    other = ostrich.visualize(network, unit="conv:3", steps=4, seed=5)
+    assert not torch.equal(alone.trace, other.trace)
+
+
+def test_what_an_image_is_worth_is_the_mean_over_draws():
+    network, image = nets.random_answers(), nets.random_images(1, (12, 12))
+    network.draws = 4000
+    kept = torch.relu(network.network.conv(image)).mean((2, 3))  # dropout keeps the mean
+    expected = network.network.linear(kept)[0, 1]
+    (found,) = worth(network, [unit("class:1")], image)
+    assert found.item() == pytest.approx(expected.item(), abs=0.02)
+
+
 def test_a_step_by_hand():
     """Three steps transcribed in numpy, the gradient of a linear unit being its weights."""
     weights = torch.randn(2, 3 * 6 * 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -231,7 +231,7 @@ class Visualization(InMemory):
         self.images, self.trace, self.dead = rounded(found.images), found.trace, found.dead
         self.undefined = found.undefined
         self.filters, self.film = asked.filters, film
-        self.values = worth(asked.classifier, asked.objectives, self.images, asked.seeds)
+        self.values = worth(asked.classifier, asked.objectives, self.images, asked.seeds, seed=asked.seed)
         rows = rows_of(asked.objectives, found, self.values, asked.seed, asked.seeds)
         self.units = [row["unit"] for row in rows]
         figures: dict[str, Any] = {} if self.filters is None else {"filters": FILTERS}

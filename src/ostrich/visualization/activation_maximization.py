@@ -12,7 +12,8 @@ An objective that is dead for the noise (SqueezeNet's classes lie behind a ReLU)
 all; it is shown the way by `REDIRECTED` ReLUs until it has one.
 
 Every image climbs by itself: its step has its own scale, its random numbers belong to its seed. So
-it does not depend on what is computed beside it, except where diversity asks for it.
+it does not depend on what is computed beside it, except where diversity asks for it. A network whose
+answers are random is asked about one image at a time, with numbers of the image's seed and step.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ostrich.attribution.question import begun_at
 from ostrich.attribution.relu_rules import REDIRECTED, ReluRule
 from ostrich.errors import InputError
 from ostrich.inspection.units import Unit
@@ -31,6 +33,7 @@ from ostrich.inspection.watching import observe
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
 from ostrich.runtime.events import Progress, silent
+from ostrich.runtime.randomness import seed_of
 from ostrich.visualization.ascent import Ascent
 from ostrich.visualization.objectives import OUTPUT, Objective, as_objective, evaluate
 from ostrich.visualization.parametrisations import Canvas
@@ -38,6 +41,7 @@ from ostrich.visualization.presets import PRESET, PRESETS
 from ostrich.visualization.regularisers import total_variation
 
 VALUES_PER_BATCH = 16 * 3 * 224 * 224  # pixels times channels of the images that climb side by side
+PURPOSE = 0x4145  # of the random numbers of a network's own
 Watch = Callable[[int, list[int], Tensor], None]  # step, places among the rows, their images
 
 
@@ -106,7 +110,7 @@ def ascend(
     images = canvas.mean.new_zeros(len(rows), *canvas.shape)
     trace = canvas.mean.new_zeros(settings.steps, len(rows))
     dead, undefined = torch.zeros(2, len(rows), dtype=torch.bool, device=images.device)
-    batches = _batches(wanted, seeds, images[0].numel())
+    batches = _batches(classifier, wanted, seeds, images[0].numel())
     with untouched(classifier.network):
         for number, places in enumerate(batches):
             group = _Group(classifier, canvas, [rows[p][0] for p in places], [rows[p][1] for p in places])
@@ -133,17 +137,30 @@ def check_objectives(
     wanted = [as_objective(given) for given in objectives]
     canvas, turns = Canvas.of(classifier), min(seeds, 2)
     grey = torch.full_like(canvas.mean, 0.5).expand(len(wanted) * turns, *canvas.shape)
-    worth(classifier, wanted, grey, turns)
+    _worth(classifier, wanted, grey, turns, 0, 1)
     return wanted
 
 
-def worth(classifier: Classifier, objectives: Sequence[Objective], images: Tensor, seeds: int = 1) -> Tensor:
-    """The objectives' values (R,) at images (R, C, H, W), of which each has `seeds` in a row."""
+def worth(
+    classifier: Classifier, objectives: Sequence[Objective], images: Tensor, seeds: int = 1, *, seed: int = 0
+) -> Tensor:
+    """The objectives' values (R,) at images (R, C, H, W), of which each has `seeds` in a row.
+
+    Where answers are random they are means over the classifier's `draws`, which `seed` decides.
+    """
+    return _worth(classifier, objectives, images, seeds, seed, classifier.draws)
+
+
+def _worth(
+    classifier: Classifier, objectives: Sequence[Objective], images: Tensor, seeds: int, seed: int, draws: int
+) -> Tensor:
     found, canvas = images.new_zeros(len(images)), Canvas.of(classifier)
     with untouched(classifier.network), torch.no_grad():
-        for places in _batches(objectives, seeds, images.shape[1:].numel()):
+        for places in _batches(classifier, objectives, seeds, images.shape[1:].numel()):
             own = [objectives[place // seeds] for place in places]
-            found[places] = _values(_Group(classifier, canvas, own, []), images[places])
+            group = _Group(classifier, canvas, own, [seed + place % seeds for place in places])
+            answers = [_values(group, images[places], turn) for turn in range(draws)]
+            found[places] = torch.stack(answers).mean(0) if draws > 1 else answers[0]
     return found
 
 
@@ -223,13 +240,14 @@ def _forward(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> 
     images = settings.parametrisation.images(group.canvas, parameters)
     views = settings.transformations.view(group.canvas, images, group.seeds, step)
     # a clone: a network may change its input in place
-    return images, _values(group, views.clone(memory_format=group.layout))
+    return images, _values(group, views.clone(memory_format=group.layout), step)
 
 
-def _values(group: _Group, images: Tensor) -> Tensor:
+def _values(group: _Group, images: Tensor, step: int = 0) -> Tensor:
     """The objectives' values (R,) at the images, from a forward that ends at their last layer."""
     layers = group.objectives[0].layers  # the same for all
-    outputs = observe(group.classifier, images, layers - {OUTPUT}, to_the_end=OUTPUT in layers)
+    with begun_at(seed_of(group.seeds[0], PURPOSE, step), group.classifier):
+        outputs = observe(group.classifier, images, layers - {OUTPUT}, to_the_end=OUTPUT in layers)
     return evaluate(group.classifier, outputs, group.objectives)
 
 
@@ -245,9 +263,11 @@ def _layout(group: _Group) -> torch.memory_format:
     return torch.channels_last
 
 
-def _batches(objectives: Sequence[Objective], seeds: int, values_each: int) -> list[list[int]]:
+def _batches(
+    classifier: Classifier, objectives: Sequence[Objective], seeds: int, values_each: int
+) -> list[list[int]]:
     """The places of the rows, by layers, as many together as fit into memory; diverse seeds stay together."""
-    size = max(1, VALUES_PER_BATCH // values_each)
+    size = max(1, VALUES_PER_BATCH // values_each) if classifier.draws == 1 else 1
     lots: dict[frozenset[str], list[list[int]]] = defaultdict(list)
     for number, objective in enumerate(objectives):
         own = list(range(number * seeds, (number + 1) * seeds))

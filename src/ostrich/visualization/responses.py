@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ostrich.attribution.question import begun_at, keys
 from ostrich.attribution.relu_rules import REDIRECTED, ReluRule
 from ostrich.errors import InputError
 from ostrich.inspection.units import Unit, laid, look, parse, read, values
 from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
-from ostrich.runtime.randomness import keyed
+from ostrich.runtime.randomness import keyed, seed_of
 
 NOISES = 8  # images of noise that a receptive field is read from
 PURPOSE = 0x5245  # of random numbers
@@ -43,9 +44,12 @@ class Response:
         return ordered[: min(count, int(finite.sum()))].tolist()
 
 
-def respond(classifier: Classifier, batches: Iterable[Tensor], units: Sequence[Unit | str]) -> list[Response]:
+def respond(
+    classifier: Classifier, batches: Iterable[Tensor], units: Sequence[Unit | str], *, seed: int = 0
+) -> list[Response]:
     """How units respond to batches of images (N, C, H, W): one forward each, ending at their last layer.
 
+    Where answers are random they respond as the mean of the classifier's `draws`, which `seed` decides.
     Raises InputError for a unit that does not exist, or where there is no image.
     """
     asked = [parse(unit) if isinstance(unit, str) else unit for unit in units]
@@ -53,17 +57,14 @@ def respond(classifier: Classifier, batches: Iterable[Tensor], units: Sequence[U
     places: list[list[Unit]] = [[] for _ in asked]
     with untouched(classifier.network), torch.no_grad():
         for images in batches:
-            seen = look(classifier, images, asked)
-            own = read(classifier, seen, asked)
-            for i, unit in enumerate(asked):
-                output = None if unit.is_output or unit.position else laid(classifier, seen, unit.layer)
-                if output is None or output.ndim != 4:
-                    found[i].append(own[i])
+            for i, (unit, output) in enumerate(zip(asked, _outputs(classifier, images, asked, seed))):
+                if output.ndim == 1:
+                    found[i].append(output)
                     places[i] += [unit] * len(images)
                     continue
-                highest, place = output[:, int(unit.index)].flatten(1).max(1)
+                highest, place = output.flatten(1).max(1)
                 found[i].append(highest)
-                width = output.shape[3]
+                width = output.shape[2]
                 places[i] += [_neuron(unit, divmod(at, width)) for at in place.tolist()]
     if not asked or not found[0]:
         raise InputError("A response needs at least one unit and one image.")
@@ -71,6 +72,28 @@ def respond(classifier: Classifier, batches: Iterable[Tensor], units: Sequence[U
         Response(unit=unit, values=torch.cat(own), neurons=tuple(neurons))
         for unit, own, neurons in zip(asked, found, places, strict=True)
     ]
+
+
+def _outputs(classifier: Classifier, images: Tensor, units: Sequence[Unit], seed: int) -> list[Tensor]:
+    """Of each unit its values (N,), of a channel with a map that map (N, H, W); the means over draws."""
+    if classifier.draws == 1:
+        return _once(classifier, images, units)
+    each = []
+    for image, key in zip(images.split(1), keys(images), strict=True):
+        with begun_at(seed_of(seed, PURPOSE, key), classifier):
+            drawn = [_once(classifier, image.clone(), units) for _ in range(classifier.draws)]
+        each.append([torch.stack(own).mean(0) for own in zip(*drawn)])
+    return [torch.cat(own) for own in zip(*each)]
+
+
+def _once(classifier: Classifier, images: Tensor, units: Sequence[Unit]) -> list[Tensor]:
+    seen = look(classifier, images, units)
+    found = list(read(classifier, seen, units))
+    for i, unit in enumerate(units):
+        output = None if unit.is_output or unit.position else laid(classifier, seen, unit.layer)
+        if output is not None and output.ndim == 4:
+            found[i] = output[:, int(unit.index)]
+    return found
 
 
 def receptive_field(classifier: Classifier, units: Sequence[Unit | str]) -> list[Box]:
@@ -90,9 +113,10 @@ def receptive_field(classifier: Classifier, units: Sequence[Unit | str]) -> list
     noise = torch.rand(NOISES, classifier.channels, height, width, generator=keyed(PURPOSE))
     with untouched(classifier.network), torch.enable_grad():
         leaf = noise.to(classifier.device, classifier.image_dtype).requires_grad_(True)
-        with ReluRule(REDIRECTED):
+        # The way back too: a network with checkpoints computes its layers again there.
+        with ReluRule(REDIRECTED), begun_at(seed_of(PURPOSE), classifier):
             computed = values(classifier, leaf.clone(), distinct)  # a clone: a network may change its input
-        boxes = {unit: _box(own, leaf) or whole for unit, own in zip(distinct, computed, strict=True)}
+            boxes = {unit: _box(own, leaf) or whole for unit, own in zip(distinct, computed, strict=True)}
     return [boxes.get(unit, whole) for unit in asked]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ostrich.attribution.question import begun_at
 from ostrich.errors import InputError
 from ostrich.images import fit, from_bytes, picture
 from ostrich.models.answers import predictions
@@ -83,7 +84,9 @@ def shown(
     if other.channels != images.shape[1]:
         raise InputError(f"{other.name} takes {other.channels} channels; the images have {images.shape[1]}.")
     theirs = torch.tensor(_same_classes(classes, classifier, other), device=other.device)
-    return other.predict(_resized(images, other.size).to(other.device, other.image_dtype)), theirs
+    own = _resized(images, other.size).to(other.device, other.image_dtype)
+    with begun_at(0, other):
+        return other.predict(own), theirs
 
 
 def kin(classifier: Classifier) -> list[Classifier]:

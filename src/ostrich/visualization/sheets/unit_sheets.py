@@ -73,7 +73,7 @@ def unit_sheets(
 
     preferred = ascend(classifier, units, settings, seed=seed, progress=progress).images
     batches = (part(start, min(count, start + batch)) for start in range(0, count, batch))
-    responses = respond(classifier, batches, units)
+    responses = respond(classifier, batches, units, seed=seed)
     strongest = [response.strongest(top) for response in responses]
     for response, own in zip(responses, strongest, strict=True):
         if not own:
@@ -90,16 +90,19 @@ def unit_sheets(
                 images=shown,
                 places=tuple(places),
                 boxes=tuple(next(boxes) for _ in neurons),
-                maps=_maps(classifier, shown, neurons),
+                maps=_maps(classifier, shown, neurons, seed),
             )
         )
     return found
 
 
-def _maps(classifier: Classifier, images: Tensor, neurons: Sequence[Unit]) -> dict[str, Tensor]:
+def _maps(classifier: Classifier, images: Tensor, neurons: Sequence[Unit], seed: int) -> dict[str, Tensor]:
     """Each method's maps of neurons[i] at images[i]."""
+
+    def maps(*methods: Explainer) -> dict[str, Tensor]:
+        return {one.name: paired(one, classifier, images, neurons, seed=seed) for one in methods}
+
     try:
-        return {method.name: paired(method, classifier, images, neurons) for method in METHODS}
+        return maps(*METHODS)
     except InputError:  # no ReLU lies before these neurons
-        method = Gradient()
-        return {method.name: paired(method, classifier, images, neurons)}
+        return maps(Gradient())
