@@ -26,7 +26,7 @@ from ostrich.attacks.fooling.operators import crossed, polynomial
 from ostrich.attacks.fooling.recognition import kin, shown, transfer
 from ostrich.cli.main import run
 from ostrich.errors import InputError
-from ostrich.images import fit, from_bytes, picture, read_png, rounded
+from ostrich.images import fit, from_bytes, picture, read_image, read_png, rounded
 from ostrich.runtime.randomness import keyed
 
 UNLIKELY = 1e-6  # a right distribution gives a smaller p-value once in a million seeds
@@ -321,15 +321,26 @@ def test_every_digit_at_999_as_a_file(name, tmp_path, capsys):
         assert sum(int(row["forwards"]) for row in rows) == lines[-1]["forwards"] + 10 + 10
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_fooling_image_of_any_channels_is_a_file(channels, tmp_path):
+    network = nets.small(channels=channels)
+    found = ostrich.attack("fooling-ascent", network, confidence=0.5, out=tmp_path / "run")
+    assert found.success.any()
+    rows = list(csv.DictReader((tmp_path / "run" / "images.csv").read_text().splitlines()))
+    for image, row in zip(found.images, rows, strict=True):
+        if row["adversarial_file"]:
+            assert torch.equal(read_image(tmp_path / "run" / row["adversarial_file"]), image)
+
+
 def test_every_success_is_read_back(tmp_path, monkeypatch, capsys):
     from ostrich.attacks.fooling import evidence
 
-    inner = evidence.write_png
+    inner = evidence.write_image
 
     def damaged(path, image):
         inner(path, image * 0 if "00001-" in path.name else image)
 
-    monkeypatch.setattr(evidence, "write_png", damaged)
+    monkeypatch.setattr(evidence, "write_image", damaged)
     words = ["attack", "fooling-ascent", "zoo:digits-cnn", "--limit", "3", "--out", str(tmp_path / "run")]
     assert run(words) == 3  # a fault of the disk, here
     said = capsys.readouterr().err

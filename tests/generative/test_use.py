@@ -7,6 +7,7 @@ import sys
 import types
 from pathlib import Path
 
+import linear_generator
 import numpy as np
 import pytest
 import scipy.linalg
@@ -41,7 +42,7 @@ from ostrich.generative.memorisation import check_memorisation
 from ostrich.generative.neighbours import memorisation, nearest, neighbours, sentence
 from ostrich.generative.recipe import INVERSION, RECIPES, GeneratorRecipe
 from ostrich.generative.training import train_gan
-from ostrich.images import read_png, rounded, to_bytes
+from ostrich.images import read_image, read_png, rounded, to_bytes
 from ostrich.models.bundled import zoo_cards
 from ostrich.training.run import save
 
@@ -719,6 +720,22 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, plain, conditional, words, 
     said = capsys.readouterr().err
     assert message in said
     assert len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_samples_are_files_of_all_their_channels(tmp_path, channels):
+    drawn = linear_generator.generator((channels, 4, 4), dtype=torch.float32)
+    found = package.generate.sample(drawn, 3, out=tmp_path / "run")
+    files = [read_image(tmp_path / "run" / name) for name in found.figures["files"]]
+    assert torch.equal(torch.stack(files), rounded(found.images))
+
+
+def test_clips_of_a_generator_of_ones_own_have_no_streams(tmp_path):
+    drawn = linear_generator.generator((3, 4, 8, 8), dtype=torch.float32)
+    found = package.generate.sample(drawn, 2)
+    found.save(tmp_path / "run")
+    assert "streams" not in found.figures
+    assert all((tmp_path / "run" / name).is_file() for name in [*found.figures["files"], "grid.gif"])
 
 
 def test_codes_and_classes_of_the_wrong_kind(conditional, plain):

@@ -13,7 +13,7 @@ from ostrich.generative.generator import Generator
 class Linear(nn.Module):
     """A generator that is a matrix, so that its gradient is one too."""
 
-    def __init__(self, matrix: Tensor, shape: tuple[int, int, int]) -> None:
+    def __init__(self, matrix: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.matrix, self.shape = nn.Parameter(matrix, requires_grad=False), shape
 
@@ -22,7 +22,7 @@ class Linear(nn.Module):
 
 
 def generator(
-    shape: tuple[int, int, int] = (3, 4, 4),
+    shape: tuple[int, ...] = (3, 4, 4),
     *,
     kind: str = "uniform",
     length: int = 5,

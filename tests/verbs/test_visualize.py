@@ -12,7 +12,7 @@ import ostrich
 from ostrich.cli.main import run
 from ostrich.errors import InputError, UnknownName
 from ostrich.generative import load_generator
-from ostrich.images import read_png, rounded
+from ostrich.images import read_image, read_png, rounded
 from ostrich.visualization import Ascent, unit
 from ostrich.visualization.parametrisations import Fourier
 
@@ -137,6 +137,22 @@ def test_the_verb_writes_what_the_command_writes(tmp_path):
     assert repr(memory).startswith("<visualize: ")
     assert "tensor(" not in repr(memory) + shown
     assert any("recognises" in sentence for sentence in memory.sentences)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_files_hold_all_channels(channels, tmp_path):
+    model = nets.small(channels=channels)
+    found = ostrich.visualize(model, unit="class:1", seeds=2, gif=True, out=tmp_path / "run", **SHORT)
+    files = [read_image(tmp_path / "run" / row["file"]) for row in found.figures["units"]]
+    assert torch.equal(torch.stack(files), found.images)
+
+
+def test_the_value_before_rounding_is_that_of_the_image_that_is_kept():
+    given = {"unit": "class:1", "steps": 8, "jitter": 0.4}  # by its views the value goes up and down
+    for keep, kept in (("last", lambda trace: trace[-1]), ("best", lambda trace: trace.amax(0))):
+        found = ostrich.visualize(nets.small(), keep=keep, **given)
+        assert found.figures["units"][0]["value_float"] == kept(found.trace)[0].item()
+        assert found.trace[-1, 0] < found.trace.amax()
 
 
 def test_a_prior_draws_by_verb_as_by_command(tmp_path):

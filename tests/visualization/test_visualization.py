@@ -209,9 +209,9 @@ def test_a_network_in_halves_is_climbed(half):
     assert worth(model(half), [unit(name) for name in units], found.images).isfinite().all()
 
 
-def test_what_is_not_finite_is_not_called_dead():
+def test_what_is_not_finite_is_not_called_dead(tmp_path):
     class Failing(nn.Module):
-        """Class 0 is never a number, class 1 has no finite slope."""
+        """Class 0 is never a number, class 1 has no finite slope, class 2 a slope and no number."""
 
         def __init__(self):
             super().__init__()
@@ -219,14 +219,28 @@ def test_what_is_not_finite_is_not_called_dead():
 
         def forward(self, x):
             z = self.conv(x).mean((1, 2, 3))
-            return torch.stack([z * torch.nan, 1 + (z * 0).sqrt()], 1)
+            return torch.stack([z * torch.nan, 1 + (z * 0).sqrt(), torch.log(-1 - z * z)], 1)
 
     network = ostrich.Classifier(Failing().double(), size=(8, 8), name="failing")
-    found = ostrich.visualize(network, unit=["class:0", "class:1"], preset="plain", steps=3)
+    found = ostrich.visualize(network, unit="class:*", preset="plain", steps=3, out=tmp_path / "run")
     assert found.undefined.all()
     assert not found.dead.any()
-    assert sum("what moves it is not known" in said for said in found.sentences) == 2
+    assert sum("what moves it is not known" in said for said in found.sentences) == 3
     assert not any("is dead" in said for said in found.sentences)
+    assert "NaN" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_what_is_not_finite_is_null_in_json(tmp_path, capsys):
+    (tmp_path / "failing.py").write_text(
+        "import torch\n\n\nclass Net(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.conv = torch.nn.Conv2d(3, 2, 1)\n\n    def forward(self, x):\n"
+        "        return torch.log(-1 - self.conv(x).mean((2, 3)).square())\n"
+    )
+    words = ["visualize", f"{tmp_path / 'failing.py'}:Net", "--size", "8", "--unit", "class:0", "--json"]
+    assert run([*words, "--preset", "plain", "--set", "steps=2", "--out", str(tmp_path / "run")]) == 0
+    text = capsys.readouterr().out
+    assert "NaN" not in text
+    assert json.loads(text)["units"][0]["value"] is None
 
 
 @pytest.mark.parametrize("preset", ["plain", "lucid", "yosinski-4"])

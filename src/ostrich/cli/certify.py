@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -31,7 +30,7 @@ def command(
 ) -> None:
     """Find the images that no change within a budget can mislead a network on."""
     from ostrich.certification import find
-    from ostrich.cli.session import computing, console, read
+    from ostrich.cli.session import computing, console, echo_json, read
     from ostrich.runtime import settings as reading
     from ostrich.runtime.runs import NEW
     from ostrich.verbs.certify import certify
@@ -43,7 +42,7 @@ def command(
         found = certify(classifier, samples, method=kind(**values), seed=seed, out=out or NEW, force=force)
     figures = found.figures
     if as_json:
-        typer.echo(json.dumps(figures))
+        echo_json(figures)
         return
     console.print(figures["sentence"], style="bold", soft_wrap=True)
     console.print(f"run: {found.folder}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -96,11 +95,11 @@ def command(
 
 def show_check(found: CheckResult, as_json: bool) -> int:
     """The verdict, the gates, what was left out, and what to type next; the exit code."""
-    from ostrich.cli.session import GATE_WORDS, console
+    from ostrich.cli.session import GATE_WORDS, console, echo_json
 
     results = found.figures
     if as_json:
-        typer.echo(json.dumps(results))
+        echo_json(results)
         return 0 if found.passed else 1
     console.print()
     console.print(results["verdict"], style="bold", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -22,13 +21,13 @@ def command(first: RunArgument, second: RunArgument, fail: Fail = False, as_json
     """Put two runs side by side; differences beyond the first one's interval are marked."""
     from rich.table import Table
 
-    from ostrich.cli.session import GATE_WORDS, console
+    from ostrich.cli.session import GATE_WORDS, console, echo_json
     from ostrich.crashtest.gates import OTHER_IMAGES
     from ostrich.verbs.compare import compare
 
     found = compare(first, second)
     if as_json:
-        typer.echo(json.dumps(found.rows))
+        echo_json(found.rows)
     else:
         table = Table(box=None, pad_edge=False)
         for column in ("figure", first, second, "difference", ""):

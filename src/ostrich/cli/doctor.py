@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,7 +35,7 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Look for faults that make a network's figures meaningless, and say how to repair them."""
-    from ostrich.cli.session import read
+    from ostrich.cli.session import echo_json, read
     from ostrich.runtime.runs import NEW
     from ostrich.verbs.doctor import doctor
 
@@ -45,7 +44,7 @@ def command(
         classifier, samples, surrogate=surrogate, minutes=minutes, seed=seed, out=out or NEW, force=force
     )
     if as_json:
-        typer.echo(json.dumps(found.figures))
+        echo_json(found.figures)
     else:
         _print(found)
 

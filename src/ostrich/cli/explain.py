@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
@@ -50,7 +49,7 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Show which pixels of an image move a unit: a class, a channel, a neuron. `sheet`: all about a unit."""
-    from ostrich.cli.session import computing, console, read
+    from ostrich.cli.session import computing, console, echo_json, read
     from ostrich.runtime.runs import NEW
     from ostrich.runtime.settings import pairs
     from ostrich.verbs.explain import Explanation, as_explainer, explain
@@ -78,7 +77,7 @@ def command(
             **own,
         )
     if as_json:
-        typer.echo(json.dumps(found.figures))
+        echo_json(found.figures)
         return
     lines = found.sentences
     if isinstance(found, Explanation):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -172,7 +171,7 @@ def neighbours(
     as_json: o.Json = False,
 ) -> None:
     """Show samples' nearest training images, in pixels and in features, and whether it memorised."""
-    from ostrich.cli.session import computing, console
+    from ostrich.cli.session import computing, console, echo_json
     from ostrich.runtime.runs import NEW
     from ostrich.verbs import generate
 
@@ -188,7 +187,7 @@ def neighbours(
             force=force,
         )
     if as_json:
-        typer.echo(json.dumps(found.figures))
+        echo_json(found.figures)
         return
     for sentence in (*found.sentences, f"run: {found.folder}"):
         console.print(sentence, soft_wrap=True)
@@ -242,10 +241,10 @@ def _show(
     found: Outcome, as_json: bool, sentences: Sequence[str] = (), hidden: Sequence[str] = ("files",)
 ) -> None:
     """The figures as a table but for those hidden in it, and sentences; or all as JSON."""
-    from ostrich.cli.session import console, report
+    from ostrich.cli.session import console, echo_json, report
 
     if as_json:
-        typer.echo(json.dumps(found.figures))
+        echo_json(found.figures)
         return
     shown = {name: value for name, value in found.figures.items() if name not in hidden}
     report(found.name, shown, found.folder)

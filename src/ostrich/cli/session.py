@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from ostrich.data.dataset import Samples
 from ostrich.data.spec import opened
 from ostrich.errors import UnknownName
 from ostrich.models import Classifier
+from ostrich.runtime.files import json_line
 from ostrich.runtime.runs import RUNS, check_writable
 from ostrich.verbs.inputs import read_samples
 from ostrich.verbs.outcome import Outcome
@@ -56,10 +56,15 @@ def computing(on: str) -> Iterator[None]:
         yield
 
 
+def echo_json(content: Any) -> None:
+    """Content as a line of JSON; numbers that are not finite are null."""
+    typer.echo(json_line(content))
+
+
 def show(found: Outcome, as_json: bool) -> None:
     """An outcome's figures as one table and where the rest is; or as JSON."""
     if as_json:
-        typer.echo(json.dumps(found.figures))
+        echo_json(found.figures)
     else:
         report(found.name.partition("-")[2], found.figures, found.folder)
 

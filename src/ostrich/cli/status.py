@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -15,12 +14,12 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="a run directory
 
 def command(run: RunArgument, as_json: o.Json = False) -> None:
     """Say how far a run is: what is done of all, how fast, the time that is left, and who computes."""
-    from ostrich.cli.session import console
+    from ostrich.cli.session import console, echo_json
     from ostrich.verbs.status import status
 
     found = status(run)
     if as_json:
-        typer.echo(json.dumps(found.figures))
+        echo_json(found.figures)
     else:
         for sentence in found.sentences:
             console.line(sentence)

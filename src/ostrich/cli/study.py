@@ -46,7 +46,7 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Rerun a published experiment: report, figure, table, verdict. The same command resumes it."""
-    from ostrich.cli.session import console
+    from ostrich.cli.session import console, echo_json
     from ostrich.errors import InputError
     from ostrich.runtime.runs import NEW
     from ostrich.runtime.settings import pairs
@@ -71,7 +71,7 @@ def command(
         study, scale, spec, executor=executor, workers=workers, rows=rows, out=out or NEW, force=force
     )
     if as_json:
-        typer.echo(json.dumps(found.figures))
+        echo_json(found.figures)
     else:
         console.print(study.question, style="bold", soft_wrap=True)
         console.print(f"{found.verdict or 'not judged'}: {found.because}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -54,7 +53,7 @@ def command(
     as_json: o.Json = False,
 ) -> None:
     """Show what a network's units look for. `--preset plain` climbs without regularisation: noise."""
-    from ostrich.cli.session import console
+    from ostrich.cli.session import console, echo_json
     from ostrich.errors import InputError
     from ostrich.runtime.runs import NEW, RUNS, check_writable
     from ostrich.runtime.settings import pairs
@@ -86,7 +85,7 @@ def command(
         force=force,
     )
     if as_json:
-        typer.echo(json.dumps(found.figures))
+        echo_json(found.figures)
         return
     for line in [*found.sentences, f"run: {found.folder}"]:
         console.print(line, soft_wrap=True)

@@ -1,4 +1,7 @@
-"""Samples of a generator and their files: PNGs and a grid; of clips GIFs, MP4s and their streams."""
+"""Samples of a generator and their files: PNGs and a grid; of clips GIFs, MP4s and their streams.
+
+Where a PNG cannot hold their channels, samples are .npy files.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from torch import Tensor
 from ostrich.errors import InputError
 from ostrich.figures.clips import film, is_clip, sheet, stills, write_clip
 from ostrich.generative.generator import Generator
-from ostrich.images import grid, write_png
+from ostrich.generative.video_gan import VideoGenerator
+from ostrich.images import grid, image_name, write_image, write_png
 from ostrich.runtime.files import write_bytes
 
 SIDE = 512  # pixels of a film; smaller ones are enlarged by whole numbers
@@ -38,13 +42,15 @@ class Sample:
     @property
     def figures(self) -> dict[str, Any]:
         """How many there are, and which files `write` writes."""
-        clips = is_clip(self.generator.shape)
-        suffixes = (".gif", ".mp4") if clips else (".png",)
-        files = [name + suffix for name in self._names for suffix in suffixes]
+        clips, channels = is_clip(self.generator.shape), self.generator.shape[0]
+        files = [image_name(name, channels) for name in self._names]
+        if clips:
+            files = [name + suffix for name in self._names for suffix in (".gif", ".mp4")]
         found: dict[str, Any] = {"n": len(self.images), "truncation": self.truncation, "grid": "grid.png"}
         found |= {"codes": "codes.npy", "files": files}
         if clips:
             found |= {"film": "grid.gif", "video": "grid.mp4"}
+        if self._has_streams:
             found |= {"streams": "streams.png", "streams_film": "streams.gif"}
         if self.classes is not None:
             names = self.generator.class_names or ()
@@ -59,12 +65,13 @@ class Sample:
                 write_clip(folder / f"{name}.gif", image)
                 write_clip(folder / f"{name}.mp4", image)
             else:
-                write_png(folder / f"{name}.png", image)
+                write_image(folder / image_name(name, len(image)), image)
         write_png(folder / "grid.png", self.grid)
         write_array(folder / "codes.npy", self.codes)
         if clips:
             for name in ("grid.gif", "grid.mp4"):
                 write_clip(folder / name, film(self.images), SIDE)
+        if self._has_streams:
             self._write_streams(folder)
 
     @property
@@ -83,6 +90,10 @@ class Sample:
         write_png(folder / "streams.png", grid(stills(columns), len(shown)))
         for name, values in (("foreground", foreground), ("mask", mask), ("background", background)):
             write_array(folder / f"streams/{name}.npy", values)
+
+    @property
+    def _has_streams(self) -> bool:
+        return isinstance(self.generator.network, VideoGenerator)
 
     @property
     def _names(self) -> list[str]:

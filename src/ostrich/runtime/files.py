@@ -62,6 +62,11 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
+def json_line(content: Any) -> str:
+    """Content as a line of JSON; numbers that are not finite become null."""
+    return json.dumps(_finite(content), allow_nan=False)
+
+
 def read_json(path: Path, *, checked: bool = True) -> Any:
     """What `write_json` wrote, or any JSON that has no checksum. Raises ValueError for a damaged file.
 

@@ -50,11 +50,13 @@ class Preferred:
     """What R = objectives times seeds rows came to; the seeds of an objective stand together.
 
     `images` (R, C, H, W) in [0, 1]; `trace` (steps, R): the objectives' values, of the views where there
-    are transformations; `dead` (R,): whether there was no slope at any step, so that it is noise; `undefined`
-    (R,): whether that is so because values or slopes were not finite, of which it is not known.
+    are transformations, and `values` (R,) those of the steps that the images are of; `dead` (R,): whether
+    there was no slope at any step, so that it is noise; `undefined` (R,): whether that is so because values
+    or slopes were not finite, of which it is not known.
     """
 
     images: Tensor
+    values: Tensor
     trace: Tensor
     dead: Tensor
     undefined: Tensor
@@ -65,6 +67,7 @@ class Preferred:
         mean = canvas.mean
         return cls(
             images=mean.new_zeros(0, *canvas.shape),
+            values=mean.new_zeros(0),
             trace=mean.new_zeros(0, 0),
             dead=torch.zeros(0, dtype=torch.bool, device=mean.device),
             undefined=torch.zeros(0, dtype=torch.bool, device=mean.device),
@@ -108,7 +111,7 @@ def ascend(
     canvas = Canvas.of(classifier)
     rows = [(objective, seed + turn) for objective in wanted for turn in range(seeds)]
     images = canvas.mean.new_zeros(len(rows), *canvas.shape)
-    trace = canvas.mean.new_zeros(settings.steps, len(rows))
+    values, trace = canvas.mean.new_zeros(len(rows)), canvas.mean.new_zeros(settings.steps, len(rows))
     dead, undefined = torch.zeros(2, len(rows), dtype=torch.bool, device=images.device)
     batches = _batches(classifier, wanted, seeds, images[0].numel())
     with untouched(classifier.network):
@@ -120,8 +123,10 @@ def ascend(
                 progress(number * settings.steps + step + 1, len(batches) * settings.steps)
 
             group = replace(group, layout=_layout(group))
-            images[places], trace[:, places], dead[places], undefined[places] = _climb(group, settings, look)
-    return Preferred(images=images, trace=trace, dead=dead, undefined=undefined)
+            images[places], values[places], trace[:, places], dead[places], undefined[places] = _climb(
+                group, settings, look
+            )
+    return Preferred(images=images, values=values, trace=trace, dead=dead, undefined=undefined)
 
 
 def check_objectives(
@@ -165,8 +170,8 @@ def _worth(
 
 
 def _climb(group: _Group, settings: Ascent, look: Callable[[int, Tensor], None]) -> tuple[Tensor, ...]:
-    """The images (R, C, H, W), the trace (steps, R), and which rows (R,) never had a slope: none that is not
-    zero, and none that is known.
+    """The images (R, C, H, W), their values (R,), the trace (steps, R), and which rows (R,) never had a value
+    and a slope: none that is not zero, and none that is known.
     """
     canvas, drawing, optimiser = group.canvas, settings.parametrisation, settings.optimiser
     parameters = drawing.project(drawing.start(canvas, group.seeds))
@@ -182,7 +187,7 @@ def _climb(group: _Group, settings: Ascent, look: Callable[[int, Tensor], None])
                 images, value = _forward(group, settings, parameters, step)
         else:
             images, value, slope, moved, finite = _slope(group, settings, parameters, step)
-            still &= ~moved
+            still &= ~(moved & value.isfinite())
             known &= finite
         trace.append(value)
         if step == 0 or settings.keep == "last":
@@ -195,7 +200,7 @@ def _climb(group: _Group, settings: Ascent, look: Callable[[int, Tensor], None])
         parameters, state = optimiser.step(parameters, slope, state, step)
         parameters = settings.regularisers.apply(parameters, slope, drawing.nothing(canvas), step)
         parameters = drawing.project(parameters)
-    return kept, torch.stack(trace), still & known, still & ~known
+    return kept, highest, torch.stack(trace), still & known, still & ~known
 
 
 def _slope(group: _Group, settings: Ascent, parameters: Tensor, step: int) -> tuple[Tensor, ...]:

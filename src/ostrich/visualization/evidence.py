@@ -1,22 +1,21 @@
 """What an ascent leaves on disk, and what is to be said of it.
 
-units/ROW-UNIT.png    the preferred image of each unit and seed
+units/ROW-UNIT.png    the preferred image of each unit and seed; .npy where a PNG cannot hold its channels
 grid.png              all of them, a row for each unit where there are several seeds
 metrics.jsonl         the values at every step
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from ostrich.images import grid, write_png
+from ostrich.images import grid, image_name, write_image, write_png
 from ostrich.inspection.unit_names import as_file_name
-from ostrich.runtime.files import write_text
+from ostrich.runtime.files import json_line, write_text
 from ostrich.visualization.activation_maximization import Preferred
 from ostrich.visualization.objectives import Objective
 
@@ -28,15 +27,18 @@ def rows_of(
 ) -> list[dict[str, Any]]:
     """A row of `units` in run.json for each unit and seed; `values` (R,) are those of the 8-bit images."""
     names = [(str(one), seed + turn) for one in objectives for turn in range(seeds)]
+    channels = found.images.shape[1]
     return [
         {
             "unit": unit,
             "seed": own,
             "value": values[i].item(),
-            "value_float": found.trace[:, i].max().item(),
+            "value_float": found.values[i].item(),
             "start": found.trace[0, i].item(),
             "dead": bool(found.dead[i]),
-            "file": f"units/{i:02d}-{as_file_name(unit)}{f'-{own}' if seeds > 1 else ''}.png",
+            "file": image_name(
+                f"units/{i:02d}-{as_file_name(unit)}{f'-{own}' if seeds > 1 else ''}", channels
+            ),
         }
         | ({"undefined": True} if found.undefined[i] else {})
         for i, (unit, own) in enumerate(names)
@@ -48,10 +50,10 @@ def write_images(
 ) -> None:
     """Write images (R, C, H, W) as the rows name them, their grid, and the trace (steps, R)."""
     for row, image in zip(rows, images, strict=True):
-        write_png(folder / row["file"], image)
+        write_image(folder / row["file"], image)
     write_png(folder / GRID, overview(images, seeds))
     lines = [
-        json.dumps(
+        json_line(
             {
                 "step": step,
                 "unit": row["unit"],

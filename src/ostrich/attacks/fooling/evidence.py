@@ -16,7 +16,7 @@ from ostrich.attacks.engine.result import Result
 from ostrich.attacks.fooling.gallery import MISSED, REACHED, UNMOVED, UNTRIED, gallery
 from ostrich.attacks.fooling.recognition import kin, transfer
 from ostrich.attacks.goals import Confident
-from ostrich.images import write_png
+from ostrich.images import image_name, write_image, write_png
 from ostrich.models.answers import answered
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.files import keep_rows
@@ -104,10 +104,11 @@ def _write_images(folder: Path, classifier: Classifier, goal: Confident, result:
     """
     rows, claimed = [], {}
     for i, target in enumerate(goal.classes.tolist()):
-        file = f"images/{i:05d}-{_plain(classifier.class_name(target))}-adversarial.png"
+        name = f"images/{i:05d}-{_plain(classifier.class_name(target))}-adversarial"
+        file = image_name(name, classifier.channels)
         tried = bool(result.attacked[i])
         if tried:
-            write_png(folder / file, result.images[i])
+            write_image(folder / file, result.images[i])
         if result.success[i]:
             claimed[i] = folder / file
         row: dict[str, Any] = {

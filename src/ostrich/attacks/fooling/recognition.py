@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ostrich.attribution.question import begun_at
 from ostrich.errors import InputError
-from ostrich.images import fit, from_bytes, picture
+from ostrich.images import fit_array, from_bytes, to_bytes
 from ostrich.models.answers import predictions
 from ostrich.models.bundled import zoo_cards
 from ostrich.models.classifier import Classifier
@@ -115,10 +114,4 @@ def _same_classes(classes: Sequence[int], classifier: Classifier, other: Classif
 def _resized(images: Tensor, size: tuple[int, int] | None) -> Tensor:
     if size is None or size == tuple(images.shape[-2:]):
         return images
-    return torch.stack([_fitted(image, size) for image in images])
-
-
-def _fitted(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """An image (C, H, W) at that size; channels that are no colours one by one."""
-    parts = [image] if len(image) in (1, 3) else image[:, None]
-    return torch.cat([from_bytes(np.atleast_3d(np.asarray(fit(picture(part), size)))) for part in parts])
+    return torch.stack([from_bytes(fit_array(to_bytes(image), size)) for image in images])
