@@ -25,6 +25,7 @@ from ostrich.errors import InputError, MissingExtra
 from ostrich.figures.clips import is_clip
 from ostrich.generative.architectures import build_gan
 from ostrich.generative.collapse import collapse, diversity
+from ostrich.generative.directions import principal_directions
 from ostrich.generative.evaluation import evaluate
 from ostrich.generative.features import features
 from ostrich.generative.frechet import (
@@ -736,6 +737,27 @@ def test_clips_of_a_generator_of_ones_own_have_no_streams(tmp_path):
     found.save(tmp_path / "run")
     assert "streams" not in found.figures
     assert all((tmp_path / "run" / name).is_file() for name in [*found.figures["files"], "grid.gif"])
+
+
+def test_principal_directions_are_the_matrix_s_and_always_the_same():
+    drawn = linear_generator.generator((1, 16, 16), kind="normal", dtype=torch.float32)
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    found = principal_directions(drawn, 3)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(4)
+    assert torch.equal(principal_directions(drawn, 3), found)
+    codes = drawn.codes.numbered(range(512), 0)
+    looks = drawn(codes).flatten(1).double().numpy()
+    looks -= looks.mean(0)
+    _, _, components = np.linalg.svd(looks, full_matrices=False)
+    expected = components[:3] @ looks.T @ (codes - codes.mean(0)).double().numpy()
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    cosines = (expected * found.numpy()).sum(1)
+    assert np.abs(cosines) == pytest.approx([1, 1, 1], abs=1e-6)
+    assert (found.gather(1, found.abs().argmax(1, keepdim=True)) > 0).all()
+    with pytest.raises(InputError, match="1 to 5 directions"):
+        principal_directions(drawn, 6)
 
 
 def test_codes_and_classes_of_the_wrong_kind(conditional, plain):

@@ -20,17 +20,20 @@ SAMPLES, SIDE = 512, 16
 def principal_directions(generator: Generator, count: int = 8, seed: int = 0) -> Tensor:
     """Unit vectors (count, Z), the one along which images vary most first; a clip counts by its first frame.
 
-    Raises InputError for more directions than the codes have numbers.
+    Of a vector and its opposite it is the one whose largest number is above 0. Raises InputError for more
+    directions than the codes have numbers, or the images as they are seen.
     """
     samples = range(SAMPLES)
     codes = generator.codes.numbered(samples, seed)  # (N, Z)
-    if not 1 <= count <= codes.shape[1]:
-        raise InputError(f"{generator.name} has 1 to {codes.shape[1]} directions; got {count}.")
+    most = min(codes.shape[1], generator.shape[0] * SIDE**2)
+    if not 1 <= count <= most:
+        raise InputError(f"{generator.name} has 1 to {most} directions; got {count}.")
     images = generator(codes, generator.in_turn(samples, None))
     first = images[:, :, 0] if images.ndim == 5 else images
-    looks = adaptive_avg_pool2d(first, SIDE).flatten(1)
+    looks = adaptive_avg_pool2d(first, SIDE).flatten(1).double()
     looks = looks - looks.mean(0)
-    _, _, components = torch.pca_lowrank(looks, q=count, center=False, niter=8)
+    components = torch.linalg.eigh(looks.T @ looks).eigenvectors.flip(1)[:, :count]
     along = looks @ components  # (N, count)
-    directions = (along - along.mean(0)).T @ (codes - codes.mean(0))
-    return directions / directions.norm(dim=1, keepdim=True)
+    directions = along.T @ (codes - codes.mean(0)).double()
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    return (directions * largest.sign() / directions.norm(dim=1, keepdim=True)).to(codes)
