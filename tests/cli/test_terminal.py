@@ -33,6 +33,15 @@ def test_a_quiet_command_prints_nothing_and_writes_everything(words, place, capf
     assert json.loads((place / "out/run.json").read_text())["results"]["n"] == 4
 
 
+def test_the_end_of_a_file_is_no_interrupt(monkeypatch, place, capfd):
+    def ended(run):
+        raise EOFError("no data left")
+
+    monkeypatch.setattr("ostrich.verbs.status.status", ended)
+    assert run(["status", str(place)]) == 3
+    assert "a fault of ours" in capfd.readouterr().err
+
+
 def test_a_quiet_command_prints_json_and_errors(capfd):
     assert run([*ATTACK, "--quiet", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["n"] == 4

@@ -699,6 +699,9 @@ def test_a_folder_holds_a_tenth_out_and_leaves_an_image_on_its_side(tmp_path):
         (["sample", "PLAIN", "--truncation", "0.5"], "no tails"),
         (["sample", "PLAIN", "--count", "0"], "at least 1"),
         (["sample", "CONDITIONAL", "--class", "ostrisch"], "ostrich"),
+        (["sample", "PLAIN", "--codes", "EMPTY_FILE"], "cannot be read as .npy"),
+        (["sample", "PLAIN", "--codes", "NO_CODES"], "at least one"),
+        (["sample", "PLAIN", "--codes", "COMPLEX"], "of real numbers"),
         (["sample", "CONDITIONAL", "--class", "3"], "Numbers 0 to 2"),
         (["interpolate", "CONDITIONAL", "--from", "ostrich"], "both ends"),
         (["interpolate", "PLAIN", "--from", "0", "--to", "1"], "not conditional"),
@@ -715,6 +718,11 @@ def test_bad_input_is_one_sentence(tmp_path, capsys, plain, conditional, words, 
     np.save(tmp_path / "codes.npy", np.zeros((2, 5), np.float32))
     places = {"PLAIN": plain, "CONDITIONAL": conditional, "EMPTY": tmp_path / "empty"}
     places |= {"CODES": tmp_path / "codes.npy", "NONE": tmp_path / "none.npy", "ONE": tmp_path / "one"}
+    (tmp_path / "empty.npy").write_bytes(b"")
+    np.save(tmp_path / "no-codes.npy", np.zeros((0, 8), np.float32))
+    np.save(tmp_path / "complex.npy", np.zeros((2, 8), np.complex64))
+    places |= {"EMPTY_FILE": tmp_path / "empty.npy", "NO_CODES": tmp_path / "no-codes.npy"}
+    places |= {"COMPLEX": tmp_path / "complex.npy"}
     spoken = [word if word not in places else str(places[word]) for word in words]
     spoken = [word.replace("images:ONE", f"images:{tmp_path / 'one'}") for word in spoken]
     assert ostrich(["generate", *spoken, "--out", str(tmp_path / "out")]) == 2

@@ -114,7 +114,9 @@ def _run(arguments: list[str] | None) -> int:
     except OstrichError as error:
         _say(str(error))
         return 2
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        if isinstance(error.__cause__, EOFError):  # Typer takes the end of any file for that of the keyboard
+            return _fault(error.__cause__)
         _say("interrupted; the same command goes on from here.")
         return INTERRUPTED
     except typer.Exit as left:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ostrich.data.pictures import NO_ARRAY
 from ostrich.errors import InputError
 from ostrich.figures.clips import film, is_clip, sheet, stills, write_clip
 from ostrich.generative.generator import Generator
@@ -119,8 +120,8 @@ def sample(
 def read_codes(path: Path) -> Tensor:
     """Codes (N, Z) from a .npy file. Raises InputError."""
     try:
-        return torch.from_numpy(np.load(path, allow_pickle=False)).float()
-    except (OSError, ValueError, TypeError) as error:
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    except NO_ARRAY as error:
         raise InputError(f"The codes {str(path)!r} cannot be read as .npy ({error}).") from None
 
 

@@ -102,8 +102,11 @@ def chosen_classes(generator: Generator, classes: Any) -> list[int] | None:
 
 
 def as_codes(codes: Any) -> Tensor:
-    """Codes (N, Z) as float32 on the CPU. Raises InputError for what holds no numbers."""
+    """Codes (N, Z) as float32 on the CPU. Raises InputError for what holds no real numbers."""
     try:
-        return torch.as_tensor(codes).detach().cpu().float()
+        found = torch.as_tensor(codes).detach().cpu()
     except (TypeError, ValueError, RuntimeError):
         raise InputError(f"Codes are a tensor (N, Z) or a .npy file; got {type(codes).__name__}.") from None
+    if found.is_complex() or not found.numel():
+        raise InputError(f"Codes are at least one, of real numbers; got {found.dtype}, {tuple(found.shape)}.")
+    return found.float()

@@ -78,7 +78,7 @@ def sample(
     if codes is None:
         drawn = made_by.codes.numbered(range(count), seed, truncation)
     else:
-        drawn = sampling.read_codes(Path(codes)) if isinstance(codes, str | Path) else as_codes(codes)
+        drawn = as_codes(sampling.read_codes(Path(codes)) if isinstance(codes, str | Path) else codes)
         made_by.codes.check(drawn)
     typed = list(classes) if isinstance(classes, list | tuple) else chosen
     asked = {"n": len(drawn), "classes": typed, "truncation": truncation}
