@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from run_folders import contents
+from torch import nn
 
 import ostrich
 from ostrich.cli.main import run
-from ostrich.generative.generator import load_generator
+from ostrich.generative.codes import Codes
+from ostrich.generative.generator import Generator, load_generator
 from ostrich.images import read_png, rounded
 
 SMALL = {"precision": "exact", "steps": 4, "watch_every": 2, "batch_size": 16}
@@ -117,6 +119,74 @@ def test_neighbours_of_ones_own_images(trained):
     assert found.figures["memorised"] is False
     assert len(found.sentences) == 2
     assert set(found.neighbours) == {"pixels", "features of zoo:digits-cnn"}
+
+
+class Normed(nn.Module):
+    """A generator of one's own with batch norm, in training mode."""
+
+    def __init__(self, classes: int | None = None) -> None:
+        super().__init__()
+        self.embedding = None if classes is None else nn.Embedding(classes, 5)
+        self.layers = nn.Sequential(
+            nn.Linear(5, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 64), nn.Tanh()
+        )
+
+    def forward(self, codes, classes=None):
+        codes = codes if self.embedding is None else codes + self.embedding(classes)
+        return self.layers(codes).unflatten(1, (1, 8, 8))
+
+
+def ones_own(kind: str = "normal", classes: int | None = None) -> Generator:
+    torch.manual_seed(0)
+    names = None if classes is None else tuple(map(str, range(classes)))
+    network = Normed(classes)
+    return Generator(
+        name="own", network=network, codes=Codes(kind, 5), shape=(1, 8, 8), class_names=names, card={}
+    )
+
+
+def test_a_generator_of_ones_own_is_asked_in_evaluation_mode_and_left_as_it_was():
+    own = ones_own()
+    images = ostrich.generate.sample(own, 4).images
+    assert torch.allclose(ostrich.generate.sample(own, 1).images, images[:1], atol=1e-6)
+    ostrich.visualize("zoo:digits-cnn", unit="class:1", prior=own, steps=2)
+    assert all(module.training for module in own.network.modules())
+    assert own.network.layers[1].num_batches_tracked == 0
+    assert all(parameter.requires_grad for parameter in own.network.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_generator_is_asked_in_its_own_type(dtype):
+    own = ones_own()
+    images = ostrich.generate.sample(own, 4).images
+    own.network.to(dtype)
+    found = ostrich.generate.sample(own, 4).images
+    assert found.dtype == torch.float32
+    assert torch.allclose(found, images, atol=0.02)
+
+
+def test_a_generator_without_a_card_is_asked_about_data_that_is_given():
+    images = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(200) % 10
+    judge = "zoo:digits-cnn"
+    found = ostrich.generate.neighbours(ones_own(), images, features=judge, count=8)
+    assert found.figures["training"] + found.figures["held_out"] == 200
+    told = ostrich.generate.evaluate(
+        ones_own("uniform", 10), (images, labels), features=judge, judge=judge, count=16
+    ).figures
+    assert told["as_asked"]["n"] == 16
+    assert "as_asked_truncated_0.5" not in told  # uniform codes have no tails
+
+
+def test_what_a_card_cannot_name_is_asked_for():
+    images = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    trained = ostrich.generate.train("digits-perceptron", images, judge=None, **SMALL).generator
+    with pytest.raises(ostrich.InputError, match="given in Python; name the images: --data DATA"):
+        ostrich.generate.evaluate(trained, features="zoo:digits-cnn")
+    with pytest.raises(ostrich.InputError, match="has no card"):
+        ostrich.generate.evaluate(ones_own(), features="zoo:digits-cnn")
+    with pytest.raises(ostrich.InputError, match="a network of its own"):
+        ostrich.generate.interpolate(ones_own(classes=3), start=0, end=2)
 
 
 @pytest.mark.parametrize(

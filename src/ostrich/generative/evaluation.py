@@ -169,12 +169,10 @@ def _judged(
 ) -> dict[str, Any]:
     """How many samples, truncated ones and held-out images the judge takes for their class."""
     names = generator.class_names or ()
-    cut, cut_asked = generator.sample(range(len(made)), seed=seed, truncation=TRUNCATION)
-    assert cut_asked is not None
-    judged = {
-        "as_asked": _as_asked(judge, made, asked, names),
-        f"as_asked_truncated_{TRUNCATION}": _as_asked(judge, rounded(cut), cut_asked, names),
-    }
+    judged = {"as_asked": _as_asked(judge, made, asked, names)}
+    if generator.codes.kind != "uniform":  # these have no tails
+        cut, _ = generator.sample(range(len(made)), seed=seed, truncation=TRUNCATION)
+        judged[f"as_asked_truncated_{TRUNCATION}"] = _as_asked(judge, rounded(cut), asked, names)
     if held_out.labels is not None:
         known = held_out.class_names or names
         judged["as_labelled_real"] = _as_asked(judge, held_out.images(), held_out.labels, known)

@@ -24,6 +24,7 @@ from ostrich.generative.video_gan import VideoGenerator
 from ostrich.models.bundled import zoo_cards
 from ostrich.models.checkpoints import load_weights
 from ostrich.models.class_names import class_index
+from ostrich.models.untouched import untouched
 from ostrich.runtime.deadline import check_time
 from ostrich.runtime.events import counted
 from ostrich.runtime.files import read_card
@@ -38,6 +39,7 @@ BATCH = 128  # images, or frames, per forward
 class Generator:
     """`network(codes, classes)` gives (N, C, H, W) in [-1, 1]; called, a generator gives images in [0, 1].
 
+    The network is asked in evaluation mode, in its own type, and is as it was again afterwards.
     `name` is what it is called, `codes` the distribution of its codes, `card` what is known of its training.
     Where `shape` is (C, T, H, W), they are clips (N, C, T, H, W) here and below. `class_names` are None
     where it is not conditional.
@@ -84,9 +86,9 @@ class Generator:
         return self._images(lambda rows: self.network(*self._given(codes, classes, rows)), len(codes))
 
     def _given(self, codes: Tensor, classes: Tensor | None, rows: slice) -> tuple[Tensor, Tensor | None]:
-        """Some of the codes and their classes, where the network is."""
+        """Some of the codes and their classes, where the network is, the codes in its type."""
         some = None if classes is None else classes[rows].to(self.device)
-        return codes[rows].to(self.device), some
+        return codes[rows].to(next(self.network.parameters())), some
 
     def _check(self, codes: Tensor, classes: Tensor | None) -> None:
         self.codes.check(codes)
@@ -103,16 +105,21 @@ class Generator:
         """Images (S, N, C, H, W) of the same codes (N, Z) on the straight line between two class embeddings.
 
         `start` and `end` are class indices, `shares` (S,) how far each image is on the way, from 0 to 1.
-        Raises InputError for a generator that is not conditional.
+        Raises InputError for a generator that is not conditional, or whose embeddings are not known.
         """
         self.codes.check(codes)
         network = self.network
-        if not isinstance(network, ConditionalGenerator | VideoGenerator) or network.embedding is None:
+        if self.class_names is None:
             raise InputError(f"{self.name} is not conditional: it has no classes to go between.")
+        if not isinstance(network, ConditionalGenerator | VideoGenerator) or network.embedding is None:
+            raise InputError(
+                f"{self.name} has a network of its own, whose class embeddings are not known, so there is no "
+                "way between them. Without both classes it goes between codes."
+            )
         ends = network.embedding(torch.tensor([start, end], device=self.device))  # (2, E)
-        share = torch.tensor(shares, device=self.device)[:, None]
+        share = ends.new_tensor(shares)[:, None]
         way = ((1 - share) * ends[0] + share * ends[1]).repeat_interleave(len(codes), 0)  # (S N, E)
-        all_codes = codes.repeat(len(shares), 1).to(self.device)
+        all_codes = codes.repeat(len(shares), 1).to(ends)
         images = self._images(lambda rows: network.from_embedding(all_codes[rows], way[rows]), len(way))
         return images.unflatten(0, (len(shares), len(codes)))
 
@@ -127,7 +134,9 @@ class Generator:
         network = self.network
         if not isinstance(network, VideoGenerator):
             raise InputError(f"{self.name} has no streams: it is no video GAN.")
-        parts = [network.streams(*self._given(codes, classes, rows)) for rows in self._batches(len(codes))]
+        batches = self._batches(len(codes))
+        with untouched(network):
+            parts = [network.streams(*self._given(codes, classes, rows)) for rows in batches]
         foreground, mask, background = (torch.cat(each).float().cpu() for each in zip(*parts))
         return foreground.add(1).div(2), mask, background.add(1).div(2)
 
@@ -181,7 +190,8 @@ class Generator:
         @torch.no_grad()
         def made(rows: slice) -> Content:
             check_time()
-            return {"images": batch(rows).float().cpu()}
+            with untouched(self.network):
+                return {"images": batch(rows).float().cpu()}
 
         asked = self._batches(count)
         with counted("samples", len(asked), "batches") as advance:

@@ -10,6 +10,8 @@ from ostrich.generative.generator import Generator
 from ostrich.models import Classifier, load
 from ostrich.models.loading import pick_device
 
+GIVEN = "images"  # what `Samples.of` calls images that were given in Python
+NAME_THEM = "name the images: --data DATA, in Python data="
 Data = str | Samples | None  # None: the data that the generator's card names
 
 
@@ -17,13 +19,13 @@ def training_images(generator: Generator, data: Data = None) -> Samples:
     """The images that the generator was trained on."""
     card = generator.card
     return open_split(
-        _named(generator, data), "train", generator.shape, limit=card["limit"], seed=card["seed"]
+        _named(generator, data), "train", generator.shape, limit=card.get("limit"), seed=card.get("seed", 0)
     )
 
 
 def held_out_images(generator: Generator, data: Data = None) -> Samples:
     """Images that the generator was not trained on."""
-    return open_split(_named(generator, data), "test", generator.shape, seed=generator.card["seed"])
+    return open_split(_named(generator, data), "test", generator.shape, seed=generator.card.get("seed", 0))
 
 
 def feature_network(generator: Generator, features: str | Classifier | None, device: str) -> Classifier:
@@ -42,6 +44,11 @@ def feature_network(generator: Generator, features: str | Classifier | None, dev
 
 
 def _named(generator: Generator, data: Data) -> str | Samples:
-    if not generator.card:
-        raise InputError(f"{generator.name} has no card that says what it was trained on.")
-    return generator.card["data"] if data is None else data
+    if data is not None:
+        return data
+    named: str | None = generator.card.get("data")
+    if named is None:
+        raise InputError(f"{generator.name} has no card that says what it was trained on; {NAME_THEM}.")
+    if named == GIVEN:
+        raise InputError(f"{generator.name} was trained on images given in Python; {NAME_THEM}.")
+    return named

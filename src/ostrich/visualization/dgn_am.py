@@ -23,6 +23,7 @@ from torch import Tensor
 from ostrich.errors import InputError
 from ostrich.figures.clips import is_clip
 from ostrich.images import into_range
+from ostrich.models.untouched import untouched
 from ostrich.published import published
 from ostrich.runtime.randomness import keyed
 from ostrich.visualization.ascent import Ascent
@@ -76,7 +77,8 @@ class Prior:
 
     def images(self, canvas: Canvas, parameters: Tensor) -> Tensor:
         weight = next(self.generator.network.parameters())
-        drawn = self.generator.network(parameters.to(weight), None).to(canvas.mean)
+        with untouched(self.generator.network):
+            drawn = self.generator.network(parameters.to(weight), None).to(canvas.mean)
         size = canvas.shape[1:]
         if drawn.shape[2:] != size:
             drawn = F.interpolate(drawn, size, mode="bilinear", align_corners=False, antialias=True)
