@@ -21,6 +21,7 @@ from torchvision.transforms import v2
 import ostrich
 from ostrich import data as datasets
 from ostrich.cli.main import run
+from ostrich.errors import InputError
 from ostrich.models.named import FORMS
 from ostrich.verbs.inputs import read_samples
 
@@ -311,6 +312,50 @@ def test_a_folder_without_a_processor_says_so(place, monkeypatch, tmp_path):
     monkeypatch.chdir(place)
     chosen = {"mean": 0.5, "std": 0.5, "resize": "64x64", "crop": 64}
     assert torch.equal(scores(f"hf:{tmp_path / 'alone'}", chosen), scores("hf:hf-vit", {}))
+
+
+SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+
+
+def saved_head(folder: Path, **settings) -> str:
+    """hf: and a folder of a small classifier with such a configuration."""
+    config = transformers.ViTConfig(**SMALL, image_size=32, patch_size=16, **settings)
+    transformers.ViTForImageClassification(config).save_pretrained(folder)
+    return f"hf:{folder}"
+
+
+def test_no_head_is_drawn_at_random_in_silence(tmp_path):
+    config = transformers.ViTConfig(**SMALL, image_size=32, patch_size=16, num_labels=3)
+    transformers.ViTModel(config).save_pretrained(tmp_path / "base")
+    with pytest.raises(InputError, match=r"classifier\.bias, classifier\.weight.*features, not scores"):
+        ostrich.load(f"hf:{tmp_path / 'base'}")
+    with pytest.raises(InputError, match="in other sizes"):
+        ostrich.load(saved_head(tmp_path / "three", num_labels=3) + ",classes=5")
+    timm.models.save_for_hf(timm.create_model("test_resnet", num_classes=0), tmp_path / "timm")
+    for form in ("hf", "timm:local-dir"):
+        with pytest.raises(InputError, match="features, not scores"):
+            ostrich.load(f"{form}:{tmp_path / 'timm'}")
+
+
+def test_counters_of_batch_norm_may_be_missing(tmp_path):
+    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], num_labels=3)
+    network = transformers.ResNetForImageClassification(config)
+    held = {k: v for k, v in network.state_dict().items() if "num_batches" not in k}
+    network.save_pretrained(tmp_path, state_dict=held)
+    assert ostrich.load(f"hf:{tmp_path}").probe().shape == (1, 3)
+
+
+def test_a_head_that_is_no_classifiers_is_refused_or_said(tmp_path):
+    several = saved_head(tmp_path / "several", num_labels=3, problem_type="multi_label_classification")
+    amount = saved_head(tmp_path / "amount", num_labels=1, problem_type="regression")
+    own = transformers.AutoModelForImageClassification.from_pretrained(tmp_path / "several")
+    for model in (several, own):
+        with pytest.raises(InputError, match=r"several classes can be true.*--output logits"):
+            ostrich.load(model)
+        assert "several at once" in ostrich.load(model, output="logits").remarks()["labels"]
+    for output in (None, "logits", "sigmoid"):
+        with pytest.raises(InputError, match="is a regression"):
+            ostrich.load(amount, output=output)
 
 
 def test_what_timm_saved_is_timms_also_by_hf(place, monkeypatch):

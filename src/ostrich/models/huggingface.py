@@ -26,6 +26,7 @@ from ostrich.models.libraries import timm_facts
 
 RESAMPLES = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}  # as Pillow numbers them
 PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+LISTED = 4  # names of weights in a message
 LEVIT = 256 / 224  # how much larger than the crop LeViT's images are
 
 
@@ -54,11 +55,19 @@ def hf_facts(spec: str, asked: Asked) -> dict[str, Any]:
         config = transformers.AutoConfig.from_pretrained(place, local_files_only=folder, **options)
         if config.model_type == "timm_wrapper":
             return timm_facts(f"{'local-dir' if folder else 'hf-hub'}:{spec}", asked)
+        judged = head_remarks(f"hf:{spec}", vars(config).get("problem_type"), asked.output)
         auto = transformers.AutoModelForImageClassification
         if asked.own_weights:
             network = constructed(f"hf:{spec}", lambda: auto.from_config(config))
         else:
-            network = auto.from_pretrained(place, config=config, local_files_only=folder)
+            network, loading = auto.from_pretrained(
+                place,
+                config=config,
+                local_files_only=folder,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+            _refuse_random_weights(f"hf:{spec}", loading)
         if folder and not any((Path(place) / name).is_file() for name in PROCESSORS):
             prepared = _unknown_processor(config)
         else:
@@ -80,9 +89,49 @@ def hf_facts(spec: str, asked: Asked) -> dict[str, Any]:
         "network": network,
         **({} if "num_labels" in options else {"builder": Builder(classes=config.num_labels, build=build)}),
         **prepared,
+        "told": {**prepared.get("told", {}), **judged},
         "class_names": label_names(config.id2label),
         "source": f"transformers {type(network).__name__}",
     }
+
+
+def head_remarks(name: str, problem: str | None, output: str | None) -> dict[str, str]:
+    """What is told of a head that was trained for a `problem`, as transformers' configurations name it.
+
+    `output` is --output. Raises InputError for regression, and for several labels at once unless the largest
+    score is asked for.
+    """
+    if problem == "regression":
+        raise InputError(
+            f"{name} is a regression, as its config says: it returns amounts, not scores of classes. Where a "
+            "threshold makes classes of them, write that into a PATH.py:FUNCTION."
+        )
+    if problem != "multi_label_classification":
+        return {}
+    if "logits" not in [word.strip() for word in (output or "").split(",")]:
+        raise InputError(
+            f"{name} was trained for several labels at once, as its config says: several classes can be true "
+            "at once, or none. To judge the largest as the one answer, say --output logits (in Python: "
+            "output='logits')."
+        )
+    return {"labels": "trained for several at once, of which the largest is taken: several can be true"}
+
+
+def _refuse_random_weights(name: str, loading: Mapping[str, Any]) -> None:
+    """Refuse a network some of whose weights are not in the folder, as the head of a backbone.
+
+    `loading` is what transformers says of it. Counters of batch norm may be missing: none is asked for.
+    """
+    sizes = {one[0] if isinstance(one, tuple) else one for one in loading["mismatched_keys"]}
+    drawn = sorted(
+        {one for one in loading["missing_keys"] if not one.endswith("num_batches_tracked")} | sizes
+    )
+    if drawn:
+        listed = ", ".join(drawn[:LISTED]) + (", ..." if len(drawn) > LISTED else "")
+        raise InputError(
+            f"{name} is published without {listed}, or in other sizes: transformers draws these at random. "
+            "A backbone returns features, not scores; with a head of its own, give --weights FILE."
+        )
 
 
 def _unknown_processor(config: Any) -> dict[str, Any]:

@@ -135,8 +135,9 @@ def timm_facts(spec: str, asked: Asked) -> dict[str, Any]:
     if not elsewhere and name not in known:
         raise UnknownName("model", f"timm:{name}", [f"timm:{n}" for n in sorted(known)])
     published = None if elsewhere else timm.models.get_pretrained_cfg(name)
+    headless = InputError(f"timm:{name} is published without classes: it returns features, not scores.")
     if published is not None and not published.num_classes:
-        raise InputError(f"timm:{name} is published without classes: it returns features, not scores.")
+        raise headless
     count = count_of_classes(f"timm:{spec}", options, published.num_classes if published else 1000)
     other_head = published is not None and count != published.num_classes
     pretrained = not asked.own_weights and not other_head
@@ -152,6 +153,8 @@ def timm_facts(spec: str, asked: Asked) -> dict[str, Any]:
     found = found if isinstance(found, dict) else found.to_dict()
     standard = int(found["num_classes"])
     classes = int(own.get("num_classes", standard))
+    if not classes:
+        raise headless
     head = _head(options, classes, standard, asked, lambda k: make(num_classes=k))
     return {"network": network, **head, **timm_preprocessing(name, found, options, classes)}
 

@@ -60,7 +60,7 @@ def load(
         raise InputError("--rename, --drop and --ema are about a weights file; give it with --weights FILE.")
     checkpoint = None if weights is None else Checkpoint(weights, rename, drop, ema)
     asked = Asked(own_weights=weights is not None, checkpoint=checkpoint, output=output)
-    facts = named_facts(model, asked) if isinstance(model, str) else _own(model)
+    facts = named_facts(model, asked) if isinstance(model, str) else _own(model, asked)
     if (trained := facts.pop("weights", None)) is not None and checkpoint is None:
         checkpoint = Checkpoint(trained)
     if checkpoint is not None:
@@ -134,7 +134,7 @@ def _described(classifier: Classifier) -> str:
     return f"network {classifier.name}: {what}, images of {size}, on {classifier.device}"
 
 
-def _own(model: object) -> dict[str, Any]:
+def _own(model: object, asked: Asked) -> dict[str, Any]:
     """A network or function of the user's own."""
     if isinstance(model, Classifier):
         raise InputError(f"{model.name} is loaded already; give its network: model.network.")
@@ -144,7 +144,7 @@ def _own(model: object) -> dict[str, Any]:
             f"(N,), or text, one of {', '.join(FORMS)}; got {model!r}."
         )
     name = type(model).__name__ if isinstance(model, nn.Module) else getattr(model, "__name__", "function")
-    return {"network": model, "name": name, **own_facts(name, model)}
+    return {"network": model, "name": name, **own_facts(name, model, asked)}
 
 
 def pick_device(device: str | torch.device) -> torch.device:

@@ -15,7 +15,7 @@ from ostrich.errors import InputError
 from ostrich.models.asked import Asked
 from ostrich.models.bundled import arch_facts, zoo_facts
 from ostrich.models.channels import guessed_channels
-from ostrich.models.huggingface import hf_facts, label_names
+from ostrich.models.huggingface import head_remarks, hf_facts, label_names
 from ostrich.models.libraries import timm_facts, timm_preprocessing, torchvision_facts
 from ostrich.models.onnx import onnx_facts
 from ostrich.models.paths import is_path, path_facts
@@ -66,14 +66,14 @@ def named_facts(model: str, asked: Asked) -> dict[str, Any]:
         return LOADERS[kind](rest, asked)
     if ".py:" in model:
         path, _, function = model.rpartition(":")
-        return _returned(model, from_file(Path(path), function), Path(path).parent) | {
+        return _returned(model, from_file(Path(path), function), Path(path).parent, asked) | {
             "source": path,
             "checksum": checksum(Path(path)),
         }
     if is_path(model):
         return path_facts(model, asked)
     if MODULE.fullmatch(model):
-        return _module(model)
+        return _module(model, asked)
     raise unknown(model)
 
 
@@ -93,16 +93,16 @@ def unknown(model: object) -> InputError:
     return InputError(f"{model!r} is no model.{hint} A model is one of: {', '.join(FORMS)}.")
 
 
-def _module(model: str) -> dict[str, Any]:
+def _module(model: str, asked: Asked) -> dict[str, Any]:
     module, _, function = model.partition(":")
     try:
         found = from_module(module, function)
     except ModuleNotFoundError:
         raise unknown(model) from None
-    return _returned(model, found, Path()) | {"source": model}
+    return _returned(model, found, Path(), asked) | {"source": model}
 
 
-def _returned(model: str, build: Any, folder: Path) -> dict[str, Any]:
+def _returned(model: str, build: Any, folder: Path, asked: Asked) -> dict[str, Any]:
     """The network or callable that a user's function returns, and what it says of its preprocessing."""
     function = model.rpartition(":")[2]
     if not callable(build):
@@ -119,7 +119,7 @@ def _returned(model: str, build: Any, folder: Path) -> dict[str, Any]:
             f"{model} returns a {type(network).__name__}; a torch.nn.Module or a callable from images "
             "(N, C, H, W) to scores (N, K) or labels (N,) is expected."
         )
-    return {"network": network, **own_facts(model, network)}
+    return {"network": network, **own_facts(model, network, asked)}
 
 
 def _needs_arguments(build: Callable[..., Any]) -> bool:
@@ -133,8 +133,11 @@ def _needs_arguments(build: Callable[..., Any]) -> bool:
     return False
 
 
-def own_facts(name: str, network: object) -> dict[str, Any]:
-    """What a network of timm's or transformers' brings: its `pretrained_cfg`, or names in its `config`."""
+def own_facts(name: str, network: object, asked: Asked) -> dict[str, Any]:
+    """What a network of timm's or transformers' brings: its `pretrained_cfg`, or what its `config` says.
+
+    Raises InputError for a head that is no classifier's, as `head_remarks`.
+    """
     if not isinstance(network, nn.Module):
         return {}
     own = vars(network)
@@ -146,10 +149,10 @@ def own_facts(name: str, network: object) -> dict[str, Any]:
         facts = timm_preprocessing(name, published, {"in_chans": channels}, own.get("num_classes"))
         del facts["source"]
         return facts | {"told": {"preprocessing": "as the network's pretrained_cfg says; options change it"}}
-    names = (
-        vars(own["config"]).get("id2label")
-        if "config" in own and hasattr(own["config"], "__dict__")
-        else None
-    )
-    names = label_names(names) if isinstance(names, dict) else None
-    return {"class_names": names, "told": {"class names": "as the network's config says"}} if names else {}
+    config = own.get("config")
+    said = vars(config) if hasattr(config, "__dict__") else {}
+    told = head_remarks(name, said.get("problem_type"), asked.output)
+    found = said.get("id2label")
+    names = label_names(found) if isinstance(found, dict) else None
+    told |= {"class names": "as the network's config says"} if names else {}
+    return {**({"class_names": names} if names else {}), **({"told": told} if told else {})}
