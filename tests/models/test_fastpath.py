@@ -113,6 +113,37 @@ def test_a_gradient_that_is_cut_stays_cut():
     assert not quick(images.requires_grad_(True)).requires_grad
 
 
+class Purified(nn.Module):
+    """One step along its own energy before the answer, as `way` takes the derivative."""
+
+    def __init__(self, way) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.way = way
+
+    def forward(self, x):
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_(True)
+            slope = self.way(self.inner(leaf).logsumexp(1).sum(), leaf)
+        return self.inner(x + 0.01 * slope)
+
+
+def by_grad(energy, leaf):
+    return torch.autograd.grad(energy, leaf)[0]
+
+
+def by_backward(energy, leaf):
+    energy.backward()
+    return leaf.grad
+
+
+@pytest.mark.parametrize("way", [by_grad, by_backward])
+def test_gradients_within_a_forward_are_taken_where_none_are_asked_for(way):
+    network, images = Purified(way).eval(), torch.rand(2, 3, 16, 16)
+    quick = agrees(network, images)
+    assert torch.allclose(gradient(quick, images), gradient(network, images), atol=1e-4)
+
+
 def test_a_network_that_cannot_be_copied_is_used_itself():
     network = nets.small().network
     network.lock = threading.Lock()

@@ -19,13 +19,14 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 from torch.fx.experimental.optimization import fuse
 
 # Channels-last is faster; a network that takes a view of a map, as x.view(len(x), -1), refuses it.
 LAYOUTS = (torch.channels_last, torch.contiguous_format)
 AGREEMENT = 1e-3  # largest difference of outputs, relative to their scale, after folding in fp32
 GRADIENTS = 0.05  # summed difference of gradients, relative: a derivative of the network's own is another one
-
+DERIVATIVES = (torch.autograd.grad, torch.autograd.backward, "backward")  # as nodes of a graph name them
 
 Answers = Callable[[Tensor, nn.Module], Tensor]  # scores (N, K) of inputs by a network
 _State = tuple[tuple[Any, ...], tuple[float, ...]]
@@ -120,11 +121,15 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 
     gamma (W x + b - mean) / sqrt(var + eps) + beta is a convolution again. The copy computes the same in
     evaluation mode, up to rounding; what was not folded (no convolution before it, or one that is used
-    twice) stays. Raises what torch.fx raises for a network that it cannot trace.
+    twice) stays. Raises what torch.fx raises for a network that it cannot trace, and ValueError for one that
+    takes gradients in its forward: a graph loses the `enable_grad` around them, and has none under `no_grad`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's remarks concern the copy only
-        return fuse(network)
+        folded: GraphModule = fuse(network)
+    if any(node.target in DERIVATIVES for node in folded.graph.nodes):
+        raise ValueError("its forward takes gradients")
+    return folded
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
