@@ -297,3 +297,42 @@ def test_gradcam_of_a_transformer():
     assert not torch.allclose(other[:, 0, :1], expected)
     with pytest.raises(InputError, match="no map of 5x5"):
         explain(GradCAM(layer="blocks.0", grid="5x5"), vision, images, ["class:1"])
+
+
+class Pooled(nn.Module):
+    """Patches of 4x4, pooled by attention, whose keys and values `unbind` makes at once."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(4)
+        self.patch, self.both, self.key = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 16), nn.Identity()
+        self.question, self.head = nn.Parameter(torch.randn(8)), nn.Linear(8, 2)
+
+    def forward(self, x):
+        both = self.both(self.patch(x).flatten(2).transpose(1, 2))  # (N, L, 2 * 8)
+        keys, values = both.unflatten(2, (2, 8)).unbind(2)
+        return self.answer(self.key(keys), values)
+
+    def answer(self, keys, values):
+        weights = (keys @ self.question).softmax(1)  # (N, L)
+        return self.head(torch.einsum("nl,nlc->nc", weights, values))
+
+
+def test_gradcam_of_attention_that_pools():
+    """Values pass by the keys, so what both are made of is read; the keys can be asked for."""
+    network = Pooled().double().eval()
+    images = nets.random_images(2, (8, 12), dtype=torch.float64)
+    vision = ostrich.Classifier(network, size=(8, 12), name="pooled")
+    tokens = network.patch(images).flatten(2).transpose(1, 2)
+    both = network.both(tokens).detach().requires_grad_(True)
+    keys, values = both.unflatten(2, (2, 8)).unbind(2)
+    slopes = torch.autograd.grad(network.answer(keys, values)[:, 1].sum(), (both, keys))
+    for layer, output, slope in (("both", both, slopes[0]), ("key", keys, slopes[1])):
+        cam = (slope.mean(1, keepdim=True) * output.detach()).sum(2).unflatten(1, (2, 3))
+        expected = F.interpolate(cam[:, None], (8, 12), mode="bilinear")
+        found = explain(GradCAM(layer=layer, signed=True), vision, images, ["class:1"])
+        assert torch.allclose(found[:, 0, :1], expected, atol=1e-12)
+    assert torch.equal(
+        explain(GradCAM(), vision, images, ["class:1"]),
+        explain(GradCAM(layer="both"), vision, images, ["class:1"]),
+    )

@@ -195,15 +195,15 @@ def _passed(
 
 def _passes_by(total: Tensor, edge: GradientEdge) -> bool:
     """Whether a way leads from `total` back to a leaf without crossing the edge."""
-    seen, ahead = {edge.node}, [total.grad_fn]
+    seen, ahead = set(), [(total.grad_fn, 0)]
     while ahead:
-        node = ahead.pop()
-        if node is None or node in seen:
+        node, number = ahead.pop()
+        if node is None or node in seen or (node is edge.node and number == edge.output_nr):
             continue
         seen.add(node)
         if hasattr(node, "variable"):  # an AccumulateGrad: a leaf
             return True
-        ahead += [following for following, _ in node.next_functions]
+        ahead += node.next_functions
     return False
 
 

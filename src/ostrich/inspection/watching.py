@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -165,13 +166,15 @@ def begin_at(output: Tensor, network: nn.Module, images: Tensor) -> None:
     """Let a graph begin at this very tensor: x * 1 in place is x, bit for bit.
 
     Unlike a tensor that is set to require a gradient, it may be changed in place later on. Left alone is
-    what shares its memory with the images or with something of the network's own, or within itself.
+    what shares its memory with the images or with something of the network's own, or within itself, and one
+    of several views that torch made at once, as `unbind` does, which it lets nobody change.
     """
     others = (images, *network.parameters(), *network.buffers())
     shared = {other.untyped_storage().data_ptr() for other in others}
     expanded = any(size > 1 and step == 0 for size, step in zip(output.shape, output.stride()))
     if output.is_floating_point() and not expanded and output.untyped_storage().data_ptr() not in shared:
-        output.mul_(output.new_ones((), requires_grad=True))
+        with suppress(RuntimeError):  # of such a view, before anything is changed
+            output.mul_(output.new_ones((), requires_grad=True))
 
 
 def _named(classifier: Classifier, name: str) -> nn.Module:
