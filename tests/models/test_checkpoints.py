@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import sys
 from argparse import Namespace
 from functools import partial
@@ -184,7 +185,7 @@ def test_what_is_left_out_is_said(tmp_path):
 
 def test_what_looks_like_the_network_is_not_left_out_in_silence(tmp_path):
     path = saved(tmp_path, weights() | {"stem.2.weight": torch.ones(4)})
-    with pytest.raises(CheckpointMismatch, match=r"1 unexpected: stem.2.weight.*--drop 'stem.\*'"):
+    with pytest.raises(CheckpointMismatch, match=r"1 unexpected: stem.2.weight.*--drop 'stem.2.\*'"):
         load_weights(Net(), path)
     network = Net()
     Checkpoint(path, drop=["stem.2.*"]).load_into(network)
@@ -194,6 +195,37 @@ def test_what_looks_like_the_network_is_not_left_out_in_silence(tmp_path):
     lacking = {k: v for k, v in weights().items() if k != "stem.0.weight"} | {"loss.weight": torch.ones(1)}
     with pytest.raises(CheckpointMismatch, match=r"1 missing: stem.0.weight.*1 unexpected: loss.weight"):
         load_weights(Net(), saved(tmp_path, lacking))
+
+
+BESIDE = {
+    "a head beside": lambda w: under(
+        "model.", w | {"aux.0.weight": torch.ones(5), "aux.1.bias": torch.ones(1)}
+    ),
+    "adapters": lambda w: under("m.", w | {f"head.lora_{one}.weight": torch.ones(2, 4) for one in "AB"}),
+    "no layer of its own": lambda w: w | {"head.scale": torch.ones(4)},
+    "nested": lambda w: {"state_dict": {"net": w | {"stem.7.weight": torch.ones(4)}}},
+    "two sets, one at the top": lambda w: {**w, "other": w},
+    "one set within another": lambda w: {"net": {**w, "old": w}},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),  # of the first, what is beside looks like nothing of Net, and is left out anyway
+    [(name, network) for name in BESIDE for network in (Net, Wrapped)][1:],
+)
+def test_the_drop_that_is_advised_leaves_the_rest(tmp_path, name, network):
+    path = saved(tmp_path, BESIDE[name](weights()))
+    with pytest.raises(InputError) as refused:
+        load_weights(network(), path)
+    advised = re.findall("--drop '([^']*)'", str(refused.value))
+    found = network()
+    Checkpoint(path, drop=advised).load_into(found)
+    assert same(found, weights(), "model." if network is Wrapped else "")
+
+
+def test_a_drop_of_everything_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"--drop 'model.\*' leaves none"):
+        Checkpoint(saved(tmp_path, under("model.", weights())), drop=["model.*"])
 
 
 def test_a_head_in_a_sequential_names_its_option(tmp_path):

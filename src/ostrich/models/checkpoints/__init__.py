@@ -53,6 +53,8 @@ class Checkpoint:
                 raise InputError(
                     f"--drop {pattern!r}: no name in {str(path)!r} is like that; it has {listed}."
                 )
+            if not kept:
+                raise InputError(f"--drop {pattern!r} leaves none of the tensors in {str(path)!r}.")
             found = kept
         self.entries = {entry.name: entry for entry in found}
 
@@ -110,11 +112,13 @@ class Checkpoint:
             for own, entry in ours.items()
             if tuple(entry.value.shape) != tuple(expected[own].shape)
         ]
-        unexpected, strange = self._left_over(match, expected)
+        names_left, strange = self._left_over(match, expected)
+        unexpected = [match.own(name) for name in names_left]
         if missing or misshaped:
             unexpected += strange
         if missing or unexpected or misshaped:
-            raise CheckpointMismatch(_mismatch(self.path, missing, unexpected, misshaped))
+            drop = self._drop(names_left, [match, *self._others])
+            raise CheckpointMismatch(_mismatch(self.path, missing, unexpected, misshaped, drop))
         if strange:
             self.remarks["left out"] = f"{_counted(strange)}: nothing of the network is called so"
         try:
@@ -141,9 +145,13 @@ class Checkpoint:
             )
         if len(choice) > 1:
             places = [match.prefix or "the top" for match in choice]
+            drops = [
+                self._drop(list(match.found.values()), [other for other in choice if other is not match])
+                for match in reversed(choice)
+            ]
             raise InputError(
                 f"{str(self.path)!r} holds several sets of weights that fit: {', '.join(places)}. Leave all "
-                f"but one out: --drop '{choice[-1].prefix}.*'."
+                f"but one out: {min(drops, key=len)}."
             )
         if averaged and plain:
             kind, other = ("averaged", "no") if choice[0].averaged else ("plain", "yes")
@@ -155,12 +163,17 @@ class Checkpoint:
         self._others = [match for match in found if match is not choice[0]]
         return choice[0]
 
+    def _drop(self, left_out: Sequence[str], kept: Sequence[Match]) -> str:
+        """The options that leave out these of the file's names, and nothing of the sets that are kept."""
+        held = [self.entries[name] for match in kept for name in match.found.values()]
+        return " ".join(f"--drop '{pattern}'" for pattern in names.patterns(left_out, held))
+
     def _nest(self) -> str:
         """The dictionary with the most tensors."""
         return Counter(entry.nest for entry in self.entries.values()).most_common(1)[0][0]
 
     def _left_over(self, match: Match, expected: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
-        """Names that look like the network's and are not, and names that do not even look so."""
+        """The file's names that look like the network's and are not, and what does not even look so."""
         used = {name for other in (match, *self._others) for name in other.found.values()}
         parts = {match.own(name).partition(".")[0] for name in match.found.values()}
         parts |= {name.partition(".")[0] for name in expected} if not parts else set()
@@ -170,7 +183,7 @@ class Checkpoint:
                 continue
             under = not match.prefix or name.startswith(f"{match.prefix}.")
             if under and (not match.found or match.own(name).partition(".")[0] in parts):
-                unexpected.append(match.own(name))
+                unexpected.append(name)
             else:
                 strange.append(
                     match.own(name) if under else entry.key if entry.nest in match.prefix else name
@@ -212,7 +225,9 @@ def _likely_rename(missing: Sequence[str], unexpected: Sequence[str]) -> str:
     return "--rename OLD=NEW"
 
 
-def _mismatch(path: str | Path, missing: list[str], unexpected: list[str], misshaped: list[str]) -> str:
+def _mismatch(
+    path: str | Path, missing: list[str], unexpected: list[str], misshaped: list[str], drop: str
+) -> str:
     parts = [f"{str(path)!r} does not fit the network."]
     kinds = {"missing": missing, "unexpected": unexpected, "wrongly shaped": misshaped}
     for kind, listed in kinds.items():
@@ -227,5 +242,5 @@ def _mismatch(path: str | Path, missing: list[str], unexpected: list[str], missh
             "arch:NAME,width=W; timm:NAME,in_chans=C)?"
         )
     elif unexpected:
-        parts.append(f"To leave them out: --drop '{unexpected[0].partition('.')[0]}.*'.")
+        parts.append(f"To leave them out, where the network's answers need none of them: {drop}.")
     return " ".join(parts)

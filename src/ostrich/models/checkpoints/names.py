@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -134,6 +134,23 @@ def matches(names: Mapping[str, Entry], expected: Mapping[str, Tensor]) -> list[
         if fitting[_, prefix] == (most, shapes):
             distinct.setdefault(frozenset(pairs.values()), Match(prefix=prefix, found=pairs))
     return list(distinct.values())
+
+
+def patterns(left_out: Iterable[str], kept: Iterable[Entry]) -> list[str]:
+    """Patterns of these names that match nothing that is kept: by the shortest prefixes that allow it."""
+    held = {
+        ".".join(name.split(".")[:depth])
+        for entry in kept
+        for name in (entry.name, entry.key)
+        for depth in range(1, name.count(".") + 2)
+    }
+    found: dict[str, None] = {}
+    for name in left_out:
+        parts = name.split(".")
+        prefixes = (".".join(parts[:depth]) for depth in range(1, len(parts)))
+        own = next((prefix for prefix in prefixes if prefix not in held), None)
+        found[f"{own}.*" if own else name] = None
+    return list(found)
 
 
 def is_whole(match: Match, expected: Mapping[str, Tensor]) -> bool:
