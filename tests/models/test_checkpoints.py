@@ -146,6 +146,26 @@ def test_averaged_weights_are_taken_unless_said_otherwise(tmp_path, name):
         assert "left out" not in checkpoint.remarks or "n_averaged" in checkpoint.remarks["left out"]
 
 
+PARAMETERS = {"stem.0.weight", "stem.0.bias", "stem.1.weight", "stem.1.bias", "head.weight", "head.bias"}
+
+
+@pytest.mark.parametrize("network", [Net, Wrapped])
+def test_averages_of_parameters_alone_take_the_other_buffers(tmp_path, network):
+    plain, averaged = weights(0), weights(1)
+    average = {k: v for k, v in averaged.items() if k in PARAMETERS}
+    path = saved(tmp_path, {"model": plain, "model_ema": average})
+    for ema, state in ((None, plain | average), (True, plain | average), (False, plain)):
+        found, checkpoint = network(), Checkpoint(path, ema=ema)
+        checkpoint.load_into(found)
+        assert same(found, state, "model." if network is Wrapped else "")
+        assert ("with the buffers of" in checkpoint.remarks["weights"]) == (ema is not False)
+        assert "left out" not in checkpoint.remarks
+    del average["head.bias"]
+    checkpoint = Checkpoint(saved(tmp_path, {"model": plain, "model_ema": average}))
+    checkpoint.load_into(Net())
+    assert "weights" not in checkpoint.remarks
+
+
 def test_a_pickled_network_beside_weights_is_read_as_data(tmp_path):
     network = Net()
     network.load_state_dict(weights(1))

@@ -74,7 +74,7 @@ class Checkpoint:
         expected = _tensors(network)
         shapes = {
             own: (tuple(expected[own].shape), tuple(self.entries[theirs].value.shape))
-            for own, theirs in self._chosen(expected).found.items()
+            for own, theirs in self._chosen(network).found.items()
         }
         differing = {own for own, (ours, theirs) in shapes.items() if ours != theirs}
         layers = {own.rpartition(".")[0] for own in differing}
@@ -104,7 +104,7 @@ class Checkpoint:
         found. Raises CheckpointMismatch that lists missing, unexpected and wrongly shaped names.
         """
         expected = _tensors(network)
-        match = self._chosen(expected)
+        match = self._chosen(network)
         ours = {own: self.entries[theirs] for own, theirs in match.found.items()}
         missing = [n for n in expected if n not in ours and not n.endswith("num_batches_tracked")]
         misshaped = [
@@ -127,9 +127,10 @@ class Checkpoint:
             raise InputError(f"{str(self.path)!r} is not read: {reason}.") from None
         network.load_state_dict({**network.state_dict(), **tensors})
 
-    def _chosen(self, expected: Mapping[str, Tensor]) -> Match:
+    def _chosen(self, network: nn.Module) -> Match:
         """The set of weights to use, and said where there are others."""
-        found = names.matches(self.entries, expected)
+        expected = _tensors(network)
+        found = names.matches(self.entries, expected, dict(network.named_buffers(remove_duplicate=False)))
         if not found:
             return Match(prefix=self._nest(), found={})
         averaged = [match for match in found if match.averaged]
@@ -156,8 +157,10 @@ class Checkpoint:
         if averaged and plain:
             kind, other = ("averaged", "no") if choice[0].averaged else ("plain", "yes")
             held = " and ".join(f"`{match.prefix or 'the top'}`" for match in found)
+            lender = choice[0].lender
+            lent = "" if lender is None else f" with the buffers of `{lender or 'the top'}`"
             self.remarks["weights"] = (
-                f"the file holds {held}: the {kind} ones, `{choice[0].prefix}`, are used; "
+                f"the file holds {held}: the {kind} ones, `{choice[0].prefix}`, are used{lent}; "
                 f"--ema {other} takes the others"
             )
         self._others = [match for match in found if match is not choice[0]]

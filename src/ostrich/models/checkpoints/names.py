@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -42,10 +42,14 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """The file's name for each of the network's names that is found; `prefix` stands in front of it."""
+    """The file's name for each of the network's names that is found; `prefix` stands in front of it.
+
+    `lender` is the prefix of another set whose buffers are taken, where this one has only parameters.
+    """
 
     prefix: str
     found: Mapping[str, str]
+    lender: str | None = None
 
     @property
     def averaged(self) -> bool:
@@ -113,8 +117,13 @@ def networks(tree: object) -> list[str]:
     ]
 
 
-def matches(names: Mapping[str, Entry], expected: Mapping[str, Tensor]) -> list[Match]:
-    """The prefixes under which the most of the network's names are found, in the file's order."""
+def matches(
+    names: Mapping[str, Entry], expected: Mapping[str, Tensor], buffers: Collection[str] = ()
+) -> list[Match]:
+    """The prefixes under which the most of the network's names are found, in the file's order.
+
+    Averages of all parameters count too where `buffers` are all that they lack and one other set has them.
+    """
     found: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for shared in _shared(list(expected)):
         short = {name.removeprefix(shared): name for name in expected}
@@ -133,7 +142,19 @@ def matches(names: Mapping[str, Entry], expected: Mapping[str, Tensor]) -> list[
     for (_, prefix), pairs in found.items():
         if fitting[_, prefix] == (most, shapes):
             distinct.setdefault(frozenset(pairs.values()), Match(prefix=prefix, found=pairs))
+    plain = [match for match in distinct.values() if not match.averaged]
+    if len(plain) == 1 and is_whole(plain[0], expected):
+        for (_, prefix), pairs in found.items():
+            match = Match(prefix=prefix, found={**plain[0].found, **pairs}, lender=plain[0].prefix)
+            lent = _without_counters(expected).keys() - pairs.keys()
+            alike = all(_shape(names[pairs[own]]) == _shape(names[plain[0].found[own]]) for own in pairs)
+            if match.averaged and lent and lent <= set(buffers) and alike:
+                distinct.setdefault(frozenset(match.found.values()), match)
     return list(distinct.values())
+
+
+def _shape(entry: Entry) -> tuple[int, ...]:
+    return tuple(entry.value.shape)
 
 
 def patterns(left_out: Iterable[str], kept: Iterable[Entry]) -> list[str]:
@@ -164,9 +185,7 @@ def _without_counters(pairs: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def _same_shapes(pairs: Mapping[str, str], names: Mapping[str, Entry], expected: Mapping[str, Tensor]) -> int:
-    return sum(
-        tuple(names[theirs].value.shape) == tuple(expected[own].shape) for own, theirs in pairs.items()
-    )
+    return sum(_shape(names[theirs]) == tuple(expected[own].shape) for own, theirs in pairs.items())
 
 
 def _shared(names: list[str]) -> list[str]:
