@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, TypeVar, cast
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 import torch
 from torch import nn
@@ -84,16 +85,50 @@ class _AsWritten(_Held):
 _float32, _as_written = _Float32(), _AsWritten()
 
 
+@dataclass
+class _Buffers(_Held):
+    """What a network's forward may write into: its buffers, as they were when the first asked."""
+
+    network: ReferenceType[nn.Module] = field(kw_only=True)
+
+    def _set(self) -> None:
+        for module in _parts(self.network()):
+            for name, buffer in module.named_buffers(recurse=False):
+                if not buffer.is_inference():  # which nothing can write into
+                    self.restoring.callback(_put_back, module, name, buffer, buffer.clone())
+
+
+@torch.no_grad()
+def _put_back(module: nn.Module, name: str, buffer: torch.Tensor, before: torch.Tensor) -> None:
+    """The same tensor as the buffer of that name, with the values it had."""
+    if not isinstance(module, torch.jit.ScriptModule) and module._buffers.get(name) is not buffer:
+        module._buffers[name] = buffer
+    if buffer.shape != before.shape:  # as observers of 8 bits find how many channels there are
+        buffer.resize_(before.shape)
+    if not torch.equal(buffer, before):
+        buffer.copy_(before)
+
+
+_held: WeakKeyDictionary[nn.Module, _Buffers] = WeakKeyDictionary()
+
+
 @contextmanager
 def untouched(network: object) -> Iterator[None]:
     """The network in evaluation mode with frozen parameters, in whole float32; as it was again afterwards.
 
-    What torch.compile made of it runs as it is written. Training flags and `requires_grad` are restored also
-    after an exception. Gradients are taken with respect to images only, so `.grad` is never written. What is
-    no Module is left alone.
+    What torch.compile made of it runs as it is written. Training flags, `requires_grad` and buffers, which a
+    forward may change, are restored also after an exception, once for contexts within each other. Gradients
+    are taken with respect to images only, so `.grad` is never written. What is no Module is left alone.
     """
-    with _float32, uncompiled(network), _evaluated(network):
+    with _float32, uncompiled(network), _kept(network), _evaluated(network):
         yield
+
+
+def _kept(network: object) -> AbstractContextManager[object]:
+    """A context after which the network's buffers are what they were."""
+    if not isinstance(network, nn.Module):
+        return nullcontext()
+    return _held.setdefault(network, _Buffers(network=ref(network)))
 
 
 def uncompiled(network: object) -> AbstractContextManager[object]:
