@@ -498,7 +498,13 @@ def test_a_command_that_makes_a_figure_alone_asks_the_same(tmp_path, monkeypatch
     ):
         assert context.command(probe) == f"ostrich check {network} {words}"
     assert context_of(tmp_path).command("clean") == f"ostrich check {network} --only clean --limit 6"
-    assert context.typed("explain", "gradcam") == f"ostrich explain gradcam {network} --seed 5"
+    figure = {"norm": "linf", "eps": 8 / 255, "robust_accuracy": 0.5, "low": 0.4, "high": 0.6, "n": 90}
+    figure |= {"bound": None, "reason": "it is so", "measured_by": ["pgd"]}
+    found = [one["command"] for one in advice(context, {}, [figure], [], [], minutes=None)]
+    assert [command.partition("folder:d ")[2] for command in found] == [
+        "--set eps=8/255 --set norm=linf --limit 6 --seed 5",
+        "--limit 6 --seed 5",
+    ]
 
 
 # From the command line ----------------------------------------------------------------------------

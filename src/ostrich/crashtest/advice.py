@@ -14,6 +14,7 @@ from ostrich.diagnosis.checks import out_of_time
 from ostrich.figures.words import several
 
 LINES = 3
+SEEN = 16  # images that are explained, unless said
 FEW = 0.2  # width of an interval above which more images are asked for
 NEXT: list[Next] = [  # after the demo: how to ask the same of one's own network
     {
@@ -134,7 +135,9 @@ def _look(context: Context, one: RobustAccuracy | None) -> Iterator[Next]:
                 "attack",
                 _breaking(context, one),
                 settings={"eps": budget_text(one["norm"], one["eps"]), "norm": one["norm"]},
+                limit=context.limit(256),
             ),
         }
     if context.classifier.access == "gradient":
-        yield {"text": "Where it looks:", "command": context.typed("explain", "gradcam")}
+        few = context.limit(SEEN) if len(context.samples) < SEEN else None
+        yield {"text": "Where it looks:", "command": context.typed("explain", "gradcam", limit=few)}

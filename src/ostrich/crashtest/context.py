@@ -225,15 +225,18 @@ class Context:
 
     def command(self, probe: str) -> str:
         """What makes the figure of one probe alone, by what it needs: a command, or a call without one."""
-        limited = self.count is None and len(self.samples) != 256 and events.command() is not None
         return self.typed(
             "check",
             only=",".join((*NEEDS.get(probe, ()), probe)),
-            limit=len(self.samples) if limited else None,
+            limit=self.limit(256) if self.count is None else None,
             images=self.count,
             precision=None if self.precision == "fast" else self.precision,
             fail_under=self.gates if self.gates and probe in SWEEPING else None,
         )
+
+    def limit(self, usual: int) -> int | None:
+        """What `--limit` says so that a command takes these images, None where the `usual` number does."""
+        return len(self.samples) if len(self.samples) != usual and events.command() is not None else None
 
     def typed(self, verb: str, *names: str, **options: Any) -> str:
         """A command on this network and these images, or a call where there is none; None is left out.
