@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -126,7 +126,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's remarks concern the copy only
-        folded: GraphModule = fuse(network)
+        folded = cast("GraphModule", fuse(network))
     if any(node.target in DERIVATIVES for node in folded.graph.nodes):
         raise ValueError("its forward takes gradients")
     return folded
