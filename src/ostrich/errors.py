@@ -22,10 +22,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
+SCRIPTED = "The following operation failed in the TorchScript interpreter."  # its reason stands last
+
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its name where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The first line of what an error says that tells something, or its name where it says nothing."""
+    said = str(error).strip().splitlines() or [type(error).__name__]
+    return said[-1 if said[0] == SCRIPTED else 0].strip()
 
 
 class OstrichError(Exception):

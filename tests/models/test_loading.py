@@ -198,11 +198,9 @@ def test_the_channels_of_a_network_without_a_convolution(tmp_path, size, inputs,
 
 def test_a_network_without_a_convolution_that_no_channels_fit(tmp_path):
     path = python_file(tmp_path, "def build():\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n")
-    with pytest.raises(InputError, match=r"fails on an image of 3x32x32: .*Give its input size"):
+    with pytest.raises(InputError, match=r"fails on an image of 3x32x32: .*Give its input size.* 1x28x28\."):
         ostrich.load(path, size=32, mean=0.5)
-    with pytest.raises(
-        InputError, match=r"fails on an image of 3x28x28"
-    ):  # three means are of three channels
+    with pytest.raises(InputError, match=r"fails on an image of 3x28x28.*No usual size"):  # of three means
         ostrich.load(path, size=28, mean=(0.4, 0.5, 0.6))
 
 
@@ -225,6 +223,43 @@ def test_the_channels_of_a_network_that_calls_its_first_convolution_last(channel
     assert (model.channels, model.mean) == (channels, (0.5,) * channels)
     with pytest.raises(InputError, match=r"fails on an image of 8x2x2: .*Give its input size"):
         ostrich.load(OtherOrder(channels), size=2)  # nothing fits: it is the size
+
+
+class ChannelsLast(OtherOrder):
+    def forward(self, x):
+        return super().forward(x.permute(0, 3, 1, 2))
+
+
+class Margin(OtherOrder):
+    def forward(self, x, labels):
+        return super().forward(x) + labels
+
+
+class Bytes(nn.Module):
+    def forward(self, x):
+        assert x.dtype == torch.uint8, "bytes are expected"
+        return x.mean((2, 3))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_a_size_is_asked_for_only_where_another_one_may_help():
+    for network, complaint in (
+        (ChannelsLast(3), "have 3 channels"),
+        (Margin(3), "'labels'"),
+        (torch.jit.script(Bytes()), "bytes are expected"),
+    ):
+        with pytest.raises(InputError, match=rf"{complaint}.*PATH\.py:FUNCTION") as refused:
+            ostrich.load(network, size=16)
+        assert "--size" not in str(refused.value)
+    with pytest.raises(InputError, match="--size N or HxW"):
+        ostrich.load(Margin(3)).probe()
+
+
+def test_means_of_bytes_are_refused_with_those_of_images(tmp_path):
+    with pytest.raises(InputError, match=r"--mean 0\.485,0\.456,0\.406 --std 0\.229,0\.224,0\.225"):
+        ostrich.load(OtherOrder(3), mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+    with pytest.raises(InputError, match=r"--mean 0\.5\."):
+        ostrich.load(OtherOrder(3), mean=127.5)
 
 
 @pytest.mark.parametrize("frozen", [True, False])

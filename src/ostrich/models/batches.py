@@ -11,6 +11,7 @@ from torch import Tensor
 
 TOGETHER = 64  # images in a forward, unless said
 VALUES = 2**25  # numbers in a forward at most: 64 images of 3x418x418
+SIDES = (224, 32, 64, 28, 16, 48, 96, 128, 160, 192, 256, 299, 384, 448, 512)  # of images that are tried
 LARGEST = 64  # the largest batch that is tried
 ONE_ROW = re.compile(r"[(\[]1(x|, )\d")  # "(1x25088 and 512x10)", "[1, 3, 32, 32]"
 

@@ -6,6 +6,7 @@ resizing happens when files are loaded, in 8 bits.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ from ostrich.errors import InputError, OstrichError, UnknownName, first_line
 from ostrich.images import INTERPOLATIONS
 from ostrich.models.answers import NO_ANSWER
 from ostrich.models.batch_dependence import APART, ONE_BY_ONE, depends, very_different
-from ostrich.models.batches import Batches, exactly, fixed_batch, images_per_forward
+from ostrich.models.batches import SIDES, Batches, exactly, fixed_batch, images_per_forward
 from ostrich.models.channels import guessed_channels, other_channels, per_channel
 from ostrich.models.channels import input_channels as input_channels
 from ostrich.models.class_names import class_index
@@ -40,6 +41,7 @@ DRAWS = 20  # answers to an image, of a network whose answers are random
 REENTRANT = "it checkpoints with use_reentrant=True; change that to use_reentrant=False, the same function"
 RANDOM = "its answers are random, and no attack averaged over them"
 SAID = 110  # characters of a network's own complaint
+TAKEN = 3  # sizes that are named to who gave one that the network does not take
 FOOLED = 0.8  # of them, that a success has to fool
 AS_WRITTEN = "it runs as it is written: what torch.compile made of it is left aside"
 HALVES = (torch.float16, torch.bfloat16)
@@ -397,7 +399,7 @@ class Classifier:
                 if batch is None:
                     raise InputError(
                         f"{self.name} fails on an image of {self.channels}x{height}x{width}: "
-                        f"{first_line(error)} Give its input size with --size N or HxW."
+                        f"{first_line(error).removesuffix('.')}. {self._way_out()}"
                     ) from error
                 self.batch = batch
             logits = self._grey(1)
@@ -457,6 +459,24 @@ class Classifier:
                 raise
             return False
         return True
+
+    def _way_out(self) -> str:
+        """What may help where a grey image is not answered: another size, or a wrapper."""
+        if self.size is None:
+            return "Give its input size with --size N or HxW."
+        fitting: list[str] = []
+        for side in SIDES:
+            other = copy.copy(self)
+            other.size, other.told = (side, side), dict(self.told)
+            if len(fitting) < TAKEN and (other._takes(1) or other._takes_other_channels()):
+                fitting.append(f"{other.channels}x{side}x{side}")
+        if fitting:
+            return f"Give its input size with --size N or HxW: it takes {', '.join(fitting)}."
+        return (
+            "No usual size helps. A network is given floats (N, C, H, W) and nothing else; for one that takes"
+            " something else, write a file with a function that returns a torch.nn.Module which brings them "
+            "to that, and name it PATH.py:FUNCTION."
+        )
 
     def _takes_other_channels(self) -> bool:
         """Whether images of other channels than were guessed are answered; they are its own then."""

@@ -18,6 +18,7 @@ import torch
 
 from ostrich.errors import InputError, first_line
 from ostrich.models.asked import Asked
+from ostrich.models.batches import SIDES
 from ostrich.models.bundled import arch_facts
 from ostrich.models.cards import CARD, card_of
 from ostrich.models.cards import WEIGHTS as TRAINED
@@ -30,7 +31,6 @@ from ostrich.runtime.files import checksum
 
 WEIGHTS = (".pth", ".pt", ".ckpt", ".th", ".bin", ".safetensors", ".pkl", ".tar", ".pickle")
 SUFFIXES = (*WEIGHTS, ".onnx", ".pt2", ".ts", ".torchscript", ".keras", ".h5", ".hdf5", ".tflite", ".pb")
-SIDES = (224, 32, 64, 28, 16, 48, 96, 128, 160, 192, 256, 299, 384, 448, 512)  # that are tried
 
 
 def is_path(model: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ostrich.errors import InputError, UnknownName
-from ostrich.images import INTERPOLATIONS
+from ostrich.images import INTERPOLATIONS, LEVELS
 from ostrich.models.architectures import parse_size
 
 Size = int | str | tuple[int, int] | None
@@ -56,6 +56,16 @@ class Preprocessing:
                         "--mean and --std out."
                     )
                 chosen[name] = _per_channel(name, values)
+        if max(chosen.get("mean", (0.0,)), default=0.0) > 1:
+            fitting = " ".join(
+                f"--{name} {','.join(f'{float(value) / LEVELS:.4g}' for value in chosen[name])}"
+                for name in ("mean", "std")
+                if name in chosen
+            )
+            raise InputError(
+                f"A mean of {max(chosen['mean']):g} is one of values in 0..255; means and deviations are of "
+                f"images in [0, 1]: {fitting}."
+            )
         return {**facts, **chosen}
 
     def _cropped(self, published: tuple[int, int] | None) -> dict[str, Any]:
