@@ -24,6 +24,7 @@ from ostrich.data.training_data import open_split
 from ostrich.errors import InputError, MissingExtra
 from ostrich.figures.clips import is_clip
 from ostrich.generative.architectures import build_gan
+from ostrich.generative.codes import Codes
 from ostrich.generative.collapse import collapse, diversity
 from ostrich.generative.directions import principal_directions
 from ostrich.generative.evaluation import evaluate
@@ -287,6 +288,7 @@ class Conditional:
     def __init__(self) -> None:
         self.real = open_split("toybox", "test", (3, 64, 64), limit=40)
         self.class_names = self.real.class_names
+        self.codes = Codes("normal", 4)
 
     def sample(self, numbers: range, **_: object) -> tuple[Tensor, Tensor]:
         return self.real.images()[: len(numbers)], self.real.labels[: len(numbers)]

@@ -8,7 +8,6 @@ import nets
 import pytest
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 import ostrich
 from ostrich.cli.main import run
@@ -24,22 +23,6 @@ def test_a_receptive_field_is_that_of_the_arithmetic():
     # One place of the first layer sees 3x3 pixels, of the second 7x7, every second pixel; pooled: 9x9.
     found = receptive_field(model, ["0:1@10,10", "2:0@5,6", "4:2@3,4", "2:0@0,0", "class:1"])
     assert found == [(9, 9, 12, 12), (7, 9, 14, 16), (9, 13, 18, 22), (0, 0, 4, 4), (0, 0, 24, 32)]
-
-
-def test_a_receptive_field_of_layers_that_are_computed_again():
-    """Checkpoints compute their layers on the way back once more, where ReLUs are to be the same ones."""
-
-    class Checkpointed(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
-            self.linear = nn.Linear(4, 2)
-
-        def forward(self, x):
-            return self.linear(checkpoint(self.first, x, use_reentrant=False).mean((2, 3)))
-
-    model = ostrich.Classifier(Checkpointed(), size=(12, 12))
-    assert receptive_field(model, ["first.2:1@3,4"]) == [(3, 4, 8, 9)]
 
 
 def test_a_channel_responds_where_its_map_is_highest():

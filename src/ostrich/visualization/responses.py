@@ -113,10 +113,9 @@ def receptive_field(classifier: Classifier, units: Sequence[Unit | str]) -> list
     noise = torch.rand(NOISES, classifier.channels, height, width, generator=keyed(PURPOSE))
     with untouched(classifier.network), torch.enable_grad():
         leaf = noise.to(classifier.device, classifier.image_dtype).requires_grad_(True)
-        # The way back too: a network with checkpoints computes its layers again there.
         with ReluRule(REDIRECTED), begun_at(seed_of(PURPOSE), classifier):
             computed = values(classifier, leaf.clone(), distinct)  # a clone: a network may change its input
-            boxes = {unit: _box(own, leaf) or whole for unit, own in zip(distinct, computed, strict=True)}
+        boxes = {unit: _box(own, leaf) or whole for unit, own in zip(distinct, computed, strict=True)}
     return [boxes.get(unit, whole) for unit in asked]
 
 
