@@ -113,7 +113,7 @@ def test_a_network_that_fails_for_another_reason_has_no_batch() -> None:
     model = ostrich.Classifier(WrongSize(), size=(8, 8), channels=3)
     with pytest.raises(ostrich.errors.InputError, match="fails on an image of 3x8x8"):
         model.probe()
-    assert tried == [1]  # its complaint shows the one image: (1x192 and 5x4)
+    assert set(tried) == {1}  # its complaint shows the one image: (1x192 and 5x4)
     assert fixed_batch(lambda count: count >= 2, "Expected more than 1 value per channel") is None
 
 

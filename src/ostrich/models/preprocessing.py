@@ -7,6 +7,7 @@ both, HxW) becomes so long, then the centre is cut out, in 8 bits by Pillow.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,7 @@ class Preprocessing:
                         "--mean and --std out."
                     )
                 chosen[name] = _per_channel(name, values)
-        if max(chosen.get("mean", (0.0,)), default=0.0) > 1:
+        if 1 < max(chosen.get("mean", (0.0,)), default=0.0) < math.inf:
             fitting = " ".join(
                 f"--{name} {','.join(f'{float(value) / LEVELS:.4g}' for value in chosen[name])}"
                 for name in ("mean", "std")
