@@ -337,12 +337,6 @@ def test_without_an_attack_it_is_known_what_stands(gate, right, passed):
     assert [point["x"] for point in swept].count(0) <= 1
 
 
-def test_where_no_image_stands_that_is_known():
-    fallen = outcome("pgd", 0.1, [0], {0: 0.1})
-    assert robust_accuracy("linf", 0.1, [0, 1], [True, False], [fallen], ["x"])["bound"] == "upper"
-    assert robust_accuracy("linf", 0.1, [0, 1], [True, True], [fallen], ["x"])["bound"] is None
-
-
 @pytest.mark.parametrize(
     ("right", "n", "chance", "verdict"),
     [

@@ -101,7 +101,7 @@ def robust_accuracy(
         if fallen or tried & set(right):
             names.append(one["attack"])
         standing -= fallen
-    reasons = list(against) if standing else []  # where none stands, 0 is what it is
+    reasons = list(against)
     if blind := len(standing - worked):
         reasons.append(f"{blind} of {len(standing)} images stand because no attack could work on them")
     firm = standing - {int(row) for one in outcomes for row in one["broken"]}
