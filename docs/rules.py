@@ -15,9 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ostrich.studies.report import UNFINISHED
+
 ROOT = Path(__file__).parent.parent
 ANY = {"seeds", "device"}  # settings in which runs differ whose results are the same experiment's
-UNFINISHED = "**Unfinished**"  # how a page begins that has no verdict yet
 
 
 @dataclass(frozen=True)
@@ -144,11 +145,15 @@ def shown(page: Path) -> Wrote | None:
 
 def set_up(page: str) -> dict[str, str]:
     """What a page says it was run with: its settings, and the command without its options."""
-    said = re.search(r"^- settings: (.*)$", page, re.MULTILINE)
     command = re.search(r"^- command: `(.*?)(?: --.*)?`", page, re.MULTILINE)
-    pairs = re.findall(r"(\w+)=(.*?)(?=, \w+=|$)", said[1] if said else "")
-    found = {name: value for name, value in pairs if name not in ANY}
+    found = {name: value for name, value in settings(page).items() if name not in ANY}
     return found | ({"command": re.sub(r"[\w.-]+/", "", command[1])} if command else {})
+
+
+def settings(page: str) -> dict[str, str]:
+    """The settings that a page says it was run with, as they stand there; empty where it says none."""
+    said = re.search(r"^- settings: (.*)$", page, re.MULTILINE)
+    return dict(re.findall(r"(\w+)=(.*?)(?=, \w+=|$)", said[1] if said else ""))
 
 
 def came_first(one: Wrote, other: Wrote) -> bool:

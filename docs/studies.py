@@ -260,14 +260,12 @@ def _earlier(text: str, study: Study) -> str:
 def told_by(page: Path) -> dict[str, Any]:
     """What a page tells: study, verdict, scale, data, seeds, and its figures beside what is published."""
     text = page.read_text(encoding="utf-8")
-    settings = next(line for line in text.splitlines() if line.startswith("- settings: "))
-    data = re.search(r"\bdata=(\[.*?\]|[^,]*)", settings)
-    seeds = re.search(r"\bseeds=(\d+)", settings)
+    settings = rules.settings(text)
     verdict = next(line for line in text.splitlines() if line.startswith("**"))
     scale = re.search(r"at scale `(\w+)`", verdict)
     hours = re.search(r"^- CPU hours: ([\d.]+)", text, re.MULTILINE)
     whole = re.search(r"(\d+) whole seeds?", verdict)  # of a study that is not finished
-    if not (data and seeds and scale and hours):
+    if not ({"data", "seeds"} <= settings.keys() and scale and hours):
         raise SystemExit(f"{page} does not say how it was run.")
     _, _, table = text.partition(f"**{report.COMPARED}**\n\n")
     lines = table.partition("\n\n")[0].splitlines()[2:]
@@ -275,8 +273,8 @@ def told_by(page: Path) -> dict[str, Any]:
         "page": page.stem,
         "study": study_of(text).name,
         "scale": scale[1],
-        "data": data[1].strip("[]\"'"),
-        "n": int((whole or seeds)[1]),
+        "data": settings["data"].strip("[]\"'"),
+        "n": int(whole[1] if whole else settings["seeds"]),
         "cpu_hours": float(hours[1]),
         "verdict": verdict.split("**")[1].lower(),
         "earlier_rule": EARLIER in text,

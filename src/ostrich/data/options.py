@@ -35,7 +35,7 @@ class DataOptions:
 
     def behind(self, data: str) -> str:
         """DATA with these options behind it in one text, as it is trained on: `folder:photos --skip-bad`."""
-        return " ".join([data, *([shlex.join(self.words())] if self.words() else [])])
+        return " ".join([data, *map(shlex.quote, self.words())])
 
     def with_words(self, words: Sequence[str]) -> tuple[list[str], DataOptions]:
         """Words of a data set without the options at their end, and these beside the options here.

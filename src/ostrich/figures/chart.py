@@ -132,8 +132,9 @@ def draw(axes: Axes, chart: Chart) -> None:
     families = list(dict.fromkeys(_family(name) for name in chart.series))
     alike: Counter[tuple[str, bool]] = Counter()  # lines so far of one colour and dash
     for i, (name, points) in enumerate(chart.series.items()):
-        kind = (_family(name), name in chart.dashed)
-        colour = COLOURS[families.index(_family(name)) % len(COLOURS)]
+        family = _family(name)
+        kind = (family, name in chart.dashed)
+        colour = COLOURS[families.index(family) % len(COLOURS)]
         dashes, inside = ("dashed", "white") if name in chart.dashed else ("solid", colour)
         look: dict[str, Any] = {
             "color": colour,

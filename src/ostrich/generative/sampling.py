@@ -44,9 +44,10 @@ class Sample:
     def figures(self) -> dict[str, Any]:
         """How many there are, and which files `write` writes."""
         clips, channels = is_clip(self.generator.shape), self.generator.shape[0]
-        files = [image_name(name, channels) for name in self._names]
         if clips:
             files = [name + suffix for name in self._names for suffix in (".gif", ".mp4")]
+        else:
+            files = [image_name(name, channels) for name in self._names]
         found: dict[str, Any] = {"n": len(self.images), "truncation": self.truncation, "grid": "grid.png"}
         found |= {"codes": "codes.npy", "files": files}
         if clips:

@@ -468,8 +468,10 @@ class Classifier:
         for side in SIDES:
             other = copy.copy(self)
             other.size, other.told = (side, side), dict(self.told)
-            if len(fitting) < TAKEN and (other._takes(1) or other._takes_other_channels()):
+            if other._takes(1) or other._takes_other_channels():
                 fitting.append(f"{other.channels}x{side}x{side}")
+            if len(fitting) == TAKEN:
+                break
         if fitting:
             return f"Give its input size with --size N or HxW: it takes {', '.join(fitting)}."
         return (

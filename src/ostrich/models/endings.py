@@ -54,7 +54,7 @@ class Ending(TorchFunctionMode):
 
 def logarithm(probability: Tensor) -> Tensor:
     """log p, finite where p is 0; of half precision in float32."""
-    p = probability.float() if probability.dtype in (torch.float16, torch.bfloat16) else probability
+    p = probability.to(torch.promote_types(probability.dtype, torch.float32))
     return p.clamp_min(torch.finfo(p.dtype).tiny).log()
 
 

@@ -19,7 +19,7 @@ a sigmoid or a softmax was given is kept, so that a saturated one has a gradient
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -125,45 +125,44 @@ def recognised(
         )
     if not one and word == "sigmoid":
         raise InputError(f"--output sigmoid is for one output; {name} returns {rows.shape[1]}.")
-    form, most, ends = _form(name, ask, path, rows, one, word, varied)
+    reading = _form(name, ask, path, rows, one, word, varied)
     if found.ndim > 2:
         said = "; ".join(part for part in (said, "axes of length one are left out") if part)
     told = {
         "one logit": "one logit, read as two classes: class 1 above 0",
         "one sigmoid": "one sigmoid, read as two classes: class 1 above 0.5",
-        "probabilities": f"probabilities that sum to {most:g}, not logits; their logarithms are taken"
-        + ("; attacks follow what goes into the softmax" if ends else ""),
+        "probabilities": f"probabilities that sum to {reading.most:g}, not logits; their logarithms are taken"
+        + ("; attacks follow what goes into the softmax" if reading.ends else ""),
         "independent sigmoids": "independent sigmoids, of which the largest is taken: several classes can be "
         "true at once",
-    }.get(form, "")
+    }.get(reading.form, "")
     sentence = "; ".join(part for part in (said, told) if part)
-    return Reading(form=form, path=path, most=most, ends=ends, sentence=sentence or None)
+    return replace(reading, path=path, sentence=sentence or None)
 
 
 def _form(
     name: str, ask: Ask, path: Path, rows: Tensor, one: bool, word: str | None, varied: Sequence[Tensor]
-) -> tuple[str, float, bool]:
-    """The form of floats (N, K), what one is, and whether the network ends in a sigmoid or softmax that is
-    seen."""
+) -> Reading:
+    """How floats (N, K) are read, wherever they stand."""
     if one and word in ("logit", "logits"):
-        return "one logit", 1.0, False
+        return Reading(form="one logit")
     if not one and not _within(rows, PER_CENT):
-        return "logits", 1.0, False
+        return Reading(form="logits")
     answers, last = _answers(ask, path, varied, len(rows))
     most = PER_CENT if not one and _is_per_cent(answers) else 1.0
     answers = answers / most
     if not one and most == 1 and not _within(rows):
-        return "logits", 1.0, False
+        return Reading(form="logits")
     sums = answers.sum(1)
     within, reaches = _within(answers), False
     if len(answers):
         reaches = bool(answers.min() < ENDS[0]) and bool(answers.max() > ENDS[1])
     if one:
         if word == "sigmoid" or last in SIGMOIDS or (within and reaches):
-            return "one sigmoid", 1.0, last in SIGMOIDS
+            return Reading(form="one sigmoid", ends=last in SIGMOIDS)
         low, high = _ends(rows, answers)
         if len(answers) and low < 0 < high:
-            return "one logit", 1.0, False
+            return Reading(form="one logit")
         raise InputError(
             f"{name} returns one output, and its answers to {len(answers)} images very unlike each other, "
             f"{low:.3g} to {high:.3g}, do not tell whether it is a logit, which is above and below 0, or a "
@@ -172,7 +171,7 @@ def _form(
             "100`."
         )
     if len(answers) and within and bool(((sums - 1).abs() < SUMS).all()):
-        return "probabilities", most, last in SOFTMAXES
+        return Reading(form="probabilities", most=most, ends=last in SOFTMAXES)
     if last in SIGMOIDS or (within and reaches):
         if word is None:
             raise InputError(
@@ -180,8 +179,8 @@ def _form(
                 "independent sigmoids: several classes can be true at once, or none. To judge the largest "
                 "as the one answer, say --output logits (in Python: output='logits')."
             )
-        return "independent sigmoids", 1.0, False
-    return "logits", 1.0, False
+        return Reading(form="independent sigmoids")
+    return Reading(form="logits")
 
 
 def _answers(ask: Ask, path: Path, varied: Sequence[Tensor], images: int) -> tuple[Tensor, str]:

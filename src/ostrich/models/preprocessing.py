@@ -59,7 +59,7 @@ class Preprocessing:
                 chosen[name] = _per_channel(name, values)
         if 1 < max(chosen.get("mean", (0.0,)), default=0.0) < math.inf:
             fitting = " ".join(
-                f"--{name} {','.join(f'{float(value) / LEVELS:.4g}' for value in chosen[name])}"
+                f"--{name} {','.join(f'{value / LEVELS:.4g}' for value in chosen[name])}"
                 for name in ("mean", "std")
                 if name in chosen
             )

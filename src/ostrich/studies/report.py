@@ -16,6 +16,7 @@ from ostrich.studies.schema import Done, Findings, Spec, Study, Table
 from ostrich.studies.trials import Trials
 
 BEFORE = "written before the run"  # of the rule
+UNFINISHED = "**Unfinished**"  # how a page begins that has no verdict yet
 COMPARED = "Published, and here"  # title of the table of a page from which the index is made
 
 
@@ -89,7 +90,7 @@ def page(
         parts += [f"![{study.question}](" + figure + ")", ""]
     if unfinished:
         so_far = f" So far: {findings.because}" if findings else ""
-        parts += [f"**Unfinished** at scale `{scale}`. {unfinished}{so_far}", ""]
+        parts += [f"{UNFINISHED} at scale `{scale}`. {unfinished}{so_far}", ""]
     elif findings is None:
         parts += ["**Not judged**: trials failed, and without them the rule cannot be applied.", ""]
     else:
