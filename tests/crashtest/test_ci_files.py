@@ -15,6 +15,7 @@ from junitparser import JUnitXml
 
 from ostrich.cli.main import run
 from ostrich.crashtest.answer import ProbeAnswer
+from ostrich.crashtest.gates import WAS_EDITED
 from ostrich.crashtest.job_summary import job_summary
 from ostrich.crashtest.junit import junit
 from ostrich.errors import InputError
@@ -178,19 +179,27 @@ def test_what_is_not_known_is_shown_so(tmp_path: Path) -> None:
         assert row[-1] == "not known"
 
 
-def test_a_baseline_that_was_changed_is_refused_before_the_check(tmp_path: Path) -> None:
+def test_a_baseline_that_lacks_figures_is_refused_before_the_check(tmp_path: Path) -> None:
     clean = {"clean": {"accuracy": 0.5}}
     edited = one_run(tmp_path / "edited", {"probes": clean, "robustness": []}, {})
     assert run([*CHECK, "--baseline", edited, "--out", str(tmp_path / "run")]) == 2
     assert not (tmp_path / "run").exists()
     assert run(["compare", edited, edited]) == 2
-    file = stored(tmp_path / "lowered", 0.6) / "run.json"
-    write_json(file, json.loads(file.read_text()))
-    assert run(["compare", str(file), str(file), "--fail"]) == 0
-    file.write_text(file.read_text().replace("0.6", "0.1"))  # and its checksum is as it was
-    assert run(["compare", str(file), str(file), "--fail"]) == 2
-    assert run([*CHECK, "--baseline", str(file), "--out", str(tmp_path / "run")]) == 2
-    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_was_edited_is_judged_and_said_to_be(tmp_path: Path, capsys) -> None:
+    files = [stored(tmp_path / name, 0.6) / "run.json" for name in ("run", "lowered")]
+    for file in files:
+        write_json(file, json.loads(file.read_text()))
+    assert not compare(*files).remark
+    files[1].write_text(files[1].read_text().replace("0.6", "0.1"))  # and its checksum is as it was
+    for first, second, passed in ((files[0], files[1], False), (files[1], files[0], True)):
+        found = compare(first, second)
+        assert found.gate["passed"] is passed
+        assert found.remark == WAS_EDITED
+        assert found.gate["sentence"].endswith(WAS_EDITED)
+        assert run(["compare", str(first), str(second)]) == 0
+        assert WAS_EDITED in capsys.readouterr().out
 
 
 def test_a_missing_run_is_the_callers_mistake(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_what_the_fuzzer_found_is_one_sentence(capsys, words, said):
 
 def test_noise_that_gets_no_answer_is_shown_without_confidence():
     words = ["attack", "fooling-ascent", "zoo:digits-cnn", "--limit", "1", "--set", "steps=2"]
-    assert run([*words, "--mean", "1e300", "--out", "out"]) == 0  # every score is NaN
+    assert run([*words, "--std", "1e-30", "--out", "out"]) == 0  # every score is NaN
     assert not read_run("out")["results"]["success_rate"]
 
 

@@ -22,7 +22,6 @@ def command(first: RunArgument, second: RunArgument, fail: Fail = False, as_json
     from rich.table import Table
 
     from ostrich.cli.session import GATE_WORDS, console, echo_json
-    from ostrich.crashtest.gates import OTHER_IMAGES
     from ostrich.verbs.compare import compare
 
     found = compare(first, second)
@@ -35,8 +34,8 @@ def command(first: RunArgument, second: RunArgument, fail: Fail = False, as_json
         for row in found.table():
             table.add_row(*row)
         console.print(table)
-        if not (fail or found.same_images):
-            console.print(f"\n{OTHER_IMAGES}")
+        if found.remark and not fail:
+            console.print(f"\n{found.remark}")
     if not fail:
         return 0
     if not as_json:

@@ -19,11 +19,13 @@ from ostrich.crashtest.answer import Gate, NotRun, ProbeAnswer, RobustAccuracy
 from ostrich.crashtest.comparable import SWEPT, comparable, images_of, unlabelled, was_asked
 from ostrich.crashtest.context import certified_name, robust_name
 from ostrich.errors import InputError, UnknownName
+from ostrich.runtime.runs import EDITED
 from ostrich.runtime.settings import read_value
 
 Asked = Literal["robust", "corruption", "certified"]
 EXPECTED = "NORM:EPS=ACCURACY is expected: linf:1/255=0.2, corruption:3=0.5, or certified:linf:2/255=0.4."
 OTHER_IMAGES = "The images are not the same ones."
+WAS_EDITED = "A run.json was edited after it was written."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +166,7 @@ def judge_baseline(path: str, baseline: Mapping[str, Any], now: Mapping[str, Any
         return _gate("baseline", path, None, "The two runs have no figure in common.")
     then = {name: one for name, one in before.items() if one["known"]}
     worse = [n for n in then if n in found and found[n]["value"] < then[n]["low"]]
-    remark = f" {OTHER_IMAGES}" if images_of(baseline) != images_of(now) else ""
+    remark = f" {told}" if (told := remark_on(baseline, now)) else ""
     if worse:
         listed = "; ".join(f"{n}: {then[n]['value']:.3f} then, {found[n]['value']:.3f} now" for n in worse)
         return _gate("baseline", path, False, f"Worse than before: {listed}.{remark}")
@@ -175,6 +177,14 @@ def judge_baseline(path: str, baseline: Mapping[str, Any], now: Mapping[str, Any
     if not both:
         return _gate("baseline", path, None, f"The two runs have no known figure in common.{remark}")
     return _gate("baseline", path, True, f"None of {len(both)} figures fell below its interval.{remark}")
+
+
+def remark_on(baseline: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What else to know of two runs before one believes their comparison: "", or one or two sentences."""
+    remarks = [OTHER_IMAGES] if images_of(baseline) != images_of(now) else []
+    if baseline.get(EDITED) or now.get(EDITED):
+        remarks.append(WAS_EDITED)
+    return " ".join(remarks)
 
 
 def _judged(floor: Floor, what: str, value: float, told: str) -> Gate:

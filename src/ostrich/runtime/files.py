@@ -79,6 +79,15 @@ def read_json(path: Path, *, checked: bool = True) -> Any:
     return content
 
 
+def was_edited(path: Path) -> bool:
+    """Whether the checksum of a file of JSON, which can be read, is of other content."""
+    try:
+        read_json(path)
+    except ValueError:
+        return True
+    return False
+
+
 def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
     """Write tensors, numbers and texts, by name and nested, for `read_tensors`."""
     written = as_bytes(content)

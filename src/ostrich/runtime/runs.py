@@ -22,10 +22,11 @@ import torch
 from ostrich.errors import InputError, RunExists
 from ostrich.runtime import distributed, how_far, lock, together
 from ostrich.runtime.facts import DECIDING, MARK, compare, versions
-from ostrich.runtime.files import append_row, keep_rows, read_json, sweep, write_json
+from ostrich.runtime.files import append_row, keep_rows, read_json, sweep, was_edited, write_json
 from ostrich.runtime.schema import SCHEMA, check_run_file
 
 METRICS = "metrics.jsonl"
+EDITED = "edited"  # the key that a run gets when it is read, where somebody changed its run.json
 RUNS = Path("runs")  # where run directories are made, unless said
 NEW = "runs/*"  # in place of a folder: a new one there
 WORDS = {"network": "weights", "sha256": "images"}  # of what is asked, as errors say it
@@ -143,8 +144,8 @@ class Run:
 def read_run(path: str | Path, *, checked: bool = False) -> dict[str, Any]:
     """The content of a run.json, given as file or folder: a `RunFile`, or an earlier one.
 
-    With `checked`, as for a run that is to go on, one that was edited or damaged is refused. Raises
-    InputError, also for one of a newer Ostrich.
+    With `checked`, as for a run that is to go on, one that was edited or damaged is refused; else it has the
+    key EDITED. Raises InputError, also for one of a newer Ostrich.
     """
     path = Path(path)
     file = path / "run.json" if path.is_dir() else path
@@ -155,6 +156,8 @@ def read_run(path: str | Path, *, checked: bool = False) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{str(file)!r} cannot be read as run.json ({error}).") from None
     check_run_file(content, repr(str(file)))
+    if not checked and was_edited(file):
+        content[EDITED] = True
     return content
 
 

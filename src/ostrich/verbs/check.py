@@ -184,7 +184,7 @@ def _checked(
         "fail_under": fail_under,
         "baseline": None if earlier is None else str(earlier),
     }
-    before = None if earlier is None else (str(earlier), read_run(earlier, checked=True))
+    before = None if earlier is None else (str(earlier), read_run(earlier))
     if before is not None:
         comparable(before[1])  # refuses what is damaged
     for file in (junit, summary):

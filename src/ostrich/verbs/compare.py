@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ostrich.crashtest.answer import Changed, Gate
-from ostrich.crashtest.comparable import images_of
 from ostrich.crashtest.comparison import differences
-from ostrich.crashtest.gates import OTHER_IMAGES, judge_baseline
+from ostrich.crashtest.gates import judge_baseline, remark_on
 from ostrich.errors import InputError
 from ostrich.runtime.files import write_text
 from ostrich.runtime.runs import check_writable, read_run
@@ -27,13 +26,13 @@ class Comparison(Outcome):
     `beyond` says whether the second lies outside the first's 95 % interval, None where it has none, or where
     either is not known; the intervals are `first_low` to `first_high`, and `second_low` to `second_high`.
     `gate` says whether the second is worse: {passed, sentence, ...}, None where it cannot be judged. `names`
-    are those of the runs, `same_images` says whether both saw the same ones.
+    are those of the runs; `remark` says where they saw other images, or where one was edited, else it is "".
     The command writes no run directory; `save(folder)` writes the rows as a table.
     """
 
-    def __init__(self, names: tuple[str, str], rows: list[Changed], gate: Gate, same_images: bool) -> None:
+    def __init__(self, names: tuple[str, str], rows: list[Changed], gate: Gate, remark: str) -> None:
         self.name, self.names, self.rows, self.gate = "compare", names, rows, gate
-        self.same_images = same_images
+        self.remark = remark
         beyond = sum(row["beyond"] is True for row in rows)
         self.figures = {"figures": len(rows), "beyond_the_interval": beyond}
         self.folder = None
@@ -69,22 +68,21 @@ class Comparison(Outcome):
         lines = [f"<tr>{''.join(f'<th>{html.escape(name)}</th>' for name in head)}</tr>"]
         for row in self.table():
             lines.append(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>")
-        remark = "" if self.same_images else f"<p>{OTHER_IMAGES}</p>"
+        remark = f"<p>{self.remark}</p>" if self.remark else ""
         return f"<table>{''.join(lines)}</table>{remark}"
 
 
 def compare(first: str | Path | Outcome, second: str | Path | Outcome) -> Comparison:
     """Put two runs, `first` and `second`, side by side: folders, their run.json, or what verbs returned.
 
-    Raises InputError where there is no such run, where its run.json was edited, and where the two have no
-    figure in common.
+    Raises InputError where there is no such run, and where the two have no figure in common.
     """
     (ours, before), (theirs, after) = _figures(first), _figures(second)
     rows = differences(before, after)
     if not rows:
         raise InputError(f"{ours!r} and {theirs!r} have no figure in common; are both finished?")
-    same = images_of(before) == images_of(after)
-    return Comparison((ours, theirs), rows, judge_baseline(ours, before, after), same)
+    gate = judge_baseline(ours, before, after)
+    return Comparison((ours, theirs), rows, gate, remark_on(before, after))
 
 
 def _judged(row: Changed) -> str:
@@ -98,7 +96,7 @@ def _figures(run: str | Path | Outcome) -> tuple[str, dict[str, Any]]:
     """What a run is called, and its content."""
     if isinstance(run, Outcome):
         if run.folder:
-            return run.name, read_run(run.folder, checked=True)
+            return run.name, read_run(run.folder)
         known: dict[str, Any] = {"results": run.figures}
         if isinstance(run, AttackResult):
             known |= {"asked": run.question.facts(), "data": run.question.samples.describe()}
@@ -108,4 +106,4 @@ def _figures(run: str | Path | Outcome) -> tuple[str, dict[str, Any]]:
             "A run is its folder, its run.json, or what ostrich.attack, check, ... returned; got "
             f"{type(run).__name__}."
         )
-    return str(run), read_run(run, checked=True)
+    return str(run), read_run(run)
