@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
@@ -19,7 +20,7 @@ from ostrich.cli.main import run
 from ostrich.diagnosis import CHECKS, ModelUnderTest, classes, examine
 from ostrich.diagnosis.gradients import masked, useless
 from ostrich.diagnosis.model_under_test import NotApplicable
-from ostrich.diagnosis.significance import sign_test
+from ostrich.diagnosis.significance import agreement_test, clearly_better, sign_test
 
 # The subject: a good network for small digits, and what can be made wrong about it ------------------
 
@@ -251,6 +252,55 @@ def test_an_order_that_is_right_by_chance_is_none():
     torch.manual_seed(0)
     untrained = classifier(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval(), **OWN)
     assert codes(untrained) == {"wrong-head"}
+
+
+UNEQUAL = torch.tensor([0] * 12 + [1] * 48)
+
+
+def of_two(answer) -> ostrich.Classifier:
+    """A network of two classes: `answer` of the mean (N,) of the images is the score of the second."""
+    return classifier(Wrapped(lambda x: x.mean((1, 2, 3)), answer, nn.Identity()).eval())
+
+
+def second(z: Tensor) -> Tensor:
+    return torch.stack([-z, z], 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda z: second(1e-3 * z - 1),
+        lambda z: second(z - 0.99),
+        lambda z: second(torch.where(z > 1, 1.0, -1.0) + 1e-3 * z),  # one that 0..255 turns
+    ],
+)
+def test_an_untrained_head_on_unequal_classes_has_no_better_order_or_input(answer):
+    """It says the rarer class of everything: 20 % right, and 80 % under whatever makes it say the other."""
+    images = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(0)).mul(255).round() / 255
+    tested = ModelUnderTest(classifier=of_two(answer), images=images, labels=UNEQUAL)
+    found = examine(tested, only=["class order", "other inputs", "other preprocessing", "the head"]).findings
+    assert [one.code for one in found] == ["wrong-head"]
+    assert (
+        "20.0% right; the same answers dealt out by chance reach 20.0% (n = 60, p = 1)" in found[0].evidence
+    )
+
+
+def test_a_head_that_tells_a_rare_class_is_no_wrong_one():
+    """11 of 12 and 225 of 244: right less often than to say the frequent class of everything."""
+    labels = torch.tensor([0] * 12 + [1] * 244)
+    level = torch.where(labels == 1, 0.7, 0.3)
+    level[0], level[12:31] = 0.7, 0.3
+    images = level.view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
+    model = of_two(lambda z: second(z - 0.5))
+    assert (model(images).argmax(1) == labels).float().mean() < 244 / 256
+    names = ["class order", "other inputs", "other preprocessing", "the head"]
+    tested = ModelUnderTest(classifier=model, images=images, labels=labels)
+    assert examine(tested, only=names).findings == []
+    reversed_ = ModelUnderTest(classifier=of_two(lambda z: second(0.5 - z)), images=images, labels=labels)
+    assert [one.code for one in examine(reversed_, only=names).findings] == ["wrong-class-order"]
+    one_class = ModelUnderTest(classifier=model, images=images[12:], labels=labels[12:])
+    (skipped,) = examine(one_class, only=["the head"]).skipped
+    assert "Nearly all images are of one class" in skipped["reason"]
 
 
 def test_few_classes_and_a_linear_network():
@@ -493,6 +543,19 @@ def test_the_sign_test():
 
 
 # The command and the report -------------------------------------------------------------------------
+
+
+def test_agreement_is_that_of_fixed_margins():
+    """Beside the hypergeometric distribution of two classes: 20 of 60 are 1, of which 12 of 25 are said."""
+    labels = (torch.arange(60) < 20).long()
+    said = ((torch.arange(60) < 12) | (torch.arange(60) >= 47)).long()
+    exact = float(stats.hypergeom.sf(11, 60, 20, 25))
+    assert agreement_test(said, labels) == pytest.approx(exact, abs=0.003)
+    assert agreement_test(torch.ones(60), labels) == 1
+    assert agreement_test(labels, labels) == 1e-4
+    constant, wrong = torch.ones(60), torch.zeros(60)
+    assert clearly_better(constant, wrong, 1 - labels) is None  # though it is right on 40 instead of 20
+    assert clearly_better(labels, wrong, labels) == sign_test(20, 0)
 
 
 def test_the_command(tmp_path, capsys):

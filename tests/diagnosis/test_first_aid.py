@@ -96,6 +96,28 @@ def test_a_way_of_resizing_that_does_better(wide):
     assert examined(model, f"folder:{wide}")[0].findings == []
 
 
+def test_other_sizes_are_tried_on_images_of_all_classes(tmp_path):
+    """The sum of a smaller image is smaller: right for all of the first class, for none of the second."""
+    for i in range(160):
+        level = (0.44 if i % 6 else 0.55) if i < 80 else 0.6
+        path = tmp_path / ("dark" if i < 80 else "light") / f"{i:03d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((64, 64, 3), round(255 * level), np.uint8)).save(path)
+    model = ostrich.load(Sum(), size=64, classes=("dark", "light"))
+    found, subject = examined(model, f"folder:{tmp_path}")
+    assert not any("resize" in one.sentence for one in found.findings)
+    smaller = next(one for one in subject.tried if "--size 48" in one["options"])
+    assert (smaller["accuracy"], smaller["n"]) == (0.5, 64)
+
+
+class Sum(nn.Module):
+    """Light where the sum over 64 x 64 pixels is large."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = x.mean(1).sum((1, 2)) / 64**2
+        return torch.stack([0.52 - total, total - 0.52], 1)
+
+
 def test_an_order_that_is_wrong_and_the_map_that_mends_it(wide, tmp_path):
     model = ostrich.load(nn.Sequential(STRONGEST, Reordered()), size=16)
     model.resize = (16, 16)

@@ -1,7 +1,7 @@
 """`ostrich doctor`: is a network fed, normalised and evaluated right, and can its robustness be believed?
 
-Each fault, and each remark, has a stable code. n is the number of images; p belongs to an exact one-sided
-test.
+Each fault, and each remark, has a stable code. n is the number of images; p belongs to a one-sided test
+(significance.py).
 
 Of the outputs (outputs.py)
     not-finite-output           NaN or infinity for a legitimate image
@@ -22,7 +22,7 @@ Of the input (normalization.py, preprocessing.py, double_normalization.py, batch
     other-preprocessing         another usual normalisation, resize or input size does better
     batch-norm-statistics       far from those of the images
 Of the data (data.py)
-    wrong-head                  no better than guessing one of the data's classes
+    wrong-head                  answers that agree with the labels no better than by chance
     unused-files                pictures or tables in the folder that were not read
 Of the classes (classes.py)
     wrong-class-order           another order of the classes does clearly better

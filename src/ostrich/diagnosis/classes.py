@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable, Remark
-from ostrich.diagnosis.significance import SURE, p_value_text, paired_test
+from ostrich.diagnosis.significance import clearly_better, p_value_text
 from ostrich.models.answers import switched_off
 
 GAIN, ALIKE, TRAINED = 0.1, 0.02, 0.5
@@ -26,17 +26,17 @@ def order(model: ModelUnderTest) -> Iterator[Finding]:
     assignment that fits the confusion matrix best (Kuhn 1955), found on one half of the images and judged
     on the other half, and the other way round: what fits by chance does not hold. It has to be right on
     half of the images: an untrained network has an order too under which it is better than by chance.
+    None counts that is right only because it says the most frequent class.
     """
     labels, predictions = model.labels, model.predictions
     if labels is None:
         raise NotApplicable("The images have no labels.")
     classes = model.logits.shape[1]
-    now = predictions == labels
     found: list[tuple[float, str, float]] = []
     for words, then in _numberings(model, labels, predictions, classes):
-        wins, losses, p = paired_test(then, now)
-        accuracy = float(then.double().mean())
-        if wins - losses >= GAIN * len(now) and p < SURE and (words != FITTED or accuracy >= TRAINED):
+        p = clearly_better(then, predictions, labels, gain=GAIN)
+        accuracy = _share(then == labels)
+        if p is not None and (words != FITTED or accuracy >= TRAINED):
             found.append((accuracy, words, p))
     if not found:
         return
@@ -45,10 +45,14 @@ def order(model: ModelUnderTest) -> Iterator[Finding]:
     yield Finding(
         code="wrong-class-order",
         sentence="The network numbers its classes in another order than the labels do.",
-        evidence=f"With {words}: {accuracy:.1%} right instead of {now.double().mean():.1%} (n = {len(now)}, "
-        f"{p_value_text(p)}). {_in_use(model)}{_examples(model, labels, predictions)}",
+        evidence=f"With {words}: {accuracy:.1%} right instead of {_share(predictions == labels):.1%} "
+        f"(n = {len(labels)}, {p_value_text(p)}). {_in_use(model)}{_examples(model, labels, predictions)}",
         fix=_way_out(model, labels, predictions, classes),
     )
+
+
+def _share(right: Tensor) -> float:
+    return float(right.double().mean())
 
 
 def _in_use(model: ModelUnderTest) -> str:
@@ -84,7 +88,7 @@ def _way_out(model: ModelUnderTest, labels: Tensor, predictions: Tensor, classes
 def _numberings(
     model: ModelUnderTest, labels: Tensor, predictions: Tensor, classes: int
 ) -> Iterator[tuple[str, Tensor]]:
-    """Numberings in words, and which images (N,) are right under each."""
+    """Numberings in words, and the predictions (N,) under each."""
     names = model.classifier.class_names
     as_text = sorted(range(classes), key=str)
     usual = {
@@ -99,14 +103,14 @@ def _numberings(
     identity = list(range(classes))
     for words, numbering in usual.items():
         if numbering != identity:
-            yield words, torch.tensor(numbering, device=labels.device)[predictions] == labels
+            yield words, torch.tensor(numbering, device=labels.device)[predictions]
     halves = _halves(labels.tolist())
-    right = torch.zeros_like(labels, dtype=torch.bool)
+    fitted = predictions.clone()
     for learnt, judged in (halves, halves[::-1]):
         if len(learnt) and len(judged):
             meant = _assignment(labels[learnt], predictions[learnt], classes).to(labels.device)
-            right[judged] = meant[predictions[judged]] == labels[judged]
-    yield FITTED, right
+            fitted[judged] = meant[predictions[judged]]
+    yield FITTED, fitted
 
 
 def _halves(labels: list[int]) -> tuple[list[int], list[int]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-
-from scipy import stats
 
 from ostrich.data.walking import counted
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
-from ostrich.diagnosis.significance import p_value_text
+from ostrich.diagnosis.significance import agreement_test, p_value_text
 
 FEWEST = 20  # images
 CHANCE = 0.05
@@ -17,31 +16,32 @@ TABLES = (".npz", ".mat", ".parquet", ".arrow", ".tar", ".h5", ".hdf5", ".tfreco
 
 
 def head(model: ModelUnderTest) -> Iterator[Finding]:
-    """A network that is not more often right than by guessing one of the data's classes.
+    """A network whose answers agree with the labels no better than the same answers dealt out by chance.
 
-    A binomial test against guessing the most frequent class; what order or input would explain has been
-    looked for before.
+    So one that tells a rare class from a frequent one has a head, though to say the frequent one of
+    everything were right more often. What order or input would explain has been looked for before.
     """
     if model.labels is None:
         raise NotApplicable("The images have no labels.")
-    if len(model.labels) < FEWEST:
-        raise NotApplicable(f"With {len(model.labels)} images chance cannot be told from ability.")
-    there = model.labels.unique(return_counts=True)
-    right = int((model.predictions == model.labels).sum())
-    guessing = int(there[1].max()) / len(model.labels)
-    p = float(stats.binom.sf(right - 1, len(model.labels), min(guessing, 1 - 1e-9)))
-    if p <= CHANCE or len(there[0]) < 2:
+    count, known = len(model.labels), set(model.labels.tolist())
+    if count < FEWEST:
+        raise NotApplicable(f"With {count} images chance cannot be told from ability.")
+    if agreement_test(model.labels, model.labels) > CHANCE:  # of a network without a mistake
+        raise NotApplicable("Nearly all images are of one class, so that chance cannot be told from ability.")
+    p = agreement_test(model.predictions, model.labels)
+    if p <= CHANCE:
         return
-    known = set(there[0].tolist())
-    elsewhere = sum(k not in known for k in model.predictions.tolist()) / len(model.labels)
-    classes = model.logits.shape[1]
+    said, there = (Counter(classes.tolist()) for classes in (model.predictions, model.labels))
+    right = float((model.predictions == model.labels).double().mean())
+    dealt = sum(said[k] * there[k] for k in known) / count**2
+    elsewhere = 1 - sum(said[k] for k in known) / count
     matched = "" if model.matching is None else f", matched {model.matching.sentence}"
     yield Finding(
         code="wrong-head",
         sentence="The network is no better than guessing: its head is not made for these classes, or not "
         "trained.",
-        evidence=f"{right / len(model.labels):.1%} right, guessing reaches {guessing:.1%} (n = "
-        f"{len(model.labels)}, {p_value_text(p)}). The network has {classes} classes, the images {len(known)}"
+        evidence=f"{right:.1%} right; the same answers dealt out by chance reach {dealt:.1%} (n = {count}, "
+        f"{p_value_text(p)}). The network has {model.logits.shape[1]} classes, the images {len(known)}"
         f"{matched}; {elsewhere:.0%} of its answers are classes that no image has.",
         fix="Give the weights that were trained on these classes with --weights FILE, the names of the "
         "network's outputs with --classes FILE, or say which class each folder is with --class-map FILE.",

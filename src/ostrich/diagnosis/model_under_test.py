@@ -26,6 +26,12 @@ class NotApplicable(OstrichError):
     """A check has no meaning for this network or these images; the reason is reported."""
 
 
+def evenly_spread(count: int, most: int) -> Tensor:
+    """The places (n,) of at most `most` of `count` images: of a folder the first are those of one class."""
+    n = min(most, count)
+    return torch.arange(n) * count // n
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """A fault: a stable code, what is wrong, the figures that show it, and the way forward."""
@@ -122,8 +128,7 @@ class ModelUnderTest:
     @property
     def few(self) -> Tensor:
         """The places (n,) of at most FEW images, evenly spread, so that classes stay balanced."""
-        count = min(FEW, len(self.images))
-        return torch.arange(count, device=self.images.device) * len(self.images) // count
+        return evenly_spread(len(self.images), FEW).to(self.images.device)
 
     def keep(self, mask: Tensor) -> None:
         """Go on with the images where `mask` (N,) is true."""

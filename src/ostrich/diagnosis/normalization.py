@@ -3,7 +3,8 @@
 An alternative replaces what the classifier does to images before the network sees them. It counts where
 it is clearly better on the same images:
 
-- with labels: right on at least a tenth of the images more, and McNemar's exact p < 0.001;
+- with labels: right on at least a tenth of the images more, McNemar's exact p < 0.001, and not by saying the
+  most frequent class;
 - without: confident by at least 0.6 on average, which is 0.15 more, and more so on so many images that
   p < 0.001, with other predictions on at least three in ten, spread over as many classes. Confidence alone
   is no evidence: a larger input makes any network confident. So 0..255 also needs twice the spread.
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from ostrich.diagnosis.batchnorm import statistics_gap
 from ostrich.diagnosis.model_under_test import Finding, ModelUnderTest, NotApplicable
-from ostrich.diagnosis.significance import SURE, p_value_text, paired_test, sign_test, spread_of
+from ostrich.diagnosis.significance import SURE, clearly_better, p_value_text, sign_test, spread_of
 
 GAIN = 0.1  # accuracy
 CONFIDENCE_GAIN, CONFIDENT, CHANGED, SPREAD = 0.15, 0.6, 0.3, 0.95  # without labels
@@ -156,10 +157,10 @@ def _normalisations(x: Tensor) -> list[tuple[str, Numbers, Numbers]]:
 def _with_labels(model: ModelUnderTest, scores: Tensor, larger: bool) -> tuple[float, str] | None:
     """Accuracy and words, where it is clearly better than as given."""
     assert model.labels is not None
-    now, then = model.predictions == model.labels, scores.argmax(1) == model.labels
-    wins, losses, p = paired_test(then, now)
-    if wins - losses < GAIN * len(now) or p >= SURE:
+    p = clearly_better(scores.argmax(1), model.predictions, model.labels, gain=GAIN)
+    if p is None:
         return None
+    now, then = model.predictions == model.labels, scores.argmax(1) == model.labels
     return (
         float(then.double().mean()),
         f"{then.double().mean():.1%} right instead of {now.double().mean():.1%} (n = {len(now)}, "
