@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import ostrich
 from ostrich import data as datasets
 from ostrich.cli.main import run
-from ostrich.diagnosis import CHECKS, ModelUnderTest, classes, examine
+from ostrich.diagnosis import CHECKS, ModelUnderTest, batchnorm, classes, examine
 from ostrich.diagnosis.gradients import masked, useless
 from ostrich.diagnosis.model_under_test import NotApplicable
 from ostrich.diagnosis.significance import agreement_test, clearly_better, sign_test
@@ -151,8 +151,34 @@ def test_statistics_that_are_wrong_without_being_far():
     assert one.code == "batch-norm-statistics"
     assert "batches of 32" in one.evidence
     assert all(torch.equal(before[k], v) for k, v in model.network.state_dict().items())
-    assert not any(module._forward_hooks for module in model.network.modules())
+    assert not any(module._forward_pre_hooks for module in model.network.modules())
     assert found(None) == []  # nothing tells what is right
+
+
+class Activated(nn.BatchNorm2d):
+    """Batch norm, dropout and an activation in one layer, as timm's BatchNormAct2d."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.drop(super().forward(x)).relu()
+
+
+def test_layers_that_do_more_than_normalise_do_it_by_the_batch_too():
+    torch.manual_seed(0)
+    plain = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4)
+    )
+    fused = nn.Sequential(plain[0], Activated(4), plain[3], plain[4]).eval()
+    norms, x = [fused[1], fused[3]], torch.rand(8, 1, 8, 8)
+    before = {name: value.clone() for name, value in fused.state_dict().items()}
+    with torch.no_grad(), batchnorm.by_batch(norms):
+        found = fused(x)
+    assert all(torch.equal(before[name], value) for name, value in fused.state_dict().items())
+    assert not any(module._forward_pre_hooks for module in fused.modules())
+    torch.testing.assert_close(found, plain.train()(x))
 
 
 def test_training_mode_left_on():

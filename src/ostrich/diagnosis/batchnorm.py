@@ -23,12 +23,11 @@ from dataclasses import dataclass
 from statistics import median
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ostrich.diagnosis.model_under_test import BATCH, Finding, ModelUnderTest, NotApplicable
-from ostrich.diagnosis.significance import SURE, p_value_text, paired_test
+from ostrich.diagnosis.significance import clearly_better, p_value_text
 
 FAR, RATIO = 0.75, 3.0
 FEWEST = 8  # images
@@ -79,19 +78,19 @@ def better_by_batch(model: ModelUnderTest, inputs: Tensor) -> Iterator[Finding]:
         return
     count = len(inputs) // BATCH
     groups = [torch.arange(i, len(inputs), count) for i in range(count)]
-    right = torch.empty_like(model.labels, dtype=torch.bool)
+    then = torch.empty_like(model.labels)
     with by_batch(list(_layers(model).values())):
         for rows in groups:
-            right[rows] = model.answers(inputs[rows], len(rows)).argmax(1) == model.labels[rows]
-    own, size = model.predictions == model.labels, len(groups[0])
-    _, _, p = paired_test(right, own)
-    if p >= SURE:
+            then[rows] = model.answers(inputs[rows], len(rows)).argmax(1)
+    p = clearly_better(then, model.predictions, model.labels)
+    if p is None:
         return
+    right, own = ((said == model.labels).float().mean() for said in (then, model.predictions))
     yield Finding(
         code="batch-norm-statistics",
         sentence="Batch norm's running statistics are not those of the images.",
-        evidence=f"By the statistics of batches of {size} of the images {right.float().mean():.1%} are "
-        f"right, by the network's own {own.float().mean():.1%} (n = {len(inputs)}, {p_value_text(p)}).",
+        evidence=f"By the statistics of batches of {len(groups[0])} of the images {right:.1%} are "
+        f"right, by the network's own {own:.1%} (n = {len(inputs)}, {p_value_text(p)}).",
         fix="Measure them anew by forwards of training images "
         "(`ostrich.models.batchnorm.precise_statistics`); train longer, or with a larger share of the new "
         "(momentum in PyTorch's sense); keep frozen layers in evaluation mode.",
@@ -100,17 +99,25 @@ def better_by_batch(model: ModelUnderTest, inputs: Tensor) -> Iterator[Finding]:
 
 @contextmanager
 def by_batch(layers: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Within it the layers normalise by the batch; they and their statistics are not touched."""
+    """Within it the layers normalise by the batch; what else they do (an activation) they do as they are.
 
-    def hook(layer: _BatchNorm, given: tuple[Tensor, ...], _output: Tensor) -> Tensor:
-        return F.batch_norm(given[0], None, None, layer.weight, layer.bias, training=True, eps=layer.eps)
+    Before each forward they get the statistics of its input; afterwards they have their own again.
+    """
 
-    handles = [layer.register_forward_hook(hook) for layer in layers]
+    def hook(layer: _BatchNorm, given: tuple[Tensor, ...]) -> None:
+        axes = [0, *range(2, given[0].ndim)]
+        variance, mean = torch.var_mean(given[0], axes, correction=0)
+        layer.running_mean, layer.running_var = mean.to(layer.running_mean), variance.to(layer.running_var)
+
+    own = [(layer, layer.running_mean, layer.running_var) for layer in layers]
+    handles = [layer.register_forward_pre_hook(hook) for layer in layers]
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
+        for layer, mean, variance in own:
+            layer.running_mean, layer.running_var = mean, variance
 
 
 def statistics_gap(model: ModelUnderTest, inputs: Tensor) -> StatisticsGap:
