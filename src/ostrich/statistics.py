@@ -49,18 +49,20 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 def bootstrap(values: Sequence[float], *, seed: int = 0, draws: int = 2000) -> tuple[float, float]:
     """The 95 % interval of a mean: the percentiles of `draws` resamples (Efron 1979).
 
-    Of shares in [0, 1] that are all equal, every resample is the same, which says nothing of other images:
-    their interval is Wilson's, which is wide enough for whatever lies between 0 and 1.
+    Of shares in [0, 1] it is at least so wide that a kind of image may exist that none of these is: at either
+    end a share as large as Wilson's interval of 0 of n allows is put in, of zeros or ones. So where all are 0
+    or 1 it is Wilson's interval, and one value that differs a little changes it a little.
     """
     import numpy as np
 
     if not len(values):
         return -inf, inf
     known = np.asarray(values, dtype=np.float64)
-    if known.min() == known.max() and 0 <= known[0] <= 1:
-        return wilson(len(known) * float(known[0]), len(known))
     weights = np.random.default_rng(seed).multinomial(len(known), np.full(len(known), 1 / len(known)), draws)
     low, high = np.quantile(weights @ known / len(known), (0.025, 0.975))
+    if known.min() >= 0 and known.max() <= 1:
+        mean, (_, unseen) = known.mean(), wilson(0, len(known))
+        low, high = min(low, mean - unseen * mean), max(high, mean + unseen * (1 - mean))
     return float(low), float(high)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import nets
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -251,9 +252,29 @@ def test_the_bootstrap_of_a_mean():
     mean, half = sum(values) / 200, 1.96 * torch.tensor(values).std().item() / 200**0.5
     assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.02)
     assert bootstrap(values) == (low, high)
-    assert bootstrap([1.0] * 4) == wilson(4, 4)  # resamples of equal values would say that it is sure
-    assert bootstrap([0.4] * 10) == wilson(4, 10)
+    assert bootstrap([1.0] * 4) == pytest.approx(wilson(4, 4))  # resamples alone would say that it is sure
+    low, high = bootstrap([0.4] * 10)
+    assert wilson(4, 10)[0] < low < 0.3 < 0.5 < high < wilson(4, 10)[1]
     assert bootstrap([1.5, 1.5]) == (1.5, 1.5)  # no share
+
+
+def test_one_value_that_differs_a_little_changes_the_interval_a_little():
+    equal, nearly = bootstrap([1.0] * 16), bootstrap([1.0] * 15 + [14 / 15])
+    assert nearly == pytest.approx(equal, abs=0.005)
+    middle = bootstrap([0.5] * 15 + [0.51])
+    assert middle == pytest.approx(bootstrap([0.5] * 16), abs=0.005)
+
+
+def test_the_bootstrap_holds_the_mean_of_few_shares_and_of_rare_failures():
+    """Of images that fail in all corruptions once in fifty, and in one of fifteen once in ten."""
+    mean, draw = 0.98 * (1 - 0.1 / 15), np.random.default_rng(0)
+    for count in (4, 16, 64):
+        held = 0
+        for _ in range(200):
+            failed, slipped = draw.random((2, count))
+            low, high = bootstrap(np.where(failed < 0.02, 0, 1 - (slipped < 0.1) / 15).tolist(), draws=500)
+            held += low <= mean <= high
+        assert held >= 190
 
 
 def test_the_interval_of_a_share_holds_the_share():
