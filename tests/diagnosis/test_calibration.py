@@ -18,6 +18,7 @@ from ostrich.diagnosis.calibration import (
     roc_area,
     temperature,
 )
+from ostrich.statistics import wilson
 
 
 def logits_of(count: int, generator: torch.Generator, classes: int = 10) -> torch.Tensor:
@@ -88,6 +89,18 @@ def test_the_error_by_hand():
         calibration_error(confidence[:1], correct[:1])
 
 
+@pytest.mark.parametrize("sure", [0.6, 0.9999, 1.0])
+@pytest.mark.parametrize("right", [True, False])
+def test_where_all_or_none_are_right_the_error_may_be_what_the_share_right_may_be(sure, right):
+    confidence, correct = torch.full((16,), sure), torch.full((16,), right)
+    found = calibration_error(confidence, correct)
+    assert found.value == pytest.approx(abs(sure - right), abs=1e-6)
+    shares = torch.linspace(*wilson(16 * right, 16), 10_001, dtype=torch.float64)
+    errors = (sure - shares).abs()
+    assert (found.low, found.high) == pytest.approx((float(errors.min()), float(errors.max())), abs=1e-4)
+    assert found.high - found.low > 0.15
+
+
 def test_the_reliability_diagram_counts_every_image_once():
     confidence = torch.tensor([0.0, 0.05, 0.5, 0.51, 1.0])
     correct = torch.tensor([False, True, True, False, True])
@@ -123,6 +136,8 @@ def test_area_under_roc_is_the_share_of_pairs_in_order():
     best = roc_area(known + 100, unknown)
     assert (best[0], best[2]) == (1, 1)
     assert best[1] < 0.95  # thirty that are apart do not prove it of all
+    same = roc_area(torch.ones(16), torch.ones(30))  # as of a softmax that is 1 of everything
+    assert same == (0.5, *wilson(8, 16))
     with pytest.raises(ostrich.InputError, match="two scores a side"):
         roc_area(known[:1], unknown)
 

@@ -55,6 +55,7 @@ def calibration_error(confidence: Tensor, correct: Tensor, *, seed: int = 0) -> 
     Images lie in bins of equally many, at least 100, at most 15 bins. With d = confidence - correct, an image
     counts as s d, s the sign of the sum of d over those images of its bin that are in the other four of five
     parts; the estimate is the mean of s d, not below 0, and its interval that of a mean (normal), cut at 0.
+    Where all or none are right it holds all that Wilson's interval of the share right allows too.
     Where the true distance in a bin is neither 0 nor large the sign is sometimes wrong, and the estimate a
     little too small. Bins hide what is too much and too little within one.
 
@@ -75,10 +76,16 @@ def calibration_error(confidence: Tensor, correct: Tensor, *, seed: int = 0) -> 
     others = (sums.sum(1, keepdim=True) - sums)[place, part]
     counted = torch.where(others < 0, -gap, gap)
     mean, half = float(counted.mean()), Z * float(counted.std()) / sqrt(count)
+    low, high = mean - half, mean + half
+    right = int(correct.sum())
+    if right in (0, count):  # then d has no spread that tells how often it is right
+        sure, (least, most) = float(confidence.double().mean()), wilson(right, count)
+        low = min(low, max(least - sure, sure - most))
+        high = max(high, sure - least, most - sure)
     return CalibrationError(
         value=max(0.0, mean),
-        low=max(0.0, mean - half),
-        high=max(0.0, mean + half),
+        low=max(0.0, low),
+        high=max(0.0, high),
         count=count,
         bins=bins,
         binned=sum(one.count * abs(one.confidence - one.accuracy) for one in reliability(confidence, correct))
@@ -147,17 +154,18 @@ def energy(logits: Tensor) -> Tensor:
 def roc_area(known: Tensor, unknown: Tensor) -> tuple[float, float, float]:
     """How likely a score of what is known (n,) is above one of what is not (m,), ties half; and 95 % of it.
 
-    The interval is that of DeLong et al. 1988; where the scores do not overlap at all, that of a fraction of
-    the smaller number. 0.5 is chance. Raises InputError where one side has fewer than two scores.
+    The interval is that of DeLong et al. 1988; where the scores do not overlap at all, or are all the same,
+    that of a fraction of the smaller number. 0.5 is chance. Raises InputError where one side has fewer than
+    two scores.
     """
     if len(known) < 2 or len(unknown) < 2:
         raise InputError(f"An area under ROC takes two scores a side; got {len(known)} and {len(unknown)}.")
     known, unknown = known.double(), unknown.double()
     wins = (known[:, None] > unknown).double() + 0.5 * (known[:, None] == unknown).double()  # (n, m)
     area = float(wins.mean())
-    if area in (0.0, 1.0):
+    variance = float(wins.mean(1).var() / len(known) + wins.mean(0).var() / len(unknown))
+    if variance == 0:
         fewest = min(len(known), len(unknown))
-        return area, *wilson(round(area * fewest), fewest)
-    variance = wins.mean(1).var() / len(known) + wins.mean(0).var() / len(unknown)
-    half = Z * sqrt(float(variance))
+        return area, *wilson(area * fewest, fewest)
+    half = Z * sqrt(variance)
     return area, max(0.0, area - half), min(1.0, area + half)
