@@ -1,6 +1,8 @@
 """The toybox: same index same picture, honest masks, a cache that heals, limits that hold."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -22,9 +24,10 @@ from ostrich.data.toyscenes import (
 )
 from ostrich.data.toyscenes import sampling as sampler
 from ostrich.data.toyscenes.meshes import solid
-from ostrich.data.toyscenes.raycast import rays
+from ostrich.data.toyscenes.raycast import rays, sizes
 from ostrich.data.toyscenes.scenes import Camera
 from ostrich.errors import InputError, UnknownName, UnreadableImage
+from ostrich.runtime.executors.local import Processes
 from ostrich.runtime.files import checksum
 
 
@@ -60,6 +63,24 @@ def test_workers_do_not_change_the_images(folder, small_blocks):
     # blocks of the workers are those of this process: the spans travel with the work
     two, _ = render_split("test", 20, size=16, cache=False, workers=2)
     assert np.array_equal(one, two)
+
+
+@pytest.mark.slow
+def test_workers_do_not_run_a_users_script_again(tmp_path):
+    lines = (
+        "from ostrich.data.toyscenes import render_split",
+        "print('once', render_split('test', 101, size=4, cache=False, workers=2)[0].shape)",
+    )
+    (tmp_path / "script.py").write_text("\n".join(lines))
+    words = [sys.executable, tmp_path / "script.py"]
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert done.stdout == "once (101, 4, 4, 3)\n"
+
+
+@pytest.mark.slow
+def test_what_a_worker_raises_is_raised_here():
+    with pytest.raises(InputError, match="at least 1 pixel"):
+        list(Processes(1).map(sizes, [(0, 3)]))
 
 
 @given(st.integers(0, 10**6))

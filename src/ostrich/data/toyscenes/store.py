@@ -9,7 +9,7 @@ user's cache folder.
 
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -141,6 +141,9 @@ def _rendered(
     from rich.console import Console
     from rich.progress import track
 
+    from ostrich.runtime.executors import Here
+    from ostrich.runtime.executors.local import Processes
+
     start, n = wanted.start, len(wanted)
     if n < 1 or start < 0:
         raise InputError(f"n must be at least 1 and start at least 0, not n={n}, start={start}")
@@ -150,28 +153,18 @@ def _rendered(
     else:
         spans = [(e, e + BLOCK) for e in edges]
     images = np.empty((n, *shape), dtype=np.uint8)
+    executor = Here() if workers <= 1 or len(spans) == 1 else Processes(min(workers, len(spans)))
     blocks = track(
-        _map(partial(_block, made, shape, folder), spans, workers),
+        executor.map(partial(_block, made, shape, folder), spans),
         "toybox",
         total=len(spans),
         console=Console(stderr=True),
         disable=not progress,
     )
-    for (low, _), block in zip(spans, blocks, strict=True):
+    for (low, _), block in blocks:
         first, last = max(low, start), min(low + len(block), start + n)
         images[first - start : last - start] = block[first - low : last - low]
     return images
-
-
-def _map(work: "partial[np.ndarray]", spans: Sequence[tuple[int, int]], workers: int) -> Iterator[np.ndarray]:
-    if workers <= 1 or len(spans) == 1:
-        yield from map(work, spans)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    with ProcessPoolExecutor(min(workers, len(spans)), get_context("spawn")) as pool:
-        yield from pool.map(work, spans)
 
 
 def _block(

@@ -2,6 +2,7 @@
 
 They end when this process does, however it ends. Where one dies its item is lost, and another process takes
 its place. The standard library's ProcessPoolExecutor does neither: one dead process breaks the whole pool.
+Nor do they run a user's script again, as what multiprocessing spawns does where it has no `__main__` guard.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class _Pool:
             _close(process)
 
     def _asked(self, process: subprocess.Popen[bytes], question: bytes) -> Any:
-        """A process's answer. Raises WorkerDied, and RuntimeError with the traceback of an error there."""
+        """A process's answer. Raises WorkerDied, and what was raised there."""
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -132,7 +133,9 @@ class _Pool:
             raise WorkerDied(f"The process ended with code {code}{self._hint}.") from None
         self._idle.put(process)
         if not fine:
-            raise RuntimeError(answer)
+            from ostrich.runtime.executors.sending import raised
+
+            raise raised(answer)
         return answer
 
     @property

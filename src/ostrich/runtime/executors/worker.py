@@ -1,7 +1,7 @@
 """A worker of `local.Processes`: reads pickled (function, item) from standard input, and answers there.
 
-An answer is (True, what the function returned) or (False, the traceback). What is printed goes to standard
-error, since standard output is for answers.
+An answer is (True, what the function returned) or (False, the exception as `sending.failure` packs it). What
+is printed goes to standard error, since standard output is for answers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import pickle
 import sys
 import threading
-import traceback
 from queue import SimpleQueue
 from typing import Any
 
@@ -22,8 +21,10 @@ def answer(question: bytes) -> tuple[bool, Any]:
     try:
         compute, item = pickle.loads(question)
         return True, compute(item)
-    except Exception:
-        return False, traceback.format_exc()
+    except Exception as error:
+        from ostrich.runtime.executors.sending import failure
+
+        return False, failure(error)
 
 
 def listen(questions: SimpleQueue[bytes]) -> None:
