@@ -12,9 +12,10 @@ import pytest
 
 from ostrich.attacks import ATTACKS
 from ostrich.cli.main import run
-from ostrich.cli.terminal import Terminal, level_of
+from ostrich.cli.terminal import Terminal, console, level_of
 from ostrich.errors import InputError
 from ostrich.runtime.events import Level, detail, listening, progress, say
+from ostrich.runtime.files import write_json
 
 ATTACK = ["attack", "fgsm", "zoo:digits-cnn", "digits", "--limit", "4", "--out", "out"]
 
@@ -49,6 +50,17 @@ def test_a_quiet_command_prints_json_and_errors(capfd):
     told = capfd.readouterr()
     assert told.out == ""
     assert "--force" in told.err
+
+
+def test_square_brackets_in_a_name_are_no_markup(place, capfd):
+    folders = ["p/[red] 1", "p/[/b] :umbrella:"]
+    for folder in folders:
+        write_json(place / folder / "run.json", {"results": {"n": 4}, "finished": True})
+    assert run(["compare", *folders]) == 0
+    said = capfd.readouterr().out
+    assert all(folder in said for folder in folders)
+    console.print(folders[0])
+    assert capfd.readouterr().out == f"{folders[0]}\n"
 
 
 def test_a_verbose_command_says_what_was_loaded_and_how_long_parts_took(capfd):

@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from ostrich.errors import InputError
 from ostrich.runtime.events import Level, Listener, Progress, is_quiet, silent
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LEVELS = {"--quiet": Level.QUIET, "--verbose": Level.DETAILS}
 
@@ -35,7 +38,7 @@ class Terminal(Listener):
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
 
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+            columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
             with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
                 task = bar.add_task(title, total=total)
                 yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -47,15 +50,20 @@ class Terminal(Listener):
         typer.echo(sentence, err=True)
 
 
+def plain_console() -> Console:
+    """Standard output, where `class:umbrella:` is no picture, and of `runs/[b] c` nothing is bold."""
+    from rich.console import Console
+
+    return Console(highlight=False, emoji=False, markup=False)
+
+
 class Page:
     """Standard output for people; empty where the command is asked to be quiet."""
 
     def print(self, *lines: Any, **how: Any) -> None:
         """As rich prints it: text with a style, tables."""
         if not is_quiet():
-            from rich.console import Console
-
-            Console(highlight=False, emoji=False).print(*lines, **how)  # class:umbrella: is no picture
+            plain_console().print(*lines, **how)
 
     def line(self, text: str, **style: Any) -> None:
         """A line without tables, styled as typer.style does on a terminal."""
