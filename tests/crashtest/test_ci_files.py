@@ -95,8 +95,11 @@ def test_the_files_of_a_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fl
 def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for option in ("--junit", "--summary"):
-        assert run([*CHECK, option, str(tmp_path / "file" / "x"), "--out", str(tmp_path / "run")]) == 2
+        for place in (tmp_path / "file" / "x", tmp_path):
+            assert run([*CHECK, option, str(place), "--out", str(tmp_path / "run")]) == 2
     assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="is a folder"):
+        report(ROOT / "tests" / "crashtest" / "run-of-0.1", out=tmp_path)
 
 
 def stored(folder: Path, value: float, **more: Any) -> Path:

@@ -172,6 +172,13 @@ def check_writable(folder: Path) -> None:
         raise InputError(f"{str(path)!r} may not be written to; choose another --out.")
 
 
+def check_file(file: Path) -> None:
+    """Refuse, by an InputError, a file that could not be written, such as a folder; nothing is written."""
+    if file.is_dir():
+        raise InputError(f"{str(file)!r} is a folder; the name of a file is expected.")
+    check_writable(file.parent)
+
+
 def _refuse_foreign(folder: Path) -> None:
     """Refuse, by an InputError, a folder of something else; nothing is written to it."""
     if folder.exists() and any(p.name != lock.NAME for p in folder.iterdir()):

@@ -21,7 +21,7 @@ from ostrich.crashtest.report.page import answers_of
 from ostrich.errors import InputError
 from ostrich.models.loading import load
 from ostrich.runtime.files import write_bytes
-from ostrich.runtime.runs import Run, check_writable, read_run
+from ostrich.runtime.runs import Run, check_file, read_run
 from ostrich.verbs.inputs import Images, Model, as_classifier, as_samples
 from ostrich.verbs.outcome import Kept, Where, begun_on
 
@@ -189,7 +189,7 @@ def _checked(
         comparable(before[1])  # refuses what is damaged
     for file in (junit, summary):
         if file is not None:
-            check_writable(Path(file).parent)
+            check_file(Path(file))
     classifier = as_classifier(model)
     lent = None if surrogate is None else with_gradients_of(surrogate, classifier)
     if lent is not None and lent.surrogate is not None:

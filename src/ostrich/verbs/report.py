@@ -9,7 +9,7 @@ from pathlib import Path
 from ostrich.crashtest.report import write_overview, write_report
 from ostrich.errors import InputError
 from ostrich.runtime import events
-from ostrich.runtime.runs import check_writable, read_run
+from ostrich.runtime.runs import check_file, read_run
 from ostrich.verbs.check import CheckResult
 
 OVERVIEW = "overview.html"
@@ -33,7 +33,7 @@ def report(runs: OneRun | Sequence[OneRun], *, out: str | Path | None = None) ->
     if not folders:
         raise InputError("None of these is the run of a finished `ostrich check`.")
     target = Path(out) if out is not None else _shared(folders) / OVERVIEW
-    check_writable(target.parent)
+    check_file(target)
     pages = [write_report(folder) for folder in folders]
     if len(folders) == 1 and out is None:
         return pages[0]
