@@ -19,8 +19,10 @@ from ostrich.errors import InputError, UnknownName
 from ostrich.images import read_png, rounded
 from ostrich.inspection.silencing import silenced
 from ostrich.models.classifier import Classifier
+from ostrich.serve.app import application
 from ostrich.serve.facts import _attacks, facts_of
 from ostrich.serve.jobs import JOBS, generators
+from ostrich.serve.jobs.network import moved
 from ostrich.serve.playground import Playground, seen_at
 from tests.serve.conftest import Told, asked, playground_of
 
@@ -338,3 +340,37 @@ def test_a_network_without_an_answer_has_empty_bars(tmp_path: Path) -> None:
 
     playground = playground_of(tmp_path, [ostrich.load(Nothing(), size=64)])
     assert all(row["share"] == 0 for row in playground.bars(playground.image("d0"))[0]["classes"])
+
+
+class _Holes(nn.Module):
+    """Of its channels the first is minus infinity and the second not a number."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return torch.cat([maps[:, :1] - torch.inf, maps[:, 1:2] * torch.nan, maps[:, 2:]], 1)
+
+
+def test_numbers_that_are_not_finite_are_sent_as_null(tmp_path: Path) -> None:
+    testclient = pytest.importorskip("starlette.testclient", reason="starlette's test client needs httpx")
+    network = nn.Sequential(nn.Conv2d(3, 10, 16, 16), _Holes(), nn.Flatten(), nn.Linear(160, 10))
+    playground = playground_of(tmp_path, [ostrich.load(network, size=64)])
+    found = last(asked(playground, "tiles", image="d0", layer="1"), "tiles")
+    finite = network[0](playground.image("d0"))[:, 2:]
+    assert found["range"] == pytest.approx([finite.min().item(), finite.max().item()], rel=1e-4)
+    assert (pixels(found["picture"])[:4, :8] == 0).all()
+    assert set(found["order"][-2:]) == {0, 1}
+    assert all(row["before"] == row["after"] == 0 for row in moved(playground, playground.image("d0"), "0:3"))
+    app = application(playground, token="a-token", hosts={"127.0.0.1:8000"})
+    with testclient.TestClient(app, base_url="http://127.0.0.1:8000") as client:
+        client.get("/?token=a-token")
+        wish = {"page": "0" * 16, "asked": {"image": "d0", "layer": "1"}}
+        answer = client.post("/jobs/tiles", json=wish, headers={"origin": "http://127.0.0.1:8000"})
+    events = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line]
+    assert last(events, "tiles")["means"][:2] == [None, None]
+    assert "Infinity" not in answer.text
+    assert "NaN" not in answer.text
+
+
+@pytest.mark.parametrize("layer", ["linear", "layer3.2.conv2"])
+def test_units_of_a_layer_whose_output_is_a_vector_are_touched(toys: Playground, layer: str) -> None:
+    moves = last(asked(toys, "pixel", image="d0", row=32, column=32, side=16, layer=layer), "moved")
+    assert len(moves["units"]) == 8

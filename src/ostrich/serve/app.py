@@ -31,6 +31,7 @@ from starlette.staticfiles import StaticFiles
 from ostrich.crashtest import report
 from ostrich.errors import OstrichError
 from ostrich.images import picture
+from ostrich.runtime.files import json_line
 from ostrich.serve.facts import facts_of
 from ostrich.serve.guard import Guard, entered, is_token
 from ostrich.serve.jobs import JOBS
@@ -150,7 +151,7 @@ async def _job(request: Request) -> Response:
 
     async def stream() -> AsyncIterator[str]:
         async for event in job.events():
-            yield f"data: {json.dumps(event)}\n\n"
+            yield f"data: {json_line(event)}\n\n"
 
     return StreamingResponse(stream(), media_type="text/event-stream")
 

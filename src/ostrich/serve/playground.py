@@ -182,11 +182,15 @@ def seen_at(network: Classifier, image: Tensor) -> Tensor:
 
 
 def shares_of(network: Classifier, image: Tensor) -> Tensor:
-    """The softmax shares (K,) of one image (1, C, H, W); all 0 where there is no answer.
+    """The `shares` (K,) of one image (1, C, H, W)."""
+    return shares(network, network.predict(seen_at(network, image)))
+
+
+def shares(network: Classifier, logits: Tensor) -> Tensor:
+    """The softmax shares (K,) of an answer (1, K); all 0 where it is none.
 
     Of a network that gives labels alone the answer has 1.
     """
-    logits = network.predict(seen_at(network, image))
     if not bool(answered(logits)[0]):
         return logits.new_zeros(logits.shape[1])
     if network.access == "labels":

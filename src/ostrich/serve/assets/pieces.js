@@ -45,8 +45,10 @@ export function saving(image, room) {
   return [button, where];
 }
 
-export const percent = (share) => (100 * share).toFixed(share < 0.0995 || (share > 0.995 && share < 0.9995) ? 1 : 0) + "\u00a0%";
-export const number = (value, digits = 3) => (value === null || value === undefined ? "–" : Number(value.toPrecision(digits)).toString());
+// A number that is not finite comes as null.
+const known = (value) => value !== null && value !== undefined;
+export const percent = (share) => (!known(share) ? "not known" : (100 * share).toFixed(share < 0.0995 || (share > 0.995 && share < 0.9995) ? 1 : 0) + "\u00a0%");
+export const number = (value, digits = 3) => (!known(value) ? "not known" : Number(value.toPrecision(digits)).toString());
 
 // The classes of each network as bars; `goal` is marked.
 export function bars(networks, goal = null) {

@@ -14,7 +14,7 @@ from ostrich.inspection.silencing import silenced
 from ostrich.inspection.units import activations, layers
 from ostrich.models.untouched import untouched
 from ostrich.serve.jobs.asked import AboutImage, Asked, Name
-from ostrich.serve.playground import Playground, png
+from ostrich.serve.playground import Playground, png, shares
 from ostrich.serve.worker import Job
 from ostrich.verbs.explain import explain
 from ostrich.verbs.explain.sheets import UnitSheets
@@ -61,14 +61,15 @@ def tiles(playground: Playground, asked: Tiles, job: Job) -> None:
     image = classifier.beside(playground.image(asked.image))
     with untouched(classifier.network), torch.no_grad():
         found = activations(classifier, image, asked.layer)[0].float().cpu()
-    maps = found if found.ndim == 3 else found[:, None, None]
+    maps = found if found.ndim == 3 else found.reshape(len(found), 1, -1)
     means = maps.mean((1, 2))
     count = min(len(maps), MOST_TILES)
     if max(maps.shape[1:]) > TILE:
         height, width = maps.shape[1:]
         maps = adaptive_avg_pool2d(maps, (min(height, TILE), min(width, TILE)))
-    low, high = maps.amin(), maps.amax()
-    shown = ((maps - low) / (high - low).clamp_min(1e-12))[:count, None]
+    finite = maps[maps.isfinite()]
+    low, high = (finite.min().item(), finite.max().item()) if len(finite) else (math.nan, math.nan)
+    shown = ((maps - low) / max(high - low, 1e-12))[:count, None].nan_to_num(0.0, posinf=1.0, neginf=0.0)
     columns = math.ceil(math.sqrt(count))
     job.emit(
         "tiles",
@@ -80,8 +81,8 @@ def tiles(playground: Playground, asked: Tiles, job: Job) -> None:
         gap=0,
         picture=png(grid(shown, columns, gap=0)),
         means=[round(value, 4) for value in means[:count].tolist()],
-        order=means[:count].argsort(descending=True).tolist(),
-        range=[low.item(), high.item()],
+        order=means[:count].nan_to_num(-math.inf).argsort(descending=True).tolist(),
+        range=[low, high],
     )
 
 
@@ -126,5 +127,5 @@ def sheet(playground: Playground, asked: Sheet, job: Job) -> None:
 def moved(playground: Playground, image: Tensor, unit: str) -> list[dict[str, Any]]:
     """The classes that move most when the unit is silent: their shares with it and without."""
     classifier = playground.classifier
-    before, after = (x.softmax(1)[0] for x in (classifier.predict(image), silenced(classifier, image, unit)))
-    return playground.moved(before, after)
+    both = classifier.predict(image), silenced(classifier, image, unit)
+    return playground.moved(*(shares(classifier, logits) for logits in both))

@@ -53,8 +53,10 @@ def pixel(playground: Playground, asked: Pixel, job: Job) -> None:
     if asked.layer is not None:
         both = classifier.beside(torch.cat([image, changed]))
         with untouched(classifier.network), torch.no_grad():
-            found = activations(classifier, both, asked.layer).flatten(2).mean(2).float().cpu()
-        for k in (found[1] - found[0]).abs().topk(min(UNITS, found.shape[1])).indices.tolist():
+            found = activations(classifier, both, asked.layer).float().cpu()
+        found = found.reshape(*found.shape[:2], -1).mean(2)  # (2, C); a layer of a vector has one place
+        change = (found[1] - found[0]).nan_to_num(0.0).abs()
+        for k in change.topk(min(UNITS, len(change))).indices.tolist():
             units.append(
                 {"unit": f"{asked.layer}:{k}", "before": found[0, k].item(), "after": found[1, k].item()}
             )
