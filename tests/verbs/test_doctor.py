@@ -82,6 +82,8 @@ class Narrow(nn.Module):
     ("options", "said"),
     [
         ({"minutes": -1}, "minutes is above 0; got -1"),
+        ({"minutes": float("inf")}, "minutes is a finite number"),
+        ({"limit": True}, "limit is a whole number"),
         ({"data": None}, "Images are a tensor"),
         ({"surrogate": Narrow()}, "3 classes"),
         ({"surrogate": "zoo:nothing"}, "Unknown model"),

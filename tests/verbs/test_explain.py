@@ -182,6 +182,8 @@ def test_a_bare_module_and_a_function_are_taken():
         ("smoothgrad", {"sample": 3}, UnknownName, "Did you mean samples"),
         ("smoothgrad", {"samples": 2.5}, InputError, r"samples=2\.5: a whole number is expected"),
         ("smoothgrad", {"samples": True}, InputError, "a whole number is expected"),
+        ("smoothgrad", {"seed": None}, InputError, "seed is a whole number; got None"),
+        ("gradient", {"limit": 2.5}, InputError, r"limit is a whole number, at least 1; got 2\.5"),
         ("gradcam", {"layer": 3}, InputError, "text is expected"),
         ("gradient", {"unit": 3}, InputError, "A unit is a name"),
         ("gradient", {"unit": "class:99"}, UnknownName, "class"),

@@ -17,6 +17,7 @@ import torch
 import ostrich
 from ostrich.attacks.engine import runner
 from ostrich.cli.main import run
+from ostrich.errors import InputError
 from ostrich.runtime import how_far, lock, stopwatch
 from ostrich.runtime.events import counted, progress
 from ostrich.runtime.runs import Run
@@ -142,6 +143,11 @@ def test_what_was_cut_off_says_how_far_it_came_and_goes_on(stopped, told, capsys
     shown = capsys.readouterr().out
     assert "finished" in shown
     assert "40 images in" in shown
+
+
+def test_a_result_is_told_where_its_run_lies():
+    with pytest.raises(InputError, match=r"give `folder`. Got Explanation\."):
+        ostrich.status(ostrich.explain("gradient", "zoo:digits-cnn", "digits", limit=1))
 
 
 def test_a_killed_command_is_told_from_one_at_work_and_from_another_machines(stopped):

@@ -84,6 +84,8 @@ def test_filters_alone():
         ({"unit": "class:1", "preset": "plain", "prior": "zoo:toybox-dcgan"}, InputError, "name one of them"),
         ({"unit": "class:1", "prior": "zoo:toybox-nosuch"}, UnknownName, "generator"),
         ({"unit": "class:1", "seeds": 0}, InputError, "seed"),
+        ({"unit": "class:1", "seeds": 1.5}, InputError, "seeds is a whole number; got"),
+        ({"unit": "class:1", "seed": "0"}, InputError, "seed is a whole number; got"),
         ({"unit": "conv1:1", "judges": nets.small(1)}, InputError, "class:NAME"),
         ({"objective": "-2*class:1", "judges": nets.small(1)}, InputError, "class:NAME"),
         ({"unit": "class:1", "judges": "zoo:digits-cnn"}, InputError, "channels"),

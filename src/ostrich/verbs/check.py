@@ -22,7 +22,7 @@ from ostrich.errors import InputError
 from ostrich.models.loading import load
 from ostrich.runtime.files import write_bytes
 from ostrich.runtime.runs import Run, check_file, read_run
-from ostrich.verbs.inputs import Images, Model, as_classifier, as_samples
+from ostrich.verbs.inputs import Images, Model, as_classifier, as_samples, check_count, check_minutes
 from ostrich.verbs.outcome import Kept, Where, begun_on
 
 DEMO_MODEL, DEMO_DATA, DEMO_IMAGES, DEMO_MINUTES = "zoo:toybox-resnet20", "toybox", 128, 2.0
@@ -162,8 +162,9 @@ def _checked(
     probes = chosen_probes(only, DEMO_PROBES if name == "demo" else PROBES)
     if minutes is not None and images is not None:
         raise InputError("Give minutes, a time for all, or images, which take as long as they take.")
-    if minutes is not None and not minutes > 0:
-        raise InputError(f"minutes is above 0; got {minutes}.")
+    if minutes is not None:
+        check_minutes(minutes)
+    check_count("images", images)
     limit = limit if images is None else images
     if precision not in ("fast", "exact"):
         raise InputError(f"precision is fast or exact; got {precision!r}.")

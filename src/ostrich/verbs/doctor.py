@@ -8,11 +8,10 @@ from typing import Any
 from ostrich.attacks.transfer import companion
 from ostrich.diagnosis import Examination, Finding, ModelUnderTest, Remark, examine
 from ostrich.diagnosis.checks import out_of_time
-from ostrich.errors import InputError
 from ostrich.figures.words import several
 from ostrich.runtime.events import progress
 from ostrich.runtime.runs import Run
-from ostrich.verbs.inputs import Images, Model, as_classifier, as_samples
+from ostrich.verbs.inputs import Images, Model, as_classifier, as_samples, check_minutes
 from ostrich.verbs.outcome import Kept, Where, begun_on
 
 
@@ -81,8 +80,7 @@ def doctor(
 
     Returns a `DoctorResult`: `findings`, `passed`, `figures`, and `save(folder)`. Raises InputError.
     """
-    if not minutes > 0:
-        raise InputError(f"minutes is above 0; got {minutes}.")
+    check_minutes(minutes)
     classifier = as_classifier(model)
     samples = as_samples(data, None, classifier, limit=limit, seed=seed)
     other = None if surrogate is None else companion(surrogate, classifier, "surrogate")

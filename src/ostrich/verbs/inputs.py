@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,27 @@ DATA = (
 )
 
 
+def check_whole_number(name: str, value: object, least: int | None = None) -> None:
+    """Refuse, by an InputError, what is no whole number, or less than `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
+        bound = "" if least is None else f", at least {least}"
+        raise InputError(f"{name} is a whole number{bound}; got {value!r}.")
+
+
+def check_count(name: str, value: object) -> None:
+    """Refuse, by an InputError, what is neither None nor a number of things, at least 1."""
+    if value is not None:
+        check_whole_number(name, value, 1)
+
+
+def check_minutes(minutes: object) -> None:
+    """Refuse, by an InputError, what is no time that something may take."""
+    if not isinstance(minutes, Real) or isinstance(minutes, bool) or not math.isfinite(minutes):
+        raise InputError(f"minutes is a finite number; got {minutes!r}.")
+    if minutes <= 0:
+        raise InputError(f"minutes is above 0; got {minutes}.")
+
+
 def as_classifier(model: Model) -> Classifier:
     """A classifier as it is; else what `ostrich.load` makes of the model. Raises InputError."""
     return model if isinstance(model, Classifier) else load(model)
@@ -49,6 +72,8 @@ def as_samples(
     `limit` is a seeded, class-balanced choice. Raises InputError for what is none, for images of other
     channels than the network takes, and labels of another length or class.
     """
+    check_count("limit", limit)
+    check_whole_number("seed", seed)
     found = _samples(data, classifier, limit=limit, seed=seed, skip_bad=skip_bad)
     if labels is not None:
         found = found.labelled(_as_labels(labels))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ostrich.errors import InputError
 from ostrich.runtime import how_far
 from ostrich.runtime.resumable import kept_pieces
 from ostrich.runtime.runs import read_run
@@ -101,6 +102,11 @@ def status(run: str | Path) -> Status:
     `run` is its directory or its run.json; nothing in it is changed, and the command at work is not
     disturbed. Raises InputError where there is no run.
     """
+    if not isinstance(run, str | Path):
+        raise InputError(
+            "A run is its folder or its run.json; of what a verb returned give `folder`. Got "
+            f"{type(run).__name__}."
+        )
     content = read_run(run)
     folder = Path(run) if Path(run).is_dir() else Path(run).parent
     known = how_far.read(folder)

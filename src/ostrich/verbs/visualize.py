@@ -25,7 +25,7 @@ from ostrich.models.loading import load
 from ostrich.runtime import events
 from ostrich.runtime.runs import Run
 from ostrich.runtime.stopwatch import stopwatch
-from ostrich.verbs.inputs import Model, as_classifier
+from ostrich.verbs.inputs import Model, as_classifier, check_whole_number
 from ostrich.verbs.outcome import InMemory, Where, answer, as_png, begun_on
 from ostrich.visualization import (
     PRESET,
@@ -83,6 +83,8 @@ def visualize(
     written there; `force` overwrites a finished run. Raises InputError (what the network does not have, no
     gradient, settings), UnknownName.
     """
+    check_whole_number("seeds", seeds)
+    check_whole_number("seed", seed)
     units, sums = _several(unit), _several(objective)
     if not units and not sums and not filters:
         raise InputError(

@@ -29,7 +29,7 @@ from ostrich.attacks.fooling.ascent import CONFIDENCE
 from ostrich.data.forms import LISTED
 from ostrich.errors import InputError, UnknownName
 from ostrich.models.classifier import Classifier
-from ostrich.verbs.inputs import Model
+from ostrich.verbs.inputs import Model, check_count, check_whole_number
 
 Method = str | Attack | type[Attack]
 Labels = Tensor | Sequence[int]
@@ -91,8 +91,8 @@ def read_given(
         if not isinstance(confidence, float | int) or not 0 < confidence < 1:
             raise InputError(f"confidence lies between 0 and 1, for example 0.999; got {confidence!r}.")
     labels, goal = _labels_and_goal(labels_and_goal)
-    _check_whole_number("limit", rest["limit"], 1)
-    _check_whole_number("seed", rest["seed"])
+    check_count("limit", rest["limit"])
+    check_whole_number("seed", rest["seed"])
     if rest["precision"] not in ("fast", "exact"):
         raise InputError(f"precision is fast or exact; got {rest['precision']!r}.")
     check_keep(rest["keep"])
@@ -230,11 +230,3 @@ def _views(eot: object) -> EOT | None:
     if eot is None or isinstance(eot, EOT):
         return eot
     raise InputError(f"eot is a number of random views, or ostrich.attacks.EOT(...); got {eot!r}.")
-
-
-def _check_whole_number(name: str, value: object, least: int | None = None) -> None:
-    if value is None and least is not None:
-        return
-    if not isinstance(value, int) or isinstance(value, bool) or (least is not None and value < least):
-        bound = "" if least is None else f", at least {least}"
-        raise InputError(f"{name} is a whole number{bound}; got {value!r}.")
