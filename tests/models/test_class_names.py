@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ostrich.errors import InputError
+from ostrich.errors import InputError, UnknownName
 from ostrich.models.class_names import class_index, given_class_names, read_class_names
 
 
@@ -31,6 +31,16 @@ def test_a_class_is_found_by_name_as_those_of_data_are():
     assert found == [0, 0, 1, 3]
     with pytest.raises(InputError, match="Several"):
         class_index("CARDIGAN", names, 4)
+
+
+def test_a_negative_number_is_no_class():
+    for names in (None, ("0", "1")):
+        for name in ("-1", "-2", "\u00b2"):
+            with pytest.raises(UnknownName):
+                class_index(name, names, 2)
+    assert class_index("-1", ("1", "-1"), 2) == 1
+    assert class_index(" -01 ", ("1", "-1"), 2) == 1
+    assert class_index("_1_", ("0", "1"), 2) == 1
 
 
 def test_names_as_python_has_them():

@@ -22,7 +22,7 @@ def class_index(name: str, class_names: Sequence[str] | None, count: int) -> int
             return found[0]
         if len(found) > 1:
             raise InputError(f"Several classes are named {name!r}: {found}. Give the number instead.")
-    if name.isdigit() and int(name) < count:
+    if name.isdecimal() and int(name) < count:
         return int(name)
     raise UnknownName("class", name, class_names or (), f"Numbers 0 to {count - 1} do too.")
 
