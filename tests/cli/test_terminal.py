@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from ostrich.attacks import ATTACKS
 from ostrich.cli.main import run
@@ -61,6 +62,21 @@ def test_square_brackets_in_a_name_are_no_markup(place, capfd):
     assert all(folder in said for folder in folders)
     console.print(folders[0])
     assert capfd.readouterr().out == f"{folders[0]}\n"
+
+
+def test_names_are_not_cut(place, capfd, monkeypatch):
+    folders = ["runs/" + "long-" * 12 + end for end in ("first", "second")]
+    for folder in folders:
+        write_json(place / folder / "run.json", {"results": {"n": 4}, "finished": True})
+    assert run(["compare", *folders]) == 0
+    said = capfd.readouterr().out.splitlines()[0]
+    assert all(folder in said for folder in folders)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert run(["compare", *folders]) == 0
+    said = typer.unstyle(capfd.readouterr().out)
+    assert "…" not in said
+    assert max(map(len, said.splitlines())) <= 40
 
 
 def test_a_verbose_command_says_what_was_loaded_and_how_long_parts_took(capfd):

@@ -19,8 +19,6 @@ Fail = Annotated[
 
 def command(first: RunArgument, second: RunArgument, fail: Fail = False, as_json: o.Json = False) -> int:
     """Put two runs side by side; differences beyond the first one's interval are marked."""
-    from rich.table import Table
-
     from ostrich.cli.session import GATE_WORDS, console, echo_json
     from ostrich.verbs.compare import compare
 
@@ -28,12 +26,8 @@ def command(first: RunArgument, second: RunArgument, fail: Fail = False, as_json
     if as_json:
         echo_json(found.rows)
     else:
-        table = Table(box=None, pad_edge=False)
-        for column in ("figure", first, second, "difference", ""):
-            table.add_column(column, justify="left" if column in ("figure", "") else "right")
-        for row in found.table():
-            table.add_row(*row)
-        console.print(table)
+        names = (first, second, "difference")
+        console.rows(("figure", *names, ""), found.table(), right=names)
         if found.remark and not fail:
             console.print(f"\n{found.remark}")
     if not fail:

@@ -60,7 +60,7 @@ def _print(found: DoctorResult) -> None:
     if found.findings:
         table = Table(show_lines=True, show_header=False)
         table.add_column(no_wrap=True)
-        table.add_column()
+        table.add_column(overflow="fold")
         for one in found.findings:
             said = Text.assemble((one.sentence, "bold"), f"\n{one.evidence}\n{one.fix}")
             table.add_row(one.code, said)

@@ -94,16 +94,10 @@ def _show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(rows))
         return
-    from rich.table import Table
+    from ostrich.cli.terminal import print_rows
 
-    from ostrich.cli.terminal import plain_console
-
-    table = Table(box=None, pad_edge=False)
-    for column in rows[0] if rows else ():
-        table.add_column(column, justify="right" if column in ("parameters", "length") else "left")
-    for row in rows:
-        table.add_row(*(_text(value) for value in row.values()))
-    plain_console().print(table)
+    cells = ([_text(value) for value in row.values()] for row in rows)
+    print_rows(list(rows[0]) if rows else [], cells, right=("parameters", "length"))
 
 
 def _text(value: Any) -> str:

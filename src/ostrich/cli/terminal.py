@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LEVELS = {"--quiet": Level.QUIET, "--verbose": Level.DETAILS}
+WIDE = 10_000  # characters, more than any table has
 
 
 class Terminal(Listener):
@@ -50,11 +51,26 @@ class Terminal(Listener):
         typer.echo(sentence, err=True)
 
 
-def plain_console() -> Console:
+def plain_console(width: int | None = None) -> Console:
     """Standard output, where `class:umbrella:` is no picture, and of `runs/[b] c` nothing is bold."""
     from rich.console import Console
 
-    return Console(highlight=False, emoji=False, markup=False)
+    return Console(highlight=False, emoji=False, markup=False, width=width)
+
+
+def print_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[str]) -> None:
+    """A table with these columns, those in `right` set to the right.
+
+    Nothing of a name is cut: a terminal folds what is too wide for it, elsewhere a line is as long as it is.
+    """
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    plain_console(None if sys.stdout.isatty() else WIDE).print(table)
 
 
 class Page:
@@ -64,6 +80,11 @@ class Page:
         """As rich prints it: text with a style, tables."""
         if not is_quiet():
             plain_console().print(*lines, **how)
+
+    def rows(self, *table: Any, **how: Any) -> None:
+        """A table, as `print_rows` prints it."""
+        if not is_quiet():
+            print_rows(*table, **how)
 
     def line(self, text: str, **style: Any) -> None:
         """A line without tables, styled as typer.style does on a terminal."""
