@@ -216,7 +216,7 @@ def test_the_action_ends_as_its_gates_do(tmp_path: Path, floor: str, code: int) 
     action = yaml.safe_load((ROOT / "action.yml").read_text())
     (step,) = [step for step in action["runs"]["steps"] if step.get("id") == "check"]
     given = {"model": "zoo:digits-cnn", "data": "digits", "fail-under": f"\n{floor}\n", "images": "6"}
-    given |= {"options": "--only clean,robustness", "out": "out put"}
+    given |= {"options": "--only\nclean,robustness\n", "out": "runs/out put"}
     inputs = {name: given.get(name, one.get("default")) for name, one in action["inputs"].items()}
     named = {
         name: value.removeprefix("${{ inputs.").removesuffix(" }}") for name, value in step["env"].items()
@@ -227,9 +227,10 @@ def test_the_action_ends_as_its_gates_do(tmp_path: Path, floor: str, code: int) 
     shell = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]]
     done = subprocess.run(shell, env={**os.environ, **env, "PATH": path}, cwd=tmp_path, check=False)
     assert done.returncode == code
-    assert (tmp_path / "out put" / "index.html").exists()
-    (suite,) = JUnitXml.fromfile(str(tmp_path / "out put.xml"))
+    assert (tmp_path / "runs" / "out put" / "index.html").exists()
+    (suite,) = JUnitXml.fromfile(str(tmp_path / "runs" / "out put.xml"))
     assert suite.failures == code
     said = dict(line.split("=", 1) for line in (tmp_path / "output").read_text().splitlines())
-    assert said == {"report": "out put/index.html", "junit": "out put.xml"}
+    files = {"report": "runs/out put/index.html", "junit": "runs/out put.xml"}
+    assert said == {**files, "artifact": "runs-out put"}
     assert floor in (tmp_path / "summary.md").read_text()
