@@ -22,7 +22,7 @@ import torch
 from ostrich.errors import InputError, RunExists
 from ostrich.runtime import distributed, how_far, lock, together
 from ostrich.runtime.facts import DECIDING, MARK, compare, versions
-from ostrich.runtime.files import append_row, keep_rows, read_json, sweep, was_edited, write_json
+from ostrich.runtime.files import append_row, checksum, keep_rows, read_json, sweep, was_edited, write_json
 from ostrich.runtime.schema import SCHEMA, check_run_file
 
 METRICS = "metrics.jsonl"
@@ -37,7 +37,8 @@ DIGESTS = ("network", "sha256", "data_sha256", "detector", "artefact")  # values
 class Run:
     """One run directory. `asked` is what the command was given, less what only concerns output.
 
-    With `learn`, what is found out about a network while it is asked is written too.
+    With `learn`, what is found out about a network while it is asked is written too. `written` is the
+    checksum of the run.json that it wrote last.
     """
 
     folder: Path
@@ -45,6 +46,7 @@ class Run:
     asked: Mapping[str, Any]
     facts: dict[str, Any] = field(default_factory=dict)
     learn: Callable[[], Mapping[str, str]] | None = None  # what is known of a network by now
+    written: str | None = None
 
     @classmethod
     @contextmanager
@@ -107,12 +109,18 @@ class Run:
     def finish(self, results: Mapping[str, Any]) -> None:
         """Write the results; the run is finished."""
         self._write(results=results, finished=True)
+        self.learn = None  # nor is the network held any more
         if distributed.is_main():
             how_far.forget(self.folder)
 
     def update(self, results: Mapping[str, Any]) -> None:
         """Write the results so far."""
         self._write(results=results, finished=False)
+
+    def is_there(self) -> bool:
+        """Whether its folder still holds it, and not another run or an edited one; only rank 0 can tell."""
+        file = self.folder / "run.json"
+        return not distributed.is_main() or (file.is_file() and checksum(file) == self.written)
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a line to metrics.jsonl."""
@@ -139,6 +147,7 @@ class Run:
             "finished": finished,
         }
         write_json(self.folder / "run.json", content)
+        self.written = checksum(self.folder / "run.json")
 
 
 def read_run(path: str | Path, *, checked: bool = False) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from ostrich.models.loading import load
 from ostrich.runtime.files import write_bytes
 from ostrich.runtime.runs import Run, check_file, read_run
 from ostrich.verbs.inputs import Images, Model, as_classifier, as_samples, check_count, check_minutes
-from ostrich.verbs.outcome import Kept, Where, begun_on
+from ostrich.verbs.outcome import Kept, Where, begun_on, folder_of
 
 DEMO_MODEL, DEMO_DATA, DEMO_IMAGES, DEMO_MINUTES = "zoo:toybox-resnet20", "toybox", 128, 2.0
 MINUTES = 10.0  # of a check, where neither they nor images are said
@@ -175,7 +175,7 @@ def _checked(
         *(probes if only else ()),
         *(["bounds"] if any(_budgets(floors, "certified").values()) else ()),
     ]
-    earlier = baseline.folder if isinstance(baseline, CheckResult) else baseline
+    earlier = folder_of(baseline) if isinstance(baseline, CheckResult) else baseline
     asked = {
         "only": only,
         "minutes": minutes,

@@ -17,8 +17,9 @@ import torch
 from PIL import Image
 
 from ostrich.data.dataset import Samples
+from ostrich.errors import InputError
 from ostrich.models.classifier import Classifier
-from ostrich.runtime import events, lock
+from ostrich.runtime import distributed, events, lock
 from ostrich.runtime.runs import NEW, Run, read_run
 
 Where = str | Path | None
@@ -34,14 +35,23 @@ class Outcome(ABC):
     figures: dict[str, Any]
 
     folder: Any  # Path of its run directory; None where it has none yet
+    run: Run | None = None  # that wrote it; since then the folder may have become another's
 
     @abstractmethod
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
         """Write the run directory that the command would have written; its path.
 
         Raises RunExists where there is a finished run, unless `force`, and InputError for a folder of
-        something else.
+        something else, or where its files are gone.
         """
+
+    def _written_by(self, run: Run) -> None:
+        """Its files are those of this run."""
+        self.folder, self.run = run.folder, run
+
+    def _is_there(self) -> bool:
+        """Whether it has a run directory that still is its own."""
+        return self.run is not None and self.run.is_there()
 
     def __repr__(self) -> str:
         shown = [f"{name}={_short(self.figures[name])}" for name in self.headline if name in self.figures]
@@ -68,7 +78,7 @@ class Outcome(ABC):
         )
         shown = self.picture
         if isinstance(shown, Path):
-            shown = shown.read_bytes() if shown.exists() else None
+            shown = shown.read_bytes() if shown.exists() and self._is_there() else None
         image = (
             ""
             if shown is None
@@ -94,6 +104,7 @@ def answer(question: Question, out: Where, force: bool) -> Any:
         return question.answered(None)
     with question.begin(out, force) as run:
         found = question.answered(run)
+        found._written_by(run)
         run.finish(found.figures)
     return found
 
@@ -112,16 +123,21 @@ class InMemory(Outcome):
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
         target = Path(folder)
-        if self.folder is not None and target.resolve() == self.folder.resolve():
+        written = self.folder is not None and target.resolve() == self.folder.resolve()
+        if written and distributed.broadcast_str("there" if self._is_there() else ""):
             return target
         with self.question.begin(target, force) as run:
             self.write(run)
             run.finish(self.figures)
+        if not self._is_there():
+            self._written_by(run)
         return target
 
 
 class Kept(Outcome):
     """An outcome whose files lie in a folder: that of its run, or one that goes when nobody holds it."""
+
+    folder: Path
 
     def __init__(
         self,
@@ -132,8 +148,8 @@ class Kept(Outcome):
         headline: tuple[str, ...] = (),
     ) -> None:
         self.name, self.figures = name, dict(figures)
-        self.folder: Path = run.folder
-        self._run, self._picture, self._headline = run, picture, headline
+        self._written_by(run)
+        self._picture, self._headline = picture, headline
 
     @property
     def headline(self) -> tuple[str, ...]:
@@ -144,12 +160,34 @@ class Kept(Outcome):
         return None if self._picture is None else self.folder / self._picture
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
-        return copy_run(self.folder, folder, force=force)
+        return copy_run(self, folder, force=force)
 
 
-def copy_run(source: Path, folder: str | Path, *, force: bool) -> Path:
-    """A run directory copied to another folder; its path. Raises RunExists, InputError."""
-    target, asked = Path(folder), read_run(source)
+def folder_of(run: str | Path | Outcome) -> Path:
+    """Where a run lies: its folder or run.json as it was given, or the folder of what a verb returned.
+
+    Raises InputError where that was not saved, and where its folder is gone or another's by now.
+    """
+    if isinstance(run, str | Path):
+        return Path(run)
+    if not isinstance(run, Outcome):
+        raise InputError(
+            "A run is its folder, its run.json, or what ostrich.attack, check, ... returned; got "
+            f"{type(run).__name__}."
+        )
+    if run.run is None:
+        raise InputError(f"{run.name} has no run directory yet; save it first.")
+    folder = run.run.folder
+    if not run.run.is_there():
+        gone = "holds another run by now, or an edited one" if (folder / "run.json").exists() else "is gone"
+        raise InputError(f"The files of this {run.name} cannot be read: its folder {str(folder)!r} {gone}.")
+    return folder
+
+
+def copy_run(found: Outcome, folder: str | Path, *, force: bool) -> Path:
+    """The run directory of an outcome copied to another folder; its path. Raises RunExists, InputError."""
+    source, target = folder_of(found), Path(folder)
+    asked = read_run(source)
     if target.resolve() == source.resolve():
         return target
     with Run.begin(source.name, asked["command"], asked["asked"], out=target, force=force) as run:

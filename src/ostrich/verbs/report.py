@@ -11,6 +11,7 @@ from ostrich.errors import InputError
 from ostrich.runtime import events
 from ostrich.runtime.runs import check_file, read_run
 from ostrich.verbs.check import CheckResult
+from ostrich.verbs.outcome import folder_of
 
 OVERVIEW = "overview.html"
 
@@ -42,9 +43,7 @@ def report(runs: OneRun | Sequence[OneRun], *, out: str | Path | None = None) ->
 
 
 def _folder(run: OneRun) -> Path:
-    if isinstance(run, CheckResult):
-        return run.folder
-    path = Path(run)
+    path = folder_of(run)
     return path.parent if path.is_file() else path
 
 

@@ -22,7 +22,7 @@ from ostrich.training.recipe import Recipe
 from ostrich.training.recipe import recipe as find
 from ostrich.training.run import train_run, trained
 from ostrich.verbs.inputs import Images, as_training_data
-from ostrich.verbs.outcome import Kept, Where, kept_in
+from ostrich.verbs.outcome import Kept, Where, folder_of, kept_in
 
 R = TypeVar("R", Recipe, GeneratorRecipe)
 
@@ -33,7 +33,7 @@ class TrainResult(Kept):
     @cached_property
     def model(self) -> Classifier:
         """The network as its weights are stored, in half precision; its accuracy is `test_accuracy`."""
-        return trained(self.folder)
+        return trained(folder_of(self))
 
 
 def train(

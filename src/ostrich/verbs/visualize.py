@@ -284,4 +284,3 @@ class Visualization(InMemory):
             write_images(folder, self.figures["units"], self.images, self.trace, seeds)
         if self.film is not None:
             self.film.write(folder / GIF, seeds if seeds > 1 else None)
-        self.folder = self.folder or folder

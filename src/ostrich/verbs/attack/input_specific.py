@@ -182,7 +182,7 @@ class AttackResult(Result, Outcome):
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
         if self.folder is not None and isinstance(self.images, evidence.FileImages):
-            return copy_run(self.folder, folder, force=force)
+            return copy_run(self, folder, force=force)
         with self.question.begin(folder, force) as run:
             files = self.question.files(run, self.labels, self.goal)
             files.add(range(len(self.success)), self)
@@ -192,7 +192,7 @@ class AttackResult(Result, Outcome):
 
     def confirm(self, run: Run, files: evidence.Evidence) -> None:
         """Read back what its files claim; the figures that are of files."""
-        self.folder = run.folder
+        self._written_by(run)
         asked = self.question
         method, samples, classifier = asked.method, asked.samples, asked.classifier
         files.reread(classifier, method.threat)

@@ -29,7 +29,7 @@ from ostrich.runtime import events
 from ostrich.runtime.resumable import Computation
 from ostrich.runtime.runs import Run
 from ostrich.runtime.stopwatch import stopwatch
-from ostrich.verbs.outcome import InMemory, Where, as_png, begun_on
+from ostrich.verbs.outcome import InMemory, Where, as_png, begun_on, folder_of
 
 SHARDS = "shards"  # of a run that goes on: its finished batches
 
@@ -70,7 +70,7 @@ class Question:
             whole = Explanation(self, rows, torch.cat(kept) if kept else None)
             whole.remarks += called_again(self.classifier, self._layers(rows))
             if run is not None:
-                whole.folder = run.folder
+                whole._written_by(run)
             if self.sanity:
                 whole.check()
             if run is not None:
@@ -157,7 +157,7 @@ class Explanation(InMemory):
 
     @property
     def picture(self) -> Path | bytes:
-        if self.folder is not None:
+        if self.folder is not None and (self._maps is None or self._is_there()):
             return self.folder / SHEET
         return as_png(picture(sheet(self.question.method, self._shown(SHEET_ROWS))))
 
@@ -178,6 +178,11 @@ class Explanation(InMemory):
             )
         self.figures["sanity"] = self.sanity.figures()
 
+    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        if self._maps is None:
+            folder_of(self)  # where they are read; refused before anything there is overwritten
+        return super().save(folder, force=force)
+
     def write(self, run: Run) -> None:
         """Its files."""
         rows, start = self.figures["explanations"], 0
@@ -186,7 +191,6 @@ class Explanation(InMemory):
             write_maps(run.folder, self.question.method, own, images, maps)
             start += len(images)
         self.draw(run.folder)
-        self.folder = self.folder or run.folder
 
     def draw(self, folder: Path) -> None:
         """The sheet of the first images, and the curves of the checks."""
@@ -209,6 +213,5 @@ class Explanation(InMemory):
         return maps[0, self.units[place].index(unit)]
 
     def _read(self, start: int, stop: int) -> Tensor:
-        assert self.folder is not None
         rows = self.figures["explanations"][start * self._each : stop * self._each]
-        return read_maps(self.folder, rows).unflatten(0, (-1, self._each))
+        return read_maps(folder_of(self), rows).unflatten(0, (-1, self._each))

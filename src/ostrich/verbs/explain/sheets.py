@@ -165,7 +165,7 @@ class UnitSheets(InMemory):
 
     @property
     def picture(self) -> Path | bytes:
-        if self.folder is not None:
+        if self.folder is not None and self._is_there():
             return self.folder / self.figures["sheets"][0]["file"]
         return as_png(page(self.sheets[0], self.question.classifier.name))
 
@@ -177,7 +177,6 @@ class UnitSheets(InMemory):
             page(one, network).save(run.folder / row["file"])
         for layer, drawn in layer_pages(self.sheets, network).items():
             drawn.save(run.folder / self.figures["layers"][layer])
-        self.folder = self.folder or run.folder
 
 
 def _row(samples: Samples, number: int, one: Sheet) -> dict[str, Any]:

@@ -63,7 +63,6 @@ class Question:
         """The answer; with a run, its files are written there."""
         found = self.compute(self)
         if run is not None:
-            found.folder = run.folder
             found.write(run)
         return found
 

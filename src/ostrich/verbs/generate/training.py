@@ -15,7 +15,7 @@ from ostrich.generative.run import train_run
 from ostrich.runtime.settings import changed
 from ostrich.verbs.generate.asking import as_generator
 from ostrich.verbs.inputs import Images
-from ostrich.verbs.outcome import Kept, Where
+from ostrich.verbs.outcome import Kept, Where, folder_of
 from ostrich.verbs.train import kept_training
 
 
@@ -25,7 +25,7 @@ class GeneratorResult(Kept):
     @cached_property
     def generator(self) -> Generator:
         """The generator as its weights are stored, in half precision."""
-        return as_generator(self.folder)
+        return as_generator(folder_of(self))
 
     @property
     def picture(self) -> Path | None:
