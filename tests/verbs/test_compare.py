@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 
 import nets
 import pytest
@@ -93,3 +94,37 @@ def test_what_it_cannot_compare_is_refused(runs, tmp_path):
     ):
         with pytest.raises(ostrich.InputError, match=message):
             ostrich.compare(runs[0], second)
+
+
+def test_results_are_compared_as_they_were_returned_whatever_lies_in_their_folders(tmp_path):
+    one, two = (
+        ostrich.attack("fgsm", "zoo:digits-cnn", "digits", limit=8, eps=eps, seed=seed)
+        for eps, seed in ((0, 0), (0.3, 1))
+    )
+    before = ostrich.compare(one, two)
+    one.save(tmp_path / "mine")
+    two.save(tmp_path / "mine", force=True)
+    found = ostrich.compare(one, two)
+    assert found.rows == before.rows
+    assert found.gate == before.gate
+    assert found.remark == before.remark
+    rows = {row["figure"]: row for row in found.rows}
+    assert rows["success rate"]["first"] != rows["success rate"]["second"]
+
+
+def test_what_was_asked_of_a_result_is_known_where_its_folder_is_gone(tmp_path):
+    given = {"method": "smoothing", "sigma": 0.25, "out": tmp_path / "out"}
+    found = ostrich.certify("zoo:digits-cnn", "digits", limit=2, **given)
+    before = ostrich.compare(found, tmp_path / "out")
+    assert any(row["figure"].endswith("smoothed by 0.25") for row in before.rows)
+    assert not before.remark
+    shutil.rmtree(tmp_path / "out")
+    assert ostrich.compare(found, found).rows == before.rows
+
+
+def test_a_figure_that_is_not_finite_is_in_no_row_as_on_disk(tmp_path):
+    found = ostrich.attack("fgsm", "zoo:digits-cnn", "digits", limit=2, eps=0)
+    found.figures["odd"] = float("nan")
+    held = ostrich.compare(found, found).rows
+    folder = found.save(tmp_path / "out")
+    assert held == ostrich.compare(found, found).rows == ostrich.compare(folder, folder).rows

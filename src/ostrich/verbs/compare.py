@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ from ostrich.crashtest.answer import Changed, Gate
 from ostrich.crashtest.comparison import differences
 from ostrich.crashtest.gates import judge_baseline, remark_on
 from ostrich.errors import InputError
-from ostrich.runtime.files import write_text
+from ostrich.runtime.files import json_line, write_text
 from ostrich.runtime.runs import check_writable, read_run
 from ostrich.verbs.attack.input_specific import AttackResult
-from ostrich.verbs.outcome import Outcome
+from ostrich.verbs.outcome import Outcome, folder_of
 
 FILE = "comparison.csv"
 
@@ -93,17 +94,12 @@ def _judged(row: Changed) -> str:
 
 
 def _figures(run: str | Path | Outcome) -> tuple[str, dict[str, Any]]:
-    """What a run is called, and its content."""
-    if isinstance(run, Outcome):
-        if run.folder:
-            return run.name, read_run(run.folder)
-        known: dict[str, Any] = {"results": run.figures}
-        if isinstance(run, AttackResult):
-            known |= {"asked": run.question.facts(), "data": run.question.samples.describe()}
-        return run.name, known
-    if not isinstance(run, str | Path):
-        raise InputError(
-            "A run is its folder, its run.json, or what ostrich.attack, check, ... returned; got "
-            f"{type(run).__name__}."
-        )
-    return str(run), read_run(run)
+    """What a run is called, and its content; of an outcome what it holds, whatever lies in its folder now."""
+    if not isinstance(run, Outcome):
+        return str(run), read_run(folder_of(run))
+    known: dict[str, Any] = {"results": json.loads(json_line(run.figures))}  # as run.json has them
+    if run.run is not None:
+        known |= {"asked": run.run.asked, **run.run.facts}
+    elif isinstance(run, AttackResult):
+        known |= {"asked": run.question.facts(), "data": run.question.samples.describe()}
+    return run.name, known
