@@ -245,3 +245,17 @@ def test_what_a_finished_run_left_is_what_it_left_before(tmp_path):
     assert run(["attack", "fgsm", *DIGITS, "--limit", "8", "--out", str(tmp_path / "out")]) == 0
     assert set(killing.outcome(tmp_path / "out")) >= {"run.json", "images.csv"}
     assert not [name for name in killing.outcome(tmp_path / "out") if "progress" in name]
+
+
+def test_what_a_verb_returned_is_asked_about_too(tmp_path):
+    found = ostrich.attack("fgsm", *DIGITS, limit=8)
+    with pytest.raises(ostrich.InputError, match="attack-fgsm has no run directory yet; save it first"):
+        ostrich.status(found)
+    found.save(tmp_path / "out")
+    assert ostrich.status(found) == ostrich.status(tmp_path / "out")
+    assert ostrich.status(found).images == 8
+    ostrich.attack("fgsm", *DIGITS, limit=4, out=tmp_path / "out", force=True)
+    with pytest.raises(ostrich.InputError, match="holds another run by now"):
+        ostrich.status(found)
+    with pytest.raises(ostrich.InputError, match=r"A run is its folder, .* got int"):
+        ostrich.status(3)

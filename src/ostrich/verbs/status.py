@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ostrich.errors import InputError
 from ostrich.runtime import how_far
 from ostrich.runtime.resumable import kept_pieces
 from ostrich.runtime.runs import read_run
 from ostrich.runtime.schema import PartFile
+from ostrich.verbs.outcome import Outcome, folder_of
 
 WORDS = {"finished": "finished", "working": "at work", "stopped": "stopped", "unknown": "not known"}
 LOGS = "logs"  # of torchrun's other processes
@@ -96,19 +96,15 @@ class Status:
             yield "The same command goes on from there."
 
 
-def status(run: str | Path) -> Status:
+def status(run: str | Path | Outcome) -> Status:
     """How far a run is, in progress or done.
 
-    `run` is its directory or its run.json; nothing in it is changed, and the command at work is not
-    disturbed. Raises InputError where there is no run.
+    `run` is its directory, its run.json, or what a verb returned; nothing in it is changed, and the command
+    at work is not disturbed. Raises InputError where there is no run.
     """
-    if not isinstance(run, str | Path):
-        raise InputError(
-            "A run is its folder or its run.json; of what a verb returned give `folder`. Got "
-            f"{type(run).__name__}."
-        )
-    content = read_run(run)
-    folder = Path(run) if Path(run).is_dir() else Path(run).parent
+    path = folder_of(run)
+    content = read_run(path)
+    folder = path if path.is_dir() else path.parent
     known = how_far.read(folder)
     asked: dict[str, Any] = {"folder": folder, "command": content.get("command") or "not known"}
     asked["logs"] = tuple(str(path.relative_to(folder)) for path in sorted(folder.glob(f"{LOGS}/*.txt")))
