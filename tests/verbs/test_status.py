@@ -145,11 +145,6 @@ def test_what_was_cut_off_says_how_far_it_came_and_goes_on(stopped, told, capsys
     assert "40 images in" in shown
 
 
-def test_a_result_is_told_where_its_run_lies():
-    with pytest.raises(InputError, match=r"give `folder`. Got Explanation\."):
-        ostrich.status(ostrich.explain("gradient", "zoo:digits-cnn", "digits", limit=1))
-
-
 def test_a_killed_command_is_told_from_one_at_work_and_from_another_machines(stopped):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
