@@ -17,7 +17,6 @@ import torch
 import ostrich
 from ostrich.attacks.engine import runner
 from ostrich.cli.main import run
-from ostrich.errors import InputError
 from ostrich.runtime import how_far, lock, stopwatch
 from ostrich.runtime.events import counted, progress
 from ostrich.runtime.runs import Run
