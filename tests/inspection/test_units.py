@@ -7,11 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrizations
 
 import ostrich
 from ostrich.errors import InputError, UnknownName
 from ostrich.inspection import units
 from ostrich.inspection.silencing import silenced
+from ostrich.visualization.filters import filters
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,20 @@ def test_the_layer_table_is_in_order():
     assert rows[0] == units.LayerRow("conv1", "Conv2d", (8, 16, 16), 3 * 8 * 9, 8, (16, 16))
     assert [row.name for row in rows][-1] == "linear"
     assert sum(row.parameters for row in rows) == sum(p.numel() for p in nets.small().network.parameters())
+
+
+@pytest.mark.parametrize("norm", [parametrizations.spectral_norm, parametrizations.weight_norm])
+def test_a_layer_whose_weight_is_computed_is_listed_as_the_layer_it_is(norm):
+    def network(norm):
+        return nn.Sequential(norm(nn.Conv2d(3, 6, 3)), nn.ReLU(), nn.Flatten(), norm(nn.Linear(6 * 36, 4)))
+
+    plain, model = (ostrich.load(network(one).eval(), size=8) for one in (nn.Identity(), norm))
+    rows, expected = units.layers(model), units.layers(plain)
+    assert [(row.name, row.type, row.shape, row.calls) for row in rows] == [
+        (row.name, row.type, row.shape, row.calls) for row in expected
+    ]
+    assert sum(row.parameters for row in rows) == sum(p.numel() for p in model.network.parameters())
+    assert torch.equal(filters(model), model.network[0].weight)
 
 
 class Twice(nn.Module):

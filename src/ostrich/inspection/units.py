@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from ostrich.errors import InputError
 from ostrich.inspection.layouts import Axes, Layout, layout_of
@@ -43,6 +44,8 @@ __all__ = [
     "split_terms",
     "values",
 ]
+
+PARAMETRISED = "parametrizations"  # the child by which torch computes a module's weights
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,12 @@ def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRo
                 size = found.grid.size if found and found.grid else None
                 features = found.features if found else None
                 shape = tuple(output.shape[1:])
-                rows[name] = LayerRow(name, type(module).__name__, shape, count, features, size)
+                kind = type_before_parametrizations(module).__name__
+                rows[name] = LayerRow(name, kind, shape, count, features, size)
 
         return hook
 
-    leaves = [(n, m) for n, m in network.named_modules() if n and not any(m.children())]
+    leaves = _leaves(network)
     handles = [module.register_forward_hook(watch(name, module)) for name, module in leaves]
     try:
         with Axes(network) as axes, Calls(network) as calls:
@@ -100,6 +104,17 @@ def layers(classifier: Classifier, images: Tensor | None = None) -> list[LayerRo
         for handle in handles:
             handle.remove()
     return [replace(row, calls=calls.count[name]) for name, row in rows.items()]
+
+
+def _leaves(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules without children, by name; what a weight is computed by (spectral norm) is none."""
+    return [
+        (name, module)
+        for name, module in network.named_modules()
+        if name
+        and PARAMETRISED not in name.split(".")
+        and not dict(module.named_children()).keys() - {PARAMETRISED}
+    ]
 
 
 def every(classifier: Classifier, layer: str) -> list[str]:
