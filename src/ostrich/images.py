@@ -107,8 +107,8 @@ def fingerprint(*content: bytes) -> int:
 # Reading ---------------------------------------------------------------------------------------
 
 
-def as_rgb(picture: Image.Image) -> Image.Image:
-    """Any Pillow mode as 8-bit RGB; transparency on white, 16 bits by their upper eight."""
+def as_rgb(picture: Image.Image, ground: str = "white") -> Image.Image:
+    """Any Pillow mode as 8-bit RGB; transparency on a `ground`, 16 bits by their upper eight."""
     if picture.mode.startswith(("I", "F")):
         values = np.asarray(picture, dtype=np.float64)
         top = 1.0 if picture.mode.startswith("F") and values.max(initial=0) <= 1 else 65535.0
@@ -116,8 +116,7 @@ def as_rgb(picture: Image.Image) -> Image.Image:
         return Image.fromarray(grey).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
-        white = Image.new("RGBA", picture.size, "white")
-        return Image.alpha_composite(white, picture).convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture).convert("RGB")
     return picture.convert("RGB")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from attack_cases import given, short
-from PIL import Image
+from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -366,6 +366,42 @@ def test_masks_and_the_number_of_pixels(mask, part, tmp_path, monkeypatch):
     assert changed.double().mean() >= 0.09 * 48 * 48  # foreshortening moves a mask's share a little
 
 
+def test_what_is_transparent_in_a_mask_is_no_patch(tmp_path):
+    file, opaque = tmp_path / "disc.png", Image.new("L", (200, 200))
+    ImageDraw.Draw(opaque).ellipse((60, 60, 140, 140), fill=255)
+    disc = Image.new("RGBA", (200, 200), (255, 255, 255, 0))
+    disc.putalpha(opaque)
+    disc.save(file)
+    found = AdversarialPatch(mask=str(file))._mask(40)
+    opaque.save(file)
+    assert torch.equal(found, AdversarialPatch(mask=str(file))._mask(40))
+    assert found.mean() == pytest.approx(math.pi * 0.2**2, abs=0.005)
+
+
+def test_a_thin_mask_is_measured_as_finely_as_it_is_drawn(tmp_path):
+    """A line of a hundredth of the mask: less than one texel where the mask has 8 a side."""
+    file, line = tmp_path / "line.png", Image.new("L", (200, 200))
+    line.paste(255, (20, 99, 180, 102))
+    line.save(file)
+    model, images = nets.small(size=(64, 64)), nets.random_images(4, (64, 64))
+    attack = AdversarialPatch(mask=str(file), threat=Patch(0.01), place="0.5,0.5", epochs=1)
+    attack.check_classifier(model)
+    found = artefact_of(attack, model, images)
+    assert found.tensors["mask"].mean() == pytest.approx(0.012, abs=0.001)
+    changed = (attack.apply(found.tensors, images, [1, 2, 3, 4], 0) != images).any(1).flatten(1).sum(1)
+    assert (changed > 0).all()
+    assert (changed <= 0.01 * 64 * 64).all()
+
+
+def test_a_patch_that_lies_upright_may_be_as_large_as_it_then_fits():
+    AdversarialPatch(threat=Patch(0.9), place="0.5,0.5").check_classifier(nets.small())
+    wide = nets.small(size=(16, 24))
+    with pytest.raises(InputError, match=r"0\.9 of the area is larger .* give eps up to 0\.6666\."):
+        AdversarialPatch(threat=Patch(0.9), place="0.5,0.5").check_classifier(wide)
+    with pytest.raises(InputError, match=r"turned by 22\.5 degrees, is larger .* or less rotation"):
+        AdversarialPatch(threat=Patch(0.9)).check_classifier(wide)
+
+
 def test_a_patch_brings_images_to_its_target_where_they_were_not_seen():
     """A network that sees a class by its colour: the patch has to find it."""
     colours = torch.tensor([[2.0, -1, 0], [-1, 2, 0], [0, 0, 2]])[:, :, None]
@@ -613,6 +649,7 @@ BAD = {
     "patch too large": (["attack", "patch", *DIGITS, "--set", "eps=0.9"], "larger than an image of 8x8"),
     "patch larger than all": (["attack", "patch", *DIGITS, "--set", "eps=1.5"], "below 1"),
     "mask": (["attack", "patch", *DIGITS, "--set", "mask=star.png"], "no image file"),
+    "white mask": (["attack", "patch", *DIGITS, "--set", "mask=white.png"], "white throughout"),
     "black mask": (["attack", "patch", *DIGITS, "--set", "mask=black.png"], "nothing white"),
     "paper": (["attack", "patch", *DIGITS, "--set", "print_width=40cm"], "A4 page"),
     "width": (["attack", "patch", *DIGITS, "--set", "print_width=wide"], "such as 12cm"),
@@ -624,6 +661,7 @@ BAD = {
 def test_bad_input_ends_with_one_sentence(fitted, capsys):
     Path("text").write_text("no artefact")
     Image.new("L", (8, 8)).save("black.png")
+    Image.new("L", (8, 8), 255).save("white.png")
     save_file({"a": torch.zeros(1)}, "weights.safetensors")
     one = load_artefact("first/artefact.safetensors", Universal)
     samples = ostrich.data.load(ostrich.data.open_data(["digits"]), size=(8, 8), channels=1, limit=1)

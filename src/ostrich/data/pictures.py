@@ -61,11 +61,17 @@ def open_file(path: str, levels: Levels, content: bytes | None = None) -> Image.
     return kind(path, levels, content)
 
 
-def open_image(path: Path | str, levels: Levels | None = None, content: bytes | None = None) -> Image.Image:
+def open_image(
+    path: Path | str,
+    levels: Levels | None = None,
+    content: bytes | None = None,
+    ground: str = "white",
+) -> Image.Image:
     """The file, or its `content`, as an upright 8-bit RGB picture.
 
-    CMYK, palette, grey and 16-bit files are converted, as `levels` says; transparent ones are laid on white.
-    Raises UnreadableImage if the file is missing, truncated, or no image, InputError for an unknown range.
+    CMYK, palette, grey and 16-bit files are converted, as `levels` says; transparent ones are laid on
+    a `ground`. Raises UnreadableImage if the file is missing, truncated, or no image, InputError for an
+    unknown range.
     """
     name, levels = str(path), levels or Levels()
     if Path(name).suffix.lower() in HEIF and not reads_heif():
@@ -84,13 +90,13 @@ def open_image(path: Path | str, levels: Levels | None = None, content: bytes | 
         ) from None
     if deep:
         upright = _from_two_bytes(upright, lower, levels, name)
-    return in_eight_bits(upright, name, levels)
+    return in_eight_bits(upright, name, levels, ground)
 
 
-def in_eight_bits(picture: Image.Image, name: str, levels: Levels) -> Image.Image:
+def in_eight_bits(picture: Image.Image, name: str, levels: Levels, ground: str = "white") -> Image.Image:
     """Any Pillow mode as 8-bit RGB; grey of more bits and floats as `levels` says. Raises InputError."""
     if not picture.mode.startswith(("I", "F")):
-        return as_rgb(picture)
+        return as_rgb(picture, ground)
     kind = np.float64 if picture.mode.startswith("F") else np.int64
     grey = levels.to_bytes(np.asarray(picture).astype(kind), name, picture=True)
     return Image.fromarray(grey).convert("RGB")

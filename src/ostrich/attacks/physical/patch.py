@@ -21,6 +21,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from ostrich.attacks.base import FittedAttack, FittingState, Tensors
@@ -32,7 +33,7 @@ from ostrich.attacks.physical.printing import read_width, write_pdf
 from ostrich.attacks.threats import Patch
 from ostrich.data.pictures import open_image
 from ostrich.errors import InputError
-from ostrich.images import from_bytes, rounded
+from ostrich.images import rounded
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.randomness import keyed
 from ostrich.runtime.ranges import above, at_least
@@ -40,6 +41,7 @@ from ostrich.runtime.ranges import above, at_least
 PLACE, LIGHT, CHANCE = 21, 22, 23  # purposes of random numbers
 FINER = 2  # texels along a pixel, of a patch whose resolution is not given
 SMALLEST = 8  # texels a side, of such a patch
+MEASURED = 64  # texels a side, by which the part of a mask that is white is found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ class AdversarialPatch(FittedAttack):
     physical-world attacks on deep learning visual classification". eps is the part of the image's pixels that
     the patch covers at most.
 
-    mask         "square", "circle", or a picture file: white is patch, black is not
+    mask         "square", "circle", or a picture file: white is patch, black or transparent is not
     resolution   texels a side; None: two a pixel, at least 8
     fit          images to fit on, the rest is judged; None: half of what there is
     victims      further networks to fit on, MODELs joined by +
@@ -112,12 +114,11 @@ class AdversarialPatch(FittedAttack):
         if self.print_width is not None and classifier.channels not in (1, 3):
             raise InputError(f"A print has 1 or 3 channels; {classifier.name} takes {classifier.channels}.")
         if classifier.size is not None:
-            self._area(self._mask(SMALLEST), classifier.size)
+            self._area(self._mask(self._side(classifier.size)), classifier.size)
 
     def init(self, fitting: Fitting) -> FittingState:
         channels, height, width = fitting.images[0].shape
-        area = self._area(self._mask(64), (height, width))
-        side = self.resolution or max(SMALLEST, round(FINER * math.sqrt(area * height * width)))
+        side = self._side((height, width))
         patch = fitting.images.new_full((channels, side, side), 0.5)
         return {"patch": patch, "mask": self._mask(side).to(patch), "optimiser": {}}
 
@@ -187,6 +188,11 @@ class AdversarialPatch(FittedAttack):
             return fixed.to(images.device).expand(len(generators), -1, -1)
         return homographies(drawn(generators), size, area, self.rotation, self.perspective).to(images.device)
 
+    def _side(self, size: tuple[int, int]) -> int:
+        """How many texels a side the patch has for images of that size. Raises InputError for no place."""
+        area = self._area(self._mask(MEASURED), size)
+        return self.resolution or max(SMALLEST, round(FINER * math.sqrt(area * size[0] * size[1])))
+
     def _area(self, mask: Tensor, size: tuple[int, int]) -> float:
         """The part of the image that the square around the mask takes. Raises InputError for no place."""
         if self.threat.eps * size[0] * size[1] < 1:
@@ -195,28 +201,36 @@ class AdversarialPatch(FittedAttack):
                 f"{size[0]}x{size[1]}: give eps from {math.ceil(1e4 / (size[0] * size[1])) / 1e4:g}."
             )
         area = self.threat.eps / mask.double().mean().item()
-        reach = widest(area, size, self.rotation, self.perspective)
+        turns = (0.0, 0.0) if self.place is not None else (self.rotation, self.perspective)
+        reach = widest(area, size, *turns)
         if reach > 1:
+            turned = f", turned by {turns[0]:g} degrees," if any(turns) else ""
+            less = ", or less rotation and perspective" if any(turns) else ""
             raise InputError(
-                f"A patch of {self.threat.eps:.3g} of the area, turned by {self.rotation:g} degrees, is "
-                f"larger than an image of {size[0]}x{size[1]}: give eps up to "
-                f"{math.floor(100 * self.threat.eps / reach**2) / 100:g}, or less rotation and perspective."
+                f"A patch of {self.threat.eps:.3g} of the area{turned} is larger than an image of "
+                f"{size[0]}x{size[1]}: give eps up to {math.floor(1e4 * self.threat.eps / reach**2) / 1e4:g}"
+                f"{less}."
             )
         return area
 
     def _mask(self, side: int) -> Tensor:
-        """The mask (1, side, side) in [0, 1]. Raises InputError for a picture without anything white."""
+        """The mask (1, side, side) in [0, 1]. Raises InputError for a picture all white, or without."""
         if self.mask == "square":
             return torch.ones(1, side, side)
         if self.mask == "circle":
             fine = (torch.arange(8 * side) + 0.5) / (4 * side) - 1  # eight samples a texel, -1 to 1
             inside = (fine[:, None] ** 2 + fine**2 <= 1).float()
             return F.avg_pool2d(inside[None], 8)
-        grey = open_image(self.mask).convert("L").resize((side, side))
-        found = from_bytes(np.asarray(grey)[..., None])
-        if float(found.mean()) < 1 / side**2:
+        white = np.asarray(open_image(self.mask, ground="black").convert("L"), np.float32) / 255
+        if (white < 0.5).all():
             raise InputError(f"The mask {self.mask!r} has nothing white: white is patch, black is not.")
-        return found
+        if (white >= 0.5).all():
+            raise InputError(
+                f"The mask {self.mask!r} is white throughout: white is patch, black or transparent is not. "
+                "Give mask=square for a whole square."
+            )
+        texels = np.asarray(Image.fromarray(white).resize((side, side)))
+        return torch.from_numpy(texels.clip(0, 1))[None]
 
     def _roughness(self, patch: Tensor, mask: Tensor) -> Tensor:
         """The gradient of what is held against a patch that is rough or cannot be printed."""
