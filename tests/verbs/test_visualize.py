@@ -117,6 +117,9 @@ def test_every_judge_has_its_own_verdict():
     assert list(found.figures["judges"]) == ["small", "small-2", "small-3", "silent"]
     assert found.figures["judges"]["silent"]["recognised"] == 0
     assert sum("recognises" in said for said in found.sentences) == 4
+    nearly = {"recognised": 249 / 250, "n": 250, "interval": [0.978, 0.9993]}
+    found.figures["judges"] = {"judge": nearly}
+    assert found.sentences[-1] == "judge recognises 99.6% of 250 (95 %: 98% to 99.9%)."
 
 
 def test_the_verb_writes_what_the_command_writes(tmp_path):

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ostrich.attacks.fooling.recognition import shown, verdicts
 from ostrich.errors import InputError
+from ostrich.figures.words import in_percent
 from ostrich.generative import Generator, load_generator
 from ostrich.images import picture, rounded, write_png
 from ostrich.inspection.units import Unit
@@ -262,11 +263,8 @@ class Visualization(InMemory):
         found += remarks(rows, self.figures.get("settings", {}).get("prior"))
         found += self.figures.get("remarks", [])
         for name, verdict in self.figures.get("judges", {}).items():
-            low, high = verdict["interval"]
-            found.append(
-                f"{name} recognises {verdict['recognised']:.0%} of {verdict['n']} (95 %: {low:.0%} to "
-                f"{high:.0%})."
-            )
+            share, low, high = map(in_percent, (verdict["recognised"], *verdict["interval"]))
+            found.append(f"{name} recognises {share} of {verdict['n']} (95 %: {low} to {high}).")
         return found
 
     @property
