@@ -14,7 +14,8 @@ from torch import nn
 
 import ostrich
 from ostrich.errors import InputError
-from ostrich.inspection.units import activations, parse, values
+from ostrich.inspection.units import activations, parse, parse_sum, values
+from ostrich.runtime.randomness import keyed
 from ostrich.visualization import PRESETS, ascend, direction, diversity, parse_objective, unit, worth
 
 UNITS = ["class:1", "probability:3", "layer2:0", "layer3:2@1,0", "layer3:5@centre"]
@@ -52,6 +53,19 @@ def test_its_text_is_read_back(weights):
     again = parse_objective(str(total))
     assert [term for term, _ in again.terms] == [term for term, _ in total.terms]
     assert np.allclose([w for _, w in again.terms], [w for _, w in total.terms], rtol=1e-11)
+
+
+def test_signs_in_the_names_of_classes_are_no_signs_of_terms():
+    classes = ["crane - bird", "crane + machine", "dog"]
+    network = nets.linear(torch.randn(3, 3 * 16, generator=keyed(1)), (4, 4), 3)
+    model, images = ostrich.load(network.network, size=4, classes=classes), nets.random_images(2, (4, 4))
+    bird, machine, dog = model(images).T
+    text = "class:crane - bird - 0.5*class:crane + machine + class:dog"
+    expected = bird - 0.5 * machine + dog
+    found = parse_objective(text)
+    assert [(term.index, weight) for term, weight in found.terms] == list(zip(classes, (1, -0.5, 1)))
+    assert torch.allclose(values(model, images, [parse_sum(text)])[0], expected)
+    assert len(parse_objective("class:crane - bird + 2*diversity(layer1)").terms) == 2
 
 
 @settings(max_examples=15)

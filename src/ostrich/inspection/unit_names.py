@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FORMS = "class:NAME, probability:NAME, LAYER:CHANNEL, LAYER:CHANNEL@ROW,COLUMN or LAYER:CHANNEL@centre"
 CENTRE = "centre"
+SIGN = r"\s+([+-])\s+(?=(?:(?!\s[+-]\s).)*(?::|diversity\())"  # before a term
 NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 
 
@@ -96,9 +97,10 @@ def parse(text: str) -> Unit:
 def split_terms(text: str) -> list[tuple[float, str]]:
     """The terms of a sum with their weights, signs included: each has NUMBER* before it or not.
 
-    Signs between terms stand between spaces, since names of classes may hold them.
+    Signs between terms stand between spaces, since names of classes may hold them; and what follows one
+    without a ":" and is no `diversity(LAYER)` belongs to the name before.
     """
-    first, *rest = re.split(r"\s+([+-])\s+", text.strip())
+    first, *rest = re.split(SIGN, text.strip(), flags=re.DOTALL)
     sign, first = ("-", first[1:]) if first.startswith("-") else ("+", first)
     found = []
     for operator, term in zip((sign, *rest[::2]), (first, *rest[1::2]), strict=True):

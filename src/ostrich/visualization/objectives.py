@@ -169,7 +169,7 @@ def as_objective(given: Objective | Unit | str) -> Objective:
 def parse_objective(text: str) -> Objective:
     """Read a `text` of terms with " + " and " - " between, each with NUMBER* before it or not.
 
-    Signs between terms stand between spaces, since names of classes may hold them. Raises InputError.
+    Signs between terms stand as `split_terms` says, since names of classes may hold them. Raises InputError.
     """
     total = Objective(())
     for weight, name in split_terms(text):
