@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import ostrich
-from ostrich.attacks import EOT, FGSM, Linf, Printed, Untargeted
+from ostrich.attacks import EOT, FGSM, Linf, Printed, Targeted, Untargeted
 from ostrich.attacks.eot import blurred
 from ostrich.attacks.physical.printability import SOLIDS, on_paper
 from ostrich.attacks.physical.printed import survival
@@ -95,6 +95,37 @@ def test_what_the_camera_breaks_by_itself_is_no_success():
         name: pytest.approx((broken == 0).double().mean().item()) for name in ("photograph", "brightness")
     }
     assert said["clean_kept"]["photograph"] == pytest.approx((clean == 0).double().mean().item())
+
+
+def test_a_clean_photograph_that_is_neither_its_class_nor_the_target_is_not_kept():
+    """Scores by brightness: dark, grey, bright, of which the target is the first."""
+    weights = torch.stack([torch.full((3 * 64,), one) for one in (-1.0, 0.0, 1.0)])
+    bias = torch.tensor([86.4, 0.0, -105.6])  # the boundaries are 0.45 and 0.55
+    model, goal = nets.linear(weights, (8, 8), 3, bias=bias), Targeted(torch.zeros(40, dtype=torch.int64))
+    images = nets.random_images(40, (8, 8)) * 0.02 + 0.52
+    method = Printed(threat=Linf(16 / 255), attack="fgsm", **{**NOTHING, "brightness": 0.2})
+    result = ostrich.attacks.attack(method, model, images, goal)
+    seen = nets.predictions(model, method.photographed(images, fingerprints(images), 0))
+    assert {0, 1, 2} == set(seen[result.attacked].tolist())
+    expected = (seen == 1)[result.attacked].double().mean().item()
+    assert survival(method, model, goal, result)["clean_kept"]["photograph"] == pytest.approx(expected)
+
+
+def test_photographs_are_files_where_their_images_are(tmp_path):
+    def files(keep: str) -> tuple[set[str], set[str], list[dict[str, str]]]:
+        given = {"keep": keep, "eps": 32 / 255, "iterations": 2, "limit": 12, "out": tmp_path / keep}
+        folder = ostrich.attack("printed", "zoo:digits-cnn", "digits", **given).folder
+        rows = list(csv.DictReader((folder / "photographs.csv").read_text().splitlines()))
+        named = {row[f"{kind}_photograph_file"] for row in rows for kind in ("clean", "adversarial")} - {""}
+        lie = {path.relative_to(folder).as_posix() for path in folder.glob("images/*-photograph.png")}
+        return named, lie, rows
+
+    for keep in ("all", "failures", "none"):
+        named, lie, rows = files(keep)
+        hits = sum(row["success"] == "true" for row in rows)
+        assert 0 < hits < len(rows)
+        assert named == lie
+        assert len(lie) == 2 * {"all": len(rows), "failures": hits, "none": 0}[keep]
 
 
 def test_a_photograph_without_an_answer_is_broken_and_not_class_0():

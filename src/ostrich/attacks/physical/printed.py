@@ -46,14 +46,6 @@ CAMERA = 31  # the purpose of the random numbers of a photograph
 STRAIGHT = EOT(samples=1, rotation=0, scale=0, translation=0, brightness=0)
 VIEW = ("rotation", "scale", "translation", "perspective")
 SHOWN = 6  # images in the sheet
-COLUMNS = (
-    "index",
-    "clean_prediction",
-    "adversarial_prediction",
-    "success",
-    "clean_photograph_file",
-    "adversarial_photograph_file",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,19 +149,12 @@ class Printed(InputSpecificAttack):
         seed: int,
     ) -> dict[str, Any]:
         """Write the photographs, photographs.csv and the sheet; destruction rates for run.json."""
-        from ostrich.attacks.engine.evidence import write_table
+        from ostrich.attacks.physical.photographs import write_photographs
 
         clean, broken = (_photographs(self, x, result, seed) for x in (result.originals, result.images))
-        seen = [predictions(classifier.predict(photographs)) for photographs in (clean, broken)]
-        rows = []
-        for i in result.attacked.nonzero()[:, 0].tolist():
-            files = [f"images/{index[i]:05d}-{kind}-photograph.png" for kind in ("clean", "adversarial")]
-            for file, photograph in zip(files, (clean[i], broken[i]), strict=True):
-                write_png(folder / file, photograph)
-            success = "true" if result.success[i] else "false"
-            values = (index[i], int(seen[0][i]), int(seen[1][i]), success, *files)
-            rows.append(dict(zip(COLUMNS, values, strict=True)))
-        write_table(folder / "photographs.csv", COLUMNS, rows)
+        seen = predictions(classifier.predict(clean)), predictions(classifier.predict(broken))
+        rows = result.attacked.nonzero()[:, 0].tolist()
+        write_photographs(folder, index, rows, (clean, broken), seen, result.success)
         write_png(folder / "pictures.png", _sheet(result, clean, broken))
         return survival(self, classifier, goal, result, seed)
 
@@ -177,23 +162,23 @@ class Printed(InputSpecificAttack):
 def survival(
     method: Printed, classifier: Classifier, goal: Goal, result: Result, seed: int = 0
 ) -> dict[str, Any]:
-    """Destruction rates, and how many clean images stay right, as a whole and per transformation.
+    """Destruction rates, and how many clean images are seen as before, as a whole and per transformation.
 
     `n` are the images attacked, `n_fooled` those whose file fools; a rate of none is None.
     """
     fooled = result.attacked & _hits(goal, result.predictions)
     whole = {"photograph": method} | method.parts()
-    destroyed, right = {}, {}
+    destroyed, kept = {}, {}
     for name, part in whole.items():
         shots = [_photographs(part, x, result, seed) for x in (result.originals, result.images)]
-        clean, broken = (_hits(goal, predictions(classifier.predict(x))) for x in shots)
-        destroyed[name] = _mean(~broken[fooled])
-        right[name] = _mean(~clean[result.attacked])
+        clean, broken = (predictions(classifier.predict(x)) for x in shots)
+        destroyed[name] = _mean(~_hits(goal, broken)[fooled])
+        kept[name] = _mean((clean == result.clean_predictions)[result.attacked])
     return {
         "n_attacked": int(result.attacked.sum()),
         "n_fooled": int(fooled.sum()),
         "destruction_rate": destroyed,
-        "clean_kept": right,
+        "clean_kept": kept,
     }
 
 
