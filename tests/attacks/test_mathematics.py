@@ -126,6 +126,18 @@ def test_successes_of_cw_have_the_margin_that_is_asked_for(aimed):
     assert (found[2.0] > found[0.0]).all()
 
 
+@pytest.mark.parametrize("kind", ["untargeted", "targeted"])
+def test_what_is_at_the_goal_before_is_no_success_of_cw_whatever_the_margin(kind):
+    model, images, labels, *_ = linear_problem(6)
+    second = model(images).topk(2).indices[:, 1]
+    goals = {"untargeted": Untargeted(torch.where(torch.arange(12) < 9, second, labels))}
+    goals["targeted"] = Targeted(torch.where(torch.arange(12) < 9, labels, second))
+    result = A.attack(A.CW(iterations=20, constants=6, confidence=100.0), model, images, goals[kind])
+    assert result.attacked.tolist() == 9 * [False] + 3 * [True]
+    assert not result.success[:9].any()
+    assert result.distance[:9].isnan().all()
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_the_projection_onto_a_plane_in_the_box_is_the_smallest_change(seed):
     """Against SLSQP (L2) and a linear program (Linf)."""

@@ -188,7 +188,7 @@ class _Batch:
 
     def attack(self, images: Tensor, goal: Goal, labels: Tensor | None, checkpoint: Checkpoint) -> Result:
         """The verified results of a batch (n, C, H, W)."""
-        method, count, goal = self.method, len(images), self.method.aim(goal)
+        method, count = self.method, len(images)
         zeros = torch.zeros(count, dtype=torch.int64, device=images.device)
         access = Access(self.classifier, self.precision, zeros.clone(), zeros.clone())
         everything = torch.arange(count, device=images.device)
@@ -201,7 +201,7 @@ class _Batch:
         result.unattacked |= result.attacked
         keys = tuple(pictures.fingerprints(images))
         whole = Problem(
-            *(access, images, goal, method.threat, everything, keys, self.seed, clean),
+            *(access, images, method.aim(goal), method.threat, everything, keys, self.seed, clean),
             eot=self.eot,
             starts=self.starts,
             photographed=method.photographed if method.photographs else None,
