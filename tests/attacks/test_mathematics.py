@@ -23,6 +23,7 @@ from ostrich.attacks.score_based.square import Squares, share, sides
 from ostrich.attacks.threats import L1, Pixels, Unbounded
 from ostrich.attacks.transfer import Transfer
 
+FAINT = 2.0**-80
 L2_FREE, LINF_FREE = Unbounded(), Unbounded("linf")
 
 
@@ -136,6 +137,63 @@ def test_what_is_at_the_goal_before_is_no_success_of_cw_whatever_the_margin(kind
     assert result.attacked.tolist() == 9 * [False] + 3 * [True]
     assert not result.success[:9].any()
     assert result.distance[:9].isnan().all()
+
+
+class Faint(nn.Module):
+    """A network with slopes 2^80 times smaller than its answers say: their squares are 0 in float32."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x * 1
+        if x.requires_grad:
+            x.register_hook(lambda slope: slope * FAINT)
+        return self.network(x)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        A.FGSM(norm="l2", eps=0.5),
+        A.PGD(norm="l2", eps=0.5, steps=5),
+        A.MIM(norm="l2", eps=0.5, steps=5),
+        A.APGD(norm="l2", eps=0.5, steps=5),
+        A.DDN(steps=5),
+    ],
+    ids=lambda method: method.name,
+)
+def test_slopes_whose_squares_vanish_lead_as_others_do(method):
+    weights = torch.randn(4, 3 * 8 * 8, generator=torch.Generator().manual_seed(0)) / 4
+    model, images = nets.linear(weights, (8, 8), 3), nets.random_images(6, (8, 8))
+    goal, faint = Untargeted(nets.predictions(model, images)), ostrich.load(Faint(model.network), size=8)
+    plain, found = (A.attack(method, one, images, goal, precision="exact") for one in (model, faint))
+    assert (found.images != images).any()
+    assert torch.equal(found.images, plain.images)
+
+
+@pytest.mark.parametrize("method", [A.DeepFool(steps=10), A.FAB(norm="l2", iterations=5)])
+def test_smallest_changes_know_no_scale_of_the_scores(method):
+    weights = torch.randn(4, 3 * 8 * 8, generator=torch.Generator().manual_seed(0))
+    images = nets.random_images(6, (8, 8))
+    model, faint = nets.linear(weights, (8, 8), 3), nets.linear(weights * FAINT, (8, 8), 3)
+    goal = Untargeted(nets.predictions(model, images))
+    plain, found = (A.attack(method, one, images, goal, precision="exact") for one in (model, faint))
+    assert plain.success.all()
+    assert torch.equal(found.images, plain.images)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_a_plane_of_any_scale_is_the_same_plane(norm):
+    generator = torch.Generator().manual_seed(0)
+    points, slope = torch.rand(5, 7, generator=generator), torch.randn(5, 7, generator=generator)
+    level = torch.randn(5, generator=generator)
+    plain = to_plane(norm, points, slope, level)
+    for scale in (FAINT, 1 / FAINT):
+        assert torch.equal(to_plane(norm, points, slope * scale, level * scale), plain)
+    walls = (-level.sign()[:, None] * slope > 0).float() - points  # where the plane is outside the box
+    assert torch.equal(to_plane(norm, points, slope * FAINT, level), walls)
 
 
 @pytest.mark.parametrize("seed", range(6))

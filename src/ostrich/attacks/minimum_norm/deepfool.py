@@ -24,12 +24,13 @@ from torch import Tensor
 from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.goals import SLACK, rivals
-from ostrich.attacks.per_image import where
+from ostrich.attacks.per_image import power_of_two, where
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.runtime.ranges import at_least
 
 CREEP = 1e-3  # of the change so far, added to a step: else an image may end just short of the boundary
 FIRST = 1e-4  # the least first step, far below a level: a class that ties with the label is no way off
+FARTHEST = 1e15  # step, past any image: its square is finite in float32
 NEAREST = 3  # classes whose boundaries are looked at after the first step
 
 
@@ -80,8 +81,11 @@ class DeepFool(InputSpecificAttack):
         if not untargeted:  # of the others, the highest one stands in the way
             gaps = gaps.masked_fill(chosen[:, 1:] < chosen[:, 1:].amax(1, keepdim=True), torch.inf)
         slopes = slopes.flatten(2)  # (n, k-1, D)
+        powers = power_of_two(slopes.flatten(0, 1)).view_as(gaps)
+        slopes = slopes / powers[..., None]
         sizes = slopes.norm(dim=2) if self.threat.norm == "l2" else slopes.abs().sum(2)
-        away = torch.where(sizes > 0, gaps / sizes, torch.inf)  # no slope leads to a class that moves along
+        away = (gaps / powers / sizes).clamp_max(FARTHEST)
+        away = away.masked_fill((sizes == 0) | gaps.isinf(), torch.inf)  # no slope: the class moves along
         order = away.sort(dim=1, stable=True).indices
         rows, nearest = torch.arange(len(order), device=order.device), order[:, 0]
         slope, size, away = slopes[rows, nearest], sizes[rows, nearest, None], away[rows, nearest, None]

@@ -22,7 +22,7 @@ from torch import Tensor
 from ostrich.attacks.base import EndingState, InputSpecificAttack
 from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.goals import rivals
-from ostrich.attacks.per_image import lift, where
+from ostrich.attacks.per_image import lift, power_of_two, where
 from ostrich.attacks.threats import Threat, Unbounded
 from ostrich.runtime.ranges import at_least
 
@@ -178,7 +178,9 @@ def to_plane(norm: str, points: Tensor, slope: Tensor, level: Tensor) -> Tensor:
     end on it: each goes as far as the values that still move would have to. Where the plane lies outside
     the box, every value goes to its wall.
     """
-    level = level.nan_to_num(0, torch.inf, -torch.inf)  # without an answer there is no plane: no change
+    power = power_of_two(slope)
+    slope, level = slope / power[:, None], level / power
+    level = level.nan_to_num(0)  # without an answer there is no plane: no change
     pull = -level.sign()[:, None] * slope
     way = pull.sign()
     room = (way.relu() - points).abs_()  # to the wall ahead, 1 or 0
@@ -201,4 +203,5 @@ def to_plane(norm: str, points: Tensor, slope: Tensor, level: Tensor) -> Tensor:
             break
     if norm == "linf":
         return torch.minimum(t[:, None], stops).mul_(way)
+    t = t.clamp_max(torch.finfo(t.dtype).max)
     return torch.minimum(t[:, None] * pull.abs(), room).mul_(way)

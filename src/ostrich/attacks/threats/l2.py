@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ostrich.attacks.per_image import lift
+from ostrich.attacks.per_image import lift, power_of_two
 from ostrich.attacks.threats.base import Draw, check_budget, flat
 from ostrich.attacks.threats.sums import quantize_sum
 
@@ -38,6 +38,7 @@ class L2:
         return (originals + self.eps * lift(radius, originals) * direction).clamp_(0, 1)
 
     def direction(self, gradient: Tensor) -> Tensor:
+        gradient = gradient / lift(power_of_two(gradient), gradient)
         size = lift(flat(gradient).norm(dim=1), gradient)
         return torch.where(size > 0, gradient / size, torch.zeros_like(gradient))
 
