@@ -459,6 +459,13 @@ def test_the_gallery_shows_the_images_themselves():
     assert unmoved[:, 6:102, 6:102].unique().numel() == 1
 
 
+def test_noise_without_an_answer_is_no_class(tmp_path):
+    network = ostrich.load(lambda x: x.mean((2, 3)) * torch.nan, size=8)
+    results = ostrich.attack("fooling-direct", network, generations=2, out=tmp_path / "run").figures
+    assert results["noise_is"] == []
+    assert len(results["not_reached"]) == results["n"] == 3
+
+
 def test_what_the_noise_itself_is_counts_for_nothing(tmp_path, capsys):
     """A network that is certain of one class whatever it sees, of the others never."""
     path = tmp_path / "net.py"

@@ -17,7 +17,7 @@ from ostrich.attacks.fooling.gallery import MISSED, REACHED, UNMOVED, UNTRIED, g
 from ostrich.attacks.fooling.recognition import kin, transfer
 from ostrich.attacks.goals import Confident
 from ostrich.images import image_name, write_image, write_png
-from ostrich.models.answers import answered
+from ostrich.models.answers import NO_ANSWER, answered
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.files import keep_rows
 from ostrich.runtime.runs import METRICS, Run
@@ -84,10 +84,16 @@ def figures(
 def _states(result: Result) -> list[str]:
     """What became of each image, as the gallery shows it."""
     moved = (result.images != result.originals).flatten(1).any(1).tolist()
+    noise = noise_is_it(result).tolist()
     return [
-        UNTRIED if not tried else REACHED if reached else MISSED if moved[i] else UNMOVED
-        for i, (tried, reached) in enumerate(zip(result.attacked.tolist(), result.success.tolist()))
+        UNTRIED if noise[i] else REACHED if reached else MISSED if moved[i] else UNMOVED
+        for i, reached in enumerate(result.success.tolist())
     ]
+
+
+def noise_is_it(result: Result) -> Tensor:
+    """Of which classes (N,) the network is certain when it sees the noise; not where it has no answer."""
+    return ~result.attacked & (result.clean_predictions != NO_ANSWER)
 
 
 def confidence_of(classifier: Classifier, result: Result, goal: Confident) -> Tensor:
@@ -100,7 +106,8 @@ def confidence_of(classifier: Classifier, result: Result, goal: Confident) -> Te
 def _write_images(folder: Path, classifier: Classifier, goal: Confident, result: Result) -> None:
     """images.csv without labels and clean files, and the images: those that fool, else the best attempt.
 
-    Where the network was certain of the noise itself, nothing was made: no success, no distance, no file.
+    Where the network was certain of the noise itself, or had no answer to it, nothing was made: no success,
+    no distance, no file.
     """
     rows, claimed = [], {}
     for i, target in enumerate(goal.classes.tolist()):

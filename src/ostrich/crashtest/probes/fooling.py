@@ -14,6 +14,7 @@ import torch
 from ostrich.attacks import Confident, FoolingAscent, FoolingCPPN, Result
 from ostrich.attacks.base import InputSpecificAttack
 from ostrich.attacks.fooling.ascent import CONFIDENCE, noise, spread
+from ostrich.attacks.fooling.evidence import noise_is_it
 from ostrich.crashtest.answer import Answer
 from ostrich.crashtest.blocks import Picture, Pictures
 from ostrich.crashtest.context import CannotRun, Context
@@ -86,8 +87,11 @@ def _sentence(results: dict[str, Result]) -> str:
     sentence = " and ".join(parts) + f" an image of which the network is at least {CONFIDENCE:.0%} certain."
     missed = any(number < total for number in count.values())
     rest = " Where it is not, that is no proof that it cannot be." if missed else ""
-    if total < len(tried):
-        rest += f" Of {len(tried) - total} more it is as certain when it sees the noise itself."
+    certain = int(noise_is_it(next(iter(results.values()))).sum())
+    if certain:
+        rest += f" Of {certain} more it is as certain when it sees the noise itself."
+    if total + certain < len(tried):
+        rest += " To the noise itself it has no answer."
     return sentence[0].upper() + sentence[1:] + rest
 
 
@@ -96,7 +100,7 @@ def _figures(results: dict[str, Result]) -> dict[str, Any]:
     climbed, evolved = results.get("climbed"), results["evolved"]
     return {
         "n": len(evolved.success),
-        "noise_is_it": int((~evolved.attacked).sum()),
+        "noise_is_it": int(noise_is_it(evolved).sum()),
         "reached": None if climbed is None else int(climbed.success.sum()),
         "confidence": None if climbed is None else _least(climbed),
         "steps": None if climbed is None else climbed.backwards.double().mean().item(),
