@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nets
+import numpy as np
 import own_attack
 import pytest
 import torch
@@ -188,6 +189,15 @@ def test_ranges_say_what_they_are():
     assert 0 not in above(0, at_most=1)
     assert 1 not in at_least(0, below=1)
     assert float("inf") not in at_least(0)
+
+
+def test_numbers_of_numpy_are_numbers():
+    method = PGD(steps=np.int64(5), step_size=np.float32(0.25))
+    assert repr((method.steps, method.step_size)) == "(5, 0.25)"
+    for wrong in (np.float64(5), np.bool_(True), np.int64(0)):
+        with pytest.raises(InputError, match="steps"):
+            PGD(steps=wrong)
+    assert np.float64("nan") not in at_least(0)
 
 
 def test_find_names_what_exists():

@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
+from numbers import Integral, Real
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -29,7 +30,7 @@ class Range:
     open_high: bool = False
 
     def __contains__(self, value: object) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             return False
         above = value > self.low if self.open_low else value >= self.low
         below = value < self.high if self.open_high else value <= self.high
@@ -68,7 +69,7 @@ class Allowed:
             return
         if self.words and value not in self.words:
             raise UnknownName(f"{name} of {owner}", str(value), [str(word) for word in self.words])
-        if self.whole and (isinstance(value, bool) or not isinstance(value, int)):
+        if self.whole and (isinstance(value, bool) or not isinstance(value, Integral)):
             raise InputError(f"{name} of {owner} is a whole number; got {value!r}.")
         if self.range is not None and value not in self.range:
             raise InputError(f"{name} of {owner} is {self.range}; got {value!r}.")
@@ -77,12 +78,15 @@ class Allowed:
 def check_fields(settings: Any, owner: str) -> None:
     """Refuse a dataclass whose values its own annotations exclude; `owner` is named in the sentence.
 
-    Raises InputError, UnknownName.
+    Numbers of other kinds, such as numpy's, become Python's. Raises InputError, UnknownName.
     """
     values = vars(settings)
     kind: Any = type(settings)
     for name, allowed in declared(kind).items():
-        allowed.refuse(owner, name, values[name])
+        value = values[name]
+        allowed.refuse(owner, name, value)
+        if isinstance(value, Real) and type(value) not in (bool, int, float):
+            object.__setattr__(settings, name, int(value) if isinstance(value, Integral) else float(value))
 
 
 @cache
