@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import nets
 import pytest
 import torch
@@ -25,6 +27,15 @@ def unbroken(**options):
     method = AutoAttack(threat=Linf(1 / 2550), iterations=4, queries=8)
     goal = Untargeted(nets.predictions(network, images))
     return attack(method, network, images, goal, precision="exact", **options)
+
+
+def test_its_cost_is_that_of_its_members():
+    *apgd, fab, square = AutoAttack().members
+    gradients = sum(one.steps * one.copies for one in apgd) + fab.iterations * fab.targets
+    forwards = gradients + fab.iterations * fab.targets + square.queries
+    said = re.search(r"about ([\d,]+) gradients and ([\d,]+) forwards", AutoAttack.__doc__)
+    told = [int(number.replace(",", "")) for number in said.groups()]
+    assert told == pytest.approx([gradients, forwards], rel=0.05)
 
 
 @pytest.mark.usefixtures("narrow")

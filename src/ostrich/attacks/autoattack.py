@@ -33,7 +33,7 @@ AHEAD = 16  # proposals of Square asked about together when few images are left
 
 @dataclass(frozen=True, kw_only=True)
 class AutoAttack(InputSpecificAttack):
-    """Per image that stands to the end, about 4,000 gradients and 7,000 forwards (standard).
+    """Per image that stands to the end, about 2,000 gradients and 8,000 forwards (standard).
 
     Croce and Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of diverse
     parameter-free attacks", section 5.
