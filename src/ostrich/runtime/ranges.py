@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from ostrich.errors import InputError, UnknownName
 
+PYTHONS: tuple[type, ...] = (bool, int, float)
+
 
 @dataclass(frozen=True)
 class Range:
@@ -32,8 +34,9 @@ class Range:
     def __contains__(self, value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             return False
-        above = value > self.low if self.open_low else value >= self.low
-        below = value < self.high if self.open_high else value <= self.high
+        number = float(value)
+        above = number > self.low if self.open_low else number >= self.low
+        below = number < self.high if self.open_high else number <= self.high
         return above and below
 
     def __str__(self) -> str:
@@ -85,7 +88,7 @@ def check_fields(settings: Any, owner: str) -> None:
     for name, allowed in declared(kind).items():
         value = values[name]
         allowed.refuse(owner, name, value)
-        if isinstance(value, Real) and type(value) not in (bool, int, float):
+        if isinstance(value, Real) and type(value) not in PYTHONS:
             object.__setattr__(settings, name, int(value) if isinstance(value, Integral) else float(value))
 
 
