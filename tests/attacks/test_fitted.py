@@ -247,7 +247,26 @@ def test_a_photograph_without_an_answer_is_not_class_0(tmp_path):
     judged = judge(artefact, model, images, predicted(model, images)).result
     judged = replace(judged, clean_predictions=torch.zeros(8, dtype=torch.int64))  # NaN's argmax
     silent = ostrich.Classifier(lambda x: torch.full((len(x), 5), math.nan), channels=3, size=(16, 16))
-    assert photographed(tmp_path, artefact, silent, judged, 0) == {"n": 8, "success_rate": 1.0}
+    found = photographed(tmp_path, artefact, silent, range(8), judged, 0)
+    assert found == {"n": 8, "success_rate": 0.0, "clean_kept": 0.0}
+
+
+def test_what_the_camera_breaks_by_itself_is_no_success_of_a_patch(tmp_path):
+    """A network that sees brightness, a patch that makes images darker, and a camera that may brighten."""
+    weights = torch.stack([torch.full((3 * 64,), -0.5), torch.full((3 * 64,), 0.5)])
+    model = nets.linear(weights, (8, 8), 3, bias=torch.tensor([48.0, -48.0]))  # the boundary is 0.5
+    images = rounded(nets.random_images(40, (8, 8)) * 0.02 + 0.46)
+    light = {"brightness": 0.2, "blur": 0.0, "noise": 0.0}
+    method = AdversarialPatch(threat=Patch(0.1), place="0.5,0.5", print_width="12cm", **light)
+    tensors = {"patch": torch.zeros(3, 8, 8), "mask": torch.ones(1, 8, 8)}
+    artefact = Artefact(method=method, tensors=tensors, shape=(3, 8, 8), seen=torch.tensor([5]))
+    judged = judge(artefact, model, images, predicted(model, images)).result
+    assert judged.attacked.all()
+    keys = fingerprints(images)
+    alone, patched = (predicted(model, method.photographed(one, images, keys, 0)) for one in ({}, tensors))
+    assert 0 < (patched == 1).sum() < (alone == 1).sum() < 40
+    found = photographed(tmp_path, artefact, model, range(40), judged, 0)
+    assert found == {"n": 40, "success_rate": 0.0, "clean_kept": (alone == 0).double().mean().item()}
 
 
 def test_a_generator_without_a_budget_changes_nothing():
@@ -532,8 +551,8 @@ def test_the_file_holds_the_whole_attack_and_neighbours_change_nothing(name, tmp
 DIGITS = ["zoo:digits-cnn", "digits", "--limit", "48"]
 
 
-def table(folder: str) -> list[dict]:
-    with Path(folder, "images.csv").open() as file:
+def table(folder: str, name: str = "images.csv") -> list[dict]:
+    with Path(folder, name).open() as file:
         return list(csv.DictReader(file))
 
 
@@ -704,3 +723,18 @@ def test_a_printed_patch_leaves_its_page_and_photographs_of_it(fitted):
     right = [row for row in table("page") if row["adversarial_file"]]
     assert found["photographs"]["n"] == len(right) > 0
     assert found["photographs"]["success_rate"] > found["by_chance"]
+    rows, model = table("page", "photographs.csv"), ostrich.load("zoo:digits-cnn")
+    assert [row["index"] for row in rows] == [row["index"] for row in right]
+    for row in rows:
+        clean, patched = (
+            predicted(model, read_png(Path("page", row[f"{kind}_photograph_file"]))[None]).item()
+            for kind in ("clean", "adversarial")
+        )
+        assert (clean, patched) == (int(row["clean_prediction"]), int(row["adversarial_prediction"]))
+        assert (row["success"] == "true") == (patched == 3 != clean)
+    hits, kept = (
+        [row["success"] == "true" for row in rows],
+        [row["clean_prediction"] == one["clean_prediction"] for row, one in zip(rows, right, strict=True)],
+    )
+    assert found["photographs"]["success_rate"] == pytest.approx(np.mean(hits))
+    assert found["photographs"]["clean_kept"] == pytest.approx(np.mean(kept))

@@ -289,7 +289,7 @@ class FittedAttack(Attack):
         return None
 
     def photographed(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
-        """Photographs (n, C, H, W) of what is printed, laid into images."""
+        """Photographs (n, C, H, W) of what is printed, laid into images; with no `tensors` of these alone."""
         raise NotImplementedError
 
     def write(self, tensors: Tensors, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ostrich.attacks.engine.result import Result
 from ostrich.attacks.fitted.artefact import FILE, Artefact, Judgement, judge
 from ostrich.attacks.fitted.held_out import CleanImages
 from ostrich.attacks.fitted.universal_perturbation import enlarged
+from ostrich.attacks.photographs import write_photographs
 from ostrich.attacks.threats import exact_distance
 from ostrich.images import fingerprints, grid, write_png
 from ostrich.models import Classifier
@@ -68,7 +70,9 @@ def figures(
         goal = artefact.goal(classifier, held_out.labels)
         found["views"] = under_views(method.camera, classifier, goal, result, seed)
     if method.print_width is not None:
-        found["photographs"] = photographed(folder, artefact, classifier, result, seed)
+        found["photographs"] = photographed(
+            folder, artefact, classifier, held_out.samples.index, result, seed
+        )
     return found
 
 
@@ -92,20 +96,28 @@ def painted(
 
 
 def photographed(
-    folder: Path, artefact: Artefact, classifier: Classifier, result: Result, seed: int
+    folder: Path, artefact: Artefact, classifier: Classifier, index: Sequence[int], result: Result, seed: int
 ) -> dict[str, Any]:
-    """How a printed patch is judged: photographs.png, and the part of those attacked that it turns."""
-    rows = result.attacked.nonzero()[:, 0]
-    originals = result.originals[rows]
-    if not len(rows):
-        return {"n": 0, "success_rate": None}
-    shots = artefact.method.photographed(artefact.tensors, originals, fingerprints(originals), seed)
-    seen = predictions(classifier.predict(shots))
-    reached = seen != result.clean_predictions[rows]
+    """How a printed patch is judged: photographs.csv, its files and photographs.png, figures for run.json.
+
+    Of those attacked: the part that the patch turns, where the photograph of the image alone does not reach
+    the goal, and the part whose photograph without the patch is seen as the image.
+    """
+    images, before, rows = result.originals, result.clean_predictions, result.attacked.nonzero()[:, 0]
+    method, keys = artefact.method, fingerprints(images)
+    clean = method.photographed({}, images, keys, seed)
+    patched = method.photographed(artefact.tensors, images, keys, seed)
+    seen = predictions(classifier.predict(clean)), predictions(classifier.predict(patched))
+    alone, reached = (one != before for one in seen)
     if artefact.target is not None:
-        reached = seen == artefact.goal(classifier, seen).classes
-    write_png(folder / "photographs.png", grid(shots[: 2 * SHOWN], columns=SHOWN // 2))
-    return {"n": len(rows), "success_rate": reached.double().mean().item()}
+        alone, reached = (one == artefact.goal(classifier, one).classes for one in seen)
+    success = reached & ~alone
+    write_photographs(folder, index, rows.tolist(), (clean, patched), seen, success)
+    if not len(rows):
+        return {"n": 0, "success_rate": None, "clean_kept": None}
+    write_png(folder / "photographs.png", grid(patched[rows[: 2 * SHOWN]], columns=SHOWN // 2))
+    rates = {"success_rate": success, "clean_kept": seen[0] == before}
+    return {"n": len(rows)} | {name: hits[rows].double().mean().item() for name, hits in rates.items()}
 
 
 def transfer_rate(artefact: Artefact, other: Classifier, held_out: CleanImages, seed: int) -> float | None:

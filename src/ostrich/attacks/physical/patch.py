@@ -163,9 +163,14 @@ class AdversarialPatch(FittedAttack):
         return placed(torch.stack(colours).to(images), mask, images, matrices, self.threat.pixels(images))
 
     def photographed(self, tensors: Tensors, images: Tensor, keys: Sequence[int], seed: int) -> Tensor:
-        """Photographs (n, C, H, W), in 8 bits, of the patch as printed, where `apply` lays it."""
-        on_page = {**tensors, "patch": on_paper(tensors["patch"][None])[0]}
-        laid = self.apply(on_page, images, keys, seed)
+        """Photographs (n, C, H, W), in 8 bits, of the patch as printed, where `apply` lays it.
+
+        With no `tensors` they are of the images alone, in the same light.
+        """
+        laid = images
+        if tensors:
+            on_page = {**tensors, "patch": on_paper(tensors["patch"][None])[0]}
+            laid = self.apply(on_page, images, keys, seed)
         return rounded(self.camera.apply(laid, [keyed(seed, key, LIGHT) for key in keys]))
 
     def picture(self, tensors: Tensors) -> Tensor | None:

@@ -149,7 +149,7 @@ class Printed(InputSpecificAttack):
         seed: int,
     ) -> dict[str, Any]:
         """Write the photographs, photographs.csv and the sheet; destruction rates for run.json."""
-        from ostrich.attacks.physical.photographs import write_photographs
+        from ostrich.attacks.photographs import write_photographs
 
         clean, broken = (_photographs(self, x, result, seed) for x in (result.originals, result.images))
         seen = predictions(classifier.predict(clean)), predictions(classifier.predict(broken))
