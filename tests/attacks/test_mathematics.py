@@ -22,6 +22,7 @@ from ostrich.attacks.score_based.one_pixel import painted
 from ostrich.attacks.score_based.square import Squares, share, sides
 from ostrich.attacks.threats import L1, Pixels, Unbounded
 from ostrich.attacks.transfer import Transfer
+from ostrich.errors import OtherComputation
 
 FAINT = 2.0**-80
 L2_FREE, LINF_FREE = Unbounded(), Unbounded("linf")
@@ -587,6 +588,19 @@ def test_what_a_surrogate_gets_wrong_before_is_moved_too(tmp_path):
     method = Transfer(threat=ostrich.Linf(levels / 255), surrogate=f"{tmp_path / 'biased.py'}:model")
     result = ostrich.attacks.attack(method, model, images, Untargeted(labels))
     assert result.success[labels > 0].all()
+
+
+def test_a_surrogate_that_is_another_now_is_another_question(tmp_path):
+    file = tmp_path / "biased.py"
+    file.write_text(BIASED)
+    model, images, _ = strongest_channel()
+    method = A.AutoAttack(surrogate=f"{file}:model", preset="fast", iterations=1, queries=3)
+    goal = Untargeted(nets.predictions(model, images))
+    for _ in range(2):  # the second is found again
+        A.attack(method, model, images, goal, shards=tmp_path / "shards")
+    file.write_text(BIASED.replace("100 *", "-100 *"))
+    with pytest.raises(OtherComputation, match="surrogate"):
+        A.attack(method, model, images, goal, shards=tmp_path / "shards")
 
 
 @pytest.mark.parametrize("size", [(37, 53)], ids=["37x53"])

@@ -162,6 +162,10 @@ class InputSpecificAttack(Attack):
         """What a success has to reach: the goal, or more than it."""
         return goal
 
+    def companions(self, classifier: Classifier) -> tuple[Classifier, ...]:
+        """The networks that it loads beside the `classifier`: what they are decides its result too."""
+        return ()
+
     @property
     def titles(self) -> tuple[str, ...]:
         """What its members are called in a report."""

@@ -42,12 +42,15 @@ class Transfer(InputSpecificAttack):
 
     def check_classifier(self, classifier: Classifier) -> None:
         """Refuse a surrogate that cannot be had or does not fit the classifier."""
-        companion(self.surrogate, classifier, "surrogate")
+        self.companions(classifier)
+
+    def companions(self, classifier: Classifier) -> tuple[Classifier, ...]:
+        return (companion(self.surrogate, classifier, "surrogate"),)
 
     def init(self, problem: Problem) -> State:
         from ostrich.attacks.engine.runner import attack  # which runs this file
 
-        x, other = problem.originals, companion(self.surrogate, problem.access.classifier, "surrogate")
+        x, (other,) = problem.originals, self.companions(problem.access.classifier)
         method = APGD(threat=self.threat, steps=self.iterations, stop="budget")
         run = partial(attack, method, other, seed=problem.seed, precision=problem.access.precision)
         found = run(x, problem.goal)

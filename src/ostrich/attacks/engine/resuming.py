@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ostrich.attacks.base import Attack
+from ostrich.attacks.base import Attack, InputSpecificAttack
 from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.engine.result import Result
 from ostrich.attacks.eot import EOT
@@ -71,6 +71,12 @@ def attack_facts(
         "eot": repr(eot),
         "starts": digest(starts),
     }
+
+
+def companion_facts(method: InputSpecificAttack, classifier: Classifier) -> dict[str, str]:
+    """What decides the answers of the networks that an attack loads beside the classifier."""
+    loaded = [digest(network_facts(one)) for each in method.members for one in each.companions(classifier)]
+    return {"weights of the surrogate": digest(loaded)} if loaded else {}
 
 
 def described(method: Attack) -> str:

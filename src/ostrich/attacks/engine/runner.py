@@ -31,7 +31,7 @@ from ostrich.attacks.base import (
 from ostrich.attacks.engine.grid_search import GRID_FORWARDS, on_grid
 from ostrich.attacks.engine.problem import VALUES_PER_FORWARD, Access, Problem
 from ostrich.attacks.engine.result import Joining, Result
-from ostrich.attacks.engine.resuming import PartialBatch, attack_facts, batch, content_of
+from ostrich.attacks.engine.resuming import PartialBatch, attack_facts, batch, companion_facts, content_of
 from ostrich.attacks.eot import EOT
 from ostrich.attacks.goals import SLACK, Goal
 from ostrich.attacks.threats import exact_distance
@@ -113,6 +113,7 @@ def attack(
     if shards is not None:
         identity = digest(images) if isinstance(images, Tensor) else images.sha256
         facts = attack_facts(method, classifier, identity, goal, labels, seed, precision, eot, starts)
+        facts |= companion_facts(method, classifier)
     with untouched(classifier.network), Computation(shards, facts) as kept:
         others = None
         if starts is not None:
