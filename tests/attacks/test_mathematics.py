@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import nets
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from torch import nn
 
 import ostrich
 from ostrich import attacks as A
-from ostrich.attacks import ATTACKS, Targeted, Untargeted
+from ostrich.attacks import ATTACKS, Confident, Targeted, Untargeted
 from ostrich.attacks.decision_based.rays import block, turns
 from ostrich.attacks.engine.settings import configure
 from ostrich.attacks.goals import missed
@@ -126,6 +128,18 @@ def test_successes_of_cw_have_the_margin_that_is_asked_for(aimed):
         assert past.min() < confidence + 1
         found[confidence] = result.distance
     assert (found[2.0] > found[0.0]).all()
+
+
+def test_cw_comes_to_the_probability_that_is_asked_for():
+    model, images, labels, *_ = linear_problem(4, count=4)
+    goal = Confident((labels + 1) % 4, 0.9)
+    result = A.attack(A.CW(iterations=60, constants=5, learning_rate=0.05), model, images, goal)
+    assert result.success.all()
+    probability = model(result.float_images).softmax(1).gather(1, goal.classes[:, None])
+    assert probability.min() >= 0.9
+    assert probability.max() < 0.95
+    at = torch.tensor([[1.0, math.log(9) + math.log(math.e + 1), 0.0]])  # 9 : 1
+    assert missed(Confident(torch.tensor([1]), 0.9), at).abs().item() < 1e-6
 
 
 @pytest.mark.parametrize("kind", ["untargeted", "targeted"])

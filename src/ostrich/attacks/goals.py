@@ -210,7 +210,16 @@ def rivals(logits: Tensor, classes: Tensor, count: int) -> Tensor:
 
 
 def missed(goal: Goal, logits: Tensor) -> Tensor:
-    """By how much images miss their goal, in logits (N,), float64; below 0 where they are past it."""
+    """By how much images miss their goal, in logits (N,), float64; below 0 where they are past it.
+
+    Where a probability is asked for, those are its log-odds: the logit against all others together.
+    """
+    if isinstance(goal, Beyond):
+        return missed(goal.goal, logits)
+    if isinstance(goal, Confident):
+        logits, first = logits.double(), goal.classes[:, None]
+        others = logits.scatter(1, first, -torch.inf).logsumexp(1)
+        return math.log(goal.confidence / (1 - goal.confidence)) - logits.gather(1, first)[:, 0] + others
     return margin(logits.double(), goal.classes) * (1 if goal.kind == "untargeted" else -1)
 
 
