@@ -206,6 +206,45 @@ def test_cut_off_between_two_steps_it_goes_on_bit_for_bit(name, steps, tmp_path:
         assert seen[2] == 2  # the first step is not done again
 
 
+class Shaky(nn.Module):
+    """A network whose answers are random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = nets.small().network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = self.network(x)
+        return logits + 0.1 * torch.randn_like(logits)
+
+
+@pytest.mark.usefixtures("always_kept")
+def test_the_seed_decides_what_a_network_draws_and_it_goes_on_there(tmp_path: Path):
+    model, images, seen = ostrich.load(Shaky(), size=16), nets.random_images(3), []
+    method = ostrich.attacks.PGD(eps=8 / 255, steps=4, stop="budget")
+    whole = ostrich.attack(method, model, images)
+    torch.rand(1)
+    again = ostrich.attack(method, model, images)
+    same(again, whole)
+    assert torch.equal(again.confidence, whole.confidence)
+    goal = Untargeted(whole.labels)
+
+    def cut(step: int, state: object) -> None:
+        seen.append(step)
+        if seen == [1, 2]:
+            raise KeyboardInterrupt
+
+    def part(**options) -> Result:
+        return ostrich.attacks.attack(method, model, images, goal, labels=whole.labels, **options)
+
+    with pytest.raises(KeyboardInterrupt):
+        part(shards=tmp_path, watch=cut)
+    resumed = part(shards=tmp_path, watch=cut)
+    assert seen == [1, 2, 2, 3, 4]
+    same(resumed, part())
+    same(resumed, whole)
+
+
 @every_attack
 @pytest.mark.parametrize(
     ("size", "channels", "classes"),

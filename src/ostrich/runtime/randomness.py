@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 GOLDEN = 0x9E3779B97F4A7C15  # an odd number far from a simple fraction of 2^64
 
@@ -56,3 +57,16 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
         # torch.manual_seed begins the numbers of every accelerator anew, also where none is used.
         (torch.default_generator.manual_seed if on_cpu else torch.manual_seed)(seed)
         yield
+
+
+def drawn_until_now(device: torch.device) -> list[Tensor]:
+    """Where torch's own random numbers stand, those of the CPU and of `device`."""
+    own = [] if device.type == "cpu" else [torch.get_device_module(device).get_rng_state(device)]
+    return [torch.get_rng_state(), *own]
+
+
+def go_on_from(states: Sequence[Tensor], device: torch.device) -> None:
+    """Bring torch's own random numbers to where they stood."""
+    torch.set_rng_state(states[0].cpu())
+    for own in states[1:]:
+        torch.get_device_module(device).set_rng_state(own.cpu(), device)

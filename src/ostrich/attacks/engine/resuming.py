@@ -22,6 +22,7 @@ from ostrich.attacks.eot import EOT
 from ostrich.attacks.goals import Confident, Goal
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.facts import MARK, digest, settings_facts
+from ostrich.runtime.randomness import drawn_until_now, go_on_from
 from ostrich.runtime.resumable import Checkpoint, Content, Piece
 
 
@@ -141,6 +142,7 @@ class PartialBatch:
         if found is None:
             return 0, problem, state, open_
         problem = problem.keep(torch.isin(problem.rows, found["rows"]))
+        go_on_from(found["drawn"], problem.originals.device)
         return found["step"], problem, _unpacked(state, found["state"]), found["open"]
 
     def offer(self, step: int, problem: Problem, state: Any, open_: Tensor) -> None:
@@ -157,6 +159,7 @@ class PartialBatch:
                 "state": _packed(state),
                 "result": content_of(self._result),
                 "counts": access.counts,
+                "drawn": drawn_until_now(problem.originals.device),
             }
         )
 

@@ -44,6 +44,7 @@ from ostrich.models.classifier import Classifier
 from ostrich.models.untouched import untouched
 from ostrich.runtime.events import detail
 from ostrich.runtime.facts import digest
+from ostrich.runtime.randomness import seed_of, seeded
 from ostrich.runtime.resumable import Checkpoint, Computation, Content, Piece
 
 Watch = Callable[[int, Any], None]  # called with the number of a step and the state after it
@@ -181,7 +182,10 @@ class _Batch:
     def __call__(self, given: Asked, checkpoint: Checkpoint) -> Content:
         """The verified results of a batch: its rows, images, goal and labels."""
         rows, images, goal, labels = given
-        result = self.attack(self.classifier.beside(images.images()), goal, labels, checkpoint)
+        shown = self.classifier.beside(images.images())
+        own = seed_of(self.seed, *pictures.fingerprints(shown[:1]))
+        with seeded(own, shown.device):  # what the network itself draws
+            result = self.attack(shown, goal, labels, checkpoint)
         if self.write is None or not self.write(self.classifier, goal, rows, result):
             return content_of(result)
         keys = torch.tensor(pictures.fingerprints(result.images), dtype=torch.int64)

@@ -59,8 +59,9 @@ def attack(
     (`labels_or_goal`) or by name: without labels they are the clean predictions. `target` is a class by name
     or number, "random" or "least-likely"; a goal says it all. `surrogate` lends its gradients; `eot` averages
     them over random views. `limit` takes a seeded, class-balanced choice; `skip_bad` leaves out files that
-    cannot be read. `seed` decides every random number, `precision` is "fast" or "exact", of gradients only,
-    and `force` overwrites a finished run in `out`.
+    cannot be read. `seed` decides every random number (of those that a network draws for itself not what is
+    drawn while something is fitted), `precision` is "fast" or "exact", of gradients only, and `force`
+    overwrites a finished run in `out`.
 
     - An attack on single images tries those that the network gets right: an `AttackResult`. `watch` is
       called after each of its steps with the number of the step and the images (n, C, H, W) it is at, of

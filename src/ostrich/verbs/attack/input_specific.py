@@ -28,6 +28,7 @@ from ostrich.models.classifier import Classifier
 from ostrich.models.steadiness import refuse_other_answers
 from ostrich.runtime import events
 from ostrich.runtime.memory import give_back
+from ostrich.runtime.randomness import seeded
 from ostrich.runtime.runs import Run
 from ostrich.runtime.stopwatch import stopwatch
 from ostrich.verbs.attack.given import Given, Watch, check_labels
@@ -85,9 +86,10 @@ class Question:
         """The result; with a run, its pieces are kept there, and its files written."""
         method, classifier, samples = self.method, self.classifier, self.samples
         labels, predictions = self.labels, None
-        if labels is None or samples.in_memory:  # of many large images they come with the attack
-            labels, predictions = targets.labels(classifier, samples, labels)
-        goal = self.goal or targets.goal(classifier, samples, labels, self.target, self.seed)
+        with seeded(self.seed, classifier.device):  # where its answers are random
+            if labels is None or samples.in_memory:  # of many large images they come with the attack
+                labels, predictions = targets.labels(classifier, samples, labels)
+            goal = self.goal or targets.goal(classifier, samples, labels, self.target, self.seed)
         files = None if run is None else self.files(run, labels, goal)
         holds = files is None or method.photographs or self.eot is not None or _few(samples)
         wrote = 0.0  # seconds
