@@ -173,6 +173,31 @@ def borrowed(after, method):
     return attack(method, classifier, images, Untargeted(torch.zeros(4, dtype=torch.int64)))
 
 
+def test_a_surrogate_is_fed_as_it_agrees_with_the_network():
+    channels = nn.Sequential(nn.Conv2d(3, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    channels[0].weight.data, channels[0].bias.data = torch.eye(3)[:, :, None, None], torch.zeros(3)
+    classifier = ostrich.load(channels, size=8, mean=(0.9, 0.5, 0.1), std=(0.5, 0.5, 0.5))
+    itself = ostrich.load(nn.Sequential(nn.Conv2d(3, 3, 1), *channels), size=8)
+    itself.network[0].weight.data = 2 * torch.eye(3)[:, :, None, None]
+    itself.network[0].bias.data = -2 * torch.tensor([0.9, 0.5, 0.1])
+    bare, images = ostrich.load(channels, size=8), nets.random_images(4, (8, 8))
+    for other, images_, taken in ((itself, images, False), (bare, images, True), (bare, None, True)):
+        lent = with_gradients_of(other, classifier, images_)
+        assert lent.surrogate.mean == (classifier.mean if taken else None)
+        assert "brings no mean and std" in lent.remarks()["surrogate's input"]
+        assert other.mean is None
+    assert (
+        "on 4 of 4 images as it is"
+        in with_gradients_of(itself, classifier, images).remarks()["surrogate's input"]
+    )
+    assert (
+        classifier.remarks()
+        == ostrich.load(channels, size=8, mean=classifier.mean, std=classifier.std).remarks()
+    )
+    found = ostrich.attack("pgd", classifier, images, surrogate=itself, steps=2)
+    assert found.question.classifier.surrogate.mean is None
+
+
 @pytest.mark.parametrize("method", [PGD(threat=Linf(8 / 255), steps=5), DDN(steps=5), DeepFool(steps=5)])
 def test_a_surrogate_that_left_the_label_before_has_reached_nothing(method):
     """It has no slope and another class: that the network still stands is not known."""

@@ -14,16 +14,21 @@ from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from ostrich.attacks.base import Attack, InputSpecificAttack, State
 from ostrich.attacks.engine.problem import Problem
 from ostrich.attacks.goals import Beyond
 from ostrich.attacks.gradient.apgd import APGD
 from ostrich.attacks.threats import Linf, Threat
+from ostrich.data.dataset import Samples
 from ostrich.errors import InputError
 from ostrich.models import load
+from ostrich.models.answers import predictions
 from ostrich.models.classifier import Classifier
 from ostrich.runtime.ranges import at_least
+
+TRIED = 64  # images, by which it is told how a surrogate wants to be fed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +42,7 @@ class Transfer(InputSpecificAttack):
     stop: ClassVar[str] = "first"
 
     threat: Threat = Linf(8 / 255)
-    surrogate: str  # MODEL as on the command line
+    surrogate: str  # MODEL as on the command line; normalised as it is loaded
     iterations: Annotated[int, at_least(1)] = 50
 
     def check_classifier(self, classifier: Classifier) -> None:
@@ -64,8 +69,10 @@ class Transfer(InputSpecificAttack):
         return state
 
 
-def borrow_gradients(method: Attack, classifier: Classifier, surrogate: Any | None) -> Classifier:
-    """The classifier; where a surrogate is given, one `with_gradients_of` it.
+def borrow_gradients(
+    method: Attack, classifier: Classifier, surrogate: Any | None, images: Tensor | Samples | None = None
+) -> Classifier:
+    """The classifier; where a surrogate is given, one `with_gradients_of` it, tried on `images`.
 
     Raises InputError where it is of no use or does not fit, and where it is missing.
     """
@@ -79,23 +86,44 @@ def borrow_gradients(method: Attack, classifier: Classifier, surrogate: Any | No
         return classifier
     if method.needs != "gradient":
         raise InputError(f"--surrogate lends gradients; {method.name} takes none.")
-    return with_gradients_of(surrogate, classifier)
+    return with_gradients_of(surrogate, classifier, images)
 
 
-def with_gradients_of(surrogate: Any, classifier: Classifier) -> Classifier:
+def with_gradients_of(
+    surrogate: Any, classifier: Classifier, images: Tensor | Samples | None = None
+) -> Classifier:
     """A classifier that is attacked by the gradients of a surrogate, and judged as the given one.
 
-    A surrogate that brings no normalisation is given the classifier's. Neither of the two is changed. Raises
-    InputError where it does not fit.
+    A surrogate that brings no normalisation is given the classifier's, unless it agrees with the classifier
+    on as many of the first `images` (N, C, H, W) as it is; which it was is among the remarks. Neither of the
+    two is changed. Raises InputError where it does not fit.
     """
     other = copy(companion(surrogate, classifier, "surrogate"))
     if other.access != "gradient":
         raise InputError(f"The surrogate {other.name} {other.lacks}; its gradients are needed.")
-    if other.mean is None and other.std is None:
-        other.mean, other.std = classifier.mean, classifier.std
     borrowing = copy(classifier)
     borrowing.surrogate = other
+    if other.mean is None and other.std is None and (classifier.mean or classifier.std):
+        borrowing.surrogate, guessed = _normalised(other, classifier, images)
+        borrowing.told = classifier.told | {"surrogate's input": guessed}
     return borrowing
+
+
+def _normalised(
+    other: Classifier, classifier: Classifier, images: Tensor | Samples | None
+) -> tuple[Classifier, str]:
+    """A surrogate without mean and std, as it is or with the classifier's, and a sentence on why."""
+    alike = copy(other)
+    alike.mean, alike.std = classifier.mean, classifier.std
+    said = f"{other.name} brings no mean and std: "
+    if images is None or not len(images):
+        return alike, f"{said}those of {classifier.name} are taken"
+    images = images[:TRIED]
+    own = predictions(classifier.predict(images))
+    plain, normalised = (int((predictions(one.predict(images)) == own).sum()) for one in (other, alike))
+    agreed = f"it agrees with {classifier.name} on {plain} of {len(images)} images as it is, on {normalised}"
+    chosen = "taken" if normalised > plain else "not taken"
+    return alike if normalised > plain else other, f"{said}{agreed} with those, which are {chosen}"
 
 
 def companion(model: Any, classifier: Classifier, role: str) -> Classifier:

@@ -192,10 +192,10 @@ def _checked(
         if file is not None:
             check_file(Path(file))
     classifier = as_classifier(model)
-    lent = None if surrogate is None else with_gradients_of(surrogate, classifier)
+    samples = as_samples(data, None, classifier, limit=limit, seed=seed)
+    lent = None if surrogate is None else with_gradients_of(surrogate, classifier, samples)
     if lent is not None and lent.surrogate is not None:
         asked["surrogate"] = surrogate if isinstance(surrogate, str) else lent.surrogate.name
-    samples = as_samples(data, None, classifier, limit=limit, seed=seed)
     with begun_on(name, asked, classifier, samples, seed=seed, out=out, force=force) as run:
         context = Context(
             classifier=classifier,

@@ -169,7 +169,7 @@ def asked(given: Given, model: Model) -> Question:
     check_labels(samples.labels, classifier)
     surrogate = given.surrogate
     if artefact is None:
-        classifier = borrow_gradients(method, classifier, surrogate)
+        classifier = borrow_gradients(method, classifier, surrogate, samples)
     question = Question(
         method=method,
         artefact=artefact,

@@ -225,7 +225,7 @@ def asked(given: Given, model: Model) -> Question:
         labels = given.goal.classes
     check_labels(labels, classifier)
     targets.check_target(classifier, given.target)
-    classifier = borrow_gradients(method, classifier, given.surrogate)
+    classifier = borrow_gradients(method, classifier, given.surrogate, samples)
     runner.check_attack(method, classifier, given.eot)
     return Question(
         method=method,
